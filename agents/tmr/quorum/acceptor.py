@@ -1,0 +1,379 @@
+"""The upstream's side of the protocol: what it stores, whom it grants the lease. No I/O, no clock.
+
+`handle` answers one message and lists what must be on disk before the answer may leave.
+"""
+
+from typing import Final
+
+import msgspec
+
+from tmr.quorum.entries import FORMAT, Entry, Membership, Owner, Snapshot, StateMachine
+from tmr.quorum.log import Log
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Appended,
+    Busy,
+    Conflict,
+    Fenced,
+    Follow,
+    Followed,
+    Found,
+    Founded,
+    Install,
+    Joining,
+    Member,
+    Probed,
+    Promise,
+    Refused,
+    Release,
+    Released,
+    Reply,
+    Request,
+)
+
+SNAPSHOT_EVERY: Final = 5_000
+"""Applied entries after which the journal is compacted to a snapshot."""
+FOLLOW_LIMIT: Final = 2_000
+"""Entries in one answer to `follow`."""
+
+
+class Durable(msgspec.Struct):
+    """Everything an upstream must find again after a power cut."""
+
+    disk: str
+    voting: bool = False
+    promised: int = 0
+    owner: Owner | None = None
+    snapshot: Snapshot = Snapshot(0, 0, 0, None, b"")
+    entries: list[Entry] = []
+    commit: int = 0
+
+
+class PromiseWrite(msgspec.Struct, frozen=True):
+    """Remember the promised epoch and its owner."""
+
+    epoch: int
+    owner: Owner
+
+
+class CutWrite(msgspec.Struct, frozen=True):
+    """Delete the entries that follow `after`."""
+
+    after: int
+
+
+class AppendWrite(msgspec.Struct, frozen=True):
+    """Add entries at the end."""
+
+    entries: tuple[Entry, ...]
+
+
+class CommitWrite(msgspec.Struct, frozen=True):
+    """Note the commit index. A hint: losing it loses nothing."""
+
+    commit: int
+
+
+class SnapshotWrite(msgspec.Struct, frozen=True):
+    """Replace the snapshot, and delete the entries up to it (`keep_tail`) or all of them."""
+
+    snapshot: Snapshot
+    keep_tail: bool
+
+
+class VotingWrite(msgspec.Struct, frozen=True):
+    """Note whether this member votes."""
+
+    voting: bool
+
+
+Write = PromiseWrite | CutWrite | AppendWrite | CommitWrite | SnapshotWrite | VotingWrite
+
+
+class Answer(msgspec.Struct):
+    """`reply` may leave once `writes` are durable, in order and all or none; `woke`: followers have news."""
+
+    reply: Reply
+    writes: list[Write] = []
+    woke: bool = False
+
+
+class Acceptor:
+    """One upstream. `now` is seconds on its monotonic clock, `wall_ms` its wall clock, Unix milliseconds."""
+
+    def __init__(
+        self, durable: Durable, machine: StateMachine, now: float, max_ttl: float, generation: int = 0
+    ) -> None:
+        self.disk = durable.disk
+        self.voting = durable.voting
+        self.promised = durable.promised
+        self.owner = durable.owner
+        self.log = Log.after(durable.snapshot, durable.entries)
+        self.commit = max(durable.snapshot.index, min(durable.commit, self.log.last))
+        self.snapshot = durable.snapshot
+        self.generation = generation
+        self.diverged = False
+        self._machine = machine
+        self._max_ttl = max_ttl
+        self._applied = durable.snapshot.index
+        machine.restore(durable.snapshot.state)
+        self._apply()
+        # It may have granted a lease that it forgot: whoever owns the last promise keeps it for a whole TTL.
+        self.holder = durable.owner
+        self.holder_until = now + max_ttl if durable.owner else float("-inf")
+
+    @property
+    def applied(self) -> int:
+        """Index of the last entry applied to the state machine."""
+        return self._applied
+
+    def member(self, wall_ms: int) -> Member:
+        """The header of every answer."""
+        return Member(
+            disk=self.disk,
+            voting=self.voting,
+            promised=self.promised,
+            last_index=self.log.last,
+            last_epoch=self.log.last_epoch,
+            commit=self.commit,
+            wall_ms=wall_ms,
+            generation=self.generation,
+            format=FORMAT,
+        )
+
+    # -- the lease -----------------------------------------------------------------------------------------
+
+    def live_holder(self, now: float) -> Owner | None:
+        """Whose lease lives at `now`."""
+        return self.holder if self.holder is not None and now < self.holder_until else None
+
+    def blocked(self, now: float, asker: Owner) -> bool:
+        """Another twin's lease lives. A twin that restarted may take over from its former self."""
+        holder = self.live_holder(now)
+        return holder is not None and holder.twin != asker.twin
+
+    def _grant(self, now: float, owner: Owner, ttl_ms: int) -> None:
+        self.holder = owner
+        self.holder_until = now + min(ttl_ms / 1000, self._max_ttl)
+
+    # -- messages ------------------------------------------------------------------------------------------
+
+    def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
+        """Answer one message; see `follow` for `Follow`, which may have to wait."""
+        match message:
+            case Acquire():
+                return self._acquire(now, wall_ms, message)
+            case Append():
+                return self._append(now, wall_ms, message)
+            case Install():
+                return self._install(now, wall_ms, message)
+            case Release():
+                return self._release(wall_ms, message)
+            case Found():
+                return self._found(wall_ms, message)
+            case Follow():
+                reply = self.follow(now, wall_ms, message)
+                return Answer(reply or self._followed(now, wall_ms, message, None, ()))
+
+    def _joining(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
+        fresh = self.log.membership is None and not self.diverged
+        return Answer(Joining(self.member(wall_ms), message.epoch, message.owner, fresh))
+
+    def _fenced(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
+        return Answer(Fenced(self.member(wall_ms), message.epoch, message.owner))
+
+    def fences(self, message: Append | Install) -> bool:
+        """The message comes from a deposed reign: a higher epoch, or another reign of its number, is promised."""
+        return message.epoch < self.promised or (
+            message.epoch == self.promised and message.owner != self.owner
+        )
+
+    def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
+        if not self.voting:
+            return self._joining(wall_ms, message)
+        if message.epoch <= self.promised:
+            return self._fenced(wall_ms, message)
+        if self.blocked(now, message.owner):
+            holder = self.holder.twin if self.holder else ""
+            wait = max(1, round((self.holder_until - now) * 1000))
+            return Answer(Busy(self.member(wall_ms), message.epoch, message.owner, holder, wait))
+        if message.probe:
+            return Answer(Probed(self.member(wall_ms), message.epoch, message.owner))
+        write = self._promise(message.epoch, message.owner)
+        self._grant(now, message.owner, message.ttl_ms)
+        snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
+        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries)
+        return Answer(reply, write, woke=True)
+
+    def _promise(self, epoch: int, owner: Owner) -> list[Write]:
+        if (epoch, owner) == (self.promised, self.owner):
+            return []
+        self.promised, self.owner = epoch, owner
+        return [PromiseWrite(epoch, owner)]
+
+    def _news(
+        self, have_index: int, have_epoch: int, upto: int, limit: int | None = None
+    ) -> tuple[Snapshot | None, tuple[Entry, ...]]:
+        """What follows the mirrored entry, up to `upto`; with the snapshot where the journal starts later."""
+        if self.log.epoch_at(have_index) == have_epoch:
+            count = upto - have_index
+            return None, tuple(self.log.after_index(have_index, count if limit is None else min(limit, count)))
+        count = upto - self.log.base
+        return self.snapshot, tuple(
+            self.log.after_index(self.log.base, count if limit is None else min(limit, count))
+        )
+
+    def _append(self, now: float, wall_ms: int, message: Append) -> Answer:
+        if not self.voting:
+            return self._joining(wall_ms, message)
+        if self.fences(message):
+            return self._fenced(wall_ms, message)
+        changed_hands = self.live_holder(now) != message.owner
+        writes = self._promise(message.epoch, message.owner)
+        self._grant(now, message.owner, message.ttl_ms)
+        previous, entries = message.previous_index, message.entries
+        if previous < self.log.base:
+            # What the snapshot covers is committed, hence equal: go on behind it.
+            covered = min(self.log.base - previous, len(entries))
+            previous, entries = previous + covered, entries[covered:]
+            if previous < self.log.base:
+                reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
+                return Answer(reply, writes, woke=changed_hands)
+        elif self.log.epoch_at(previous) != message.previous_epoch:
+            try_from = max(self.log.base, min(self.log.last, previous - 1))
+            reply = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from)
+            return Answer(reply, writes, woke=changed_hands)
+        match = previous + len(entries)
+        writes += self._store(entries)
+        before = self.commit
+        self.commit = max(self.commit, min(message.commit, match))
+        if self.commit > before:
+            writes.append(CommitWrite(self.commit))
+            self._apply()
+        if not self._agrees(message.digest_index, message.digest):
+            self.voting, self.diverged = False, True
+            answer = self._joining(wall_ms, message)
+            answer.writes = [*writes, VotingWrite(voting=False)]
+            return answer
+        writes += self._compact()
+        reply = Appended(self.member(wall_ms), message.epoch, message.owner, match)
+        return Answer(reply, writes, woke=changed_hands or self.commit > before)
+
+    def _store(self, entries: tuple[Entry, ...]) -> list[Write]:
+        writes: list[Write] = []
+        for position, entry in enumerate(entries):
+            known = self.log.epoch_at(entry.index) if entry.index <= self.log.last else None
+            if known == entry.epoch:
+                continue
+            if known is not None:
+                if entry.index <= self.commit:
+                    raise AssertionError(f"journal entry {entry.index} is committed and cannot be replaced")
+                self.log.cut(entry.index - 1)
+                writes.append(CutWrite(entry.index - 1))
+            self.log.extend(entries[position:])
+            writes.append(AppendWrite(entries[position:]))
+            break
+        return writes
+
+    def _apply(self) -> None:
+        while self._applied < self.commit:
+            entry = self.log[self._applied + 1]
+            if entry.kind == "command":
+                self._machine.apply(entry.index, entry.time_ms, entry.body)
+            self._applied = entry.index
+
+    def _agrees(self, digest_index: int, digest: bytes) -> bool:
+        return not digest or digest_index != self._applied or digest == self._machine.digest()
+
+    def _take_snapshot(self) -> Snapshot:
+        at = self._applied
+        epoch = self.log.epoch_at(at)
+        if epoch is None:
+            raise AssertionError(f"applied index {at} is not in the journal")
+        return Snapshot(at, epoch, self.log.time_at(at), self.log.membership_at(at), self._machine.snapshot())
+
+    def _compact(self) -> list[Write]:
+        if self._applied - self.log.base < SNAPSHOT_EVERY:
+            return []
+        self.snapshot = self._take_snapshot()
+        self.log.compact(self.snapshot.index)
+        return [SnapshotWrite(self.snapshot, keep_tail=True)]
+
+    def _install(self, now: float, wall_ms: int, message: Install) -> Answer:
+        if self.fences(message):
+            return self._fenced(wall_ms, message)
+        snapshot = message.snapshot
+        if snapshot.membership is None or self.disk not in snapshot.membership.disks:
+            return self._joining(wall_ms, message)
+        writes = self._promise(message.epoch, message.owner)
+        self._grant(now, message.owner, message.ttl_ms)
+        if snapshot.index >= self.commit:
+            # Entries behind the snapshot may have been acknowledged: never forget those.
+            keep = self.log.epoch_at(snapshot.index) == snapshot.epoch
+            tail = tuple(self.log.after_index(snapshot.index)) if keep else ()
+            self.log = Log.after(snapshot, tail)
+            self.snapshot, self.commit, self._applied = snapshot, snapshot.index, snapshot.index
+            self._machine.restore(snapshot.state)
+            writes += [SnapshotWrite(snapshot, keep_tail=keep), CommitWrite(snapshot.index)]
+            if not self.voting:
+                self.voting, self.diverged = True, False
+                writes.append(VotingWrite(voting=True))
+        if not self.voting:
+            return Answer(self._joining(wall_ms, message).reply, writes)
+        match = max(snapshot.index, self.log.base)
+        return Answer(Appended(self.member(wall_ms), message.epoch, message.owner, match), writes, woke=True)
+
+    def _release(self, wall_ms: int, message: Release) -> Answer:
+        mine = message.epoch == self.promised and message.owner == self.holder
+        if mine:
+            self.holder = None
+            self.holder_until = float("-inf")
+        return Answer(Released(self.member(wall_ms)), woke=mine)
+
+    def _found(self, wall_ms: int, message: Found) -> Answer:
+        known: Membership | None = self.log.membership_at(self.log.base) if self.log.base == 0 else None
+        if known == message.membership:
+            return Answer(Founded(self.member(wall_ms)))
+        if self.log.membership is not None or self.promised or self.disk not in message.membership.disks:
+            return Answer(
+                Refused(self.member(wall_ms), "this upstream already belongs to a system, or has another disk")
+            )
+        self.snapshot = Snapshot(0, 0, 0, message.membership, b"")
+        self.log = Log.after(self.snapshot)
+        self.voting = True
+        writes: list[Write] = [SnapshotWrite(self.snapshot, keep_tail=False), VotingWrite(voting=True)]
+        return Answer(Founded(self.member(wall_ms)), writes, woke=True)
+
+    # -- following -----------------------------------------------------------------------------------------
+
+    def follow(self, now: float, wall_ms: int, message: Follow) -> Followed | None:
+        """The answer to a passive twin, or None while it knows everything: ask again when something changed."""
+        holder = self.live_holder(now)
+        seen = (holder.twin if holder else "", self.promised)
+        snapshot, entries = None, tuple[Entry, ...]()
+        if message.entries and self.commit > message.have_index:
+            snapshot, entries = self._news(message.have_index, message.have_epoch, self.commit, FOLLOW_LIMIT)
+        if not entries and snapshot is None and seen == (message.known_holder, message.known_epoch):
+            return None
+        return self._followed(now, wall_ms, message, snapshot, entries)
+
+    def _followed(
+        self,
+        now: float,
+        wall_ms: int,
+        message: Follow,
+        snapshot: Snapshot | None,
+        entries: tuple[Entry, ...],
+    ) -> Followed:
+        holder = self.live_holder(now)
+        remaining = max(0, round((self.holder_until - now) * 1000)) if holder else 0
+        return Followed(
+            member=self.member(wall_ms),
+            owner=message.owner,
+            holder=holder.twin if holder else "",
+            holder_epoch=self.promised,
+            remaining_ms=remaining,
+            snapshot=snapshot,
+            entries=entries,
+        )

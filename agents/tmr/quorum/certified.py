@@ -1,0 +1,67 @@
+"""Certified time: one wall clock made of three, for expiry dates (DESIGN: time for expiry).
+
+Pure: fed with what the upstreams' clocks said and with the twin's monotonic clock, in milliseconds.
+"""
+
+AGREE_MS = 120_000
+"""Two clocks that differ by less confirm one another."""
+STEP = 0.02
+"""Each step follows the monotonic clock within this fraction."""
+ALARM_MS = 5_000
+"""A clock further from certified time than this raises an alarm."""
+FRESH_MS = 60_000
+"""An observation older than this no longer counts."""
+
+
+class CertifiedClock:
+    """Median of the upstreams' wall clocks; never runs backwards; one wrong clock changes nothing."""
+
+    def __init__(self) -> None:
+        self._offsets: dict[str, tuple[float, float]] = {}
+        self.restart()
+
+    def restart(self) -> None:
+        """A new reign begins: time may step forward once, to what the upstreams agree on."""
+        self._value: float | None = None
+        self._at = 0.0
+        self._anchored = False
+
+    def observe(self, upstream: str, wall_ms: int, now_ms: float) -> None:
+        """Note that `upstream`'s wall clock showed `wall_ms` at monotonic `now_ms`."""
+        self._offsets[upstream] = (wall_ms - now_ms, now_ms)
+
+    def _agreed(self, now_ms: float) -> float | None:
+        fresh = sorted(offset for offset, at in self._offsets.values() if now_ms - at <= FRESH_MS)
+        if len(fresh) >= 3:
+            return fresh[len(fresh) // 2] + now_ms
+        if len(fresh) == 2 and fresh[1] - fresh[0] <= AGREE_MS:
+            return fresh[0] + now_ms
+        return None
+
+    def read(self, now_ms: float, floor_ms: int) -> int:
+        """Certified time at monotonic `now_ms`, Unix milliseconds, not before `floor_ms`.
+
+        `floor_ms` is the time of the journal's last entry: a new reign never turns time back.
+        """
+        agreed = self._agreed(now_ms)
+        if self._value is None and not floor_ms and agreed is None and self._offsets:
+            agreed = min(offset for offset, _ in self._offsets.values()) + now_ms
+        elapsed = max(0.0, now_ms - self._at) if self._value is not None else 0.0
+        low = (self._value or 0.0) + elapsed * (1 - STEP)
+        if agreed is None:
+            value = low
+        elif not self._anchored:
+            value, self._anchored = max(low, agreed), True
+        else:
+            value = min(max(agreed, low), (self._value or 0.0) + elapsed * (1 + STEP))
+        value = max(value, float(floor_ms))
+        self._value, self._at = value, now_ms
+        return int(value)
+
+    def deviations(self, now_ms: float) -> dict[str, int]:
+        """Upstreams whose wall clock is off by more than ALARM_MS → by how many milliseconds."""
+        if self._value is None:
+            return {}
+        true = self._value + (now_ms - self._at)
+        off = {name: round(offset + now_ms - true) for name, (offset, _) in self._offsets.items()}
+        return {name: ms for name, ms in off.items() if abs(ms) > ALARM_MS}

@@ -1,0 +1,81 @@
+"""What the journal is made of."""
+
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+FORMAT: Final = 1
+"""Newest entry format that this code can apply; the active writes the lowest that all members announce."""
+
+Kind = Literal["reign", "members", "command"]
+
+
+class Owner(msgspec.Struct, frozen=True, array_like=True):
+    """Who asks for an epoch: the twin, and a nonce of this run of it.
+
+    The nonce keeps a twin that crashed and returned from taking answers meant for its former self.
+    """
+
+    twin: str
+    nonce: str
+
+
+class Membership(msgspec.Struct, frozen=True, array_like=True):
+    """Which disk each of the three slots counts with, and the disks that never count again."""
+
+    disks: tuple[str, str, str]
+    retired: tuple[str, ...] = ()
+
+    def replacing(self, slot: int, disk: str) -> "Membership":
+        """The membership after `disk` took the place of the one in `slot`."""
+        disks = list(self.disks)
+        gone, disks[slot] = disks[slot], disk
+        return Membership((disks[0], disks[1], disks[2]), (*self.retired, gone))
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One line of the journal: `body` is opaque to the quorum unless `kind` is its own."""
+
+    index: int
+    epoch: int
+    time_ms: int
+    """Certified time, Unix milliseconds: never earlier than the entry's before."""
+    kind: Kind
+    body: bytes
+    format: int = FORMAT
+
+
+class Snapshot(msgspec.Struct, frozen=True, array_like=True):
+    """The state machine after entry `index`, which was of `epoch` and of certified time `time_ms`."""
+
+    index: int
+    epoch: int
+    time_ms: int
+    membership: Membership | None
+    state: bytes
+
+
+class StateMachine(Protocol):
+    """What the journal drives. Deterministic: the same entries give the same state, outcomes and digest."""
+
+    def apply(self, index: int, time_ms: int, body: bytes) -> Any:
+        """Carry out one committed command and return its outcome."""
+
+    def snapshot(self) -> bytes:
+        """The whole state, for `restore`."""
+
+    def restore(self, state: bytes) -> None:
+        """Become what `snapshot` wrote; empty bytes mean the state before any entry."""
+
+    def digest(self) -> bytes:
+        """A running digest of everything applied so far."""
+
+
+def encode_membership(membership: Membership) -> bytes:
+    """The body of a `members` entry."""
+    return msgspec.msgpack.encode(membership)
+
+
+def decode_membership(body: bytes) -> Membership:
+    """The membership in the body of a `members` entry."""
+    return msgspec.msgpack.decode(body, type=Membership)

@@ -1,0 +1,53 @@
+"""Lease arithmetic: how long a holder may act on what a majority granted it.
+
+All times are seconds on the machine's own monotonic clock (CLOCK_BOOTTIME: it counts suspend, and no
+administrator can set it). No two machines' clocks are compared.
+"""
+
+from collections.abc import Iterable
+
+import msgspec
+
+DRIFT = 0.01
+"""Bound on how much any clock's rate differs from true time."""
+
+
+class Timing(msgspec.Struct, frozen=True):
+    """The times of one TMR system, in seconds."""
+
+    ttl: float = 2.0
+    """A granter grants nobody else for this long after it received the holder's message."""
+    guard: float = 0.2
+    """Taken off the holder's side: the kernel removes an address up to 0.17 s late."""
+
+    @property
+    def usable(self) -> float:
+        """How long the holder may act after it *sent* the message that was granted.
+
+        The holder's clock may be slow and the granter's fast, both by DRIFT.
+        """
+        return self.ttl * (1 - DRIFT) / (1 + DRIFT) - self.guard
+
+    @property
+    def renewal(self) -> float:
+        """An active that has nothing to write renews this often."""
+        return self.ttl / 6
+
+    @property
+    def retry(self) -> float:
+        """A passive twin that was refused asks again after about this long."""
+        return self.ttl / 8
+
+    @property
+    def request_timeout(self) -> float:
+        """An upstream that has not answered after this long is taken as unreachable."""
+        return self.ttl / 2
+
+
+def deadline(sent: Iterable[float], timing: Timing) -> float:
+    """End of the lease from the times at which granted messages were *sent*, one for each upstream.
+
+    The second best counts: a majority must agree. Returns -inf with fewer than two.
+    """
+    best = sorted(sent, reverse=True)
+    return best[1] + timing.usable if len(best) >= 2 else float("-inf")

@@ -1,0 +1,103 @@
+"""The journal as a member or a twin holds it in memory: entries after a base that a snapshot covers."""
+
+from collections.abc import Iterable, Sequence
+
+from tmr.quorum.entries import Entry, Membership, Snapshot, decode_membership
+
+
+class Log:
+    """Entries `base + 1 … last`. Index 0 is before the first entry."""
+
+    def __init__(
+        self, index: int = 0, epoch: int = 0, time_ms: int = 0, membership: Membership | None = None
+    ) -> None:
+        self.base = index
+        self.base_epoch = epoch
+        self._base_time = time_ms
+        self._base_membership = membership
+        self._entries: list[Entry] = []
+        self._memberships: list[tuple[int, Membership]] = []
+
+    @classmethod
+    def after(cls, snapshot: Snapshot, entries: Iterable[Entry] = ()) -> "Log":
+        """The log that continues `snapshot` with `entries`."""
+        log = cls(snapshot.index, snapshot.epoch, snapshot.time_ms, snapshot.membership)
+        log.extend(entries)
+        return log
+
+    @property
+    def last(self) -> int:
+        """Index of the last entry."""
+        return self.base + len(self._entries)
+
+    @property
+    def last_epoch(self) -> int:
+        """Epoch of the last entry."""
+        return self._entries[-1].epoch if self._entries else self.base_epoch
+
+    @property
+    def last_time(self) -> int:
+        """Certified time of the last entry, Unix milliseconds."""
+        return self._entries[-1].time_ms if self._entries else self._base_time
+
+    @property
+    def membership(self) -> Membership | None:
+        """The membership in force: a `members` entry counts as soon as it is in the log."""
+        return self._memberships[-1][1] if self._memberships else self._base_membership
+
+    def epoch_at(self, index: int) -> int | None:
+        """Epoch of the entry at `index`, or None where this log does not know it."""
+        if index == self.base:
+            return self.base_epoch
+        if self.base < index <= self.last:
+            return self._entries[index - self.base - 1].epoch
+        return None
+
+    def time_at(self, index: int) -> int:
+        """Certified time of the entry at `index`, Unix milliseconds."""
+        return self._base_time if index == self.base else self[index].time_ms
+
+    def membership_at(self, index: int) -> Membership | None:
+        """The membership in force after the entry at `index`."""
+        known = self._base_membership
+        for at, membership in self._memberships:
+            if at <= index:
+                known = membership
+        return known
+
+    def __getitem__(self, index: int) -> Entry:
+        if not self.base < index <= self.last:
+            raise IndexError(f"journal index {index} is outside {self.base + 1}..{self.last}")
+        return self._entries[index - self.base - 1]
+
+    def after_index(self, index: int, limit: int | None = None) -> Sequence[Entry]:
+        """At most `limit` entries that follow `index`."""
+        start = index - self.base
+        return self._entries[start : None if limit is None else start + limit]
+
+    def extend(self, entries: Iterable[Entry]) -> None:
+        """Append entries that follow one another without a gap."""
+        for entry in entries:
+            if entry.index != self.last + 1:
+                raise ValueError(f"journal gap: entry {entry.index} cannot follow {self.last}")
+            self._entries.append(entry)
+            if entry.kind == "members":
+                self._memberships.append((entry.index, decode_membership(entry.body)))
+
+    def cut(self, after: int) -> None:
+        """Forget every entry that follows `after`."""
+        del self._entries[max(0, after - self.base) :]
+        while self._memberships and self._memberships[-1][0] > after:
+            self._memberships.pop()
+
+    def compact(self, upto: int) -> None:
+        """Move the base up to `upto`: a snapshot covers what is before."""
+        if upto <= self.base:
+            return
+        epoch, time_ms = self.epoch_at(upto), self.time_at(upto)
+        if epoch is None:
+            raise IndexError(f"cannot compact to {upto}: the journal ends at {self.last}")
+        self._base_membership = self.membership_at(upto)
+        self._memberships = [(at, m) for at, m in self._memberships if at > upto]
+        del self._entries[: upto - self.base]
+        self.base, self.base_epoch, self._base_time = upto, epoch, time_ms

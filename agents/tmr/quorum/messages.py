@@ -1,0 +1,221 @@
+"""What a twin asks an upstream, and what it is answered (DESIGN: the quorum protocol).
+
+Times are milliseconds. Every answer repeats the epoch and the owner of the question, so that an answer to a
+former reign is recognised and dropped, and carries a `Member` header.
+"""
+
+import msgspec
+
+from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+
+
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """What every answer says about the upstream that gives it."""
+
+    disk: str
+    """Incarnation of its store: new with every empty disk."""
+    voting: bool
+    promised: int
+    last_index: int
+    last_epoch: int
+    commit: int
+    wall_ms: int
+    """Its wall clock, Unix milliseconds: one of the three that make certified time."""
+    generation: int = 0
+    """Generation of its CmContainer: changes when a licence is activated."""
+    format: int = 1
+    """Newest journal entry format it can apply."""
+
+
+class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
+    """Ask for the lease of `epoch`. `probe` asks only whether it would be granted, and changes nothing.
+
+    `have_index`/`have_epoch` name the last committed entry that the twin already mirrors.
+    """
+
+    epoch: int
+    owner: Owner
+    ttl_ms: int
+    have_index: int = 0
+    have_epoch: int = 0
+    probe: bool = False
+
+
+class Append(msgspec.Struct, frozen=True, tag="append"):
+    """Store `entries` after (`previous_index`, `previous_epoch`); renews the lease; tells what is committed."""
+
+    epoch: int
+    owner: Owner
+    ttl_ms: int
+    previous_index: int
+    previous_epoch: int
+    entries: tuple[Entry, ...]
+    commit: int
+    digest_index: int = 0
+    digest: bytes = b""
+    """Digest of the state machine after `digest_index`, for the member to compare with its own."""
+
+
+class Install(msgspec.Struct, frozen=True, tag="install"):
+    """Continue from this committed snapshot: the member was away too long, is new, or diverged."""
+
+    epoch: int
+    owner: Owner
+    ttl_ms: int
+    snapshot: Snapshot
+
+
+class Release(msgspec.Struct, frozen=True, tag="release"):
+    """Give the lease back; also the last will of a twin that died."""
+
+    epoch: int
+    owner: Owner
+
+
+class Follow(msgspec.Struct, frozen=True, tag="follow"):
+    """Long poll of the passive twin: answered when there is more than it knows."""
+
+    owner: Owner
+    have_index: int
+    have_epoch: int
+    known_holder: str
+    known_epoch: int
+    entries: bool = True
+    """False: only the lease is of interest, another upstream already sends the entries."""
+
+
+class Found(msgspec.Struct, frozen=True, tag="found"):
+    """Found the system: all three stores are new, these are their disks."""
+
+    owner: Owner
+    membership: Membership
+
+
+class Probed(msgspec.Struct, frozen=True, tag="probed"):
+    """The lease would be granted."""
+
+    member: Member
+    epoch: int
+    owner: Owner
+
+
+class Promise(msgspec.Struct, frozen=True, tag="promise"):
+    """The lease is granted, durably promised. `snapshot` only where `have_index` was too old to go on from."""
+
+    member: Member
+    epoch: int
+    owner: Owner
+    snapshot: Snapshot | None
+    entries: tuple[Entry, ...]
+
+
+class Busy(msgspec.Struct, frozen=True, tag="busy"):
+    """Another twin's lease lives for `wait_ms` more."""
+
+    member: Member
+    epoch: int
+    owner: Owner
+    holder: str
+    wait_ms: int
+
+
+class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
+    """A higher epoch is promised (`member.promised`)."""
+
+    member: Member
+    epoch: int
+    owner: Owner
+
+
+class Joining(msgspec.Struct, frozen=True, tag="joining"):
+    """This member does not vote: its store is new (`fresh`: it never belonged to any system) or diverged."""
+
+    member: Member
+    epoch: int
+    owner: Owner
+    fresh: bool
+
+
+class Appended(msgspec.Struct, frozen=True, tag="appended"):
+    """Stored durably: this member equals the sender's journal up to `match`."""
+
+    member: Member
+    epoch: int
+    owner: Owner
+    match: int
+
+
+class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
+    """`previous` is not in this member's journal; try from `try_from` (an index to follow)."""
+
+    member: Member
+    epoch: int
+    owner: Owner
+    try_from: int
+
+
+class Released(msgspec.Struct, frozen=True, tag="released"):
+    """The lease is free (or was no longer the sender's)."""
+
+    member: Member
+
+
+class Followed(msgspec.Struct, frozen=True, tag="followed"):
+    """News for the passive twin: committed entries after its own, and who holds the lease ("" nobody)."""
+
+    member: Member
+    owner: Owner
+    holder: str
+    holder_epoch: int
+    remaining_ms: int
+    snapshot: Snapshot | None
+    entries: tuple[Entry, ...]
+
+
+class Founded(msgspec.Struct, frozen=True, tag="founded"):
+    """This member belongs to the system with exactly the membership that was asked for."""
+
+    member: Member
+
+
+class Refused(msgspec.Struct, frozen=True, tag="refused"):
+    """The request makes no sense to this member; `reason` is for people."""
+
+    member: Member
+    reason: str
+
+
+Request = Acquire | Append | Install | Release | Follow | Found
+Reply = (
+    Probed
+    | Promise
+    | Busy
+    | Fenced
+    | Joining
+    | Appended
+    | Conflict
+    | Released
+    | Followed
+    | Founded
+    | Refused
+)
+
+
+_encoder = msgspec.msgpack.Encoder()
+_request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
+_reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
+
+
+def encode(message: Request | Reply) -> bytes:
+    """The message as msgpack."""
+    return _encoder.encode(message)
+
+
+def decode_request(data: bytes) -> Request:
+    """A request from msgpack. Raises msgspec.DecodeError for anything else."""
+    return _request_decoder.decode(data)
+
+
+def decode_reply(data: bytes) -> Reply:
+    """An answer from msgpack. Raises msgspec.DecodeError for anything else."""
+    return _reply_decoder.decode(data)
