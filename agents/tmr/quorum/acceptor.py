@@ -114,6 +114,7 @@ class Acceptor:
         self.snapshot = durable.snapshot
         self.generation = generation
         self.diverged = False
+        self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
         self._applied = durable.snapshot.index
@@ -184,10 +185,10 @@ class Acceptor:
         return Answer(Fenced(self.member(wall_ms), message.epoch, message.owner))
 
     def fences(self, message: Append | Install) -> bool:
-        """The message comes from a deposed reign: a higher epoch, or another reign of its number, is promised."""
-        return message.epoch < self.promised or (
-            message.epoch == self.promised and message.owner != self.owner
-        )
+        """The message comes from a reign that is over: deposed, or it gave its lease back."""
+        if message.epoch == self.promised:
+            return message.owner != self.owner or self._given_back == (message.epoch, message.owner)
+        return message.epoch < self.promised
 
     def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
         if not self.voting:
@@ -216,9 +217,13 @@ class Acceptor:
         self, have_index: int, have_epoch: int, upto: int, limit: int | None = None
     ) -> tuple[Snapshot | None, tuple[Entry, ...]]:
         """What follows the mirrored entry, up to `upto`; with the snapshot where the journal starts later."""
+        if have_index > self.log.last:
+            return None, ()
         if self.log.epoch_at(have_index) == have_epoch:
             count = upto - have_index
-            return None, tuple(self.log.after_index(have_index, count if limit is None else min(limit, count)))
+            return None, tuple(
+                self.log.after_index(have_index, count if limit is None else min(limit, count))
+            )
         count = upto - self.log.base
         return self.snapshot, tuple(
             self.log.after_index(self.log.base, count if limit is None else min(limit, count))
@@ -242,8 +247,8 @@ class Acceptor:
                 return Answer(reply, writes, woke=changed_hands)
         elif self.log.epoch_at(previous) != message.previous_epoch:
             try_from = max(self.log.base, min(self.log.last, previous - 1))
-            reply = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from)
-            return Answer(reply, writes, woke=changed_hands)
+            conflict = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from)
+            return Answer(conflict, writes, woke=changed_hands)
         match = previous + len(entries)
         writes += self._store(entries)
         before = self.commit
@@ -326,6 +331,9 @@ class Acceptor:
 
     def _release(self, wall_ms: int, message: Release) -> Answer:
         mine = message.epoch == self.promised and message.owner == self.holder
+        if (message.epoch, message.owner) == (self.promised, self.owner):
+            # An append still under way must not bring the lease back to life.
+            self._given_back = (message.epoch, message.owner)
         if mine:
             self.holder = None
             self.holder_until = float("-inf")
@@ -337,7 +345,9 @@ class Acceptor:
             return Answer(Founded(self.member(wall_ms)))
         if self.log.membership is not None or self.promised or self.disk not in message.membership.disks:
             return Answer(
-                Refused(self.member(wall_ms), "this upstream already belongs to a system, or has another disk")
+                Refused(
+                    self.member(wall_ms), "this upstream already belongs to a system, or has another disk"
+                )
             )
         self.snapshot = Snapshot(0, 0, 0, message.membership, b"")
         self.log = Log.after(self.snapshot)
@@ -348,7 +358,7 @@ class Acceptor:
     # -- following -----------------------------------------------------------------------------------------
 
     def follow(self, now: float, wall_ms: int, message: Follow) -> Followed | None:
-        """The answer to a passive twin, or None while it knows everything: ask again when something changed."""
+        """The answer to a passive twin; None while it knows everything: ask again after a change."""
         holder = self.live_holder(now)
         seen = (holder.twin if holder else "", self.promised)
         snapshot, entries = None, tuple[Entry, ...]()

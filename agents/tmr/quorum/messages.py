@@ -42,7 +42,7 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
 
 
 class Append(msgspec.Struct, frozen=True, tag="append"):
-    """Store `entries` after (`previous_index`, `previous_epoch`); renews the lease; tells what is committed."""
+    """Store `entries` after (`previous_index`, `previous_epoch`); renew the lease; learn the commit index."""
 
     epoch: int
     owner: Owner
@@ -100,7 +100,7 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
 
 
 class Promise(msgspec.Struct, frozen=True, tag="promise"):
-    """The lease is granted, durably promised. `snapshot` only where `have_index` was too old to go on from."""
+    """The lease is granted, durably promised. `snapshot` only where `have_index` was too old to go on."""
 
     member: Member
     epoch: int
@@ -187,17 +187,7 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
 Request = Acquire | Append | Install | Release | Follow | Found
 Reply = (
-    Probed
-    | Promise
-    | Busy
-    | Fenced
-    | Joining
-    | Appended
-    | Conflict
-    | Released
-    | Followed
-    | Founded
-    | Refused
+    Probed | Promise | Busy | Fenced | Joining | Appended | Conflict | Released | Followed | Founded | Refused
 )
 
 
