@@ -1,0 +1,66 @@
+"""Everything that `tmr.licensing` raises.
+
+    LicensingError            code, reason, remedy: what a person needs
+    ├── BadSerial             a text or number that is no serial of a CmContainer
+    ├── BadItem               a Product Item, key, or name outside its limits
+    ├── BadKey                bytes that hold no usable Ed25519 key
+    ├── BadStatement          a container's statement that cannot be believed
+    ├── BadRequest            a request file that a vendor cannot use
+    ├── NotIssued             the vendor refuses to issue an update
+    └── Refused               a container refuses an update file, and stays as it was
+
+All are `ValueError`s, so that a limit broken inside a decoded message becomes msgspec's `ValidationError`.
+Functions here raise nothing else for any input of the documented type, however hostile.
+"""
+
+
+class LicensingError(ValueError):
+    """A mistake in licence data.
+
+    `code` is a stable slug for programs, `reason` says what is wrong and where, `remedy` what to do about it.
+    """
+
+    def __init__(self, code: str, reason: str, remedy: str) -> None:
+        super().__init__(code, reason, remedy)
+        self.code = code
+        self.reason = reason
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.reason}. {self.remedy}." if self.remedy else f"{self.reason}."
+
+
+class BadSerial(LicensingError):
+    """No serial of a CmContainer. Codes: `ill-formed`, `unknown-mask`, `out-of-range`."""
+
+
+class BadItem(LicensingError):
+    """A Product Item or licence key outside its limits. Code: `out-of-range`."""
+
+
+class BadKey(LicensingError):
+    """No Ed25519 key where one is expected. Code: `bad-key`."""
+
+
+class BadStatement(LicensingError):
+    """A statement that cannot be believed. Codes: `ill-formed`, `unknown-key`, `tampered`."""
+
+
+class BadRequest(LicensingError):
+    """A request file that cannot be used. Codes: `ill-formed`, `tampered`, `foreign-signature`."""
+
+
+class NotIssued(LicensingError):
+    """The vendor refuses to issue.
+
+    Codes: `not-three`, `duplicate-container`, `other-system`, `wrong-firm`, `vendor-key-changed`,
+    `update-pending`, `record-behind`, `unknown-items`, `too-many-items`, `out-of-range`, `unknown-key`.
+    """
+
+
+class Refused(LicensingError):
+    """A container refuses an update and stays as it was.
+
+    Codes: `ill-formed`, `unknown-vendor`, `tampered`, `wrong-firm`, `vendor-key-changed`, `parts-differ`,
+    `other-system`, `other-container`, `replayed`, `older-counter`, `counter-skips`, `too-many-items`.
+    """

@@ -1,0 +1,94 @@
+"""Serials of CmContainers: `MASK-NUMBER`, where the mask byte tells the kind of container."""
+
+import hashlib
+import re
+from enum import StrEnum
+from typing import Final, Self
+
+import msgspec
+
+from tmr.licensing.errors import BadSerial
+
+NUMBER_MAX: Final = 2**32 - 1
+_SHAPE: Final = re.compile(r"(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,9})", re.ASCII)
+
+
+class Kind(StrEnum):
+    """What a container is, by its mask."""
+
+    CM_DONGLE = "CmDongle"
+    CM_ACT_LICENSE = "CmActLicense"
+    CM_ACT_LICENSE_UNIVERSAL = "CmActLicense with Universal Firm Code"
+    TMR_VIRTUAL = "virtual container of a TMR system"
+    CM_CLOUD_CONTAINER = "CmCloudContainer"
+
+
+MASKS: Final[dict[int, Kind]] = {
+    1: Kind.CM_DONGLE,
+    2: Kind.CM_DONGLE,
+    3: Kind.CM_DONGLE,
+    128: Kind.CM_ACT_LICENSE,
+    129: Kind.CM_ACT_LICENSE,
+    130: Kind.CM_ACT_LICENSE_UNIVERSAL,
+    131: Kind.TMR_VIRTUAL,
+    140: Kind.CM_CLOUD_CONTAINER,
+}
+"""Mask byte to kind (DESIGN section 1; CodeMeter's documentation of serial numbers)."""
+
+
+class Serial(msgspec.Struct, frozen=True, order=True):
+    """One serial. `number` has 32 bits, `mask` is one of `MASKS`; else `BadSerial`."""
+
+    mask: int
+    number: int
+
+    def __post_init__(self) -> None:
+        if self.mask not in MASKS:
+            raise BadSerial(
+                "unknown-mask",
+                f"serial {self}: no kind of container has the mask {self.mask}",
+                f"known masks are {', '.join(map(str, MASKS))}",
+            )
+        if type(self.number) is not int or not 0 <= self.number <= NUMBER_MAX:
+            raise BadSerial(
+                "out-of-range",
+                f"serial {self}: the number is outside 0 to {NUMBER_MAX}",
+                "copy the serial from the container itself",
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The serial written as `130-1234567`: decimal, without leading zeros. Raises `BadSerial`."""
+        match = _SHAPE.fullmatch(text)
+        if match is None:
+            raise BadSerial(
+                "ill-formed",
+                f"{text[:40]!r} is no serial of a container",
+                "write MASK-NUMBER without leading zeros, for example 130-1234567",
+            )
+        return cls(int(match[1]), int(match[2]))
+
+    @property
+    def kind(self) -> Kind:
+        """What this container is."""
+        return MASKS[self.mask]
+
+    def __str__(self) -> str:
+        return f"{self.mask}-{self.number}"
+
+
+def container_serial(public_key: bytes) -> Serial:
+    """The `130-` serial of the container with this Ed25519 public key (32 bytes).
+
+    It is derived from the key, so that a copied container cannot pass for a second one.
+    """
+    return Serial(130, _number(b"tmr container\0" + public_key))
+
+
+def virtual_serial(act_id: str) -> Serial:
+    """The `131-` serial of the virtual container of the system whose containers share this CmActId."""
+    return Serial(131, _number(b"tmr virtual container\0" + act_id.encode("utf-8", "replace")))
+
+
+def _number(data: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(data).digest()[:4], "big")
