@@ -1,0 +1,371 @@
+"""The wire models of the client API: what goes over HTTPS as JSON, both ways.
+
+The server's OpenAPI document is made from these classes, and the client reads answers with them. Answers may
+hold members that this version does not know (twins are upgraded one after the other); requests may not.
+Times are RFC 3339 with an offset, durations are seconds unless the name says otherwise.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+
+FIRM_CODE_MIN: Final = 6_000_000
+"""Universal Firm Codes start here."""
+CODE_MAX: Final = 2**32 - 1
+TTL_MIN: Final = 5
+TTL_MAX: Final = 3600
+TTL_DEFAULT: Final = 60
+TEXT_MAX: Final = 255
+HEARTBEATS_MAX: Final = 1000
+
+IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
+IDEMPOTENCY_KEY: Final = r"^[A-Za-z0-9._~-]{8,128}$"
+"""What an idempotency key looks like. The same key with the same request is the same request."""
+
+# Controls, line separators and writing-direction marks: these texts end up in terminals and tables.
+_PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]*$"
+
+FirmCode = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=FIRM_CODE_MIN,
+        le=CODE_MAX,
+        description="The vendor: a Universal Firm Code.",
+        examples=[6000010],
+    ),
+]
+ProductCode = Annotated[
+    int,
+    Field(strict=True, ge=0, le=CODE_MAX, description="The vendor's number of the product.", examples=[201]),
+]
+TmrId = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=1,
+        le=CODE_MAX,
+        description="Tells apart the TMR licences of one product.",
+        examples=[1],
+    ),
+]
+Ttl = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=TTL_MIN,
+        le=TTL_MAX,
+        description="Seconds without a heartbeat after which a session ends.",
+    ),
+]
+Quantity = Annotated[
+    int | None, Field(ge=0, description="License Quantity: seats of the licence; null is unlimited.")
+]
+InUse = Annotated[int, Field(ge=0, description="Seats taken.")]
+SessionId = Annotated[
+    str, StringConstraints(min_length=1, max_length=128), Field(description="Names a session.")
+]
+Text = Annotated[str, StringConstraints(max_length=TEXT_MAX, pattern=_PRINTABLE)]
+
+
+class AccessMode(StrEnum):
+    """How a session uses a licence, as CodeMeter has it.
+
+    `user-limit`: each session takes one seat. `no-user-limit`: takes no seat, but the licence must be valid.
+    `exclusive`: one holder, and nobody else. `station-share`: all sessions of one station take one seat
+    together.
+    """
+
+    USER_LIMIT = "user-limit"
+    NO_USER_LIMIT = "no-user-limit"
+    EXCLUSIVE = "exclusive"
+    STATION_SHARE = "station-share"
+
+
+class ConstituentState(StrEnum):
+    """What one upstream contributes to a TMR licence.
+
+    `available`: reachable, and it holds the Product Item. `missing`: reachable, but its container has no such
+    Product Item. `unreachable`: the upstream does not answer, or does not vote. `different`: its Product Item
+    differs from that of the others, an integrity alarm. `expired`: past its Expiration Time.
+    """
+
+    AVAILABLE = "available"
+    MISSING = "missing"
+    UNREACHABLE = "unreachable"
+    DIFFERENT = "different"
+    EXPIRED = "expired"
+
+
+class ContainerState(StrEnum):
+    """Whether the container of one upstream can be used.
+
+    `not-voting`: the upstream answers, but is still catching up or was excluded, so that it does not count.
+    """
+
+    AVAILABLE = "available"
+    UNREACHABLE = "unreachable"
+    NOT_VOTING = "not-voting"
+
+
+class LicenceState(StrEnum):
+    """Whether a TMR licence can be used; `unavailable`: fewer than two identical constituents are available."""
+
+    AVAILABLE = "available"
+    UNAVAILABLE = "unavailable"
+    EXPIRED = "expired"
+
+
+class Role(StrEnum):
+    """What a twin does at the moment; a `candidate` asks the upstreams for a majority lease."""
+
+    ACTIVE = "active"
+    PASSIVE = "passive"
+    CANDIDATE = "candidate"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+
+class _Request(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+class _Licence(_Answer):
+    firm_code: int = Field(description="The vendor.")
+    product_code: int = Field(description="The product.")
+    tmr_id: int | None = Field(description="Tells apart the TMR licences of a product; null: outside a TMR.")
+
+    @property
+    def label(self) -> str:
+        """`6000010:201`, followed by `#1` for TMR-Id 1."""
+        plain = f"{self.firm_code}:{self.product_code}"
+        return plain if self.tmr_id is None else f"{plain} #{self.tmr_id}"
+
+
+# -- sessions ----------------------------------------------------------------------------------------------
+
+
+class SessionRequest(_Request):
+    """Asks for one access to one licence. Goes with the header `Idempotency-Key`."""
+
+    firm_code: FirmCode
+    product_code: ProductCode
+    tmr_id: TmrId | None = Field(None, description="One of the product's licences; null: whichever is free.")
+    access_mode: AccessMode = AccessMode.USER_LIMIT
+    ttl: Ttl = TTL_DEFAULT
+    station: Annotated[Text, StringConstraints(min_length=1)] = Field(
+        description="The machine that uses the licence; `station-share` counts by it.", examples=["cad-07"]
+    )
+    user: Text = Field("", description="Who uses it: shown to others who find the licence taken.")
+    process: Text = Field("", description="What uses it, for the operator.", examples=["simulate[4711]"])
+
+
+class Session(_Licence):
+    """One access to one licence, kept alive by heartbeats."""
+
+    id: SessionId
+    container: str = Field(description="Serial of the container that granted it.", examples=["131-1234567"])
+    access_mode: AccessMode
+    ttl: int = Field(description="Seconds without a heartbeat after which it ends.")
+    granted_at: AwareDatetime = Field(description="Certified time of the grant.")
+    in_use: InUse
+    quantity: Quantity
+    epoch: int = Field(description="Reign of the active twin that answered.")
+
+
+class HeldSession(_Licence):
+    """A session as the list of sessions shows it."""
+
+    id: SessionId
+    client: str = Field(description="Name in the certificate of the client that holds it.")
+    access_mode: AccessMode
+    ttl: int
+    granted_at: AwareDatetime
+    station: str
+    user: str = ""
+    process: str = ""
+    remaining_ms: int | None = Field(
+        None, description="Milliseconds until it ends, unless a heartbeat comes; null: not known."
+    )
+
+
+class SessionList(_Answer):
+    """The own sessions; an operator sees everybody's."""
+
+    sessions: tuple[HeldSession, ...]
+
+
+class Heartbeat(_Answer):
+    """The session lives on: a fresh time to live has begun."""
+
+    id: SessionId
+    ttl: int = Field(description="Seconds until the next heartbeat is needed at the latest.")
+    epoch: int
+
+
+class HeartbeatsRequest(_Request):
+    """One heartbeat for many sessions."""
+
+    sessions: tuple[SessionId, ...] = Field(min_length=1, max_length=HEARTBEATS_MAX)
+
+
+class Heartbeats(_Answer):
+    """Which of the sessions live on. Every session asked for is in one of the two lists."""
+
+    alive: tuple[SessionId, ...]
+    lost: tuple[SessionId, ...] = Field(description="Ended, or never granted to this client.")
+
+
+# -- containers and licences -------------------------------------------------------------------------------
+
+
+class Constituent(_Answer):
+    """One third of a TMR licence."""
+
+    upstream: str
+    container: str | None = Field(None, description="Serial of the upstream's container, where it is known.")
+    state: ConstituentState
+    detail: str = Field("", description="What exactly is wrong, for people.")
+
+
+class Unavailable(_Licence):
+    """A TMR licence that is known, but cannot be used: fewer than two constituents are available."""
+
+    quantity: Quantity = None
+    name: str = ""
+    constituents: tuple[Constituent, ...]
+
+
+class ContainerUpstream(_Answer):
+    """An upstream behind the virtual container."""
+
+    name: str
+    container: str | None = Field(None, description="Serial of its container, where it is known.")
+    state: ContainerState
+
+
+class Container(_Answer):
+    """The virtual container: all TMR licences with at least two available, identical constituents."""
+
+    serial: str = Field(examples=["131-1234567"])
+    kind: str = Field(description="What the mask of the serial says.")
+    act_id: str = Field(description="CmActId that the twinned containers share.")
+    items: int = Field(ge=0, description="Number of licences that can be used.")
+    epoch: int
+    certified_time: AwareDatetime = Field(description="Median of the upstreams' clocks.")
+    upstreams: tuple[ContainerUpstream, ...]
+    unavailable: tuple[Unavailable, ...] = ()
+
+
+class ContainerList(_Answer):
+    """The containers that this server offers: one."""
+
+    containers: tuple[Container, ...]
+
+
+class Item(_Licence):
+    """A licence that can be used."""
+
+    name: str = Field("", description="The vendor's name of the product.")
+    quantity: Quantity
+    in_use: InUse
+    exclusive: bool = Field(description="Whether one session holds it for itself alone.")
+    expiration: AwareDatetime | None = Field(description="From then on it is not valid; null: never ends.")
+    constituents: tuple[Constituent, ...]
+    alarms: tuple[str, ...] = ()
+
+
+class ItemList(_Answer):
+    """What a container holds."""
+
+    items: tuple[Item, ...]
+    unavailable: tuple[Unavailable, ...] = ()
+
+
+# -- status ------------------------------------------------------------------------------------------------
+
+
+class UpstreamStatus(_Answer):
+    """One upstream, as this twin sees it."""
+
+    name: str
+    reachable: bool
+    voting: bool
+    container: str | None = None
+    match: int | None = Field(None, description="Last journal index known to be on its disk.")
+    commit: int | None = Field(None, description="Last journal index that it knows to be committed.")
+    lag: int | None = Field(None, description="Journal entries that it is behind.")
+    last_error: str | None = None
+    since: AwareDatetime | None = Field(None, description="When it became reachable, or unreachable.")
+
+
+class LicenceStatus(_Licence):
+    """One TMR licence: how many constituents vote for it."""
+
+    name: str = ""
+    quantity: Quantity
+    in_use: InUse
+    votes: int = Field(ge=0, description="Available, identical constituents: two are needed.")
+    state: LicenceState
+    constituents: tuple[Constituent, ...] = ()
+
+
+class Status(_Answer):
+    """One twin. Both twins answer it, active or not."""
+
+    name: str
+    role: Role
+    epoch: int = Field(description="Own reign if active, else the last one seen.")
+    lease_remaining_ms: int | None = Field(description="Until the lease ends unless renewed; null: none.")
+    vip: tuple[str, ...] = Field(description="The virtual addresses that clients use.")
+    peer: str | None = Field(None, description="The twin that is believed to be active, if another.")
+    version: str
+    certified_time: AwareDatetime | None
+    upstreams: tuple[UpstreamStatus, ...]
+    licences: tuple[LicenceStatus, ...]
+    sessions: int = Field(ge=0)
+    commit: int = Field(ge=0, description="Last committed journal index that this twin knows.")
+    alarms: tuple[str, ...] = ()
+
+
+class Switchover(_Answer):
+    """The active twin steps down; the other takes over."""
+
+    from_: str = Field(alias="from", description="The twin that steps down.")
+
+
+# -- problems ----------------------------------------------------------------------------------------------
+
+
+class Holder(_Answer):
+    """Who holds seats of the licence that was asked for."""
+
+    user: str = ""
+    station: str
+    access_mode: AccessMode
+    since: AwareDatetime
+    seats: int = Field(ge=0)
+
+
+class Problem(_Answer):
+    """Why a request was not fulfilled (RFC 9457, `application/problem+json`)."""
+
+    type: str = Field(description="`urn:tmr:problem:` and the slug.", examples=["urn:tmr:problem:no-quorum"])
+    title: str = Field(description="The same for every problem of this type.")
+    status: int = Field(ge=100, le=599)
+    detail: str = Field("", description="What was wrong in this case.")
+    code: int | None = Field(None, description="CodeMeter's number, where one exists.")
+    remedy: str = Field("", description="What to do about it.")
+    constituents: tuple[Constituent, ...] = Field((), description="What is available where.")
+    unavailable: tuple[Unavailable, ...] = Field((), description="All licences that cannot be used, and why.")
+    holders: tuple[Holder, ...] = Field((), description="Who holds the seats.")
+    asked: dict[str, Any] | None = Field(None, description="What was asked for.")
+    vip: tuple[str, ...] = Field((), description="Where to ask instead.")
+
+    @property
+    def slug(self) -> str:
+        """The last part of `type`, such as `no-more-licences`."""
+        return self.type.rpartition(":")[2]

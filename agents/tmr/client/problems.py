@@ -1,0 +1,303 @@
+"""What can go wrong, for servers and applications alike.
+
+`PROBLEMS` lists every problem of the client API: a server answers with it, the client raises what belongs to
+it. Everything that the client raises is a `TmrError`:
+
+    TmrError
+    ├── ConfigError             client.toml, or a file that it names, cannot be used
+    ├── Untrusted               mutual TLS failed: one end does not trust the other's certificate
+    ├── NoService               nobody answered in time; `reasons`: what each twin said
+    │   ├── NotActive           … the twins that answer are passive
+    │   ├── NoQuorum            … they have no majority of upstreams
+    │   └── Overloaded          … there is too much to do
+    ├── SessionLost             the session has ended at the server
+    └── Refused                 a clear no; `problem`: the server's explanation
+        ├── EntryNotFound       no such licence
+        ├── NoMoreLicences      all seats are taken; `problem.holders`: by whom
+        ├── ExclusiveConflict   one wants the licence for itself alone, another has it
+        ├── AccessDenied        this client may not use the licence
+        ├── LicenceExpired      past its Expiration Time
+        ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
+        ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
+        ├── WrongRole           the certificate's role may not do this
+        ├── ConflictingKey      an idempotency key used before for something else
+        └── BadRequest          the request is ill-formed
+"""
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from tmr.client.models import Problem
+
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:tmr:problem:"
+
+
+class TmrError(Exception):
+    """Base of all. `remedy`: what to do about it, a sentence, or empty."""
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message.rstrip('.')}. {self.remedy}".rstrip()
+
+
+class ConfigError(TmrError):
+    """The configuration cannot be used."""
+
+
+class Untrusted(TmrError):
+    """Mutual TLS failed: one end does not trust the other's certificate."""
+
+
+class TwinAnswer(NamedTuple):
+    """What the twin at one of its own addresses said, when the virtual address was silent."""
+
+    address: str
+    problem: Problem | None
+    """Its explanation, or None if it gave none."""
+    error: str
+    """Why it did not answer, or empty."""
+
+
+class NoService(TmrError):
+    """Nobody answered in time. It is not known whether the last request was carried out.
+
+    `problem`: the best explanation that any twin gave, or None. `reasons`: what each of them said.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        remedy: str = "",
+        *,
+        problem: Problem | None = None,
+        reasons: Sequence[TwinAnswer] = (),
+    ) -> None:
+        super().__init__(message, remedy)
+        self.problem = problem
+        self.reasons = tuple(reasons)
+
+
+class NotActive(NoService):
+    """The twins that answer are passive."""
+
+
+class NoQuorum(NoService):
+    """The twins that answer have no majority of upstreams."""
+
+
+class Overloaded(NoService):
+    """The server had too much to do, all the time."""
+
+
+class _Answered(TmrError):
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail or problem.title, problem.remedy)
+        self.problem = problem
+
+
+class SessionLost(_Answered):
+    """The session has ended at the server: it expired, was released, or never was this client's."""
+
+
+class Refused(_Answered):
+    """A clear no; asking again without a change will not help."""
+
+
+class EntryNotFound(Refused):
+    """No such licence."""
+
+
+class NoMoreLicences(Refused):
+    """All seats are taken."""
+
+
+class ExclusiveConflict(Refused):
+    """One wants the licence for itself alone, another has it."""
+
+
+class AccessDenied(Refused):
+    """This client may not use the licence."""
+
+
+class LicenceExpired(Refused):
+    """The licence is past its Expiration Time."""
+
+
+class LicenceUnavailable(Refused):
+    """Fewer than two constituents of the licence are available."""
+
+
+class OutsideTmr(Refused):
+    """A licence with a TMR-Id, asked for at an upstream."""
+
+
+class WrongRole(Refused):
+    """The certificate's role may not do this."""
+
+
+class ConflictingKey(Refused):
+    """An idempotency key that was used before for something else."""
+
+
+class BadRequest(Refused):
+    """The request is ill-formed."""
+
+
+class ProblemType(NamedTuple):
+    """One problem of the client API."""
+
+    slug: str
+    status: int
+    """HTTP status."""
+    code: int | None
+    """CodeMeter's number, where one exists."""
+    title: str
+    remedy: str
+    """The default; a server that knows more says more."""
+    error: type[TmrError]
+    """What the client raises."""
+    passing: bool = False
+    """Likely over in a moment: a client asks again until its patience ends."""
+
+    @property
+    def type(self) -> str:
+        """The problem's URN."""
+        return TYPE_PREFIX + self.slug
+
+
+_ALL: Final = (
+    ProblemType(
+        "entry-not-found",
+        404,
+        200,
+        "No such licence",
+        "Check Firm Code, Product Code and TMR-Id against `tmr list`.",
+        EntryNotFound,
+    ),
+    ProblemType(
+        "no-more-licences",
+        409,
+        212,
+        "All seats are taken",
+        "Wait until one of the holders is done, or ask one of them.",
+        NoMoreLicences,
+    ),
+    ProblemType(
+        "exclusive-conflict",
+        409,
+        213,
+        "The licence is used exclusively",
+        "Wait until the holder is done; exclusive access needs a licence that nobody else uses.",
+        ExclusiveConflict,
+    ),
+    ProblemType(
+        "access-denied",
+        403,
+        231,
+        "Access denied",
+        "Ask the operator of the licence server for access.",
+        AccessDenied,
+    ),
+    ProblemType(
+        "licence-expired",
+        409,
+        None,
+        "The licence has expired",
+        "Ask the vendor for an update of the licence.",
+        LicenceExpired,
+    ),
+    ProblemType(
+        "licence-unavailable",
+        503,
+        None,
+        "Too few constituents of the licence are available",
+        "Two of the three upstreams must be up and hold an identical licence: repair what is missing.",
+        LicenceUnavailable,
+        passing=True,
+    ),
+    ProblemType(
+        "no-quorum",
+        503,
+        None,
+        "No majority of upstreams can be reached",
+        "Two of the three upstreams must be up and reachable from this twin: start or repair them.",
+        NoQuorum,
+        passing=True,
+    ),
+    ProblemType(
+        "not-active",
+        503,
+        None,
+        "This twin is not active",
+        "Ask at the virtual address.",
+        NotActive,
+        passing=True,
+    ),
+    ProblemType(
+        "session-lost",
+        404,
+        None,
+        "No such session",
+        "Ask for a new session.",
+        SessionLost,
+    ),
+    ProblemType(
+        "bad-request",
+        422,
+        None,
+        "The request is ill-formed",
+        "Correct what the detail names and ask again.",
+        BadRequest,
+    ),
+    ProblemType(
+        "wrong-role",
+        403,
+        None,
+        "The certificate does not allow this",
+        "Use a certificate of the right role: `client` for licences, `operator` for operations.",
+        WrongRole,
+    ),
+    ProblemType(
+        "overloaded",
+        503,
+        None,
+        "Too much to do",
+        "Ask again a little later.",
+        Overloaded,
+        passing=True,
+    ),
+    ProblemType(
+        "tmr-id-outside-tmr",
+        403,
+        None,
+        "A licence with a TMR-Id is not given out outside its TMR system",
+        "Ask at the virtual address of the TMR servers.",
+        OutsideTmr,
+    ),
+    ProblemType(
+        "conflicting-key",
+        409,
+        None,
+        "The idempotency key belongs to another request",
+        "Use a new key for each new request, and the old one only to repeat the same.",
+        ConflictingKey,
+    ),
+)
+
+PROBLEMS: Final[dict[str, ProblemType]] = {problem.slug: problem for problem in _ALL}
+"""Every problem of the client API, by its slug."""
+
+
+def to_error(problem: Problem) -> TmrError:
+    """The exception that belongs to a server's problem; an unknown one of status 5xx is `NoService`."""
+    kind = PROBLEMS.get(problem.slug)
+    error = kind.error if kind else NoService if problem.status >= 500 else Refused
+    if issubclass(error, NoService):
+        return error(problem.detail or problem.title, problem.remedy, problem=problem)
+    assert issubclass(error, _Answered)  # noqa: S101
+    return error(problem)
