@@ -1,5 +1,7 @@
 """Containers, Product Items, vendor-signed licence files, three containers merged. No clock, no I/O."""
 
+from tmr.licensing.container import Container, Firm, activate, check_for, make_request
+from tmr.licensing.dsse import ENVELOPE_MAX
 from tmr.licensing.errors import (
     BadItem,
     BadKey,
@@ -12,6 +14,7 @@ from tmr.licensing.errors import (
 )
 from tmr.licensing.items import LicenceKey, ProductItem
 from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, merge
+from tmr.licensing.request import Request, open_request
 from tmr.licensing.serial import Kind, Serial, container_serial, virtual_serial
 from tmr.licensing.signing import (
     fingerprint,
@@ -22,30 +25,47 @@ from tmr.licensing.signing import (
     raw_public_key,
 )
 from tmr.licensing.statement import SignedStatement, Statement, open_statement, sign
+from tmr.licensing.update import Part, Update, open_update
+from tmr.licensing.vendor import Issued, Licence, issue, next_tmr_id
 
 __all__ = [
+    "ENVELOPE_MAX",
     "BadItem",
     "BadKey",
     "BadRequest",
     "BadSerial",
     "BadStatement",
+    "Container",
+    "Firm",
     "Incomplete",
+    "Issued",
     "Kind",
+    "Licence",
     "LicenceKey",
     "LicensingError",
     "Merged",
     "MergedLicence",
     "NotIssued",
+    "Part",
     "ProductItem",
     "Refused",
     "Rejected",
+    "Request",
     "Serial",
     "SignedStatement",
     "Statement",
+    "Update",
+    "activate",
+    "check_for",
     "container_serial",
     "fingerprint",
+    "issue",
+    "make_request",
     "merge",
+    "next_tmr_id",
+    "open_request",
     "open_statement",
+    "open_update",
     "private_key_from_pem",
     "private_key_to_pem",
     "public_key_from_pem",

@@ -63,7 +63,7 @@ class LicenceKey(msgspec.Struct, frozen=True):
         return plain if self.tmr_id is None else f"{plain} TMR-Id {self.tmr_id}"
 
 
-class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """One licence with its options.
 
     `quantity`: seats, `None` for unlimited. `expiration_ms`: Unix time in milliseconds UTC from which it is

@@ -5,6 +5,8 @@ requests and statements; because the type is signed too, neither can pass for th
 """
 
 import hashlib
+import re
+from typing import Final
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -19,8 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from tmr.licensing.errors import BadKey
 
-PUBLIC_KEY_SIZE = 32
-SIGNATURE_SIZE = 64
+PUBLIC_KEY_SIZE: Final = 32
+SIGNATURE_SIZE: Final = 64
+_HEX: Final = re.compile("[0-9a-f]{64}")
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -95,3 +98,9 @@ def _bad(what: str) -> BadKey:
     return BadKey(
         "bad-key", f"this is no Ed25519 {what} in PEM", f"give the file that holds the Ed25519 {what}"
     )
+
+
+def check_hex(what: str, value: str) -> None:
+    """Raise `BadKey` unless `value` is 32 bytes in 64 small hexadecimal digits."""
+    if _HEX.fullmatch(value) is None:
+        raise BadKey("bad-key", f"{what}: this is not 64 hexadecimal digits", "copy it unchanged")
