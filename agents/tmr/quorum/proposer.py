@@ -1,0 +1,614 @@
+"""The twin's side of the protocol: follow, get elected, reign, replicate. No I/O, no clock, no randomness.
+
+The rim calls `tick`, `receive`, `failed` and `submit` with `now` (seconds on the twin's monotonic clock), and
+carries out what `take` returns: messages to upstreams, and news for the server. At most one request is under
+way to each upstream besides one `Follow`: while it is, the next batch fills.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import msgspec
+
+from tmr.quorum.certified import CertifiedClock
+from tmr.quorum.entries import (
+    FORMAT,
+    Entry,
+    Membership,
+    Owner,
+    Snapshot,
+    StateMachine,
+    encode_membership,
+)
+from tmr.quorum.lease import Timing, deadline
+from tmr.quorum.log import Log
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Appended,
+    Busy,
+    Conflict,
+    Fenced,
+    Follow,
+    Followed,
+    Found,
+    Install,
+    Joining,
+    Member,
+    Probed,
+    Promise,
+    Refused,
+    Release,
+    Released,
+    Reply,
+    Request,
+)
+
+Role = Literal["passive", "probing", "candidate", "active"]
+
+BATCH_ENTRIES: Final = 1_000
+"""Entries in one append."""
+BACKLOG: Final = 20_000
+"""Uncommitted entries at which further commands are turned away."""
+KEEP: Final = 20_000
+"""Applied entries kept in memory to catch up an upstream by journal; beyond that it gets a snapshot."""
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send `request` to the upstream in `slot`; report the answer by `receive` or `failed`."""
+
+    slot: int
+    request: Request
+    at: float
+    """The `now` of the decision: the lease counts from here. Hand it back with the answer."""
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """Entry `index` is committed and applied; `outcome` is the state machine's."""
+
+    index: int
+    entry: Entry
+    outcome: Any
+
+
+class RoleChanged(msgspec.Struct, frozen=True):
+    """The twin became `role`; `reason` is for people."""
+
+    role: Role
+    epoch: int
+    reason: str
+
+
+class Serving(msgspec.Struct, frozen=True):
+    """The reign is committed: the twin may answer clients and claim the VIP while `holds`."""
+
+    epoch: int
+
+
+Output = Send | Applied | RoleChanged | Serving
+
+
+class NotActive(Exception):
+    """A command was submitted to a twin that does not reign, or whose lease has ended."""
+
+
+class Overloaded(Exception):
+    """Too many commands wait for commitment."""
+
+
+class Peer(msgspec.Struct):
+    """What the twin knows of one upstream."""
+
+    member: Member | None = None
+    reachable: bool = False
+    busy: bool = False
+    following: bool = False
+    holder: str | None = None
+    """Last known lease holder there: a twin's name, "" for nobody, None unknown."""
+    holder_epoch: int = 0
+    granted_at: float | None = None
+    """When the last message that it granted was sent, in this reign."""
+    match: int = 0
+    next: int = 1
+    sent_at: float = float("-inf")
+    fresh: bool = False
+    joining: bool = False
+    alarm: str = ""
+
+
+class Twin:
+    """One twin. `rank` (0 or 1) keeps the two twins' epochs apart; `jitter()` returns [0, 1)."""
+
+    def __init__(
+        self,
+        owner: Owner,
+        rank: int,
+        upstreams: tuple[str, str, str],
+        machine: StateMachine,
+        timing: Timing,
+        now: float,
+        jitter: Callable[[], float],
+    ) -> None:
+        self.owner = owner
+        self.rank = rank
+        self.upstreams = upstreams
+        self.timing = timing
+        self.role: Role = "passive"
+        self.epoch = 0
+        self.serving = False
+        self.eligible = True
+        """May be elected. The rim says no while this machine could not hold the virtual address."""
+        self.peers = (Peer(), Peer(), Peer())
+        self.log = Log()
+        self.commit = 0
+        self.applied = 0
+        self.certified = CertifiedClock()
+        self._machine = machine
+        self._jitter = jitter
+        self._seen_epoch = 0
+        self._votes: dict[int, tuple[float, Promise]] = {}
+        self._probed: set[int] = set()
+        self._reign_start = 0
+        self._next_try = now + timing.retry * (rank + jitter())
+        self._outputs: list[Output] = []
+        machine.restore(b"")
+
+    def take(self) -> list[Output]:
+        """What is to be done, in order; empties the list."""
+        outputs, self._outputs = self._outputs, []
+        return outputs
+
+    # -- the lease -----------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """When the lease ends by this twin's clock; -inf when it has none."""
+        if self.role != "active":
+            return float("-inf")
+        members = self._member_slots()
+        granted = [
+            p.granted_at for s, p in enumerate(self.peers) if s in members and p.granted_at is not None
+        ]
+        return deadline(granted, self.timing)
+
+    def holds(self, now: float) -> bool:
+        """The twin reigns, its reign is committed, and its lease lives: only then may it answer a client."""
+        return self.role == "active" and self.serving and now < self.deadline
+
+    def _granted(self, peer: Peer, sent_at: float, now: float) -> None:
+        """Note a granted message. The lease counts from when it was *sent*: `now` is too late."""
+        peer.granted_at = sent_at if peer.granted_at is None else max(peer.granted_at, sent_at)
+
+    def _member_slots(self) -> set[int]:
+        """Slots whose upstream answers with the disk that the membership counts."""
+        membership = self.log.membership
+        if membership is None:
+            return set()
+        return {
+            slot
+            for slot, peer in enumerate(self.peers)
+            if peer.member is not None and peer.member.disk == membership.disks[slot]
+        }
+
+    # -- time passes ---------------------------------------------------------------------------------------
+
+    def tick(self, now: float) -> None:
+        """Let time pass. Call at least every `timing.renewal / 4`."""
+        if self.role == "active":
+            if now >= self.deadline:
+                self._step_down(now, "the lease ended: fewer than two upstreams answer")
+                return
+            self._replicate(now)
+            return
+        self._follow(now)
+        if now >= self._next_try:
+            self._try_election(now)
+
+    def _follow(self, now: float) -> None:
+        feeding = any(peer.following and peer.reachable for peer in self.peers)
+        for slot, peer in enumerate(self.peers):
+            if peer.following:
+                continue
+            peer.following = True
+            self._outputs.append(Send(slot, self._follow_request(slot, entries=not feeding), now))
+            feeding = True
+
+    def _follow_request(self, slot: int, *, entries: bool) -> Follow:
+        peer = self.peers[slot]
+        return Follow(
+            owner=self.owner,
+            have_index=self.commit,
+            have_epoch=self.log.epoch_at(self.commit) or 0,
+            known_holder="?" if peer.holder is None else peer.holder,
+            known_epoch=peer.holder_epoch,
+            entries=entries,
+        )
+
+    def _send(self, slot: int, request: Request, now: float) -> None:
+        self.peers[slot].busy = True
+        self.peers[slot].sent_at = now
+        self._outputs.append(Send(slot, request, now))
+
+    # -- election ------------------------------------------------------------------------------------------
+
+    def _try_election(self, now: float) -> None:
+        """Ask for a majority's readiness first: a probe changes nothing, a cut-off twin disturbs nobody."""
+        self._next_try = now + self.timing.retry * (1 + self._jitter())
+        if not self.eligible or self._other_reigns():
+            return
+        if self.role != "passive":
+            self._become("passive", "no majority answered in time")
+        reigns = max(self._seen_epoch, self.epoch) // 2 + 1
+        self.epoch = reigns * 2 + self.rank
+        self.role = "probing"
+        self._probed, self._votes = set(), {}
+        self._ask(now, probe=True)
+
+    def _other_reigns(self) -> bool:
+        """Two upstreams say, by a follow that still stands, that another twin's lease lives."""
+        held = [p for p in self.peers if p.following and p.reachable and p.holder]
+        return len([p for p in held if p.holder != self.owner.twin]) >= 2
+
+    def _ask(self, now: float, *, probe: bool) -> None:
+        request = Acquire(
+            epoch=self.epoch,
+            owner=self.owner,
+            ttl_ms=round(self.timing.ttl * 1000),
+            have_index=self.commit,
+            have_epoch=self.log.epoch_at(self.commit) or 0,
+            probe=probe,
+        )
+        for slot in range(3):
+            self._send(slot, request, now)
+
+    def _become(self, role: Role, reason: str) -> None:
+        self.role = role
+        self._outputs.append(RoleChanged(role, self.epoch, reason))
+
+    def _step_down(self, now: float, reason: str, pause: float | None = None) -> None:
+        was = self.role
+        if was == "candidate":
+            self._release(now, self.epoch)
+        self.serving = False
+        for peer in self.peers:
+            peer.granted_at = None
+            peer.busy = False
+        self._next_try = now + (self.timing.retry * (0.3 + self._jitter()) if pause is None else pause)
+        self._votes, self._probed = {}, set()
+        self.log.cut(self.commit)  # what is not known to be committed, the next reign decides
+        if was != "passive":
+            self._become("passive", reason)
+
+    def retire(self, now: float, reason: str) -> None:
+        """Give the reign back in good order: release the lease, let the other twin follow at once."""
+        if self.role == "passive":
+            return
+        epoch, was = self.epoch, self.role
+        self._step_down(now, reason, pause=self.timing.ttl)
+        if was == "active":
+            self._release(now, epoch)
+
+    def _release(self, now: float, epoch: int) -> None:
+        for slot in range(3):
+            self._outputs.append(Send(slot, Release(epoch, self.owner), now))
+
+    def last_will(self) -> Release:
+        """What releases the lease on behalf of this twin, should it die."""
+        return Release(self.epoch, self.owner)
+
+    # -- answers -------------------------------------------------------------------------------------------
+
+    def receive(self, now: float, slot: int, sent_at: float, request: Request, reply: Reply) -> None:
+        """The upstream in `slot` answered `request`, which was sent at `sent_at`."""
+        peer = self.peers[slot]
+        if isinstance(request, Follow):
+            peer.following = False
+        elif sent_at >= peer.sent_at and not isinstance(request, Release):
+            peer.busy = False
+        self._note(peer, slot, reply.member, now)
+        match reply:
+            case Followed():
+                self._followed(now, slot, reply)
+                return
+            case Released():
+                return
+            case Refused():
+                peer.alarm = reply.reason
+                return
+        peer.alarm = ""
+        if isinstance(reply, Joining):
+            peer.fresh, peer.joining = reply.fresh, True
+        else:
+            peer.joining = False
+        if not isinstance(
+            reply, Probed | Promise | Busy | Fenced | Joining | Appended | Conflict
+        ) or not self._current(reply.epoch, reply.owner):
+            return
+        match reply:
+            case Fenced():
+                self._fenced(now, reply)
+            case Busy():
+                peer.holder = reply.holder
+            case Probed() if self.role == "probing":
+                self._probed.add(slot)
+                if len(self._probed) >= 2:
+                    self.role = "candidate"
+                    self._next_try = now + self.timing.retry * (2 + self._jitter())
+                    self._ask(now, probe=False)
+            case Promise() if self.role == "candidate":
+                self._votes[slot] = (sent_at, reply)
+                self._count_votes(now)
+            case Joining() if self.role == "active":
+                self._join(now, slot, reply)
+            case Joining() if self.role == "probing":
+                self._found_system(now)
+            case Appended() if self.role == "active":
+                self._appended(now, slot, sent_at, reply)
+            case Conflict() if self.role == "active":
+                self._granted(peer, sent_at, now)
+                peer.next = min(peer.next, reply.try_from + 1)
+                self._replicate(now)
+
+    def failed(self, slot: int, sent_at: float, request: Request) -> None:
+        """The upstream in `slot` did not answer `request`: unreachable, too slow, or not an upstream."""
+        peer = self.peers[slot]
+        if isinstance(request, Release):
+            return
+        peer.reachable = False
+        if isinstance(request, Follow):
+            peer.following = False
+            peer.holder = None
+        elif sent_at >= peer.sent_at:
+            peer.busy = False
+
+    def _current(self, epoch: int, owner: Owner) -> bool:
+        """The answer is to this reign or candidacy, not to a former one."""
+        return epoch == self.epoch and owner == self.owner
+
+    def _note(self, peer: Peer, slot: int, member: Member, now: float) -> None:
+        if peer.member is not None and peer.member.disk != member.disk:
+            peer.match, peer.granted_at = 0, None
+        peer.member, peer.reachable = member, True
+        self._seen_epoch = max(self._seen_epoch, member.promised)
+        self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000)
+
+    def _fenced(self, now: float, reply: Fenced) -> None:
+        if self.role == "active" and reply.member.promised > self.epoch:
+            self._step_down(now, f"epoch {reply.member.promised} reigns")
+        elif self.role == "active":
+            self._step_down(now, "the lease was given back on this twin's behalf")
+        elif self.role in ("probing", "candidate"):
+            self._step_down(now, "a higher epoch is promised")
+
+    # -- following -----------------------------------------------------------------------------------------
+
+    def _followed(self, now: float, slot: int, reply: Followed) -> None:
+        peer = self.peers[slot]
+        if reply.owner != self.owner:
+            return
+        freed = peer.holder not in ("", None) and not reply.holder
+        peer.holder, peer.holder_epoch = reply.holder, reply.holder_epoch
+        if self.role == "active":
+            return
+        self._mirror(reply.snapshot, reply.entries)
+        if freed and self.role == "passive" and len([p for p in self.peers if p.holder == ""]) >= 2:
+            self._next_try = min(self._next_try, now)
+            self._try_election(now)
+        elif self.role == "passive":
+            self._follow(now)
+
+    def _mirror(self, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
+        """Take over committed entries."""
+        if snapshot is not None:
+            if snapshot.index < self.commit:
+                return
+            self._restore(snapshot)
+        fresh = [entry for entry in entries if entry.index > self.log.last]
+        if fresh and fresh[0].index == self.log.last + 1:
+            self.log.extend(fresh)
+            self.commit = self.log.last
+            self._apply()
+
+    def _restore(self, snapshot: Snapshot) -> None:
+        self.log = Log.after(snapshot)
+        self.commit = self.applied = snapshot.index
+        self._machine.restore(snapshot.state)
+
+    # -- becoming active -----------------------------------------------------------------------------------
+
+    @staticmethod
+    def rank_of(promise: Promise) -> tuple[int, int]:
+        """By what the journal to adopt is chosen: epoch first, length second (never length alone)."""
+        return promise.member.last_epoch, promise.member.last_index
+
+    def _count_votes(self, now: float) -> None:
+        if len(self._votes) < 2:
+            return
+        best = max((promise for _, promise in self._votes.values()), key=self.rank_of)
+        adopted = self._adopt(best)
+        membership = adopted.membership
+        if membership is None:
+            return
+        valid = {
+            slot: sent_at
+            for slot, (sent_at, promise) in self._votes.items()
+            if promise.member.disk == membership.disks[slot]
+        }
+        if len(valid) < 2:
+            return
+        if best.snapshot is not None and best.snapshot.index > self.commit:
+            self._restore(best.snapshot)
+        self.log = adopted
+        self.commit = max(self.commit, best.member.commit, self.log.base)
+        self._begin_reign(now, valid)
+
+    def _adopt(self, best: Promise) -> Log:
+        """The journal of the best promise: the entries that this twin mirrors, and what follows there."""
+        if best.snapshot is not None and best.snapshot.index > self.commit:
+            return Log.after(best.snapshot, best.entries)
+        log = Log.after(
+            Snapshot(
+                self.log.base,
+                self.log.base_epoch,
+                self.log.time_at(self.log.base),
+                self.log.membership_at(self.log.base),
+                b"",
+            ),
+            self.log.after_index(self.log.base, self.commit - self.log.base),
+        )
+        log.extend(entry for entry in best.entries if entry.index > log.last)
+        return log
+
+    def _begin_reign(self, now: float, granted: dict[int, float]) -> None:
+        self.role = "active"
+        self.serving = False
+        for slot, peer in enumerate(self.peers):
+            peer.granted_at = granted.get(slot)
+            peer.match, peer.next = 0, self.log.last + 1
+            peer.busy = False
+        self._become("active", "two upstreams granted the lease")
+        self._apply()
+        self.certified.restart()
+        self._reign_start = self._add("reign", b"", now)
+        self._replicate(now)
+
+    def _add(self, kind: Literal["reign", "members", "command"], body: bytes, now: float) -> int:
+        index = self.log.last + 1
+        time_ms = self.certified.read(now * 1000, self.log.last_time)
+        self.log.extend([Entry(index, self.epoch, time_ms, kind, body, self._format())])
+        return index
+
+    def _format(self) -> int:
+        return min([FORMAT, *(peer.member.format for peer in self.peers if peer.member is not None)])
+
+    # -- replication ---------------------------------------------------------------------------------------
+
+    def submit(self, now: float, body: bytes) -> int:
+        """Put a command into the journal; `Applied` with the returned index follows once it is committed.
+
+        Raises NotActive or Overloaded; the command is then not in the journal.
+        """
+        if not self.holds(now):
+            raise NotActive
+        if self.log.last - self.commit >= BACKLOG:
+            raise Overloaded
+        index = self._add("command", body, now)
+        self._replicate(now)
+        return index
+
+    def _replicate(self, now: float) -> None:
+        for slot, peer in enumerate(self.peers):
+            if peer.busy:
+                continue
+            due = now - peer.sent_at >= self.timing.renewal
+            behind = peer.reachable and peer.next <= self.log.last and not peer.joining
+            if due or behind:
+                self._send(slot, self._next_message(slot), now)
+
+    def _next_message(self, slot: int) -> Append | Install:
+        peer = self.peers[slot]
+        previous = peer.next - 1
+        epoch = self.log.epoch_at(previous)
+        if previous < self.log.base or epoch is None:
+            return self._installation()
+        entries = tuple(self.log.after_index(previous, BATCH_ENTRIES))
+        peer.next = previous + len(entries) + 1
+        return Append(
+            epoch=self.epoch,
+            owner=self.owner,
+            ttl_ms=round(self.timing.ttl * 1000),
+            previous_index=previous,
+            previous_epoch=epoch,
+            entries=entries,
+            commit=self.commit,
+            digest_index=self.applied,
+            digest=self._machine.digest() if self.applied else b"",
+        )
+
+    def _installation(self) -> Install:
+        at = self.applied
+        snapshot = Snapshot(
+            at,
+            self.log.epoch_at(at) or 0,
+            self.log.time_at(at),
+            self.log.membership_at(at),
+            self._machine.snapshot(),
+        )
+        return Install(self.epoch, self.owner, round(self.timing.ttl * 1000), snapshot)
+
+    def _appended(self, now: float, slot: int, sent_at: float, reply: Appended) -> None:
+        membership = self.log.membership
+        if membership is None or reply.member.disk != membership.disks[slot]:
+            return
+        peer = self.peers[slot]
+        self._granted(peer, sent_at, now)
+        peer.match = max(peer.match, min(reply.match, self.log.last))
+        peer.next = max(peer.match + 1, min(peer.next, self.log.last + 1))
+        if self._advance():
+            self._apply()
+            self._forget()
+        self._replicate(now)
+
+    def _advance(self) -> bool:
+        members = self._member_slots()
+        stored = sorted((p.match for s, p in enumerate(self.peers) if s in members), reverse=True)
+        if len(stored) < 2 or stored[1] <= self.commit or not self.counts(stored[1]):
+            return False
+        self.commit = stored[1]
+        if not self.serving and self.commit >= self._reign_start:
+            self.serving = True
+            self._outputs.append(Serving(self.epoch))
+        return True
+
+    def counts(self, index: int) -> bool:
+        """Only entries of the own epoch are counted for commitment; older ones follow them (Raft 5.4.2)."""
+        return self.log.epoch_at(index) == self.epoch
+
+    def _apply(self) -> None:
+        while self.applied < self.commit:
+            entry = self.log[self.applied + 1]
+            outcome = None
+            if entry.kind == "command":
+                outcome = self._machine.apply(entry.index, entry.time_ms, entry.body)
+            self.applied = entry.index
+            self._outputs.append(Applied(entry.index, entry, outcome))
+
+    def _forget(self) -> None:
+        if self.applied - self.log.base > 2 * KEEP:
+            self.log.compact(self.applied - KEEP)
+
+    # -- members that join ---------------------------------------------------------------------------------
+
+    def _found_system(self, now: float) -> None:
+        """Three new stores, and nobody ever reigned: this is a new system."""
+        members = [peer.member for peer in self.peers if peer.member is not None and peer.reachable]
+        new = [peer for peer in self.peers if peer.joining and peer.fresh]
+        if len(members) < 3 or not new or any(m.promised or m.last_index for m in members):
+            return
+        if any(peer.joining and not peer.fresh for peer in self.peers):
+            return
+        disks = (members[0].disk, members[1].disk, members[2].disk)
+        for slot in range(3):
+            self._send(slot, Found(self.owner, Membership(disks)), now)
+        self._step_down(now, "founding the system")
+
+    def _join(self, now: float, slot: int, reply: Joining) -> None:
+        """An upstream that does not vote: readmit its disk by the journal, then send it everything."""
+        membership = self.log.membership
+        if not self.holds(now) or membership is None:
+            return
+        peer, disk = self.peers[slot], reply.member.disk
+        if membership.disks[slot] == disk:
+            committed = self.log.membership_at(self.commit)
+            if committed is not None and committed.disks[slot] == disk:
+                peer.next = self.applied + 1
+                self._send(slot, self._installation(), now)
+        elif disk in membership.retired:
+            peer.alarm = "this upstream runs on a disk that was replaced: it never counts again"
+        elif not self._membership_pending():
+            peer.match, peer.granted_at = 0, None
+            self._add("members", encode_membership(membership.replacing(slot, disk)), now)
+            self._replicate(now)
+
+    def _membership_pending(self) -> bool:
+        return self.log.membership != self.log.membership_at(self.commit)
