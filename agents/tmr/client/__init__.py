@@ -1,0 +1,91 @@
+"""What an application imports to use licences of a TMR system.
+
+    from tmr.client import Client, NoMoreLicences
+
+    with Client() as client, client.session(firm_code=6000010, product_code=201) as session:
+        work()
+
+`AsyncClient` is the same for asyncio. Errors are drawn in `tmr.client.problems`, answers in
+`tmr.client.models`, the configuration in `tmr.client.config`.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
+from tmr.client.config import Config, TlsFiles, load
+from tmr.client.models import AccessMode
+from tmr.client.problems import (
+    AccessDenied,
+    BadAnswer,
+    BadRequest,
+    ConfigError,
+    ConflictingKey,
+    EntryNotFound,
+    ExclusiveConflict,
+    LicenceExpired,
+    LicenceUnavailable,
+    NoMoreLicences,
+    NoQuorum,
+    NoService,
+    NotActive,
+    OutsideTmr,
+    Overloaded,
+    Refused,
+    SessionLost,
+    TmrError,
+    Untrusted,
+    WrongRole,
+)
+from tmr.client.pulse import SessionState
+from tmr.client.retry import Policy
+
+if TYPE_CHECKING:
+    from tmr.client.asynchronous import AsyncClient, AsyncClientSession
+    from tmr.client.sync import Client, ClientSession
+
+__all__ = [
+    "AccessDenied",
+    "AccessMode",
+    "AsyncClient",
+    "AsyncClientSession",
+    "BadAnswer",
+    "BadRequest",
+    "Client",
+    "ClientSession",
+    "Config",
+    "ConfigError",
+    "ConflictingKey",
+    "EntryNotFound",
+    "ExclusiveConflict",
+    "LicenceExpired",
+    "LicenceUnavailable",
+    "NoMoreLicences",
+    "NoQuorum",
+    "NoService",
+    "NotActive",
+    "OutsideTmr",
+    "Overloaded",
+    "Policy",
+    "Refused",
+    "SessionLost",
+    "SessionState",
+    "TlsFiles",
+    "TmrError",
+    "Untrusted",
+    "WrongRole",
+    "load",
+]
+
+# Loaded when first used: a server needs the wire models, but no HTTP client.
+_LAZY: Final = {
+    "Client": "tmr.client.sync",
+    "ClientSession": "tmr.client.sync",
+    "AsyncClient": "tmr.client.asynchronous",
+    "AsyncClientSession": "tmr.client.asynchronous",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

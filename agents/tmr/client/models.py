@@ -24,7 +24,8 @@ IDEMPOTENCY_KEY: Final = r"^[A-Za-z0-9._~-]{8,128}$"
 """What an idempotency key looks like. The same key with the same request is the same request."""
 
 # Controls, line separators and writing-direction marks: these texts end up in terminals and tables.
-_PRINTABLE: Final = r"^[^\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]*$"
+UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+"""Characters that no text may hold, as the inside of a regular expression's brackets."""
 
 FirmCode = Annotated[
     int,
@@ -66,7 +67,7 @@ InUse = Annotated[int, Field(ge=0, description="Seats taken.")]
 SessionId = Annotated[
     str, StringConstraints(min_length=1, max_length=128), Field(description="Names a session.")
 ]
-Text = Annotated[str, StringConstraints(max_length=TEXT_MAX, pattern=_PRINTABLE)]
+Text = Annotated[str, StringConstraints(max_length=TEXT_MAX, pattern=rf"^[^{UNFIT}]*$")]
 
 
 class AccessMode(StrEnum):
@@ -110,7 +111,7 @@ class ContainerState(StrEnum):
 
 
 class LicenceState(StrEnum):
-    """Whether a TMR licence can be used; `unavailable`: fewer than two identical constituents are available."""
+    """Whether a TMR licence can be used; `unavailable`: it has fewer than two available constituents."""
 
     AVAILABLE = "available"
     UNAVAILABLE = "unavailable"
@@ -153,14 +154,18 @@ class SessionRequest(_Request):
 
     firm_code: FirmCode
     product_code: ProductCode
-    tmr_id: TmrId | None = Field(None, description="One of the product's licences; null: whichever is free.")
+    tmr_id: TmrId | None = Field(
+        default=None, description="One licence of the product; null: whichever is free."
+    )
     access_mode: AccessMode = AccessMode.USER_LIMIT
     ttl: Ttl = TTL_DEFAULT
     station: Annotated[Text, StringConstraints(min_length=1)] = Field(
         description="The machine that uses the licence; `station-share` counts by it.", examples=["cad-07"]
     )
-    user: Text = Field("", description="Who uses it: shown to others who find the licence taken.")
-    process: Text = Field("", description="What uses it, for the operator.", examples=["simulate[4711]"])
+    user: Text = Field(default="", description="Who uses it: shown to others who find the licence taken.")
+    process: Text = Field(
+        default="", description="What uses it, for the operator.", examples=["simulate[4711]"]
+    )
 
 
 class Session(_Licence):
@@ -188,7 +193,7 @@ class HeldSession(_Licence):
     user: str = ""
     process: str = ""
     remaining_ms: int | None = Field(
-        None, description="Milliseconds until it ends, unless a heartbeat comes; null: not known."
+        default=None, description="Until it ends, unless a heartbeat comes; null: not known."
     )
 
 
@@ -226,9 +231,9 @@ class Constituent(_Answer):
     """One third of a TMR licence."""
 
     upstream: str
-    container: str | None = Field(None, description="Serial of the upstream's container, where it is known.")
+    container: str | None = Field(default=None, description="Serial of its container, where it is known.")
     state: ConstituentState
-    detail: str = Field("", description="What exactly is wrong, for people.")
+    detail: str = Field(default="", description="What exactly is wrong, for people.")
 
 
 class Unavailable(_Licence):
@@ -243,7 +248,7 @@ class ContainerUpstream(_Answer):
     """An upstream behind the virtual container."""
 
     name: str
-    container: str | None = Field(None, description="Serial of its container, where it is known.")
+    container: str | None = Field(default=None, description="Serial of its container, where it is known.")
     state: ContainerState
 
 
@@ -269,7 +274,7 @@ class ContainerList(_Answer):
 class Item(_Licence):
     """A licence that can be used."""
 
-    name: str = Field("", description="The vendor's name of the product.")
+    name: str = Field(default="", description="The vendor's name of the product.")
     quantity: Quantity
     in_use: InUse
     exclusive: bool = Field(description="Whether one session holds it for itself alone.")
@@ -295,11 +300,11 @@ class UpstreamStatus(_Answer):
     reachable: bool
     voting: bool
     container: str | None = None
-    match: int | None = Field(None, description="Last journal index known to be on its disk.")
-    commit: int | None = Field(None, description="Last journal index that it knows to be committed.")
-    lag: int | None = Field(None, description="Journal entries that it is behind.")
+    match: int | None = Field(default=None, description="Last journal index known to be on its disk.")
+    commit: int | None = Field(default=None, description="Last journal index that it knows to be committed.")
+    lag: int | None = Field(default=None, description="Journal entries that it is behind.")
     last_error: str | None = None
-    since: AwareDatetime | None = Field(None, description="When it became reachable, or unreachable.")
+    since: AwareDatetime | None = Field(default=None, description="When it became reachable, or unreachable.")
 
 
 class LicenceStatus(_Licence):
@@ -321,7 +326,7 @@ class Status(_Answer):
     epoch: int = Field(description="Own reign if active, else the last one seen.")
     lease_remaining_ms: int | None = Field(description="Until the lease ends unless renewed; null: none.")
     vip: tuple[str, ...] = Field(description="The virtual addresses that clients use.")
-    peer: str | None = Field(None, description="The twin that is believed to be active, if another.")
+    peer: str | None = Field(default=None, description="The twin that is believed to be active, if another.")
     version: str
     certified_time: AwareDatetime | None
     upstreams: tuple[UpstreamStatus, ...]
@@ -356,14 +361,14 @@ class Problem(_Answer):
     type: str = Field(description="`urn:tmr:problem:` and the slug.", examples=["urn:tmr:problem:no-quorum"])
     title: str = Field(description="The same for every problem of this type.")
     status: int = Field(ge=100, le=599)
-    detail: str = Field("", description="What was wrong in this case.")
-    code: int | None = Field(None, description="CodeMeter's number, where one exists.")
-    remedy: str = Field("", description="What to do about it.")
-    constituents: tuple[Constituent, ...] = Field((), description="What is available where.")
-    unavailable: tuple[Unavailable, ...] = Field((), description="All licences that cannot be used, and why.")
-    holders: tuple[Holder, ...] = Field((), description="Who holds the seats.")
-    asked: dict[str, Any] | None = Field(None, description="What was asked for.")
-    vip: tuple[str, ...] = Field((), description="Where to ask instead.")
+    detail: str = Field(default="", description="What was wrong in this case.")
+    code: int | None = Field(default=None, description="CodeMeter's number, where one exists.")
+    remedy: str = Field(default="", description="What to do about it.")
+    constituents: tuple[Constituent, ...] = Field(default=(), description="What is available where.")
+    unavailable: tuple[Unavailable, ...] = Field(default=(), description="All licences that cannot be used.")
+    holders: tuple[Holder, ...] = Field(default=(), description="Who holds the seats.")
+    asked: dict[str, Any] | None = Field(default=None, description="What was asked for.")
+    vip: tuple[str, ...] = Field(default=(), description="Where to ask instead.")
 
     @property
     def slug(self) -> str:

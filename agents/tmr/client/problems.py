@@ -6,6 +6,7 @@ it. Everything that the client raises is a `TmrError`:
     TmrError
     ├── ConfigError             client.toml, or a file that it names, cannot be used
     ├── Untrusted               mutual TLS failed: one end does not trust the other's certificate
+    ├── BadAnswer               what answered is no TMR server of this version
     ├── NoService               nobody answered in time; `reasons`: what each twin said
     │   ├── NotActive           … the twins that answer are passive
     │   ├── NoQuorum            … they have no majority of upstreams
@@ -25,7 +26,7 @@ it. Everything that the client raises is a `TmrError`:
 """
 
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from tmr.client.models import Problem
 
@@ -51,6 +52,10 @@ class ConfigError(TmrError):
 
 class Untrusted(TmrError):
     """Mutual TLS failed: one end does not trust the other's certificate."""
+
+
+class BadAnswer(TmrError):
+    """What answered is no TMR server, or one of a version that this client does not understand."""
 
 
 class TwinAnswer(NamedTuple):
@@ -291,6 +296,20 @@ _ALL: Final = (
 
 PROBLEMS: Final[dict[str, ProblemType]] = {problem.slug: problem for problem in _ALL}
 """Every problem of the client API, by its slug."""
+
+
+def problem(slug: str, detail: str, remedy: str = "", **members: Any) -> Problem:
+    """The problem `slug` of the table, with what is special in this case; `members`: constituents, …"""
+    kind = PROBLEMS[slug]
+    return Problem(
+        type=kind.type,
+        title=kind.title,
+        status=kind.status,
+        detail=detail,
+        code=kind.code,
+        remedy=remedy or kind.remedy,
+        **members,
+    )
 
 
 def to_error(problem: Problem) -> TmrError:

@@ -1,0 +1,332 @@
+"""The client for asyncio programs. The same as `tmr.client.sync`, with `await`."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from tmr.client import models, operations
+from tmr.client.config import Config, load
+from tmr.client.models import TTL_DEFAULT, AccessMode
+from tmr.client.operations import Operation
+from tmr.client.problems import SessionLost, TmrError
+from tmr.client.pulse import BEATS, Pulse, SessionState
+from tmr.client.retry import Call, Done, Policy, Send, Wait
+from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
+from tmr.client.transport import (
+    Credentials,
+    Pool,
+    Pools,
+    answer_of,
+    client_options,
+    failure_of,
+    http_request,
+)
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """Asks a TMR system for licences, and keeps them alive.
+
+        async with AsyncClient() as client, client.session(6000010, 201) as session:
+            ...
+
+    `config`: without it, client.toml is read (see `tmr.client.config`). To be used in one event loop. All
+    methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
+    (`tmr.client.problems`) when it is of no use.
+    """
+
+    def __init__(self, config: Config | None = None, *, policy: Policy | None = None) -> None:
+        self.config = config or load()
+        self.policy = policy or Policy()
+        credentials = Credentials(self.config)
+        self._pools: Pools[httpx.AsyncClient] = Pools(
+            lambda: httpx.AsyncClient(**client_options(credentials.context()))
+        )
+        self._heart = _Heart(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Release the sessions that are still held, and close all connections."""
+        await self._heart.close()
+        await _close(self._pools.retire_all())
+
+    # -- sessions ------------------------------------------------------------------------------------------
+
+    def session(
+        self,
+        firm_code: int,
+        product_code: int,
+        *,
+        tmr_id: int | None = None,
+        access_mode: AccessMode | str = AccessMode.USER_LIMIT,
+        ttl: int = TTL_DEFAULT,
+        station: str | None = None,
+        user: str | None = None,
+        process: str | None = None,
+        on_lost: Callable[["AsyncClientSession"], None] | None = None,
+    ) -> "AsyncClientSession":
+        """A licence for the length of an `async with` block; it is asked for when the block begins.
+
+        `ttl`: seconds without a heartbeat after which the server takes it back; heartbeats go by themselves,
+        in a task of their own. `station`, `user`, `process`: shown to others who find the licence taken; by
+        default those of this process. `on_lost`: called in that task if the server has ended the session.
+        """
+        request = default_request(
+            firm_code=firm_code,
+            product_code=product_code,
+            tmr_id=tmr_id,
+            access_mode=access_mode,
+            ttl=ttl,
+            station=station,
+            user=user,
+            process=process,
+        )
+        return AsyncClientSession(self, request, on_lost)
+
+    async def acquire(self, request: models.SessionRequest, *, key: str | None = None) -> models.Session:
+        """Ask for a licence, without heartbeats: for programs that send them by themselves.
+
+        `key`: an idempotency key; the same key with the same request gives the same session.
+        """
+        return await self._run(operations.open_session(request, key or operations.new_key(_now_ms())))
+
+    async def heartbeat(self, session: str) -> models.Heartbeat:
+        """Keep the session alive. Raises SessionLost."""
+        return await self._run(operations.heartbeat(session))
+
+    async def heartbeats(self, sessions: Sequence[str]) -> models.Heartbeats:
+        """Keep up to 1000 sessions alive in one request."""
+        return await self._run(operations.heartbeats(sessions))
+
+    async def release(self, session: str) -> None:
+        """Give the session back; one that has ended already is no error."""
+        await self._run(operations.release(session))
+
+    # -- what there is -------------------------------------------------------------------------------------
+
+    async def containers(self) -> tuple[models.Container, ...]:
+        """The virtual container."""
+        return await self._run(operations.containers())
+
+    async def items(self, serial: str | None = None) -> models.ItemList:
+        """The licences in the container `serial`; without it, in all containers."""
+        serials = [serial] if serial else [container.serial for container in await self.containers()]
+        lists = [await self._run(operations.items(each)) for each in serials]
+        return models.ItemList(
+            items=tuple(item for each in lists for item in each.items),
+            unavailable=tuple(item for each in lists for item in each.unavailable),
+        )
+
+    async def sessions(self) -> tuple[models.HeldSession, ...]:
+        """The own sessions; with an operator's certificate, everybody's."""
+        return await self._run(operations.sessions())
+
+    async def status(self, address: str | None = None) -> models.Status:
+        """What the active twin knows; with `address`, the twin there, active or not, asked once."""
+        if address is None:
+            return await self._run(operations.status())
+        once = replace(self.policy, patience=0.0, refusal_patience=0.0)
+        return await self._run(operations.status(), policy=once, servers=[address], twins=())
+
+    async def switchover(self) -> models.Switchover:
+        """Make the active twin step down. Needs an operator's certificate."""
+        return await self._run(operations.switchover())
+
+    # -- one call ------------------------------------------------------------------------------------------
+
+    async def _run(
+        self,
+        operation: Operation[T],
+        *,
+        policy: Policy | None = None,
+        servers: Sequence[str] | None = None,
+        twins: Sequence[str] | None = None,
+    ) -> T:
+        call = Call(
+            operation.request,
+            self.config.servers if servers is None else servers,
+            self.config.twins if twins is None else twins,
+            policy or self.policy,
+            time.monotonic(),
+        )
+        used: dict[str, Pool[httpx.AsyncClient]] = {}
+        while True:
+            match call.next(time.monotonic()):
+                case Done(answer):
+                    return operation.read(answer)
+                case Wait(seconds):
+                    await asyncio.sleep(seconds)
+                case Send() as send:
+                    await self._attempt(operation.request, send, call, used)
+
+    async def _attempt(
+        self, request: operations.Request, send: Send, call: Call, used: dict[str, Pool[httpx.AsyncClient]]
+    ) -> None:
+        pool, retired = self._pools.take(send.address, used.get(send.address) if send.fresh else None)
+        used[send.address] = pool
+        try:
+            await _close(retired)
+            response = await pool.client.request(**http_request(request, send, self.config.port))
+        except httpx.HTTPError as error:
+            call.failed(failure_of(error, send), time.monotonic())
+        else:
+            call.answered(answer_of(response), time.monotonic())
+        finally:
+            await _close(self._pools.leave(pool))
+
+
+class AsyncClientSession(SessionView):
+    """A licence held by a program; made by `AsyncClient.session`, and used as an async context manager.
+
+    `lost` is set when the server has ended the session, not when it is merely silent for a while.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        request: models.SessionRequest,
+        on_lost: Callable[["AsyncClientSession"], None] | None,
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._on_lost = on_lost
+        self.lost = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        client = self._client
+        while True:
+            sent = time.monotonic()
+            self.licence = await client.acquire(self._request)
+            if time.monotonic() - sent < self.licence.ttl / BEATS:
+                break
+            # A failover took so long that the session may have ended before its grant arrived.
+            with contextlib.suppress(SessionLost):
+                sent = time.monotonic()
+                await client.heartbeat(self.id)
+                break
+        client._heart.add(self, sent)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.release()
+
+    @property
+    def state(self) -> SessionState:
+        """What is known about the session now."""
+        if self.lost.is_set():
+            return SessionState.LOST
+        return self._client._heart.pulse.state(self.id, time.monotonic())
+
+    def check(self) -> None:
+        """Raise SessionLost if the server has ended the session."""
+        if self.lost.is_set():
+            raise lost_error(self.licence)
+
+    async def release(self) -> None:
+        """Give the licence back. If nobody answers, this is logged: the server takes it back by itself."""
+        if not self._client._heart.remove(self):
+            return
+        try:
+            await self._client.release(self.id)
+        except TmrError as error:
+            log_unreleased(self.licence, error)
+
+    def _is_lost(self) -> None:
+        self.lost.set()
+        log_lost(self.licence)
+        if self._on_lost is not None:
+            try:
+                self._on_lost(self)
+            except Exception:
+                log.exception("on_lost of session %s failed", self.id)
+
+
+class _Heart:
+    """Sends the heartbeats of all sessions of one client, in one task that the first session starts."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        self.pulse = Pulse()
+        self._client = client
+        self._sessions: dict[str, AsyncClientSession] = {}
+        self._changed = asyncio.Event()
+        self._closed = False
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, session: AsyncClientSession, sent: float) -> None:
+        if self._closed:
+            raise RuntimeError("the client is closed; make a new one")
+        self._sessions[session.id] = session
+        self.pulse.add(session.id, session.licence.ttl, sent)
+        if self._task is None:
+            self._task = asyncio.create_task(self._beat(), name="tmr-heartbeats")
+        self._changed.set()
+
+    def remove(self, session: AsyncClientSession) -> bool:
+        """Whether the session was held until now."""
+        self._sessions.pop(session.id, None)
+        self._changed.set()
+        return self.pulse.remove(session.id)
+
+    async def close(self) -> None:
+        for session in list(self._sessions.values()):
+            await session.release()
+        self._closed = True
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _next(self) -> tuple[str, ...]:
+        while True:
+            due = self.pulse.due(time.monotonic())
+            if due:
+                return due
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.pulse.wait(time.monotonic())):
+                    await self._changed.wait()
+
+    async def _beat(self) -> None:
+        silent = False
+        while True:
+            due = await self._next()
+            sent = time.monotonic()
+            try:
+                policy = self._client.policy.for_heartbeats()
+                answer = await self._client._run(operations.heartbeats(due), policy=policy)
+            except Exception as error:
+                # Whatever it is, the sessions need the next heartbeat.
+                if not silent:
+                    log.warning("no answer to a heartbeat, trying again: %s", error)
+                silent = True
+                self.pulse.unanswered(due, time.monotonic() + self._client.policy.after_heartbeat(error))
+                continue
+            if silent:
+                log.info("heartbeats are answered again")
+            silent = False
+            for each in self.pulse.answered(due, answer.alive, answer.lost, sent):
+                self._sessions[each]._is_lost()
+
+
+async def _close(clients: list[httpx.AsyncClient]) -> None:
+    for client in clients:
+        await client.aclose()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

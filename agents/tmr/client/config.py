@@ -1,0 +1,102 @@
+"""client.toml: where the licence server is, and with which certificate to ask it.
+
+system  = "lab"                            # name of the TMR system, as in the certificates
+servers = ["10.20.0.100"]                  # the virtual address, or addresses
+twins   = ["10.20.0.21", "10.20.0.22"]     # the twins' own: asked for the reason when no VIP answers
+port    = 22350
+
+[tls]                                      # PEM files; relative names count from client.toml
+certificate = "/etc/tmr/pki/client.crt"
+key         = "/etc/tmr/pki/client.key"
+ca          = "/etc/tmr/pki/ca.crt"
+"""
+
+import difflib
+import os
+import tomllib
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from tmr.client.problems import ConfigError
+
+DEFAULT_PATH: Final = Path("/etc/tmr/client.toml")
+VARIABLE: Final = "TMR_CONFIG"
+"""Environment variable that names another file."""
+PORT: Final = 22350
+
+# A host name or an IP address without a port: what may stand between `https://` and `:22350`.
+Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TlsFiles(_Table):
+    """PEM files: the own certificate, its private key, and the CA that signed the servers'."""
+
+    certificate: Path
+    key: Path
+    ca: Path
+
+
+class Config(_Table):
+    """What client.toml says."""
+
+    system: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
+    servers: tuple[Address, ...] = Field(min_length=1)
+    twins: tuple[Address, ...] = ()
+    port: int = Field(default=PORT, strict=True, ge=1, le=65535)
+    tls: TlsFiles
+
+
+def load(path: Path | str | None = None) -> Config:
+    """The configuration in `path`; without it, in the file that `TMR_CONFIG` names, else the default one.
+
+    Raises ConfigError, which names the file, the key and the remedy.
+    """
+    chosen = Path(path or os.environ.get(VARIABLE) or DEFAULT_PATH)
+    try:
+        data = tomllib.loads(chosen.read_bytes().decode())
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{chosen}: no such file", f"Give the right one with --config FILE or {VARIABLE}."
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{chosen}: cannot be read ({error.strerror})", "Check its owner and mode, and your groups."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{chosen}: byte {error.start} is not UTF-8", "Save the file as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{chosen}: not valid TOML: {error}", "Correct that place.") from None
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        raise _explain(chosen, error) from None
+    files = {name: chosen.parent / getattr(config.tls, name) for name in TlsFiles.model_fields}
+    return config.model_copy(update={"tls": TlsFiles(**files)})
+
+
+def _explain(path: Path, error: ValidationError) -> ConfigError:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return ConfigError(f"{path}: the key {place!r} is missing", "Add it.")
+    if first["type"] == "extra_forbidden":
+        kind: type[BaseModel] = TlsFiles if len(first["loc"]) > 1 else Config
+        close = difflib.get_close_matches(str(first["loc"][-1]), kind.model_fields, n=1)
+        hint = f"Did you mean {close[0]!r}?" if close else f"Known keys: {', '.join(kind.model_fields)}."
+        return ConfigError(f"{path}: unknown key {place!r}", hint)
+    value = repr(first["input"])
+    shown = value if len(value) <= 60 else f"{value[:57]}…"
+    said = first["msg"][:1].lower() + first["msg"][1:]
+    if first["type"] == "string_pattern_mismatch":
+        said = (
+            "a name of letters, digits and . _ - is needed"
+            if place == "system"
+            else "a host name or an IP address, without a port, is needed"
+        )
+    return ConfigError(f"{path}: {place} = {shown}: {said}", f"Correct {place!r}.")

@@ -1,0 +1,82 @@
+"""What the sync and the async session have in common."""
+
+import getpass
+import logging
+import os
+import re
+import socket
+import sys
+from pathlib import Path
+
+from tmr.client import models, operations
+from tmr.client.models import TEXT_MAX, UNFIT
+from tmr.client.problems import SessionLost, TmrError, problem
+
+log = logging.getLogger("tmr.client")
+
+_UNPRINTABLE = re.compile(f"[{UNFIT}\\ud800-\\udfff]")
+
+
+def own_station() -> str:
+    """The name of this machine."""
+    return fit(socket.gethostname()) or "unknown"
+
+
+def own_user() -> str:
+    """The user whose process this is, or empty."""
+    try:
+        return fit(getpass.getuser())
+    except (OSError, KeyError, ImportError):
+        return ""
+
+
+def own_process() -> str:
+    """This program and its process id, such as `simulate[4711]`."""
+    return fit(f"{Path(sys.argv[0]).name or 'python'}[{os.getpid()}]")
+
+
+def fit(text: str) -> str:
+    """`text` as a field of a request can have it: printable, and not too long."""
+    return _UNPRINTABLE.sub("?", text)[:TEXT_MAX]
+
+
+class SessionView:
+    """One access to one licence, as its program sees it. All of it may be read at any time."""
+
+    licence: models.Session
+    """The server's grant; there as soon as the `with` block has begun."""
+
+    @property
+    def id(self) -> str:
+        """Names the session at the server."""
+        return self.licence.id
+
+    def __repr__(self) -> str:
+        granted = getattr(self, "licence", None)
+        return f"<{type(self).__name__} {f'{granted.id}: {granted.label}' if granted else 'not yet granted'}>"
+
+
+def default_request(**fields: object) -> models.SessionRequest:
+    """A SessionRequest in which None stands for what this process can tell by itself. Raises BadRequest."""
+    known = {"station": own_station, "user": own_user, "process": own_process}
+    filled = {
+        name: known[name]() if value is None and name in known else value for name, value in fields.items()
+    }
+    return operations.session_request(**filled)
+
+
+def log_unreleased(session: models.Session, error: TmrError) -> None:
+    """Nobody took a licence back; that is no reason to fail."""
+    log.warning(
+        "session %s could not be released and ends by itself within %d s: %s", session.id, session.ttl, error
+    )
+
+
+def log_lost(session: models.Session) -> None:
+    """The server ended a session."""
+    log.error("session %s on licence %s was lost", session.id, session.label)
+
+
+def lost_error(session: models.Session) -> SessionLost:
+    """What `check` raises."""
+    return SessionLost(problem("session-lost", f"Session {session.id} on {session.label} has ended"))

@@ -1,0 +1,351 @@
+"""The client for ordinary, threaded programs."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Self, TypeVar
+
+import httpx
+
+from tmr.client import models, operations
+from tmr.client.config import Config, load
+from tmr.client.models import TTL_DEFAULT, AccessMode
+from tmr.client.operations import Operation
+from tmr.client.problems import SessionLost, TmrError
+from tmr.client.pulse import BEATS, Pulse, SessionState
+from tmr.client.retry import Call, Done, Policy, Send, Wait
+from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
+from tmr.client.transport import (
+    Credentials,
+    Pool,
+    Pools,
+    answer_of,
+    client_options,
+    failure_of,
+    http_request,
+)
+
+T = TypeVar("T")
+
+
+class Client:
+    """Asks a TMR system for licences, and keeps them alive.
+
+        with Client() as client, client.session(6000010, 201) as session:
+            ...
+
+    `config`: without it, client.toml is read (see `tmr.client.config`). All methods may be called by several
+    threads at once. They try again over a failover by themselves, as `policy` says, and raise a `TmrError`
+    (`tmr.client.problems`) when it is of no use.
+    """
+
+    def __init__(self, config: Config | None = None, *, policy: Policy | None = None) -> None:
+        self.config = config or load()
+        self.policy = policy or Policy()
+        credentials = Credentials(self.config)
+        self._pools: Pools[httpx.Client] = Pools(
+            lambda: httpx.Client(**client_options(credentials.context()))
+        )
+        self._heart = _Heart(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the sessions that are still held, and close all connections."""
+        self._heart.close()
+        _close(self._pools.retire_all())
+
+    # -- sessions ------------------------------------------------------------------------------------------
+
+    def session(
+        self,
+        firm_code: int,
+        product_code: int,
+        *,
+        tmr_id: int | None = None,
+        access_mode: AccessMode | str = AccessMode.USER_LIMIT,
+        ttl: int = TTL_DEFAULT,
+        station: str | None = None,
+        user: str | None = None,
+        process: str | None = None,
+        on_lost: Callable[["ClientSession"], None] | None = None,
+    ) -> "ClientSession":
+        """A licence for the length of a `with` block; it is asked for when the block begins.
+
+        `ttl`: seconds without a heartbeat after which the server takes it back; heartbeats go by themselves,
+        on a thread of their own. `station`, `user`, `process`: shown to others who find the licence taken; by
+        default those of this process. `on_lost`: called on that thread if the server has ended the session.
+        """
+        request = default_request(
+            firm_code=firm_code,
+            product_code=product_code,
+            tmr_id=tmr_id,
+            access_mode=access_mode,
+            ttl=ttl,
+            station=station,
+            user=user,
+            process=process,
+        )
+        return ClientSession(self, request, on_lost)
+
+    def acquire(self, request: models.SessionRequest, *, key: str | None = None) -> models.Session:
+        """Ask for a licence, without heartbeats: for programs that send them by themselves.
+
+        `key`: an idempotency key; the same key with the same request gives the same session.
+        """
+        return self._run(operations.open_session(request, key or operations.new_key(_now_ms())))
+
+    def heartbeat(self, session: str) -> models.Heartbeat:
+        """Keep the session alive. Raises SessionLost."""
+        return self._run(operations.heartbeat(session))
+
+    def heartbeats(self, sessions: Sequence[str]) -> models.Heartbeats:
+        """Keep up to 1000 sessions alive in one request."""
+        return self._run(operations.heartbeats(sessions))
+
+    def release(self, session: str) -> None:
+        """Give the session back; one that has ended already is no error."""
+        self._run(operations.release(session))
+
+    # -- what there is -------------------------------------------------------------------------------------
+
+    def containers(self) -> tuple[models.Container, ...]:
+        """The virtual container."""
+        return self._run(operations.containers())
+
+    def items(self, serial: str | None = None) -> models.ItemList:
+        """The licences in the container `serial`; without it, in all containers."""
+        serials = [serial] if serial else [container.serial for container in self.containers()]
+        lists = [self._run(operations.items(each)) for each in serials]
+        return models.ItemList(
+            items=tuple(item for each in lists for item in each.items),
+            unavailable=tuple(item for each in lists for item in each.unavailable),
+        )
+
+    def sessions(self) -> tuple[models.HeldSession, ...]:
+        """The own sessions; with an operator's certificate, everybody's."""
+        return self._run(operations.sessions())
+
+    def status(self, address: str | None = None) -> models.Status:
+        """What the active twin knows; with `address`, the twin there, active or not, asked once."""
+        if address is None:
+            return self._run(operations.status())
+        once = replace(self.policy, patience=0.0, refusal_patience=0.0)
+        return self._run(operations.status(), policy=once, servers=[address], twins=())
+
+    def switchover(self) -> models.Switchover:
+        """Make the active twin step down. Needs an operator's certificate."""
+        return self._run(operations.switchover())
+
+    # -- one call ------------------------------------------------------------------------------------------
+
+    def _run(
+        self,
+        operation: Operation[T],
+        *,
+        policy: Policy | None = None,
+        servers: Sequence[str] | None = None,
+        twins: Sequence[str] | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> T:
+        call = Call(
+            operation.request,
+            self.config.servers if servers is None else servers,
+            self.config.twins if twins is None else twins,
+            policy or self.policy,
+            time.monotonic(),
+        )
+        used: dict[str, Pool[httpx.Client]] = {}
+        while True:
+            match call.next(time.monotonic()):
+                case Done(answer):
+                    return operation.read(answer)
+                case Wait(seconds):
+                    sleep(seconds)
+                case Send() as send:
+                    self._attempt(operation.request, send, call, used)
+
+    def _attempt(
+        self, request: operations.Request, send: Send, call: Call, used: dict[str, Pool[httpx.Client]]
+    ) -> None:
+        pool, retired = self._pools.take(send.address, used.get(send.address) if send.fresh else None)
+        used[send.address] = pool
+        try:
+            _close(retired)
+            response = pool.client.request(**http_request(request, send, self.config.port))
+        except httpx.HTTPError as error:
+            call.failed(failure_of(error, send), time.monotonic())
+        else:
+            call.answered(answer_of(response), time.monotonic())
+        finally:
+            _close(self._pools.leave(pool))
+
+
+class ClientSession(SessionView):
+    """A licence held by a program; made by `Client.session`, and used as a context manager.
+
+    `lost` is set when the server has ended the session, not when it is merely silent for a while.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        request: models.SessionRequest,
+        on_lost: Callable[["ClientSession"], None] | None,
+    ) -> None:
+        self._client = client
+        self._request = request
+        self._on_lost = on_lost
+        self.lost = threading.Event()
+
+    def __enter__(self) -> Self:
+        client = self._client
+        while True:
+            sent = time.monotonic()
+            self.licence = client.acquire(self._request)
+            if time.monotonic() - sent < self.licence.ttl / BEATS:
+                break
+            # A failover took so long that the session may have ended before its grant arrived.
+            with contextlib.suppress(SessionLost):
+                sent = time.monotonic()
+                client.heartbeat(self.id)
+                break
+        client._heart.add(self, sent)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()
+
+    @property
+    def state(self) -> SessionState:
+        """What is known about the session now."""
+        if self.lost.is_set():
+            return SessionState.LOST
+        return self._client._heart.pulse.state(self.id, time.monotonic())
+
+    def check(self) -> None:
+        """Raise SessionLost if the server has ended the session."""
+        if self.lost.is_set():
+            raise lost_error(self.licence)
+
+    def release(self) -> None:
+        """Give the licence back. If nobody answers, this is logged: the server takes it back by itself."""
+        if not self._client._heart.remove(self):
+            return
+        try:
+            self._client.release(self.id)
+        except TmrError as error:
+            log_unreleased(self.licence, error)
+
+    def _is_lost(self) -> None:
+        self.lost.set()
+        log_lost(self.licence)
+        if self._on_lost is not None:
+            try:
+                self._on_lost(self)
+            except Exception:
+                log.exception("on_lost of session %s failed", self.id)
+
+
+class _Heart:
+    """Sends the heartbeats of all sessions of one client, on one thread that the first session starts."""
+
+    def __init__(self, client: Client) -> None:
+        self.pulse = Pulse()
+        self._client = client
+        self._sessions: dict[str, ClientSession] = {}
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, session: ClientSession, sent: float) -> None:
+        with self._changed:
+            if self._stop.is_set():
+                raise RuntimeError("the client is closed; make a new one")
+            self._sessions[session.id] = session
+            self.pulse.add(session.id, session.licence.ttl, sent)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name="tmr-heartbeats", daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, session: ClientSession) -> bool:
+        """Whether the session was held until now."""
+        with self._changed:
+            held = self.pulse.remove(session.id)
+            self._sessions.pop(session.id, None)
+            self._changed.notify()
+            return held
+
+    def close(self) -> None:
+        for session in list(self._sessions.values()):
+            session.release()
+        self._stop.set()
+        with self._changed:
+            thread, self._thread = self._thread, None
+            self._changed.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _next(self) -> tuple[str, ...]:
+        with self._changed:
+            while not self._stop.is_set():
+                wait = self.pulse.wait(time.monotonic())
+                due = self.pulse.due(time.monotonic())
+                if due:
+                    return due
+                self._changed.wait(wait)
+        return ()
+
+    def _beat(self) -> None:
+        silent = False
+        while due := self._next():
+            sent = time.monotonic()
+            try:
+                policy = self._client.policy.for_heartbeats()
+                answer = self._client._run(operations.heartbeats(due), policy=policy, sleep=self._sleep)
+            except _Stopped:
+                return
+            except Exception as error:
+                # Whatever it is, the sessions need the next heartbeat.
+                if not silent:
+                    log.warning("no answer to a heartbeat, trying again: %s", error)
+                silent = True
+                again = time.monotonic() + self._client.policy.after_heartbeat(error)
+                with self._changed:
+                    self.pulse.unanswered(due, again)
+                continue
+            if silent:
+                log.info("heartbeats are answered again")
+            silent = False
+            with self._changed:
+                lost = self.pulse.answered(due, answer.alive, answer.lost, sent)
+                sessions = [self._sessions[each] for each in lost]
+            for session in sessions:
+                session._is_lost()
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """The client was closed while a heartbeat waited for its next attempt."""
+
+
+def _close(clients: list[httpx.Client]) -> None:
+    for client in clients:
+        client.close()
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

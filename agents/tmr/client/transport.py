@@ -1,0 +1,165 @@
+"""What the sync and the async client share of HTTPS: connections by address, and errors in words."""
+
+import errno
+import ipaddress
+import ssl
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Generic, TypeVar
+
+import httpx
+
+from tmr.client import tls
+from tmr.client.config import Config
+from tmr.client.operations import Answer, Request
+from tmr.client.problems import ConfigError
+from tmr.client.retry import Failure, Heard, Send
+
+C = TypeVar("C")
+
+KEEP: Final = 60.0
+"""Seconds that an idle connection is kept: longer than most heartbeat intervals, to save handshakes."""
+
+
+class Pool(Generic[C]):
+    """The connections to one address."""
+
+    def __init__(self, client: C) -> None:
+        self.client = client
+        self.users = 0
+        self.retired = False
+
+
+class Pools(Generic[C]):
+    """One pool of connections for each address; may be used by several threads.
+
+    A pool that failed is retired: nobody gets it again, and it is closed as soon as nobody uses it. `take`
+    and `leave` give the clients that the caller must close now.
+    """
+
+    def __init__(self, make: Callable[[], C]) -> None:
+        self._make = make
+        self._lock = threading.Lock()
+        self._pools: dict[str, Pool[C]] = {}
+
+    def take(self, address: str, stale: Pool[C] | None) -> tuple[Pool[C], list[C]]:
+        """A pool for `address` that is not `stale`; to be given back by `leave`."""
+        with self._lock:
+            pool = self._pools.get(address)
+            close: list[C] = []
+            if pool is not None and pool is stale:
+                close = self._retire(address)
+                pool = None
+            if pool is None:
+                pool = self._pools[address] = Pool(self._make())
+            pool.users += 1
+            return pool, close
+
+    def leave(self, pool: Pool[C]) -> list[C]:
+        """The pool is not used any more by one who took it."""
+        with self._lock:
+            pool.users -= 1
+            return [pool.client] if pool.retired and not pool.users else []
+
+    def retire_all(self) -> list[C]:
+        """Start anew with all connections."""
+        with self._lock:
+            return [client for address in list(self._pools) for client in self._retire(address)]
+
+    def _retire(self, address: str) -> list[C]:
+        pool = self._pools.pop(address)
+        pool.retired = True
+        return [] if pool.users else [pool.client]
+
+
+class Credentials:
+    """The TLS context of the configured files, made again when they were renewed."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stamp = tls.stamp(config.tls)
+        self._context = tls.context(config.tls, config.system)
+
+    def context(self) -> ssl.SSLContext:
+        """For a new connection. Keeps the old certificate while the new files cannot be used."""
+        stamp = tls.stamp(self._config.tls)
+        if stamp != self._stamp and 0 not in stamp:
+            try:
+                self._context = tls.context(self._config.tls, self._config.system)
+            except ConfigError:
+                return self._context
+            self._stamp = stamp
+        return self._context
+
+
+def client_options(context: ssl.SSLContext) -> dict[str, Any]:
+    """What an httpx client is made with: no proxies, no redirects, connections kept for a while."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=KEEP)
+    return {"verify": context, "trust_env": False, "limits": limits, "follow_redirects": False}
+
+
+def http_request(request: Request, send: Send, port: int) -> dict[str, Any]:
+    """The arguments of httpx's `request` for one attempt."""
+    headers = request.headers
+    if send.last:
+        headers["Connection"] = "close"
+    return {
+        "method": request.method,
+        "url": f"https://{_host(send.address)}:{port}{request.path}",
+        "content": request.body or None,
+        "headers": headers,
+        "timeout": httpx.Timeout(send.read, connect=send.connect),
+    }
+
+
+def answer_of(response: httpx.Response) -> Answer:
+    """What the retry logic and the readers need of a response."""
+    try:
+        retry_after = float(response.headers["Retry-After"])
+    except (KeyError, ValueError):
+        retry_after = None
+    if retry_after is not None and not 0 <= retry_after < float("inf"):
+        retry_after = None
+    return Answer(response.status_code, response.content, retry_after)
+
+
+def failure_of(error: httpx.HTTPError, send: Send) -> Failure:
+    """Why an attempt brought no answer."""
+    cause: BaseException | None = error
+    text = ""
+    while cause is not None:
+        if isinstance(cause, ssl.SSLError):
+            untrusted = tls.untrusted(send.address, cause)
+            if untrusted is not None:
+                return Failure(Heard.NOTHING, untrusted.message, untrusted)
+        if isinstance(cause, OSError) and cause.errno in _WORDS:
+            text = _WORDS[cause.errno]
+        elif isinstance(cause, OSError) and not text and cause.strerror:
+            text = cause.strerror.lower()
+        cause = cause.__cause__ or cause.__context__
+    match error:
+        case httpx.ConnectTimeout():
+            return Failure(Heard.NOTHING, f"no connection within {send.connect:g} s")
+        case httpx.ConnectError() | httpx.PoolTimeout():
+            return Failure(Heard.NOTHING, text or "no connection")
+        case httpx.ReadTimeout() | httpx.WriteTimeout():
+            return Failure(Heard.BROKEN, f"no answer within {send.read:g} s")
+        case _:
+            return Failure(Heard.BROKEN, text or "the connection broke")
+
+
+_WORDS: Final = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.EHOSTUNREACH: "no route to this address",
+    errno.ENETUNREACH: "the network cannot be reached",
+    errno.ECONNRESET: "the connection broke",
+    errno.EPIPE: "the connection broke",
+    errno.ETIMEDOUT: "the connection broke",
+}
+
+
+def _host(address: str) -> str:
+    try:
+        return f"[{address}]" if ipaddress.ip_address(address).version == 6 else address
+    except ValueError:
+        return address
