@@ -1,0 +1,1 @@
+"""Five Linux machines and a client inside one: see docs/reference/lab.md. Standard library only."""

@@ -1,0 +1,26 @@
+"""Run a program of the host to its end."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from lab.errors import LabError
+
+
+def run(
+    *arguments: str | Path, text: str | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run `arguments` with `text` on standard input; both outputs are captured.
+
+    Raises LabError with the program's own words when it is missing, or fails while `check` is set.
+    """
+    command = [str(argument) for argument in arguments]
+    try:
+        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise LabError(f"{command[0]} is not installed: run `python3 -m lab setup`") from error
+    if check and done.returncode:
+        said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        raise LabError(f"`{' '.join(command)}` failed: {said}")
+    return done

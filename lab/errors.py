@@ -1,0 +1,13 @@
+"""What the lab says to people when it cannot do what they asked."""
+
+
+class LabError(Exception):
+    """A mistake the user can mend: the message names the mistake, the place and the remedy."""
+
+    exit_code = 2
+
+
+class BootError(LabError):
+    """A machine was told to boot and did not come up."""
+
+    exit_code = 1

@@ -1,0 +1,87 @@
+"""What the lab needs from the host, and how to install it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from lab.errors import LabError
+
+PACKAGE_OF_TOOL = {
+    "systemd-nspawn": "systemd-container",
+    "debootstrap": "debootstrap",
+    "nft": "nftables",
+    "ip": "iproute2",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "mkfs.ext4": "e2fsprogs",
+    "mount": "mount",
+    "umount": "mount",
+    "losetup": "mount",
+    "unshare": "util-linux",
+    "nsenter": "util-linux",
+}
+_KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TRIES = 4
+
+
+def prepare_environment() -> None:
+    """Find the system's tools even where /usr/sbin is not on PATH, and read their messages untranslated."""
+    os.environ["PATH"] = f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}".lstrip(":")
+    os.environ["LC_ALL"] = "C.UTF-8"
+
+
+def require_root(doing: str) -> None:
+    """LabError unless root: namespaces, mounts and cgroups are made."""
+    if os.geteuid() != 0:
+        raise LabError(f"`{doing}` needs root (namespaces, mounts, cgroups): run it with sudo")
+
+
+def missing_tools() -> list[str]:
+    return [tool for tool in PACKAGE_OF_TOOL if shutil.which(tool) is None]
+
+
+def require_tools() -> None:
+    """LabError that names the missing tools and their packages."""
+    missing = missing_tools()
+    if missing:
+        packages = sorted({PACKAGE_OF_TOOL[tool] for tool in missing})
+        raise LabError(
+            f"missing on this host: {', '.join(missing)}: run `python3 -m lab setup`, "
+            f"or install {' '.join(packages)} yourself"
+        )
+
+
+def setup() -> list[str]:
+    """Install what the host lacks; the packages installed, none when all is there already."""
+    packages = {PACKAGE_OF_TOOL[tool] for tool in missing_tools()}
+    if not _KEYRING.exists():
+        packages.add("debian-archive-keyring")
+    if not packages:
+        return []
+    if shutil.which("apt-get") is None:
+        raise LabError(f"no apt-get on this host: install {' '.join(sorted(packages))} by its own means")
+    wanted = sorted(packages)
+    _apt("update")
+    _apt("install", "--yes", "--no-install-recommends", *wanted)
+    return wanted
+
+
+def _apt(*arguments: str) -> None:
+    """apt-get, tried again when a mirror hiccups or another apt holds the lock."""
+    command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", *arguments]
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    for attempt in range(1, _TRIES + 1):
+        done = subprocess.run(
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        if done.returncode == 0:
+            return
+        if attempt < _TRIES:
+            time.sleep(2.0**attempt)  # back off: the mirror, not a condition of ours
+    last = done.stderr.strip().splitlines()[-5:]
+    raise LabError(f"`{' '.join(command)}` failed {_TRIES} times: {' | '.join(last)}")
