@@ -1,9 +1,9 @@
 """DSSE envelopes: exact payload bytes, their type, and signatures over both.
 
 https://github.com/secure-systems-lab/dsse (protocol.md, envelope.md). What is written is plain DSSE, which
-any verifier reads. What is read is narrower than the standard, so that every byte of a file counts: exactly
-the fields below, `keyid` always there, and only the standard alphabet of Base64 in its one canonical
-spelling.
+any verifier reads. What is read is narrower than the standard, so that a file has one spelling (the space
+between JSON's tokens aside): exactly the fields below, `keyid` always there, the standard alphabet of Base64
+in its canonical form.
 """
 
 import base64

@@ -54,7 +54,7 @@ class NotIssued(LicensingError):
     """The vendor refuses to issue.
 
     Codes: `not-three`, `duplicate-container`, `other-system`, `wrong-firm`, `vendor-key-changed`,
-    `update-pending`, `record-behind`, `nothing-to-issue`, `too-many-items`, `out-of-range`.
+    `update-pending`, `record-behind`, `nothing-to-issue`, `too-many-new`, `too-many-items`, `out-of-range`.
     """
 
 

@@ -80,7 +80,7 @@ def merge(statements: Iterable[Statement], act_id: str | None = None) -> Merged:
     container does not count: one container copied to two machines is still one. Items without TMR-Id never
     merge. Expiry is not judged here.
     """
-    given = sorted(statements, key=lambda s: (s.upstream, s.container, -s.generation))
+    given = sorted(statements, key=_rank)
     counted, rejected = _countable(given, act_id)
     names = [statement.upstream for statement in counted]
     held: dict[LicenceKey, dict[str, ProductItem]] = {}
@@ -102,6 +102,11 @@ def merge(statements: Iterable[Statement], act_id: str | None = None) -> Merged:
         differing = tuple(name for name in constituents if name not in agreeing)
         licences.append(MergedLicence(item, agreeing, differing, missing))
     return Merged(tuple(licences), tuple(incomplete), rejected)
+
+
+def _rank(statement: Statement) -> tuple[str, str, int, bytes]:
+    """A total order, the latest of one container first: equal inputs merge equally on every machine."""
+    return statement.upstream, statement.container, -statement.generation, msgspec.msgpack.encode(statement)
 
 
 def _countable(given: list[Statement], act_id: str | None) -> tuple[list[Statement], tuple[Rejected, ...]]:

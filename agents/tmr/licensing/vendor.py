@@ -66,7 +66,7 @@ def issue(
     act_id = _one_system(requests, firm_code, key)
     for request in requests:
         _up_to_date(history, request)
-    had = _items_of_system(history, act_id)
+    had = _items_of_system(history, act_id, requests)
     item = None
     if licence is not None:
         item = ProductItem(
@@ -179,6 +179,20 @@ def _up_to_date(history: Sequence[Update], request: Request) -> None:
         )
 
 
-def _items_of_system(history: Sequence[Update], act_id: str) -> tuple[ProductItem, ...]:
+def _items_of_system(
+    history: Sequence[Update], act_id: str, requests: Sequence[Request]
+) -> tuple[ProductItem, ...]:
+    """What the system has. One container may be new to it; two new ones would serve its licences a second time."""
     of_system = [update for update in history if update.act_id == act_id]
-    return of_system[-1].parts[0].items if of_system else ()
+    if not of_system:
+        return ()
+    parts = of_system[-1].parts
+    new = {request.container for request in requests} - {part.container for part in parts}
+    if len(new) > 1:
+        raise NotIssued(
+            "too-many-new",
+            f"{' and '.join(sorted(new))} are new to the system {act_id}, which has "
+            f"{', '.join(part.container for part in parts)}",
+            "replace one container at a time, or give a new system a CmActId of its own",
+        )
+    return parts[0].items
