@@ -182,7 +182,7 @@ def _up_to_date(history: Sequence[Update], request: Request) -> None:
 def _items_of_system(
     history: Sequence[Update], act_id: str, requests: Sequence[Request]
 ) -> tuple[ProductItem, ...]:
-    """What the system has. One container may be new to it; two new ones would serve its licences a second time."""
+    """What the system has. One container may be new; two new ones would serve its licences a second time."""
     of_system = [update for update in history if update.act_id == act_id]
     if not of_system:
         return ()

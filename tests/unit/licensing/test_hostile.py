@@ -200,6 +200,31 @@ def test_changed_bytes(request_file: bytes, update_file: bytes) -> None:
             reads(data)
 
 
+@pytest.mark.parametrize(
+    ("plain", "odd"),
+    [
+        (b'"format":1', b'"format":1.0'),
+        (b'"format":1', b'"format":true'),
+        (b'"format":1', b'"format":1,"format":1'),
+        (b'"format":1', b'"format":1,"extra":1'),
+        (b'"format":1', b'"format":2'),
+    ],
+)
+def test_one_meaning_of_json(plain: bytes, odd: bytes) -> None:
+    """What two readers could read differently, and what this version does not know."""
+    for file, kind, key, reads in (
+        (UPDATE_FILE, UPDATE_TYPE, VENDOR, reads_update),
+        (REQUEST_FILE, REQUEST_TYPE, CONTAINER_KEYS[0], reads_request),
+    ):
+        payload = read_envelope(file).payload
+        assert plain in payload
+        reads(seal(kind, payload.replace(plain, odd), key))
+
+
+def test_a_request_of_another_type() -> None:
+    reads_request(seal(UPDATE_TYPE, read_envelope(REQUEST_FILE).payload, CONTAINER_KEYS[0]))
+
+
 def test_too_large() -> None:
     reads_update(b" " * ENVELOPE_MAX + UPDATE_FILE)
     reads_request(seal(REQUEST_TYPE, b" " * 5000 + json.dumps(REQUEST).encode(), CONTAINER_KEYS[0]))

@@ -150,7 +150,8 @@ def test_record_behind() -> None:
     system = activated(containers(), issue_to(containers(), history).file)
     refused("record-behind", system, [])
     # the record lost its tail, and another update with the same counter took its place
-    issue_to(containers(), other := [], Licence(9, 9))
+    other: list[Update] = []
+    issue_to(containers(), other, Licence(9, 9))
     refused("record-behind", system, other)
 
 
