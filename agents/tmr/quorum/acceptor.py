@@ -219,7 +219,7 @@ class Acceptor:
         """What follows the mirrored entry, up to `upto`; with the snapshot where the journal starts later."""
         if have_index > self.log.last:
             return None, ()
-        if self.log.epoch_at(have_index) == have_epoch:
+        if have_index and self.log.epoch_at(have_index) == have_epoch:  # at 0 it lacks even the membership
             count = upto - have_index
             return None, tuple(
                 self.log.after_index(have_index, count if limit is None else min(limit, count))

@@ -436,7 +436,7 @@ class Twin:
         }
         if len(valid) < 2:
             return
-        if best.snapshot is not None and best.snapshot.index > self.commit:
+        if best.snapshot is not None and best.snapshot.index >= self.commit:
             self._restore(best.snapshot)
         self.log = adopted
         self.commit = max(self.commit, best.member.commit, self.log.base)
@@ -444,7 +444,7 @@ class Twin:
 
     def _adopt(self, best: Promise) -> Log:
         """The journal of the best promise: the entries that this twin mirrors, and what follows there."""
-        if best.snapshot is not None and best.snapshot.index > self.commit:
+        if best.snapshot is not None and best.snapshot.index >= self.commit:
             return Log.after(best.snapshot, best.entries)
         log = Log.after(
             Snapshot(
