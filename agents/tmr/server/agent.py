@@ -1,0 +1,249 @@
+"""The TMR agent: twin, ledger, virtual address, sessions and containers put together."""
+
+import asyncio
+import collections
+import importlib.metadata
+import logging
+import random
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from tmr.client.models import Role, Status, UpstreamStatus
+from tmr.ledger import Ledger
+from tmr.quorum.entries import Owner
+from tmr.quorum.lease import Timing
+from tmr.quorum.messages import encode
+from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
+from tmr.rim import notify
+from tmr.rim.logs import fields
+from tmr.server.assembler import Assembler
+from tmr.server.config import ServerConfig
+from tmr.server.core import Core, Link
+from tmr.server.metrics import Metrics
+from tmr.server.service import Service
+from tmr.server.vip_link import VipLink
+from tmr.server.virtual import MAJORITY, VirtualContainer, instant
+
+log = logging.getLogger(__name__)
+
+DRAIN: Final = 0.25
+"""Part of the TTL that commands under way have before a planned switchover."""
+DROP_PATIENCE: Final = 0.5
+"""Seconds that tmr-vip has to give the address up."""
+
+
+class Agent:
+    """One twin. `clock`: CLOCK_BOOTTIME in seconds. `fatal` ends the process: its state cannot be trusted."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        links: Sequence[Link],
+        *,
+        clock: Callable[[], float],
+        wall_ms: Callable[[], int],
+        fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.config = config
+        ledger = Ledger()
+        twin = Twin(
+            owner=Owner(config.name, secrets.token_hex(8)),
+            rank=config.rank,
+            upstreams=(config.upstreams[0].name, config.upstreams[1].name, config.upstreams[2].name),
+            machine=ledger,
+            timing=Timing(ttl=config.lease_ttl),
+            now=clock(),
+            jitter=random.random,
+        )
+        twin.eligible = False
+        self.core = Core(
+            twin,
+            ledger,
+            links,
+            clock=clock,
+            wall_ms=wall_ms,
+            observe=self._observe,
+            turn=self._turn,
+            fatal=fatal,
+        )
+        self.virtual = VirtualContainer(ledger, config.act_id)
+        self.service = Service(self.core, self.virtual, config.vip, wall_ms=wall_ms, fatal=fatal)
+        self.metrics = Metrics()
+        self._assembler = Assembler(self.core, config.act_id, fatal)
+        self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
+        self._vip_task: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._reigned = 0
+        self._version = importlib.metadata.version("tmr")
+        self._fatal = fatal
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Follow the upstreams, reach for tmr-vip, and stand for election. Call in the event loop."""
+        self._vip_task = asyncio.get_running_loop().create_task(self._vip.run())
+        self._vip_task.add_done_callback(self._vip_ended)
+        self.core.start()
+
+    async def known(self, patience: float) -> None:
+        """Wait until a majority of upstreams has answered, for at most `patience` seconds."""
+        end = self.core.clock() + patience
+        while self.core.clock() < end:
+            if sum(peer.member is not None for peer in self.core.twin.peers) >= MAJORITY:
+                return
+            await asyncio.sleep(0.02)
+
+    def leave(self, reason: str) -> asyncio.Task[None]:
+        """Hand over to the other twin in good order; the task ends when the lease is released."""
+        if self._leaving is None or self._leaving.done():
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(reason))
+        return self._leaving
+
+    async def _leave(self, reason: str) -> None:
+        """No more answers, then what is under way, then the address, then the lease: in this order."""
+        twin = self.core.twin
+        self.service.leaving = reason
+        try:
+            if twin.role == "active":
+                log.info("stepping down", extra=fields(reason=reason, pending=self.core.pending))
+                await self.core.drained(DRAIN * self.config.lease_ttl)
+                await self._vip.drop(twin.epoch, DROP_PATIENCE)
+            self.core.retire(reason)
+        finally:
+            self.service.leaving = ""
+
+    def begin_stop(self) -> None:
+        """Hand over and never be elected again: the process is about to end."""
+        self._stopping = True
+        self.core.twin.eligible = False
+        self.leave("the service is being stopped")
+
+    async def stop(self) -> None:
+        """End everything, in good order."""
+        self.begin_stop()
+        if self._leaving is not None:
+            await asyncio.gather(self._leaving, return_exceptions=True)
+        await self._assembler.stop()
+        await self.core.stop()
+        if self._vip_task is not None:
+            self._vip_task.cancel()
+            await asyncio.gather(self._vip_task, return_exceptions=True)
+
+    def switchover(self) -> str:
+        """An operator asks this twin to step down; the name of it. Raises Problem where it does not serve."""
+        self.service.check()
+        return self.config.name
+
+    # -- news ----------------------------------------------------------------------------------------------
+
+    def _observe(self, now: float, output: Output) -> None:
+        match output:
+            case Applied():
+                self.metrics.commits.inc()
+                self.service.applied(now, output)
+            case Serving():
+                self.metrics.failovers.inc()
+                self.service.begin_reign(now)
+                self._assembler.begin_reign()
+                log.info("serving", extra=fields(epoch=output.epoch, sessions=len(self.service.sessions)))
+                notify.status(f"active, epoch {output.epoch}")
+            case RoleChanged(role="active"):
+                self._reigned = output.epoch
+                log.info("elected", extra=fields(epoch=output.epoch, reason=output.reason))
+            case RoleChanged():
+                if self._reigned:
+                    self._vip.forget(self._reigned)
+                    log.warning("stepped down", extra=fields(epoch=self._reigned, reason=output.reason))
+                    self._reigned = 0
+                    notify.status(f"passive: {output.reason}")
+
+    def _turn(self, now: float) -> None:
+        twin = self.core.twin
+        if not twin.holds(now):
+            return
+        if not self.service.leaving:
+            will = encode(twin.last_will())
+            self._vip.hold(twin.epoch, twin.deadline, will, step=self.config.lease_ttl / 20)
+        self._assembler.poke(now)
+        self.service.expire(now)
+
+    def _vip_changed(self, able: bool, reason: str) -> None:
+        self.core.twin.eligible = able and not self._stopping
+        if not able:
+            self.core.retire(reason)
+
+    def _vip_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal(error)
+
+    # -- views ---------------------------------------------------------------------------------------------
+
+    def role(self) -> Role:
+        """A probe changes nothing: who asks only whether it would be elected is passive still."""
+        twin = self.core.twin
+        if twin.role == "active" and twin.serving:
+            return Role.ACTIVE
+        return Role.CANDIDATE if twin.role in ("active", "candidate") else Role.PASSIVE
+
+    def status(self) -> Status:
+        """This twin, as it sees itself and the system."""
+        twin, now = self.core.twin, self.core.clock()
+        upstreams, time_ms = self.service.upstreams(), self.core.certified_ms()
+        active = twin.role == "active"
+        seen = [peer.member.promised for peer in twin.peers if peer.member is not None]
+        return Status(
+            name=self.config.name,
+            role=self.role(),
+            epoch=twin.epoch if active else max(seen, default=0),
+            lease_remaining_ms=round((twin.deadline - now) * 1000) if twin.holds(now) else None,
+            vip=tuple(self.config.vip),
+            peer=self._other(),
+            version=self._version,
+            certified_time=instant(time_ms) if time_ms else None,
+            upstreams=tuple(self._upstream(slot) for slot in range(3)),
+            licences=tuple(self.virtual.statuses(upstreams, time_ms)),
+            sessions=len(self.core.ledger.sessions),
+            commit=twin.commit,
+            alarms=tuple(self._alarms(now)),
+        )
+
+    def _other(self) -> str | None:
+        """The twin that holds the lease, as two upstreams told."""
+        if self.core.twin.role == "active":
+            return None
+        holders = collections.Counter(peer.holder for peer in self.core.twin.peers if peer.holder)
+        name, votes = holders.most_common(1)[0] if holders else ("", 0)
+        return name if votes >= MAJORITY and name != self.config.name else None
+
+    def _upstream(self, slot: int) -> UpstreamStatus:
+        twin = self.core.twin
+        peer, reach = twin.peers[slot], self.core.reach[slot]
+        member, active = peer.member, twin.role == "active"
+        return UpstreamStatus(
+            name=twin.upstreams[slot],
+            reachable=peer.reachable,
+            voting=member is not None and member.voting,
+            container=self.virtual.container_of(twin.upstreams[slot]),
+            match=peer.match if active else None,
+            commit=member.commit if member else None,
+            lag=max(0, twin.log.last - peer.match) if active else None,
+            last_error=reach.error or None,
+            since=instant(reach.since_ms) if reach.since_ms is not None else None,
+        )
+
+    def _alarms(self, now: float) -> list[str]:
+        twin = self.core.twin
+        off = twin.certified.deviations(now * 1000)
+        return [
+            *self.virtual.alarms(self.service.upstreams()),
+            *(
+                f"{name}: {peer.alarm}"
+                for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+                if peer.alarm
+            ),
+            *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
+            *self._assembler.alarms,
+            *self._vip.alarms,
+        ]

@@ -1,0 +1,130 @@
+"""Brings what the three containers state into the journal: when a reign begins, and after every change."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from tmr.ledger import Assemble, Assembled
+from tmr.licensing import BadStatement, LicensingError, SignedStatement, open_statement
+from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.rim.logs import fields
+from tmr.rim.upstream_link import LinkError
+from tmr.server.core import Core
+
+log = logging.getLogger(__name__)
+
+PAUSE: Final = 0.2
+"""Seconds after which a container is asked for again at the earliest; doubles while nothing comes of it."""
+PAUSE_MAX: Final = 10.0
+
+
+class _Source(msgspec.Struct):
+    """`seen`: generation in the upstream's last answer; `asked`: the one when its container was asked for."""
+
+    seen: int = -1
+    asked: int = -1
+    next_at: float = float("-inf")
+    pause: float = PAUSE
+    offered: SignedStatement | None = None
+    alarm: str = ""
+
+
+class Assembler:
+    """`poke` is cheap and may be called after everything that happens; one task at a time works."""
+
+    def __init__(self, core: Core, act_id: str, fatal: Callable[[BaseException], None]) -> None:
+        self._core = core
+        self._act_id = act_id
+        self._fatal = fatal
+        self._sources = (_Source(), _Source(), _Source())
+        self._task: asyncio.Task[None] | None = None
+        self._rejected: tuple[str, ...] = ()
+
+    @property
+    def alarms(self) -> list[str]:
+        """Containers that are not believed."""
+        return [*(source.alarm for source in self._sources if source.alarm), *self._rejected]
+
+    def begin_reign(self) -> None:
+        """Ask all three anew: what the journal says of them may be old."""
+        for source in self._sources:
+            source.asked, source.next_at, source.pause, source.offered = -1, float("-inf"), PAUSE, None
+
+    def poke(self, now: float) -> None:
+        """Start a round if this twin reigns and a container states what the journal does not know."""
+        if self._task is not None or not self._core.twin.holds(now):
+            return
+        due = [slot for slot in range(3) if self._due(slot, now)]
+        if due:
+            self._task = asyncio.get_running_loop().create_task(self._round(due))
+            self._task.add_done_callback(self._done)
+
+    async def stop(self) -> None:
+        """End the round under way."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._task = None
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal(error)
+
+    def _due(self, slot: int, now: float) -> bool:
+        peer, source = self._core.twin.peers[slot], self._sources[slot]
+        if not peer.reachable or peer.member is None:
+            return False
+        if peer.member.generation != source.seen:
+            source.seen, source.pause, source.next_at = peer.member.generation, PAUSE, now
+        known = self._core.ledger.statements.get(self._core.twin.upstreams[slot])
+        stale = known is None or known.generation != peer.member.generation
+        return (stale or source.asked < 0) and now >= source.next_at
+
+    async def _round(self, slots: Sequence[int]) -> None:
+        fetched = await asyncio.gather(*(self._fetch(slot) for slot in slots))
+        new = tuple(signed for signed in fetched if signed is not None)
+        if not new:
+            return
+        try:
+            outcome = await self._core.submit(Assemble(new))
+        except (NotActive, Overloaded):
+            for slot in slots:
+                self._sources[slot].offered = None
+            return
+        if isinstance(outcome, Assembled):
+            self._rejected = outcome.rejected
+            changed = ", ".join(map(str, outcome.changed)) or "nothing"
+            log.info("containers assembled", extra=fields(changed=changed, rejected=list(outcome.rejected)))
+
+    async def _fetch(self, slot: int) -> SignedStatement | None:
+        """The container's statement, if it is news."""
+        name, source = self._core.twin.upstreams[slot], self._sources[slot]
+        asked = source.seen
+        source.next_at = self._core.clock() + source.pause
+        source.pause = min(2 * source.pause, PAUSE_MAX)
+        try:
+            signed = await self._core.links[slot].container()
+            statement = open_statement(signed, signed.key)
+        except LinkError as error:
+            log.warning("container cannot be read", extra=fields(upstream=name, error=error))
+            return None
+        except (BadStatement, LicensingError) as error:
+            source.alarm = f"{name}: its container is not believed: {error}"
+            return None
+        source.asked = asked
+        source.alarm = self._alarm(name, statement.upstream, statement.act_id)
+        known = self._core.ledger.statements.get(name)
+        if source.alarm or signed == source.offered or known == statement:
+            return None
+        source.offered = signed
+        return signed
+
+    def _alarm(self, name: str, upstream: str, act_id: str) -> str:
+        if upstream != name:
+            return f"{name} shows the container of {upstream}: it was copied, or the addresses are mixed up"
+        if act_id != self._act_id:
+            return f"{name}: its container has the CmActId {act_id}, this system has {self._act_id}"
+        return ""

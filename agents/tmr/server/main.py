@@ -1,0 +1,78 @@
+"""`tmr-server --config /etc/tmr/server.toml`: the TMR agent of one twin."""
+
+import argparse
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from tmr.rim import logs, notify
+from tmr.rim.clock import boottime, wall_ms
+from tmr.rim.config import ConfigError
+from tmr.rim.logs import fields
+from tmr.rim.serve import CannotListen, PeerServer, tcp_listener
+from tmr.rim.tls import Renewal, client_context, server_context
+from tmr.rim.upstream_link import UpstreamLink
+from tmr.server import config as configuration
+from tmr.server.agent import Agent
+from tmr.server.app import create_app
+from tmr.server.config import ServerConfig
+
+log = logging.getLogger(__name__)
+
+KNOWN_PATIENCE = 3.0
+"""Seconds that readiness waits for the upstreams: a twin without them is up all the same, and says why."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run until SIGTERM. Exit status: 0 after an orderly stop, 1 internal error, 2 it cannot start."""
+    parser = argparse.ArgumentParser(prog="tmr-server", description="The TMR agent of one twin.")
+    parser.add_argument("--config", type=Path, default=Path("/etc/tmr/server.toml"), help="TOML file")
+    options = parser.parse_args(arguments)
+    logs.setup()
+    try:
+        config = configuration.read(options.config)
+        return asyncio.run(_serve(config))
+    except (ConfigError, CannotListen) as error:
+        print(f"tmr-server: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+
+
+async def _serve(config: ServerConfig) -> int:
+    failures: list[BaseException] = []
+
+    def fatal(error: BaseException) -> None:
+        failures.append(error)
+        log.critical("internal error", exc_info=error)
+        server.should_exit = True
+        server.stop()
+
+    to_upstreams = client_context(config.tls, config.system, "upstream")
+    links = [
+        UpstreamLink(upstream.name, upstream.address, upstream.port, to_upstreams, config.lease_ttl)
+        for upstream in config.upstreams
+    ]
+    agent = Agent(config, links, clock=boottime, wall_ms=wall_ms, fatal=fatal)
+    to_clients = server_context(config.tls)
+    ready: list[asyncio.Task[None]] = []
+
+    async def become_ready() -> None:
+        await agent.known(KNOWN_PATIENCE)
+        notify.ready(f"{agent.role()}")
+        log.info("ready", extra=fields(name=config.name, system=config.system))
+
+    server = PeerServer(
+        create_app(agent),
+        [tcp_listener(address, config.port, to_clients) for address in config.listen],
+        config.system,
+        on_started=lambda: ready.append(asyncio.get_running_loop().create_task(become_ready())),
+        on_stopping=agent.begin_stop,
+        healthy=lambda: agent.core.alive,
+        renewal=Renewal(config.tls, to_clients, to_upstreams),
+    )
+    await server.serve()
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,86 @@
+"""What `/metrics` shows, in Prometheus' text format."""
+
+from collections.abc import Iterable
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tmr.client.models import Status
+
+ROLES = ("active", "candidate", "passive")
+
+
+class Metrics:
+    """Counters that live here, and gauges read from a `Status` at each scrape."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.requests = Counter(
+            "tmr_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
+        )
+        self.commits = Counter("tmr_commits", "Journal entries applied.", registry=self._registry)
+        self.failovers = Counter(
+            "tmr_failovers", "Times that this twin became the active one.", registry=self._registry
+        )
+
+    def text(self, status: Status) -> bytes:
+        """The whole document."""
+        return generate_latest(self._registry) + generate_latest(_registry_of(status))
+
+
+class _Gauges(Collector):
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterable[Metric]:
+        """The gauges of one status."""
+        status = self._status
+        role = GaugeMetricFamily("tmr_role", "1 for the role that this twin has.", labels=["role"])
+        for name in ROLES:
+            role.add_metric([name], float(status.role == name))
+        yield role
+        yield GaugeMetricFamily(
+            "tmr_epoch", "Own reign if active, else the last one seen.", value=status.epoch
+        )
+        yield GaugeMetricFamily(
+            "tmr_lease_seconds",
+            "Seconds until the lease ends unless it is renewed; 0: none.",
+            value=(status.lease_remaining_ms or 0) / 1000,
+        )
+        yield GaugeMetricFamily("tmr_sessions", "Sessions held.", value=status.sessions)
+        yield GaugeMetricFamily("tmr_commit_index", "Last committed journal index.", value=status.commit)
+        yield GaugeMetricFamily("tmr_alarms", "Alarms in the status.", value=len(status.alarms))
+        yield from self._licences()
+        yield from self._upstreams()
+
+    def _licences(self) -> Iterable[Metric]:
+        names = ["firm_code", "product_code", "tmr_id"]
+        used = GaugeMetricFamily("tmr_seats_in_use", "Seats taken.", labels=names)
+        seats = GaugeMetricFamily("tmr_seats", "License Quantity; +Inf: unlimited.", labels=names)
+        votes = GaugeMetricFamily(
+            "tmr_licence_votes", "Available, identical constituents; two are needed.", labels=names
+        )
+        for licence in self._status.licences:
+            labels = [str(licence.firm_code), str(licence.product_code), str(licence.tmr_id)]
+            used.add_metric(labels, licence.in_use)
+            seats.add_metric(labels, float("inf") if licence.quantity is None else licence.quantity)
+            votes.add_metric(labels, licence.votes)
+        return used, seats, votes
+
+    def _upstreams(self) -> Iterable[Metric]:
+        reachable = GaugeMetricFamily("tmr_upstream_reachable", "1 if it answers.", labels=["upstream"])
+        voting = GaugeMetricFamily("tmr_upstream_voting", "1 if it votes.", labels=["upstream"])
+        lag = GaugeMetricFamily("tmr_upstream_lag", "Journal entries that it is behind.", labels=["upstream"])
+        for upstream in self._status.upstreams:
+            reachable.add_metric([upstream.name], float(upstream.reachable))
+            voting.add_metric([upstream.name], float(upstream.voting))
+            if upstream.lag is not None:
+                lag.add_metric([upstream.name], upstream.lag)
+        return reachable, voting, lag
+
+
+def _registry_of(status: Status) -> CollectorRegistry:
+    registry = CollectorRegistry()
+    registry.register(_Gauges(status))
+    return registry

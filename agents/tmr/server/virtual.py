@@ -1,0 +1,311 @@
+"""The virtual container as seen now: what the ledger merged, as far as its upstreams can be reached.
+
+Pure: the ledger, the state of the three upstreams and the time are passed in.
+"""
+
+import datetime as dt
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from tmr.client.models import (
+    Constituent,
+    ConstituentState,
+    Container,
+    ContainerState,
+    ContainerUpstream,
+    Holder,
+    Item,
+    LicenceState,
+    LicenceStatus,
+    Unavailable,
+)
+from tmr.ledger import Ledger
+from tmr.licensing import Incomplete, LicenceKey, ProductItem, Statement, virtual_serial
+
+MAJORITY: Final = 2
+HOLDERS_SHOWN: Final = 50
+"""Holders named in one problem."""
+
+
+class UpstreamState(msgspec.Struct, frozen=True):
+    """One upstream as a twin sees it. `since_ms`: when `reachable` changed last (wall clock, Unix ms)."""
+
+    name: str
+    reachable: bool
+    voting: bool
+    since_ms: int | None = None
+    error: str = ""
+
+    @property
+    def counts(self) -> bool:
+        """Its constituents count."""
+        return self.reachable and self.voting
+
+
+class Licence(msgspec.Struct, frozen=True):
+    """A TMR licence that is known, served or not."""
+
+    key: LicenceKey
+    item: ProductItem | None
+    """What two constituents agree on; None: no two agree."""
+    votes: int
+    """Available, identical constituents."""
+    state: LicenceState
+    constituents: tuple[Constituent, ...]
+
+
+def instant(ms: int) -> dt.datetime:
+    """Unix milliseconds as a time in UTC."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+
+
+def written(ms: int) -> str:
+    """Unix milliseconds for people."""
+    return f"{instant(ms):%Y-%m-%d %H:%M:%S} UTC"
+
+
+class VirtualContainer:
+    """Views of the one container that clients see. `upstreams`: the three, in the membership's order."""
+
+    def __init__(self, ledger: Ledger, act_id: str) -> None:
+        self._ledger = ledger
+        self.act_id = act_id
+        self.serial = virtual_serial(act_id)
+        self._indexed: object = None
+        self._products: dict[tuple[int, int], list[LicenceKey]] = {}
+        self._items: dict[str, tuple[Statement, dict[LicenceKey, ProductItem]]] = {}
+
+    # -- one licence ---------------------------------------------------------------------------------------
+
+    def known(self) -> list[LicenceKey]:
+        """Every TMR licence of which any container holds a constituent, in order."""
+        merged = self._ledger.merged
+        return sorted([*self._ledger.licences, *(incomplete.key for incomplete in merged.incomplete)])
+
+    def of_product(self, firm_code: int, product_code: int, tmr_id: int | None) -> list[LicenceKey]:
+        """The known licences that a request may mean, by ascending TMR-Id."""
+        if self._indexed is not self._ledger.licences:
+            self._indexed, self._products = self._ledger.licences, {}
+            for key in self.known():
+                self._products.setdefault((key.firm_code, key.product_code), []).append(key)
+        keys = self._products.get((firm_code, product_code), [])
+        return [key for key in keys if tmr_id is None or key.tmr_id == tmr_id]
+
+    def votes(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> int:
+        """How many identical constituents are available."""
+        merged = self._ledger.licences.get(key)
+        if merged is None:
+            return 0
+        return sum(upstream.counts and upstream.name in merged.agreeing for upstream in upstreams)
+
+    def available(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> bool:
+        """Two identical constituents are available; whether it has expired is not asked here."""
+        return self.votes(key, upstreams) >= MAJORITY
+
+    def licence(self, key: LicenceKey, upstreams: Sequence[UpstreamState], time_ms: int) -> Licence:
+        """The licence with its constituents."""
+        merged = self._ledger.licences.get(key)
+        votes = self.votes(key, upstreams)
+        state = LicenceState.AVAILABLE if votes >= MAJORITY else LicenceState.UNAVAILABLE
+        expired = merged is not None and _expired(merged.item, time_ms)
+        if expired:
+            state = LicenceState.EXPIRED
+        constituents = tuple(self._constituent(key, upstream, time_ms) for upstream in upstreams)
+        return Licence(key, merged.item if merged else None, votes, state, constituents)
+
+    def _constituent(self, key: LicenceKey, upstream: UpstreamState, time_ms: int) -> Constituent:
+        statement = self._ledger.statements.get(upstream.name)
+        held = self._items_of(statement).get(key) if statement else None
+        state, detail = ConstituentState.AVAILABLE, ""
+        if not upstream.reachable:
+            since = f" since {written(upstream.since_ms)}" if upstream.since_ms else ""
+            why = f": {upstream.error}" if upstream.error else ""
+            state, detail = ConstituentState.UNREACHABLE, f"{upstream.name} does not answer{since}{why}"
+        elif not upstream.voting:
+            state = ConstituentState.UNREACHABLE
+            detail = f"{upstream.name} answers, but is catching up or excluded and does not count"
+        elif statement is None:
+            state, detail = ConstituentState.MISSING, f"the container of {upstream.name} is not known yet"
+        elif held is None:
+            state = ConstituentState.MISSING
+            detail = f"container {statement.container} of {upstream.name} holds no {key}"
+        elif self._differs(key, upstream.name):
+            state = ConstituentState.DIFFERENT
+            detail = f"container {statement.container} of {upstream.name} holds {key} with other properties"
+        elif _expired(held, time_ms):
+            state = ConstituentState.EXPIRED
+            detail = f"valid until {written(held.expiration_ms or 0)}"
+        container = statement.container if statement else None
+        return Constituent(upstream=upstream.name, container=container, state=state, detail=detail)
+
+    def _items_of(self, statement: Statement) -> dict[LicenceKey, ProductItem]:
+        indexed = self._items.get(statement.upstream)
+        if indexed is None or indexed[0] is not statement:
+            items = {item.key: item for item in statement.items}
+            indexed = self._items[statement.upstream] = (statement, items)
+        return indexed[1]
+
+    def _differs(self, key: LicenceKey, upstream: str) -> bool:
+        merged = self._ledger.licences.get(key)
+        if merged is not None:
+            return upstream in merged.differing
+        return any(
+            incomplete.key == key and incomplete.differ for incomplete in self._ledger.merged.incomplete
+        )
+
+    def holders(self, keys: Iterable[LicenceKey]) -> list[Holder]:
+        """Who holds seats of the licences, oldest first, at most HOLDERS_SHOWN."""
+        sessions = [session for key in keys for session in self._ledger.holders(key)]
+        sessions.sort(key=lambda session: (session.granted_ms, session.id))
+        return [
+            Holder(
+                user=session.user or session.client,
+                station=session.station,
+                access_mode=session.mode,  # type: ignore[arg-type]
+                since=instant(session.granted_ms),
+                seats=0 if session.mode == "no-user-limit" else 1,
+            )
+            for session in sessions[:HOLDERS_SHOWN]
+        ]
+
+    # -- all of them ---------------------------------------------------------------------------------------
+
+    def licences(self, upstreams: Sequence[UpstreamState], time_ms: int) -> list[Licence]:
+        """Every known licence, in order."""
+        return [self.licence(key, upstreams, time_ms) for key in self.known()]
+
+    def items(self, upstreams: Sequence[UpstreamState], time_ms: int) -> list[Item]:
+        """The licences that can be used."""
+        found = []
+        for licence in self.licences(upstreams, time_ms):
+            if licence.state is not LicenceState.AVAILABLE or licence.item is None:
+                continue
+            use, item, merged = (
+                self._ledger.use(licence.key),
+                licence.item,
+                self._ledger.licences[licence.key],
+            )
+            found.append(
+                Item(
+                    firm_code=item.firm_code,
+                    product_code=item.product_code,
+                    tmr_id=item.tmr_id,
+                    name=item.name,
+                    quantity=item.quantity,
+                    in_use=use.seats,
+                    exclusive=bool(use.exclusive),
+                    expiration=instant(item.expiration_ms) if item.expiration_ms is not None else None,
+                    constituents=licence.constituents,
+                    alarms=merged.alarms,
+                )
+            )
+        return found
+
+    def unavailable(
+        self, upstreams: Sequence[UpstreamState], time_ms: int, keys: Iterable[LicenceKey] | None = None
+    ) -> list[Unavailable]:
+        """The licences (all that are known, or `keys`) that cannot be used, with the reason."""
+        found = []
+        for key in self.known() if keys is None else keys:
+            licence = self.licence(key, upstreams, time_ms)
+            if licence.state is LicenceState.AVAILABLE:
+                continue
+            item = licence.item or self._any_item(key)
+            found.append(
+                Unavailable(
+                    firm_code=key.firm_code,
+                    product_code=key.product_code,
+                    tmr_id=key.tmr_id,
+                    name=item.name if item else "",
+                    quantity=item.quantity if item else None,
+                    constituents=licence.constituents,
+                )
+            )
+        return found
+
+    def statuses(self, upstreams: Sequence[UpstreamState], time_ms: int) -> list[LicenceStatus]:
+        """Every known licence with its votes, for the status."""
+        found = []
+        for licence in self.licences(upstreams, time_ms):
+            item = licence.item or self._any_item(licence.key)
+            found.append(
+                LicenceStatus(
+                    firm_code=licence.key.firm_code,
+                    product_code=licence.key.product_code,
+                    tmr_id=licence.key.tmr_id,
+                    name=item.name if item else "",
+                    quantity=item.quantity if item else None,
+                    in_use=self._ledger.use(licence.key).seats,
+                    votes=licence.votes,
+                    state=licence.state,
+                    constituents=licence.constituents,
+                )
+            )
+        return found
+
+    def _any_item(self, key: LicenceKey) -> ProductItem | None:
+        for statement in self._ledger.statements.values():
+            item = self._items_of(statement).get(key)
+            if item is not None:
+                return item
+        return None
+
+    def container(self, upstreams: Sequence[UpstreamState], time_ms: int, epoch: int) -> Container:
+        """The container as a whole."""
+        return Container(
+            serial=str(self.serial),
+            kind=self.serial.kind.value,
+            act_id=self.act_id,
+            items=len(self.items(upstreams, time_ms)),
+            epoch=epoch,
+            certified_time=instant(time_ms),
+            upstreams=tuple(
+                ContainerUpstream(
+                    name=upstream.name,
+                    container=self.container_of(upstream.name),
+                    state=_container_state(upstream),
+                )
+                for upstream in upstreams
+            ),
+            unavailable=tuple(self.unavailable(upstreams, time_ms)),
+        )
+
+    def container_of(self, upstream: str) -> str | None:
+        """Serial of the upstream's container."""
+        statement = self._ledger.statements.get(upstream)
+        return statement.container if statement else None
+
+    # -- alarms --------------------------------------------------------------------------------------------
+
+    def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
+        """What an operator should look at: different constituents, containers not counted, upstreams away."""
+        merged = self._ledger.merged
+        found = [alarm for licence in merged.licences for alarm in licence.alarms]
+        found += [_disagreeing(incomplete) for incomplete in merged.incomplete if incomplete.differ]
+        found += [f"{r.upstream}: {r.container} is not counted: {r.reason}" for r in merged.rejected]
+        for upstream in upstreams:
+            if not upstream.reachable:
+                found.append(
+                    f"{upstream.name} does not answer" + (f": {upstream.error}" if upstream.error else "")
+                )
+            elif not upstream.voting:
+                found.append(f"{upstream.name} does not vote: it is catching up, or excluded")
+        return found
+
+
+def _expired(item: ProductItem, time_ms: int) -> bool:
+    return item.expiration_ms is not None and time_ms >= item.expiration_ms
+
+
+def _disagreeing(incomplete: Incomplete) -> str:
+    return (
+        f"{' and '.join(incomplete.present)} hold different constituents of {incomplete.key}: none is served"
+    )
+
+
+def _container_state(upstream: UpstreamState) -> ContainerState:
+    if not upstream.reachable:
+        return ContainerState.UNREACHABLE
+    return ContainerState.AVAILABLE if upstream.voting else ContainerState.NOT_VOTING

@@ -1,0 +1,177 @@
+"""A whole TMR system in one event loop: the real acceptors and agents, without disks, TLS and processes."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from starlette.types import Receive, Scope, Send
+from tmr.rim.upstream_link import LinkError
+
+from tests.system.vip_peer import VipPeer
+from tmr.ledger import Ledger
+from tmr.licensing import Container, ProductItem, SignedStatement, raw_public_key, sign
+from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.messages import Follow, Reply, Request, decode_reply, decode_request, encode
+from tmr.rim.clock import boottime, wall_ms
+from tmr.rim.identity import Identity
+from tmr.rim.tls import TlsFiles
+from tmr.server.agent import Agent
+from tmr.server.app import create_app
+from tmr.server.config import ServerConfig, UpstreamAddress
+
+ACT_ID = "lab-0123456789abcdef"
+FIRM = 6_000_010
+ALICE = Identity("client", "alice")
+BOB = Identity("client", "bob")
+OLGA = Identity("operator", "olga")
+TTL = 0.6
+
+
+async def until(condition: Callable[[], Any], what: str, patience: float = 15.0) -> None:
+    """Wait until `condition()` holds."""
+    end = time.monotonic() + patience
+    while not condition():
+        assert time.monotonic() < end, f"waited {patience} s in vain: {what}"
+        await asyncio.sleep(0.005)
+
+
+def item(tmr_id: int = 1, *, product: int = 1, quantity: int | None = 2, **options: Any) -> ProductItem:
+    return ProductItem(FIRM, product, tmr_id, quantity, options.pop("expiration_ms", None), **options)
+
+
+class Upstream:
+    """One upstream in memory; `up = False` cuts it off."""
+
+    def __init__(self, name: str, *items: ProductItem) -> None:
+        self.name = name
+        self.up = True
+        self.delay = 0.0
+        self._key = Ed25519PrivateKey.generate()
+        self.box = Container.create(ACT_ID, raw_public_key(self._key))
+        self.acceptor = Acceptor(Durable(disk=f"disk-{name}"), Ledger(), boottime(), TTL)
+        self._news = asyncio.Event()
+        self.hold(*items)
+
+    def hold(self, *items: ProductItem) -> None:
+        """The container holds `items` from now on."""
+        self.box = Container(
+            self.box.serial, self.box.act_id, self.box.key, self.box.generation + 1, tuple(items), ()
+        )
+        self.acceptor.generation = self.box.generation
+
+    def cut(self) -> None:
+        self.up = False
+        self._wake()
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def call(self, request: Request) -> Reply:
+        """As UpstreamLink."""
+        request = decode_request(encode(request))
+        await asyncio.sleep(self.delay)
+        end = boottime() + 5
+        while self.up:
+            now = boottime()
+            if isinstance(request, Follow) and self.acceptor.follow(now, wall_ms(), request) is None:
+                wait = min(end, self.acceptor.holder_until if self.acceptor.live_holder(now) else end) - now
+                if wait > 0:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._news.wait(), wait)
+                    continue
+            answer = self.acceptor.handle(now, wall_ms(), request)
+            if answer.woke:
+                self._wake()
+            return decode_reply(encode(answer.reply))
+        raise LinkError(f"{self.name}: connection refused")
+
+    async def container(self) -> SignedStatement:
+        """As UpstreamLink."""
+        if not self.up:
+            raise LinkError(f"{self.name}: connection refused")
+        return sign(self.box.statement(self.name), self._key)
+
+    async def close(self) -> None:
+        """As UpstreamLink."""
+
+
+class Twin:
+    """One agent with its application and its VIP manager's peer."""
+
+    def __init__(self, name: str, directory: Path, upstreams: list[Upstream]) -> None:
+        self.name = name
+        self.vip = VipPeer(directory / f"{name}.sock").start()
+        self.failures: list[BaseException] = []
+        first, second, third = (UpstreamAddress(upstream.name, "127.0.0.1") for upstream in upstreams)
+        config = ServerConfig(
+            name=name,
+            system="lab",
+            act_id=ACT_ID,
+            twins=("tmr1", "tmr2"),
+            vip=("10.20.0.100",),
+            upstreams=(first, second, third),
+            tls=TlsFiles("", "", ""),
+            vip_socket=str(self.vip.path),
+            lease_ttl=TTL,
+        )
+        self.agent = Agent(config, upstreams, clock=boottime, wall_ms=wall_ms, fatal=self.failures.append)
+        self.app = create_app(self.agent)
+
+    @property
+    def serves(self) -> bool:
+        return self.agent.core.holds
+
+    def client(self, peer: Identity | None = ALICE) -> httpx.AsyncClient:
+        """A client whose certificate says that it is `peer`."""
+
+        async def known(scope: Scope, receive: Receive, send: Send) -> None:
+            await self.app({**scope, "state": {"peer": peer}}, receive, send)
+
+        return httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="https://tmr")
+
+
+class System:
+    """Three upstreams and two twins; nothing runs but within `run`."""
+
+    def __init__(self, directory: Path, *items: ProductItem) -> None:
+        self.upstreams = [Upstream(name, *items) for name in ("up1", "up2", "up3")]
+        self.twins = [Twin(name, directory, self.upstreams) for name in ("tmr1", "tmr2")]
+
+    @property
+    def active(self) -> Twin:
+        """The twin that serves."""
+        (twin,) = [twin for twin in self.twins if twin.serves]
+        return twin
+
+    @property
+    def passive(self) -> Twin:
+        """The other one."""
+        (twin,) = [twin for twin in self.twins if not twin.serves]
+        return twin
+
+    async def serving(self) -> Twin:
+        """Wait for an active twin that has seen the containers."""
+        await until(lambda: any(twin.serves for twin in self.twins), "a twin serves")
+        ledger = self.active.agent.core.ledger
+        await until(lambda: len(ledger.statements) == 3, "the containers are assembled")
+        return self.active
+
+
+@contextlib.asynccontextmanager
+async def running(directory: Path, *items: ProductItem) -> AsyncIterator[System]:
+    """A system that serves, with `items` in each container."""
+    system = System(directory, *items)
+    async with contextlib.AsyncExitStack() as stack:
+        for twin in system.twins:
+            stack.callback(twin.vip.stop)
+            await stack.enter_async_context(twin.app.router.lifespan_context(twin.app))
+        await system.serving()
+        yield system
+    for twin in system.twins:
+        assert not twin.failures

@@ -1,0 +1,91 @@
+"""Heartbeat memory: times to live, the race of an expiry with a heartbeat, many sessions."""
+
+import time
+
+from tmr.quorum.lease import DRIFT
+from tmr.server.sessions import RETRY, Sessions
+
+TTL = 10
+OVER = TTL * (1 + DRIFT) / (1 - DRIFT)
+
+
+def reign(*sessions: str, now: float = 100.0) -> Sessions:
+    memory = Sessions()
+    memory.begin_reign(now, ((session, TTL) for session in sessions))
+    return memory
+
+
+def test_a_new_active_gives_everybody_a_fresh_time_to_live() -> None:
+    memory = reign("a", "b")
+    assert memory.expired(100 + TTL, 10) == []
+    assert sorted(memory.expired(100.001 + OVER, 10)) == ["a", "b"]
+
+
+def test_the_drift_of_two_clocks_is_waited_for() -> None:
+    memory = reign("a")
+    assert memory.expired(99.999 + OVER, 10) == []
+
+
+def test_a_heartbeat_starts_a_fresh_time_to_live() -> None:
+    memory = reign("a")
+    assert memory.heartbeat(105, "a") == "alive"
+    assert memory.expired(100.001 + OVER, 10) == []
+    assert memory.expired(105.001 + OVER, 10) == ["a"]
+
+
+def test_a_session_whose_end_is_under_way_is_never_alive() -> None:
+    memory = reign("a")
+    assert memory.expired(200, 10) == ["a"]
+    assert memory.heartbeat(200, "a") == "ending"
+    memory.granted(200, "a", TTL)
+    assert memory.heartbeat(200, "a") == "ending"
+    memory.ended("a")
+    assert memory.heartbeat(200, "a") == "unknown"
+    assert memory.expired(1000, 10) == []
+
+
+def test_an_end_that_did_not_reach_the_journal_is_tried_again_unless_heard() -> None:
+    memory = reign("a", "b")
+    assert sorted(memory.expired(200, 10)) == ["a", "b"]
+    memory.kept(200, "a")
+    memory.kept(200, "b")
+    assert memory.heartbeat(200.1, "b") == "alive"
+    assert memory.expired(200 + RETRY, 10) == ["a"]
+    assert memory.expired(200.2 + OVER, 10) == ["b"]
+
+
+def test_a_repeated_grant_counts_as_heard() -> None:
+    memory = reign()
+    memory.granted(100, "a", TTL)
+    memory.granted(107, "a", TTL)
+    assert memory.expired(100.001 + OVER, 10) == []
+    assert memory.expired(107.001 + OVER, 10) == ["a"]
+
+
+def test_a_new_reign_forgets_what_was_ending() -> None:
+    memory = reign("a")
+    assert memory.expired(200, 10) == ["a"]
+    memory.begin_reign(200, [("a", TTL)])
+    assert memory.heartbeat(201, "a") == "alive"
+
+
+def test_the_limit_leaves_the_rest_for_the_next_time() -> None:
+    memory = reign(*"abcde")
+    assert len(memory.expired(200, 3)) == 3
+    assert len(memory.expired(200, 3)) == 2
+
+
+def test_the_remaining_time_is_the_clients() -> None:
+    memory = reign("a")
+    assert memory.remaining_ms(104, "a") == 6_000
+    assert memory.remaining_ms(300, "a") == 0
+    assert memory.remaining_ms(104, "b") is None
+
+
+def test_a_hundred_thousand_quiet_sessions_cost_a_tick_nothing() -> None:
+    memory = Sessions()
+    memory.begin_reign(0, ((str(n), 60) for n in range(100_000)))
+    began = time.process_time()
+    for tick in range(10_000):
+        assert memory.expired(tick / 1000, 100) == []
+    assert time.process_time() - began < 1, "a tick must not look at every session"
