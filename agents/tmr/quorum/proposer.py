@@ -103,6 +103,8 @@ class Peer(msgspec.Struct):
     reachable: bool = False
     busy: bool = False
     following: bool = False
+    feeds: bool = False
+    """The `Follow` under way asks for entries, too."""
     holder: str | None = None
     """Last known lease holder there: a twin's name, "" for nobody, None unknown."""
     holder_epoch: int = 0
@@ -205,11 +207,11 @@ class Twin:
             self._try_election(now)
 
     def _follow(self, now: float) -> None:
-        feeding = any(peer.following and peer.reachable for peer in self.peers)
+        feeding = any(peer.following and peer.feeds and peer.reachable for peer in self.peers)
         for slot, peer in enumerate(self.peers):
             if peer.following:
                 continue
-            peer.following = True
+            peer.following, peer.feeds = True, not feeding
             self._outputs.append(Send(slot, self._follow_request(slot, entries=not feeding), now))
             feeding = True
 
