@@ -141,6 +141,9 @@ def _operator_routes(app: FastAPI, agent: Agent) -> None:
         peer_of(request)
         return Response(agent.metrics.text(agent.status()), media_type=METRICS_TYPE)
 
+    async def hand_over(reason: str) -> None:
+        agent.leave(reason)
+
     @app.post("/v1/operator/switchover", response_model=Switchover, status_code=202, tags=["operation"])
     async def switchover(request: Request) -> Response:
         """The active twin steps down in good order; the other takes over."""
@@ -149,7 +152,7 @@ def _operator_routes(app: FastAPI, agent: Agent) -> None:
         name = agent.switchover()
         answer = _answer(Switchover.model_validate({"from": name}), 202)
         # The answer travels from the virtual address: it must leave before the address does.
-        answer.background = BackgroundTask(agent.leave, f"switchover asked for by {peer.name}")
+        answer.background = BackgroundTask(hand_over, f"switchover asked for by {peer.name}")
         return answer
 
 

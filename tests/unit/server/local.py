@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import functools
+import itertools
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -175,3 +177,26 @@ async def running(directory: Path, *items: ProductItem) -> AsyncIterator[System]
         yield system
     for twin in system.twins:
         assert not twin.failures
+
+
+def scenario(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A coroutine as a test."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **options: Any) -> None:
+        asyncio.run(test(*args, **options))
+
+    return run
+
+
+_keys = itertools.count(1)
+
+
+def key() -> dict[str, str]:
+    """The header of a new request."""
+    return {"Idempotency-Key": f"test-key-{next(_keys):08}"}
+
+
+def ask(product: int = 1, **members: Any) -> dict[str, Any]:
+    """The body of a request for a session."""
+    return {"firm_code": FIRM, "product_code": product, "station": "cad-07", **members}

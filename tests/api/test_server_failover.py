@@ -1,0 +1,208 @@
+"""Two twins, three upstreams: who serves when something is lost, and what clients are told."""
+
+import asyncio
+import functools
+from collections.abc import Iterable
+from pathlib import Path
+
+from tests.unit.server.local import OLGA, TTL, System, Twin, ask, item, key, running, scenario, until
+from tmr.client.models import Role
+from tmr.ledger import Ledger
+from tmr.quorum.proposer import Peer
+
+
+def other(system: System, twin: Twin) -> Twin:
+    (found,) = [one for one in system.twins if one is not twin]
+    return found
+
+
+def one_is_left(peers: Iterable[Peer]) -> bool:
+    return sum(peer.reachable for peer in peers) == 1
+
+
+def holds(ledger: Ledger, count: int) -> bool:
+    return len(ledger.sessions) == count
+
+
+async def serves(twin: Twin) -> None:
+    await until(lambda: twin.serves, f"{twin.name} serves")
+
+
+@scenario
+async def test_without_the_vip_manager_the_other_twin_serves_and_the_session_lives(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        first = system.active
+        second, header = other(system, first), key()
+        async with first.client() as client:
+            granted = (await client.post("/v1/sessions", json=ask(), headers=header)).json()
+        first.vip.stop()
+        await serves(second)
+        assert not first.serves
+        async with second.client() as client:
+            beat = await client.put(f"/v1/sessions/{granted['id']}/heartbeat")
+            assert beat.status_code == 200
+            assert beat.json()["epoch"] > granted["epoch"]
+            again = (await client.post("/v1/sessions", json=ask(), headers=header)).json()
+            assert again["id"] == granted["id"]
+            assert len(second.agent.core.ledger.sessions) == 1
+        async with first.client() as client:
+            status = (await client.get("/v1/status")).json()
+            assert any("tmr-vip" in alarm for alarm in status["alarms"])
+        first.vip.start()
+        await until(lambda: first.agent.core.twin.eligible, "tmr-vip is back")
+        await asyncio.sleep(2 * TTL)
+        assert second.serves, "who returns stays passive"
+
+
+@scenario
+async def test_a_lost_carrier_hands_over(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        first = system.active
+        await until(lambda: first.vip.epoch, "the address is up")
+        first.vip.carrier(up=False)
+        second = other(system, first)
+        await serves(second)
+        await until(lambda: second.vip.epoch, "the address is up at the other twin")
+        assert first.vip.epoch is None
+
+
+@scenario
+async def test_a_switchover_drops_the_address_before_the_lease_is_released(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        first = system.active
+        second = other(system, first)
+        await until(lambda: first.vip.epoch, "the address is up")
+        async with first.client() as client, first.client(OLGA) as olga:
+            for upstream in system.upstreams:
+                upstream.delay = 0.03
+            granting = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=key()))
+            await until(lambda: first.agent.core.pending, "a grant is on its way")
+            answer = await olga.post("/v1/operator/switchover")
+            assert (answer.status_code, answer.json()) == (202, {"from": first.name})
+            granted = await granting
+            # Committed while draining: either it was answered, or a retry at the other twin gets the session.
+            assert granted.status_code in (201, 503)
+        await serves(second)
+        assert len(second.agent.core.ledger.sessions) == 1
+        assert first.vip.commands[-1]["op"] == "drop"
+        assert first.agent.role() is Role.PASSIVE
+        async with second.client(OLGA) as olga, first.client(OLGA) as passive:
+            assert (await olga.get("/v1/sessions")).json()["sessions"]
+            assert (await passive.post("/v1/operator/switchover")).status_code == 503
+
+
+@scenario
+async def test_deadlines_told_to_the_vip_manager_only_grow_and_stay_within_the_lease(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        twin = system.active
+        await until(lambda: len(twin.vip.commands) >= 5, "five renewals")
+        deadlines = [command["deadline_ns"] for command in twin.vip.commands]
+        assert deadlines == sorted(set(deadlines))
+        core = twin.agent.core
+        assert deadlines[-1] <= (core.clock() + core.twin.timing.usable) * 1e9
+        assert {command["epoch"] for command in twin.vip.commands} == {core.twin.epoch}
+
+
+@scenario
+async def test_one_upstream_lost_two_lost_and_back(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        active = system.active
+        up1, up2, up3 = system.upstreams
+        async with active.client() as client:
+            session = (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
+            up3.cut()
+            await until(lambda: not active.agent.core.twin.peers[2].reachable, "up3 is missed")
+            assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
+            container = (await client.get("/v1/containers")).json()["containers"][0]
+            assert [one["state"] for one in container["upstreams"]] == ["available"] * 2 + ["unreachable"]
+            assert container["items"] == 1
+            up2.cut()
+            await until(lambda: not active.serves, "the lease ends")
+            for twin in system.twins:
+                peers = twin.agent.core.twin.peers
+                await until(functools.partial(one_is_left, peers), "both twins know")
+                async with twin.client() as asking:
+                    refusal = await asking.post("/v1/sessions", json=ask(), headers=key())
+                    assert refusal.status_code == 503
+                    problem = refusal.json()
+                    assert problem["type"] == "urn:tmr:problem:no-quorum"
+                    assert refusal.headers["retry-after"] == "1"
+                    states = {one["upstream"]: one["state"] for one in problem["constituents"]}
+                    assert states == {"up1": "available", "up2": "unreachable", "up3": "unreachable"}
+                    assert "up2 does not answer" in problem["constituents"][1]["detail"]
+                    assert problem["unavailable"][0]["product_code"] == 1
+        up2.up = True
+        await until(lambda: any(twin.serves for twin in system.twins), "it is served again")
+        async with system.active.client() as client:
+            assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
+        up1.cut()
+        up3.up = True
+        await asyncio.sleep(TTL)
+        await until(lambda: any(twin.serves for twin in system.twins), "any two will do")
+        async with system.active.client() as client:
+            assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
+
+
+@scenario
+async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
+    async with running(tmp_path, item(product=1), item(product=2)) as system:
+        system.upstreams[2].hold(item(product=1))
+        active = system.active
+        ledger = active.agent.core.ledger
+        await until(lambda: any(one.missing for one in ledger.merged.licences), "up3's container is seen")
+        async with active.client() as client:
+            ids = [
+                (await client.post("/v1/sessions", json=ask(product), headers=key())).json()["id"]
+                for product in (1, 2)
+            ]
+            system.upstreams[0].cut()
+            await until(lambda: not active.agent.core.twin.peers[0].reachable, "up1 is missed")
+            serial = active.agent.virtual.serial
+            shown = (await client.get(f"/v1/containers/{serial}/items")).json()
+            assert [one["product_code"] for one in shown["items"]] == [1]
+            (away,) = shown["unavailable"]
+            assert [one["state"] for one in away["constituents"]] == ["unreachable", "available", "missing"]
+            assert (await client.put(f"/v1/sessions/{ids[0]}/heartbeat")).status_code == 200
+            refusal = await client.put(f"/v1/sessions/{ids[1]}/heartbeat")
+            assert (refusal.status_code, refusal.json()["type"]) == (
+                503,
+                "urn:tmr:problem:licence-unavailable",
+            )
+            refusal = await client.post("/v1/sessions", json=ask(2), headers=key())
+            assert refusal.json()["type"] == "urn:tmr:problem:licence-unavailable"
+            assert "up3 holds no" in refusal.json()["detail"]
+            system.upstreams[0].up = True
+            await until(lambda: active.agent.core.twin.peers[0].reachable, "up1 is back")
+            both = await client.post("/v1/heartbeats", json={"sessions": ids})
+            assert both.json() == {"alive": ids, "lost": []}
+
+
+@scenario
+async def test_a_twin_whose_vip_manager_is_missing_is_never_elected(tmp_path: Path) -> None:
+    system = System(tmp_path, item())
+    system.twins[0].vip.stop()
+    system.twins[1].vip.stop()
+    async with (
+        system.twins[0].app.router.lifespan_context(system.twins[0].app),
+        system.twins[1].app.router.lifespan_context(system.twins[1].app),
+    ):
+        await asyncio.sleep(3 * TTL)
+        assert not any(twin.serves for twin in system.twins)
+        system.twins[1].vip.start()
+        await serves(system.twins[1])
+        system.twins[1].vip.stop()
+
+
+@scenario
+async def test_the_passive_twin_mirrors_the_journal_whichever_upstream_feeds_it(tmp_path: Path) -> None:
+    async with running(tmp_path, item(quantity=9)) as system:
+        active, mirror = system.active, system.passive.agent.core.ledger
+        async with active.client() as client:
+            for count, lost in enumerate((None, *system.upstreams), start=1):
+                for upstream in system.upstreams:
+                    upstream.up = True
+                if lost is not None:
+                    lost.cut()
+                await client.post("/v1/sessions", json=ask(), headers=key())
+                mirrored = functools.partial(holds, mirror, count)
+                await until(mirrored, f"session {count} is mirrored")
