@@ -1,0 +1,86 @@
+"""Errors for people and programs: RFC 9457 problem documents."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """Ends a request with a problem document of type `urn:tmr:problem:SLUG`.
+
+    `code` is CodeMeter's number where one exists; `members` are further members of the document.
+    """
+
+    def __init__(
+        self,
+        slug: str,
+        status: int,
+        title: str,
+        detail: str,
+        remedy: str,
+        *,
+        code: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        **members: Any,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.headers = dict(headers or {})
+        self.document = {
+            "type": f"urn:tmr:problem:{slug}",
+            "title": title,
+            "status": status,
+            "detail": detail,
+            "code": code,
+            "remedy": remedy,
+            **members,
+        }
+
+    def response(self) -> Response:
+        """The HTTP response."""
+        body = msgspec.json.encode(self.document)
+        return Response(body, self.status, self.headers, MEDIA_TYPE)
+
+
+def bad_request(detail: str, remedy: str, status: int = 422) -> Problem:
+    """The request itself is wrong."""
+    return Problem("bad-request", status, "Bad request", detail, remedy)
+
+
+async def _problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101
+    return error.response()
+
+
+async def _http(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    problem = Problem(
+        "bad-request",
+        error.status_code,
+        str(error.detail),
+        f"{error.detail} (HTTP {error.status_code})",
+        "Use a path and method that the API description lists.",
+        headers=error.headers,
+    )
+    return problem.response()
+
+
+async def _validation(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    places = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors()]
+    return bad_request("; ".join(places), "Correct the named members and ask again.").response()
+
+
+def install(app: FastAPI) -> None:
+    """Make every error of `app` a problem document."""
+    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(RequestValidationError, _validation)

@@ -1,0 +1,185 @@
+"""A twin's connections to one upstream: msgpack over HTTPS with mutual TLS."""
+
+import asyncio
+import errno
+import ssl
+from typing import Final
+
+import aiohttp
+import msgspec
+
+from tmr.licensing import SignedStatement
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Follow,
+    Found,
+    Install,
+    Release,
+    Reply,
+    Request,
+    decode_reply,
+    encode,
+)
+
+PATHS: Final[dict[type, str]] = {
+    Acquire: "/v1/lease/acquire",
+    Append: "/v1/journal/append",
+    Install: "/v1/snapshot/install",
+    Release: "/v1/lease/release",
+    Follow: "/v1/journal/follow",
+    Found: "/v1/found",
+}
+"""Where each message is posted."""
+FOLLOW_WAIT: Final = 25.0
+"""Seconds after which an upstream answers `follow` even without news."""
+REPLY_LIMIT: Final = 256 * 2**20
+"""Bytes of one answer: a promise may carry a whole journal."""
+INSTALL_TIMEOUT: Final = 10.0
+"""Seconds for a snapshot to arrive and be stored."""
+CONTENT_TYPE: Final = "application/msgpack"
+_CALLS: Final = 4
+"""Connections for calls that are answered at once."""
+
+
+class LinkError(Exception):
+    """The upstream did not answer; `reason` says why in a few words for people."""
+
+    def __init__(self, upstream: str, reason: str) -> None:
+        super().__init__(f"{upstream}: {reason}")
+        self.upstream = upstream
+        self.reason = reason
+
+
+class UpstreamLink:
+    """Kept-alive connections to the upstream `name` at `address`, port `port`.
+
+    `tls` comes from `tmr.rim.tls.client_context` and checks within the handshake that the peer is this
+    upstream. `ttl`: the lease's, in seconds; a call that takes longer than half of it has failed. The long
+    poll has a connection of its own. Use within one event loop.
+    """
+
+    def __init__(self, name: str, address: str, port: int, tls: ssl.SSLContext, ttl: float) -> None:
+        self.name = name
+        host = f"[{address}]" if ":" in address else address
+        self._base = f"https://{host}:{port}"
+        self._tls = tls
+        self._timeout = ttl / 2
+        self._sessions: dict[str, aiohttp.ClientSession] = {}
+
+    async def call(self, message: Request) -> Reply:
+        """The upstream's answer to `message`. Raises LinkError, at the latest when its time is up."""
+        match message:
+            case Follow():
+                session, timeout = self._session("follow", 1), FOLLOW_WAIT + self._timeout
+            case Install():
+                session, timeout = self._session("call", _CALLS), max(INSTALL_TIMEOUT, self._timeout)
+            case _:
+                session, timeout = self._session("call", _CALLS), self._timeout
+        body = await self._ask(session, "POST", PATHS[type(message)], timeout, encode(message))
+        try:
+            return decode_reply(body)
+        except msgspec.MsgspecError as error:
+            raise LinkError(self.name, f"its answer is not understood ({error})") from None
+
+    async def container(self) -> SignedStatement:
+        """What the upstream states about its container. Raises LinkError."""
+        session = self._session("call", _CALLS)
+        body = await self._ask(session, "GET", "/v1/container", self._timeout, None)
+        try:
+            return msgspec.msgpack.decode(body, type=SignedStatement)
+        except msgspec.MsgspecError as error:
+            raise LinkError(self.name, f"its answer is not understood ({error})") from None
+
+    async def close(self) -> None:
+        """Close every connection; calls under way fail."""
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            await session.close()
+
+    def _session(self, purpose: str, connections: int) -> aiohttp.ClientSession:
+        session = self._sessions.get(purpose)
+        if session is None:
+            # Shorter than the upstream keeps an idle connection, so that it never closes one being reused.
+            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=30, ssl=self._tls)
+            session = aiohttp.ClientSession(
+                connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
+            )
+            self._sessions[purpose] = session
+        return session
+
+    async def _ask(
+        self, session: aiohttp.ClientSession, method: str, path: str, timeout: float, body: bytes | None
+    ) -> bytes:
+        headers = {"Content-Type": CONTENT_TYPE} if body is not None else {}
+        try:
+            async with (
+                asyncio.timeout(timeout),
+                session.request(
+                    method,
+                    self._base + path,
+                    data=body,
+                    headers=headers,
+                    server_hostname=self.name,
+                    allow_redirects=False,
+                    timeout=_NO_TIMEOUT,
+                ) as response,
+            ):
+                if response.status != 200:
+                    raise LinkError(self.name, await _problem(response))
+                return await _bounded(response)
+        except TimeoutError:
+            raise LinkError(self.name, f"no answer within {timeout:g} s") from None
+        except aiohttp.ClientError as error:
+            raise LinkError(self.name, explain(error)) from None
+        except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the session was closed meanwhile
+            raise LinkError(self.name, explain(error)) from None
+
+
+_NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk
+        if len(body) > REPLY_LIMIT:
+            raise ValueError(f"its answer is larger than {REPLY_LIMIT} bytes")
+    return bytes(body)
+
+
+async def _problem(response: aiohttp.ClientResponse) -> str:
+    """The refusal in words: the `detail` of a problem document where there is one."""
+    try:
+        document = msgspec.json.decode(await response.content.read(65_536), type=dict[str, object])
+        return f"refused ({response.status}): {document['detail']}"
+    except (msgspec.MsgspecError, KeyError):
+        return f"refused with HTTP status {response.status}"
+
+
+_REASONS: Final = {
+    errno.ECONNREFUSED: "connection refused",
+    errno.ECONNRESET: "connection reset",
+    errno.EPIPE: "connection reset",
+    errno.EHOSTUNREACH: "no route to it",
+    errno.ENETUNREACH: "no route to it",
+    errno.ETIMEDOUT: "connection timed out",
+}
+
+
+def explain(error: BaseException) -> str:
+    """A connection's failure in a few words for people."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        error = error.certificate_error
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {getattr(error, 'verify_message', '') or error.args[-1]}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {error.reason or error}"
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return "connection closed by it"
+    if isinstance(error, OSError) and error.errno is not None:
+        return _REASONS.get(error.errno, error.strerror or str(error))
+    return str(error) or type(error).__name__
