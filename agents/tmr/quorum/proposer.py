@@ -388,7 +388,8 @@ class Twin:
         peer = self.peers[slot]
         if reply.owner != self.owner:
             return
-        freed = peer.holder not in ("", None) and not reply.holder
+        # What it gave back itself is for the other twin.
+        freed = peer.holder not in ("", None, self.owner.twin) and not reply.holder
         peer.holder, peer.holder_epoch = reply.holder, reply.holder_epoch
         if self.role == "active":
             return
