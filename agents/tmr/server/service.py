@@ -105,8 +105,13 @@ class Service:
         )
 
     def check(self, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Raise Problem no-quorum or not-active unless this twin may answer. `keys`: what is asked about."""
+        """Raise Problem no-quorum or not-active unless this twin takes requests. `keys`: what is asked about."""
         if not self.core.holds or self.leaving:
+            self._not_serving(keys)
+
+    def confirm(self, keys: Sequence[LicenceKey] | None = None) -> None:
+        """Raise Problem as `check` does unless an answer may leave now: it was under way before stepping down."""
+        if not self.core.holds:
             self._not_serving(keys)
 
     def _not_serving(self, keys: Sequence[LicenceKey] | None = None) -> NoReturn:
@@ -159,11 +164,11 @@ class Service:
         else:
             outcome = denied or await self._outcome(self.core.submit(grant))
         if isinstance(outcome, Denied):
-            self.check(keys)
+            self.confirm(keys)
             self._refuse(outcome, asked, keys)
         assert isinstance(outcome, Granted)  # noqa: S101
         held = await self._living(peer, outcome.session, "Repeat it with a new idempotency key.")
-        self.check(keys)
+        self.confirm(keys)
         return Session(
             id=held.id,
             container=str(self.virtual.serial),
@@ -186,7 +191,7 @@ class Service:
         if unusable is not None:
             raise unusable
         held = await self._living(peer, session)
-        self.check()
+        self.confirm()
         return Heartbeat(id=held.id, ttl=held.ttl, epoch=self.core.twin.epoch)
 
     async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -215,7 +220,7 @@ class Service:
                     lost.append(session)
             else:
                 alive.append(session)
-        self.check()
+        self.confirm()
         if unavailable is not None:
             raise unavailable
         return alive, lost
@@ -230,7 +235,7 @@ class Service:
                 self._own(peer, session)
             free = Free(session, None, "operator") if operator else Free(session, peer.name, "release")
             await self._outcome(asyncio.shield(self._end(free)))
-        self.check()
+        self.confirm()
 
     def held(self, peer: Identity) -> list[HeldSession]:
         """The peer's sessions; all of them for an operator. Raises Problem."""
@@ -254,7 +259,7 @@ class Service:
             for held in self.ledger.sessions.values()
             if peer.role == "operator" or held.client == peer.name
         ]
-        self.check()
+        self.confirm()
         return shown
 
     def _own(self, peer: Identity, session: str) -> Held:
@@ -284,10 +289,10 @@ class Service:
                 return held
             ending = self._ending.get(session)
             if ending is None:
-                self.check()
+                self.confirm()
                 raise problem("overloaded", "The session is just ending.", retry_after=RETRY_AFTER)
             await asyncio.wait([ending])
-            self.check()
+            self.confirm()
 
     # -- the journal ---------------------------------------------------------------------------------------
 
@@ -359,7 +364,7 @@ class Service:
         """The virtual container. Raises Problem."""
         self.check()
         container = self.virtual.container(self.upstreams(), self.core.certified_ms(), self.core.twin.epoch)
-        self.check()
+        self.confirm()
         return container
 
     def items(self, serial: str) -> tuple[list[Item], list[Unavailable]]:
@@ -373,7 +378,7 @@ class Service:
             )
         upstreams, time_ms = self.upstreams(), self.core.certified_ms()
         found = self.virtual.items(upstreams, time_ms), self.virtual.unavailable(upstreams, time_ms)
-        self.check()
+        self.confirm()
         return found
 
     def usable(self) -> int:
