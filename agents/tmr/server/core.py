@@ -217,7 +217,7 @@ class Core:
         try:
             reply = await self.links[send.slot].call(send.request)
         except LinkError as error:
-            self.reach[send.slot].error = str(error)
+            self.reach[send.slot].error = error.reason
         now = self.clock()
         try:
             if reply is None:

@@ -105,12 +105,12 @@ class Service:
         )
 
     def check(self, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Raise Problem no-quorum or not-active unless this twin takes requests. `keys`: what is asked about."""
+        """Raise Problem no-quorum or not-active unless this twin takes requests. `keys`: asked about."""
         if not self.core.holds or self.leaving:
             self._not_serving(keys)
 
     def confirm(self, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Raise Problem as `check` does unless an answer may leave now: it was under way before stepping down."""
+        """Raise Problem as `check` does unless an answer may leave, also while stepping down."""
         if not self.core.holds:
             self._not_serving(keys)
 

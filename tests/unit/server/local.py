@@ -12,7 +12,6 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
-from tmr.rim.upstream_link import LinkError
 
 from tests.system.vip_peer import VipPeer
 from tmr.ledger import Ledger
@@ -22,6 +21,7 @@ from tmr.quorum.messages import Follow, Reply, Request, decode_reply, decode_req
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.identity import Identity
 from tmr.rim.tls import TlsFiles
+from tmr.rim.upstream_link import LinkError
 from tmr.server.agent import Agent
 from tmr.server.app import create_app
 from tmr.server.config import ServerConfig, UpstreamAddress
@@ -91,12 +91,12 @@ class Upstream:
             if answer.woke:
                 self._wake()
             return decode_reply(encode(answer.reply))
-        raise LinkError(f"{self.name}: connection refused")
+        raise LinkError(self.name, "connection refused")
 
     async def container(self) -> SignedStatement:
         """As UpstreamLink."""
         if not self.up:
-            raise LinkError(f"{self.name}: connection refused")
+            raise LinkError(self.name, "connection refused")
         return sign(self.box.statement(self.name), self._key)
 
     async def close(self) -> None:
