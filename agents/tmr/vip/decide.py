@@ -1,0 +1,375 @@
+"""What the VIP manager does next: a plain function of its state, an event and the time.
+
+`decide(state, event, now_ns)` gives the next state and the actions, to be performed in their order;
+`wake_at(state)` says when to call again with `Tick`. Times are nanoseconds of CLOCK_BOOTTIME: it counts
+suspend, and nobody sets it.
+
+Three things keep the address from outliving the lease: this module removes it `REMOVE_EARLY_NS` before the
+deadline; the kernel removes it by a lifetime that never reaches past the deadline, if we cannot; and every
+frame is sent only after another look at the clock.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+from msgspec.structs import replace
+
+from tmr.vip import protocol
+from tmr.vip.protocol import Drop, Hold
+
+SECOND_NS = 1_000_000_000
+
+REMOVE_EARLY_NS = 10_000_000
+"""Removal starts this long before the deadline, so that it is done at the deadline (it takes about 1 ms)."""
+
+LONGEST_LEASE_NS = 60 * SECOND_NS
+"""A deadline further ahead comes from another clock (wall-clock time, microseconds) and is refused."""
+
+BURST_NS = 5 * SECOND_NS
+BURST_INTERVAL_NS = 1_100_000_000
+"""Just above 1 s: neighbours ignore a second change of an entry within `locktime` (1 s on Linux)."""
+INTERVAL_NS = 60 * SECOND_NS
+"""Well below the 300 s after which switches forget a MAC address."""
+
+TIMER_SLACK_NS = 10_000_000
+"""How late a timer may fire and still renew the kernel's lifetime for its last whole second."""
+
+CONFLICT_INTERVAL_NS = 10 * SECOND_NS
+"""DEFEND_INTERVAL of RFC 5227 §1.1: one report and one defence in this time, for each address."""
+
+RESTORE_INTERVAL_NS = SECOND_NS
+"""An address that somebody else removes is put back at most this often."""
+
+
+# events: protocol.Hold, protocol.Drop, and
+
+
+class Connected(msgspec.Struct, frozen=True):
+    """A commander has connected."""
+
+
+class Disconnected(msgspec.Struct, frozen=True):
+    """The commander is gone."""
+
+
+class Carrier(msgspec.Struct, frozen=True):
+    """The interface has a carrier, or has none."""
+
+    up: bool
+
+
+class Foreign(msgspec.Struct, frozen=True):
+    """A frame of somebody else claims `address`, one of ours."""
+
+    address: str
+    mac: str
+
+
+class Vanished(msgspec.Struct, frozen=True):
+    """The kernel no longer has `address`, and it was not removed by us."""
+
+    address: str
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """An action could not be performed."""
+
+    detail: str
+
+
+class Tick(msgspec.Struct, frozen=True):
+    """Time has passed."""
+
+
+class Stop(msgspec.Struct, frozen=True):
+    """The manager is asked to end."""
+
+
+Event: TypeAlias = (
+    Hold | Drop | Connected | Disconnected | Carrier | Foreign | Vanished | Failed | Tick | Stop
+)
+
+
+# actions
+
+
+class Add(msgspec.Struct, frozen=True):
+    """Put every VIP up, with the kernel lifetime that `kernel_lifetime` gives at that moment."""
+
+    until_ns: int
+
+
+class Refresh(msgspec.Struct, frozen=True):
+    """Renew the kernel lifetime; leave it alone if less than a second remains."""
+
+    until_ns: int
+
+
+class Remove(msgspec.Struct, frozen=True):
+    """Take every VIP away; it is no error if it is not there. What follows must wait until it is done."""
+
+
+class Announce(msgspec.Struct, frozen=True):
+    """Send the announcement frames, each only while the clock is before `until_ns`."""
+
+    until_ns: int
+
+
+class SendWill(msgspec.Struct, frozen=True):
+    """POST `body` to every target, in the background; of no use after `until_ns`."""
+
+    epoch: int
+    body: bytes
+    until_ns: int
+
+
+class Tell(msgspec.Struct, frozen=True):
+    """Send a report to the commander, if there is one."""
+
+    report: protocol.Report
+
+
+class Ignore(msgspec.Struct, frozen=True):
+    """Nothing is done, and why."""
+
+    reason: str
+
+
+Action: TypeAlias = Add | Refresh | Remove | Announce | SendWill | Tell | Ignore
+
+
+# state
+
+
+class Reign(msgspec.Struct, frozen=True):
+    """What the commander was last granted; `until_ns` is its deadline less REMOVE_EARLY_NS."""
+
+    epoch: int
+    until_ns: int
+    will: bytes
+
+
+class State(msgspec.Struct, frozen=True):
+    """All that the manager remembers. Epochs are -1 before the first."""
+
+    carrier: bool
+    reign: Reign | None = None
+    up: bool = False
+    seen: int = -1
+    """Highest epoch accepted."""
+    ended: int = -1
+    """Highest epoch that was dropped, or whose holder died: its lease may already be another's."""
+    announced_since_ns: int = 0
+    announce_ns: int = 0
+    """Next announcement."""
+    refresh_ns: int | None = None
+    """When the kernel lifetime can be renewed for its last whole second."""
+    restored_ns: int | None = None
+    reported: dict[str, int] = {}
+    """When a conflict was last reported, by address."""
+
+
+def kernel_lifetime(until_ns: int, now_ns: int) -> int:
+    """Whole seconds for `valid_lft`: the floor of what remains, 0 when nothing may be set."""
+    return max(0, (until_ns - now_ns) // SECOND_NS)
+
+
+def next_announcement(since_ns: int, now_ns: int) -> int:
+    """Every 1.1 s in the first 5 s after the address came up, then every 60 s."""
+    soon = now_ns + BURST_INTERVAL_NS
+    return soon if soon <= since_ns + BURST_NS else now_ns + INTERVAL_NS
+
+
+def wake_at(state: State) -> int | None:
+    """When `decide` wants a Tick; None if only an event can change anything."""
+    if state.reign is None:
+        return None
+    times = [state.reign.until_ns]
+    if state.up:
+        times.append(state.announce_ns)
+        if state.refresh_ns is not None:
+            times.append(state.refresh_ns)
+    return min(times)
+
+
+def decide(state: State, event: Event, now_ns: int) -> tuple[State, list[Action]]:
+    """The next state, and what to do in this order.
+
+    If an action fails, skip those after it and come back with Failed.
+    """
+    state, actions = _expire(state, now_ns)
+    match event:
+        case Hold():
+            state, more = _hold(state, event, now_ns)
+        case Drop():
+            state, more = _drop(state, event)
+        case Connected():
+            more = [Tell(protocol.Hello(version=protocol.VERSION, carrier=state.carrier))]
+        case Disconnected():
+            state, more = _disconnected(state)
+        case Carrier():
+            state, more = _carrier(state, event)
+        case Foreign():
+            state, more = _foreign(state, event, now_ns)
+        case Vanished():
+            state, more = _vanished(state, event, now_ns)
+        case Failed():
+            state, more = _down(state, "error", event.detail)
+        case Tick():
+            state, more = _due(state, now_ns)
+        case Stop():
+            state, more = _down(state, "error", "the VIP manager is stopping")
+            state = replace(state, reign=None)
+            more = more or [Remove()]
+    return state, actions + more
+
+
+def _expire(state: State, now_ns: int) -> tuple[State, list[Action]]:
+    if state.reign is None or now_ns < state.reign.until_ns:
+        return state, []
+    state, actions = _down(state, "deadline", "the lease was not renewed in time")
+    return replace(state, reign=None), actions
+
+
+def _down(state: State, reason: protocol.Reason, detail: str) -> tuple[State, list[Action]]:
+    if not state.up or state.reign is None:
+        return state, []
+    told = protocol.Dropped(epoch=state.reign.epoch, reason=reason, detail=detail)
+    return replace(state, up=False, refresh_ns=None), [Remove(), Tell(told)]
+
+
+def _refuse(epoch: int, detail: str) -> Action:
+    return Tell(protocol.Refused(detail=detail, epoch=epoch))
+
+
+def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
+    until_ns = hold.deadline_ns - REMOVE_EARLY_NS
+    if hold.epoch < state.seen:
+        return state, [_refuse(hold.epoch, f"older epoch: epoch {state.seen} has held the address")]
+    if hold.epoch <= state.ended:
+        return state, [
+            _refuse(hold.epoch, f"epoch {state.ended} was given up; a new reign needs a new epoch")
+        ]
+    if until_ns <= now_ns:
+        late = (now_ns - hold.deadline_ns) / 1e6
+        return state, [_refuse(hold.epoch, f"the deadline passed {late:.1f} ms ago")]
+    if until_ns - now_ns > LONGEST_LEASE_NS:
+        ahead = (until_ns - now_ns) / SECOND_NS
+        detail = (
+            f"the deadline is {ahead:.0f} s ahead, more than any lease: is it CLOCK_BOOTTIME nanoseconds?"
+        )
+        return state, [_refuse(hold.epoch, detail)]
+
+    actions: list[Action] = []
+    previous = state.reign
+    if previous is not None and until_ns < previous.until_ns:
+        if hold.epoch == previous.epoch:
+            return state, [Ignore("a renewal that ends before the one already granted: nothing to do")]
+        # The kernel's lifetime may reach past the new deadline: start afresh.
+        if state.up:
+            actions.append(Remove())
+            state = replace(state, up=False, refresh_ns=None)
+    state = replace(state, seen=hold.epoch, reign=Reign(hold.epoch, until_ns, hold.will))
+
+    if not state.carrier:
+        return state, [*actions, _refuse(hold.epoch, "the interface has no carrier")]
+    lifetime = kernel_lifetime(until_ns, now_ns)
+    if state.up:
+        if lifetime:
+            actions.append(Refresh(until_ns))
+            state = _refreshed(state, until_ns, now_ns)
+        else:
+            actions.append(Ignore("less than 1 s remains: the kernel keeps the lifetime it has"))
+        if previous is None or previous.epoch != hold.epoch:
+            actions += [Announce(until_ns), Tell(protocol.Held(epoch=hold.epoch))]
+        return state, actions
+    if not lifetime:
+        detail = "less than 1 s of lease remains, and a kernel lifetime has whole seconds: renew first"
+        return state, [*actions, _refuse(hold.epoch, detail)]
+    actions += [Add(until_ns), Announce(until_ns), Tell(protocol.Held(epoch=hold.epoch))]
+    return _raised(state, until_ns, now_ns), actions
+
+
+def _raised(state: State, until_ns: int, now_ns: int) -> State:
+    state = replace(
+        state, up=True, announced_since_ns=now_ns, announce_ns=next_announcement(now_ns, now_ns), reported={}
+    )
+    return _refreshed(state, until_ns, now_ns)
+
+
+def _refreshed(state: State, until_ns: int, now_ns: int) -> State:
+    """Plan the last renewal: one second before the end the lifetime can be set to end there."""
+    last = until_ns - SECOND_NS - TIMER_SLACK_NS
+    return replace(state, refresh_ns=last if last > now_ns else None)
+
+
+def _drop(state: State, drop: Drop) -> tuple[State, list[Action]]:
+    if drop.epoch < state.seen:
+        return state, [_refuse(drop.epoch, f"older epoch: epoch {state.seen} has held the address")]
+    told = protocol.Dropped(epoch=drop.epoch, reason="asked", detail="" if state.up else "it was not up")
+    state = replace(
+        state, up=False, reign=None, refresh_ns=None, seen=drop.epoch, ended=max(state.ended, drop.epoch)
+    )
+    return state, [Remove(), Tell(told)]
+
+
+def _disconnected(state: State) -> tuple[State, list[Action]]:
+    reign = state.reign
+    if reign is None:
+        return state, [Ignore("the commander left, and no lease was alive")]
+    actions: list[Action] = [Remove()]
+    if reign.will:
+        actions.append(SendWill(reign.epoch, reign.will, reign.until_ns))
+    else:
+        actions.append(Ignore("the commander left no will: the lease ends by itself"))
+    state = replace(state, up=False, reign=None, refresh_ns=None, ended=max(state.ended, reign.epoch))
+    return state, actions
+
+
+def _carrier(state: State, carrier: Carrier) -> tuple[State, list[Action]]:
+    if carrier.up == state.carrier:
+        return state, [Ignore("the carrier is as it was")]
+    told = Tell(protocol.CarrierChanged(up=carrier.up))
+    state = replace(state, carrier=carrier.up)
+    if carrier.up:
+        return state, [told]
+    state, actions = _down(state, "carrier", "the interface lost its carrier")
+    return state, [*actions, told]
+
+
+def _foreign(state: State, foreign: Foreign, now_ns: int) -> tuple[State, list[Action]]:
+    if not state.up or state.reign is None:
+        return state, [Ignore(f"{foreign.mac} claims {foreign.address}, which is not held here")]
+    until_ns = state.reign.until_ns
+    last = state.reported.get(foreign.address)
+    if last is not None and now_ns - last < CONFLICT_INTERVAL_NS:
+        return state, [Ignore(f"{foreign.mac} claims {foreign.address}: a conflict was just reported")]
+    state = replace(state, reported={**state.reported, foreign.address: now_ns})
+    conflict = protocol.Conflict(address=foreign.address, mac=foreign.mac)
+    return state, [Tell(conflict), Announce(until_ns)]
+
+
+def _vanished(state: State, vanished: Vanished, now_ns: int) -> tuple[State, list[Action]]:
+    if not state.up or state.reign is None:
+        return state, [Ignore(f"{vanished.address} is gone, and was not held")]
+    until_ns = state.reign.until_ns
+    if not kernel_lifetime(until_ns, now_ns):
+        return _down(state, "error", f"{vanished.address} vanished with less than 1 s of lease left")
+    if state.restored_ns is not None and now_ns - state.restored_ns < RESTORE_INTERVAL_NS:
+        return _down(state, "error", f"somebody else keeps removing {vanished.address}")
+    state = replace(_raised(state, until_ns, now_ns), restored_ns=now_ns)
+    return state, [Add(until_ns), Announce(until_ns)]
+
+
+def _due(state: State, now_ns: int) -> tuple[State, list[Action]]:
+    actions: list[Action] = []
+    if not state.up or state.reign is None:
+        return state, actions
+    until_ns = state.reign.until_ns
+    if state.refresh_ns is not None and now_ns >= state.refresh_ns:
+        actions.append(Refresh(until_ns))
+        state = replace(state, refresh_ns=None)
+    if now_ns >= state.announce_ns:
+        actions.append(Announce(until_ns))
+        state = replace(state, announce_ns=next_announcement(state.announced_since_ns, now_ns))
+    return state, actions

@@ -1,0 +1,92 @@
+"""`tmr-vip --config FILE` holds the virtual address of the active twin; with `--clear` it only cleans up."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from pathlib import Path
+
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+
+from tmr.vip import keyvalue
+from tmr.vip.addresses import InterfaceGone, Kernel
+from tmr.vip.config import Config, ConfigError, load
+from tmr.vip.keyvalue import line
+from tmr.vip.manager import Manager
+from tmr.vip.notify import Notifier
+
+log = logging.getLogger(__name__)
+
+_CAP_NET_ADMIN = 12
+_CAP_NET_RAW = 13
+_WANTED_SYSCTLS = {"arp_ignore": 1, "arp_announce": 2}
+
+
+def main() -> None:
+    """Entry point. Exit status: 0 orderly end, 1 cannot go on, 2 wrong configuration or privileges."""
+    parser = argparse.ArgumentParser(prog="tmr-vip", description="Holds the virtual address of a TMR system.")
+    parser.add_argument("--config", type=Path, default=Path("/etc/tmr/vip.toml"), help="default: %(default)s")
+    parser.add_argument("--clear", action="store_true", help="remove a VIP that was left behind, and exit")
+    arguments = parser.parse_args()
+    keyvalue.configure()
+    try:
+        config = load(arguments.config)
+        _check_capabilities()
+        asyncio.run(_clear(config) if arguments.clear else _run(config))
+    except ConfigError as error:
+        log.error(line("configuration", reason=error))
+        sys.exit(2)
+    except (InterfaceGone, RuntimeError, OSError, NetlinkError) as error:
+        log.error(line("stopped", reason=error))
+        sys.exit(1)
+
+
+async def _run(config: Config) -> None:
+    _check_sysctls(config)
+    notifier = Notifier()
+    loop = asyncio.get_running_loop()
+    async with Kernel(config.interface) as kernel:
+        manager = Manager(config, notifier, kernel)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, manager.stop)
+        await manager.run()
+    notifier.close()
+    log.info(line("stopped", reason="asked"))
+
+
+async def _clear(config: Config) -> None:
+    async with Kernel(config.interface) as kernel:
+        for removed in await kernel.clear(config.addresses):
+            log.warning(line("leftover-removed", address=removed))
+
+
+def _check_capabilities() -> None:
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    effective = next((int(row.split()[1], 16) for row in status.splitlines() if row.startswith("CapEff:")), 0)
+    for name, bit in (("CAP_NET_ADMIN", _CAP_NET_ADMIN), ("CAP_NET_RAW", _CAP_NET_RAW)):
+        if not effective >> bit & 1:
+            raise ConfigError(f"{name} is missing; start by the unit tmr-vip, which grants it, or as root")
+
+
+def _check_sysctls(config: Config) -> None:
+    """Warn if this machine might answer ARP for the VIP on a wrong interface, or ask with it as source."""
+    if all(address.version == 6 for address in config.addresses):
+        return
+    for name, wanted in _WANTED_SYSCTLS.items():
+        # The kernel uses the larger of `all` and the interface's own (ip-sysctl documentation).
+        found = max(_sysctl("all", name), _sysctl(config.interface, name))
+        if found != wanted:
+            key = f"net.ipv4.conf.{config.interface}.{name}"
+            log.warning(line("sysctl", key=key, found=found, wanted=wanted, remedy="apply the role tmr_vip"))
+
+
+def _sysctl(interface: str, name: str) -> int:
+    try:
+        return int(Path(f"/proc/sys/net/ipv4/conf/{interface}/{name}").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return -1
+
+
+if __name__ == "__main__":
+    main()

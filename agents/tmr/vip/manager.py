@@ -1,0 +1,226 @@
+"""Connects what decides with what does: one queue of events, and one actor that handles them in turn."""
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Callable
+
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+
+from tmr.vip import decide as d
+from tmr.vip import protocol, will
+from tmr.vip.addresses import AddressRemoved, InterfaceGone, Kernel, Link
+from tmr.vip.config import Address, Config, ConfigError
+from tmr.vip.frames import Claim, mac_text
+from tmr.vip.keyvalue import line
+from tmr.vip.link import CommandLink
+from tmr.vip.notify import Notifier
+from tmr.vip.segment import Segment
+
+log = logging.getLogger(__name__)
+
+_QUEUE_LENGTH = 256
+_WILL_PATIENCE_S = 3.0  # at stop, for a will still under way
+
+
+def boottime_ns() -> int:
+    """CLOCK_BOOTTIME, the clock of every deadline."""
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+
+class _Lapsed(Exception):
+    """The lease ended between the decision and the act."""
+
+
+class Manager:
+    """One run of the daemon: `await run()` returns after `stop()`, and raises when it cannot go on."""
+
+    def __init__(
+        self, config: Config, notifier: Notifier, kernel: Kernel, clock: Callable[[], int] = boottime_ns
+    ) -> None:
+        self._config = config
+        self._notifier = notifier
+        self._kernel = kernel
+        self._clock = clock
+        self._queue: asyncio.Queue[d.Event | AddressRemoved] = asyncio.Queue(_QUEUE_LENGTH)
+        self._link = CommandLink(config.socket, config.peer_user, self._queue.put)
+        self._tls = will.tls_context(config.will)
+        self._wills: set[asyncio.Task[None]] = set()
+        self._state = d.State(carrier=False)
+        self._segment: Segment | None = None
+        self._status = ""
+
+    def stop(self) -> None:
+        """Ask for an orderly end."""
+        self._put_or_ignore(d.Stop())
+
+    async def run(self) -> None:
+        """Remove leftovers, listen, and do as told; the address is gone when this returns."""
+        link = await self._kernel.link()
+        for removed in await self._kernel.clear(self._config.addresses):
+            log.warning(line("leftover-removed", address=removed))
+        self._segment = segment = Segment(self._config.interface, self._config.addresses, link.mac)
+        self._state = d.State(carrier=link.carrier)
+        loop = asyncio.get_running_loop()
+        segment.listen(loop, self._heard)
+        await self._link.open()
+        log.info(
+            line("ready", interface=self._config.interface, mac=mac_text(link.mac), carrier=link.carrier)
+        )
+        self._notifier.send(READY="1")
+        self._show_status()
+        tasks = [asyncio.create_task(self._act()), asyncio.create_task(self._watch(segment))]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            self._notifier.send(STOPPING="1")
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            segment.silence(loop)
+            self._link.close()
+            try:
+                await self._kernel.clear(self._config.addresses)
+            finally:
+                segment.close()
+            if self._wills:
+                await asyncio.wait(self._wills, timeout=_WILL_PATIENCE_S)
+
+    async def _act(self) -> None:
+        while True:
+            event = await self._next()
+            self._notifier.send(WATCHDOG="1")
+            if isinstance(event, AddressRemoved):
+                if not self._state.up:
+                    continue
+                # Tells nothing about now: it may be our own doing of a moment ago.
+                for address in await self._kernel.missing(self._config.addresses):
+                    log.warning(line("vanished", address=address))
+                    await self._handle(d.Vanished(str(address)))
+                    break
+                continue
+            await self._handle(event)
+            if isinstance(event, d.Stop):
+                return
+
+    async def _next(self) -> d.Event | AddressRemoved:
+        wake = d.wake_at(self._state)
+        wait = self._notifier.watchdog_interval
+        if wake is not None:
+            until_wake = max(0.0, (wake - self._clock()) / d.SECOND_NS)
+            wait = until_wake if wait is None else min(wait, until_wake)
+        try:
+            async with asyncio.timeout(wait):
+                return await self._queue.get()
+        except TimeoutError:
+            return d.Tick()
+
+    async def _handle(self, event: d.Event) -> None:
+        self._state, actions = d.decide(self._state, event, self._clock())
+        try:
+            for action in actions:
+                await self._perform(action)
+        except _Lapsed:
+            log.warning(line("lapsed", reason="the lease ended before the act"))
+            await self._handle(d.Tick())
+        except (OSError, NetlinkError) as error:
+            log.error(line("failed", reason=error))
+            await self._handle(d.Failed(str(error)))
+        self._show_status()
+
+    async def _perform(self, action: d.Action) -> None:
+        match action:
+            case d.Add(until_ns):
+                for address in self._config.addresses:
+                    await self._set(address, until_ns, first=True)
+            case d.Refresh(until_ns):
+                for address in self._config.addresses:
+                    await self._set(address, until_ns, first=False)
+            case d.Remove():
+                await self._remove()
+            case d.Announce(until_ns):
+                if self._segment is not None and not self._segment.announce(self._live(until_ns)):
+                    raise _Lapsed
+            case d.SendWill(epoch, body, until_ns):
+                log.info(line("will", epoch=epoch, bytes=len(body)))
+                task = asyncio.create_task(
+                    will.send(self._config.will, self._fresh_tls(), body, self._live(until_ns))
+                )
+                self._wills.add(task)
+                task.add_done_callback(self._wills.discard)
+            case d.Tell(report):
+                self._log_report(report)
+                self._link.tell(report)
+            case d.Ignore(reason):
+                log.debug(line("ignored", reason=reason))
+
+    async def _set(self, address: Address, until_ns: int, first: bool) -> None:
+        # Computed here and not in the decision: what was decided may have waited.
+        lifetime = d.kernel_lifetime(until_ns, self._clock())
+        if lifetime:
+            await self._kernel.set(address, lifetime)
+        elif first:
+            raise OSError("less than 1 s of lease was left when the address was to be added")
+
+    async def _remove(self) -> None:
+        try:
+            for address in self._config.addresses:
+                await self._kernel.remove(address)
+        except (OSError, NetlinkError) as error:
+            # Only the kernel's lifetime can help now; a restart begins with removing leftovers.
+            raise RuntimeError(f"the VIP cannot be removed: {error}") from error
+
+    def _live(self, until_ns: int) -> Callable[[], bool]:
+        return lambda: self._clock() < until_ns
+
+    def _fresh_tls(self) -> ssl.SSLContext:
+        try:
+            self._tls = will.tls_context(self._config.will)  # certificates may have been renewed
+        except ConfigError as error:
+            log.error(line("tls-files", reason=error))
+        return self._tls
+
+    async def _watch(self, segment: Segment) -> None:
+        async for change in self._kernel.changes():
+            if isinstance(change, Link):
+                segment.mac = change.mac
+                await self._queue.put(d.Carrier(change.carrier))
+            elif change.address in self._config.addresses:
+                await self._queue.put(change)
+        raise InterfaceGone("the kernel's events ended")
+
+    def _heard(self, claim: Claim) -> None:
+        if self._state.up:
+            self._put_or_ignore(d.Foreign(str(claim.address), mac_text(claim.mac)))
+
+    def _put_or_ignore(self, event: d.Event) -> None:
+        try:
+            self._queue.put_nowait(event)
+        except asyncio.QueueFull:
+            log.warning(line("event-lost", kind=type(event).__name__, reason="too many at once"))
+
+    def _log_report(self, report: protocol.Report) -> None:
+        match report:
+            case protocol.Held(epoch):
+                log.info(line("held", epoch=epoch))
+            case protocol.Dropped(epoch, reason, detail):
+                log.info(line("dropped", epoch=epoch, reason=reason, detail=detail))
+            case protocol.CarrierChanged(up):
+                log.warning(line("carrier", up=up))
+            case protocol.Conflict(address, mac):
+                log.error(line("conflict", address=address, mac=mac))
+            case protocol.Refused(detail, epoch):
+                log.warning(line("refused", epoch=epoch, reason=detail))
+
+    def _show_status(self) -> None:
+        reign = self._state.reign
+        if self._state.up and reign is not None:
+            status = f"holding the VIP, epoch {reign.epoch}"
+        else:
+            status = "not holding the VIP" + ("" if self._state.carrier else ", no carrier")
+        if status != self._status:
+            self._status = status
+            self._notifier.send(STATUS=status)

@@ -1,0 +1,86 @@
+"""The messages on the Unix socket between tmr-server and tmr-vip: one JSON object a line, at most 64 KiB."""
+
+from typing import Annotated, Literal
+
+import msgspec
+
+VERSION = 1
+LINE_LIMIT = 64 * 1024
+
+Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Reason = Literal["asked", "deadline", "carrier", "error"]
+
+
+class Hold(msgspec.Struct, frozen=True, tag_field="op", tag="hold"):
+    """Hold the VIP until `deadline_ns` (CLOCK_BOOTTIME); `will` is POSTed if the sender dies."""
+
+    epoch: Epoch
+    deadline_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+    will: bytes = b""
+
+
+class Drop(msgspec.Struct, frozen=True, tag_field="op", tag="drop"):
+    """Remove the VIP now; `epoch` and everything before it never holds it again."""
+
+    epoch: Epoch
+
+
+class Hello(msgspec.Struct, frozen=True, tag_field="event", tag="hello"):
+    """First message to whoever connects."""
+
+    version: int
+    carrier: bool
+
+
+class Held(msgspec.Struct, frozen=True, tag_field="event", tag="held"):
+    """The VIP is up and announced."""
+
+    epoch: int
+
+
+class Dropped(msgspec.Struct, frozen=True, tag_field="event", tag="dropped"):
+    """The VIP is gone."""
+
+    epoch: int
+    reason: Reason
+    detail: str = ""
+
+
+class CarrierChanged(msgspec.Struct, frozen=True, tag_field="event", tag="carrier"):
+    """The cable of the front interface was lost or came back."""
+
+    up: bool
+
+
+class Conflict(msgspec.Struct, frozen=True, tag_field="event", tag="conflict"):
+    """Somebody else claims the VIP while it is held here."""
+
+    address: str
+    mac: str
+
+
+class Refused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
+    """A command that was not followed; `epoch` is None when the command could not be read."""
+
+    detail: str
+    epoch: int | None = None
+
+
+Command = Hold | Drop
+Report = Hello | Held | Dropped | CarrierChanged | Conflict | Refused
+
+_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_encoder = msgspec.json.Encoder()
+
+
+def decode(line: bytes) -> Command | Refused:
+    """One command, or the refusal to send back."""
+    try:
+        return _decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Refused(detail=f"not a command: {error}")
+
+
+def encode(report: Report) -> bytes:
+    """One line, newline included."""
+    return _encoder.encode(report) + b"\n"
