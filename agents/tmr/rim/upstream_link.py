@@ -71,12 +71,12 @@ class UpstreamLink:
         """The upstream's answer to `message`. Raises LinkError, at the latest when its time is up."""
         match message:
             case Follow():
-                session, timeout = self._session("follow", 1), FOLLOW_WAIT + self._timeout
+                session, patience = self._session("follow", 1), FOLLOW_WAIT + self._timeout
             case Install():
-                session, timeout = self._session("call", _CALLS), max(INSTALL_TIMEOUT, self._timeout)
+                session, patience = self._session("call", _CALLS), max(INSTALL_TIMEOUT, self._timeout)
             case _:
-                session, timeout = self._session("call", _CALLS), self._timeout
-        body = await self._ask(session, "POST", PATHS[type(message)], timeout, encode(message))
+                session, patience = self._session("call", _CALLS), self._timeout
+        body = await self._ask(session, "POST", PATHS[type(message)], patience, encode(message))
         try:
             return decode_reply(body)
         except msgspec.MsgspecError as error:
@@ -110,12 +110,12 @@ class UpstreamLink:
         return session
 
     async def _ask(
-        self, session: aiohttp.ClientSession, method: str, path: str, timeout: float, body: bytes | None
+        self, session: aiohttp.ClientSession, method: str, path: str, patience: float, body: bytes | None
     ) -> bytes:
         headers = {"Content-Type": CONTENT_TYPE} if body is not None else {}
         try:
             async with (
-                asyncio.timeout(timeout),
+                asyncio.timeout(patience),
                 session.request(
                     method,
                     self._base + path,
@@ -130,7 +130,7 @@ class UpstreamLink:
                     raise LinkError(self.name, await _problem(response))
                 return await _bounded(response)
         except TimeoutError:
-            raise LinkError(self.name, f"no answer within {timeout:g} s") from None
+            raise LinkError(self.name, f"no answer within {patience:g} s") from None
         except aiohttp.ClientError as error:
             raise LinkError(self.name, explain(error)) from None
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the session was closed meanwhile

@@ -1,0 +1,1 @@
+"""The upstream agent: one store, one container, one vote."""

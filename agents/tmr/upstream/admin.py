@@ -1,0 +1,101 @@
+"""The commands that talk to the running upstream through its administration socket."""
+
+from pathlib import Path
+from typing import Final
+
+import httpx
+import msgspec
+
+from tmr.upstream.keeper import Activated
+from tmr.upstream.status import Status
+
+_TIMEOUT: Final = 30.0
+
+
+class CommandFailed(Exception):
+    """The command cannot be carried out; the text gives reason and remedy."""
+
+
+class _Problem(msgspec.Struct):
+    detail: str
+    remedy: str
+
+
+def _ask(socket: Path, method: str, path: str, body: bytes | None = None) -> bytes:
+    transport = httpx.HTTPTransport(uds=str(socket))
+    try:
+        with httpx.Client(transport=transport, base_url="http://upstream", timeout=_TIMEOUT) as client:
+            response = client.request(method, path, content=body)
+    except httpx.ConnectError as error:
+        if not socket.exists():
+            raise CommandFailed(
+                f"{socket}: no such socket; the upstream is not running: systemctl start tmr-upstream"
+            ) from None
+        raise CommandFailed(f"{socket}: {error}; run this as root or in the socket's group") from None
+    except httpx.HTTPError as error:
+        raise CommandFailed(
+            f"{socket}: the upstream does not answer ({error}); look why: journalctl -u tmr-upstream"
+        ) from None
+    if response.status_code == 200:
+        return response.content
+    try:
+        problem = msgspec.json.decode(response.content, type=_Problem)
+    except msgspec.MsgspecError:
+        raise CommandFailed(f"the upstream answered with HTTP status {response.status_code}") from None
+    raise CommandFailed(f"{problem.detail.rstrip('.')}\nremedy: {problem.remedy.rstrip('.')}")
+
+
+def request(socket: Path, firm_code: int) -> bytes:
+    """The request file for one firm. Raises CommandFailed."""
+    return _ask(socket, "GET", f"/v1/requests/{firm_code}")
+
+
+def activate(socket: Path, update: Path) -> Activated:
+    """Activate an update file. Raises CommandFailed, and nothing has changed."""
+    try:
+        body = update.read_bytes()
+    except OSError as error:
+        raise CommandFailed(f"{update}: cannot be read: {error.strerror}") from None
+    return msgspec.json.decode(_ask(socket, "POST", "/v1/updates", body), type=Activated)
+
+
+def status(socket: Path) -> Status:
+    """How the upstream is. Raises CommandFailed."""
+    return msgspec.json.decode(_ask(socket, "GET", "/v1/status"), type=Status)
+
+
+def describe_activation(activated: Activated) -> str:
+    """One line for each Product Item of the firm."""
+    lines = [
+        f"{activated.container}: update {activated.update_id} of the firm {activated.firm_code} activated, "
+        f"counter {activated.counter}"
+    ]
+    for change in activated.changes:
+        item = change.item
+        quantity = "unlimited" if item.quantity is None else f"quantity {item.quantity}"
+        tmr = "without TMR-Id" if item.tmr_id is None else f"TMR-Id {item.tmr_id}"
+        lines.append(f"  {change.change}: {item.firm_code}:{item.product_code} {tmr}, {quantity} {item.name}")
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def describe_status(status: Status) -> str:
+    """A few lines for people."""
+    if status.lease_holder is None:
+        lease = "nobody"
+    else:
+        lease = f"{status.lease_holder} for {status.lease_remaining_ms} ms more"
+    if status.voting:
+        vote = "votes"
+    elif status.membership is None:
+        vote = "new: waits to be founded or admitted by the active twin"
+    else:
+        vote = "does not vote: waits to be brought up to date by the active twin"
+    lines = [
+        f"upstream    {status.name} of the system {status.system}, version {status.version}, {vote}",
+        f"container   {status.container}, {status.items} items, generation {status.generation}",
+        f"lease       {lease}, epoch {status.promised}",
+        f"journal     entry {status.last_index}, committed {status.commit}, applied {status.applied}",
+        f"disk        {status.disk}, {status.syncs} transactions, last {status.sync_last_ms:g} ms, "
+        f"longest {status.sync_longest_ms:g} ms",
+    ]
+    return "\n".join(lines + [f"ALARM       {alarm}" for alarm in status.alarms])

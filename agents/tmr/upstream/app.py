@@ -1,0 +1,228 @@
+"""The upstream's API: msgpack for the twins, refusals for everybody else, administration on a Unix socket."""
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Final
+
+import msgspec
+from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from tmr.licensing import ENVELOPE_MAX, LicensingError
+from tmr.quorum.messages import Acquire, Append, Follow, Found, Install, Release, decode_request, encode
+from tmr.rim.body import read_body
+from tmr.rim.logs import fields
+from tmr.rim.problem import Problem, bad_request, install
+from tmr.rim.serve import demand, demand_local, peer_of
+from tmr.rim.upstream_link import CONTENT_TYPE, PATHS
+from tmr.upstream.keeper import Keeper
+from tmr.upstream.metrics import Metrics
+from tmr.upstream.node import Node, NodeFailed
+from tmr.upstream.status import Status, version
+
+log = logging.getLogger(__name__)
+
+BODY_LIMIT: Final = 8 * 2**20
+"""Bytes of one message."""
+SNAPSHOT_LIMIT: Final = 256 * 2**20
+"""Bytes of one snapshot to install: a full ledger is larger than any batch."""
+JSON: Final = "application/json"
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+def create_app(node: Node, keeper: Keeper, metrics: Metrics, status: Callable[[], Status]) -> FastAPI:
+    """The application; its lifespan ends the node. `status` reads the upstream as it is now."""
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        try:
+            yield
+        finally:
+            await node.stop()
+
+    app = FastAPI(
+        title="TMR upstream",
+        version=version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    install(app)
+    metrics.show(status)
+    # Plain routes: FastAPI's validation would cost more than the rest of an append.
+    routes: list[tuple[str, str, Endpoint]] = [
+        (PATHS[kind], "POST", _message(node, metrics, kind))
+        for kind in (Acquire, Append, Install, Release, Follow, Found)
+    ]
+    routes += [
+        ("/v1/container", "GET", _container(keeper, metrics)),
+        ("/v1/sessions", "POST", _outside_tmr(metrics)),
+        ("/metrics", "GET", _metrics(metrics)),
+        ("/v1/requests/{firm_code}", "GET", _request_file(keeper)),
+        ("/v1/updates", "POST", _update(node, keeper, metrics)),
+        ("/v1/status", "GET", _status(status)),
+    ]
+    for path, method, endpoint in routes:
+        app.router.routes.append(Route(path, endpoint, methods=[method]))
+    return app
+
+
+def _twin(request: Request, metrics: Metrics) -> str:
+    """The name of the twin that asks; nobody else is answered."""
+    peer = peer_of(request)
+    try:
+        demand(peer, "twin")
+    except Problem:
+        metrics.refused.labels(peer.role).inc()
+        raise
+    return peer.name
+
+
+def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
+    limit = SNAPSHOT_LIMIT if kind is Install else BODY_LIMIT
+
+    async def endpoint(request: Request) -> Response:
+        twin = _twin(request, metrics)
+        body = await read_body(request, limit)
+        try:
+            message = decode_request(body)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise bad_request(
+                f"The body is no message in msgpack: {error}", "Send a message of tmr.quorum.messages."
+            ) from None
+        if type(message) is not kind:
+            raise bad_request(
+                f"A message of the kind {type(message).__name__.lower()!r} does not belong here.",
+                f"Post it to {PATHS[type(message)]}.",
+            )
+        if message.owner.twin != twin:
+            raise Problem(
+                "wrong-role",
+                403,
+                "Wrong twin",
+                f"The message speaks for {message.owner.twin!r}, the certificate is of twin {twin}.",
+                "Speak for yourself only.",
+            )
+        try:
+            reply = await node.call(message)
+        except NodeFailed:
+            raise _failed() from None
+        metrics.messages.labels(kind.__name__.lower(), type(reply).__name__.lower()).inc()
+        return Response(encode(reply), media_type=CONTENT_TYPE)
+
+    return endpoint
+
+
+def _failed() -> Problem:
+    return Problem(
+        "overloaded",
+        503,
+        "Store failed",
+        "This upstream's store failed; it is about to restart.",
+        "Try again.",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _container(keeper: Keeper, metrics: Metrics) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        _twin(request, metrics)
+        return Response(msgspec.msgpack.encode(keeper.statement), media_type=CONTENT_TYPE)
+
+    return endpoint
+
+
+def _outside_tmr(metrics: Metrics) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        peer = peer_of(request)
+        metrics.refused.labels(peer.role).inc()
+        raise Problem(
+            "tmr-id-outside-tmr",
+            403,
+            "A licence with a TMR-Id works in its TMR system only",
+            "This is one of the three upstreams of a TMR system. What it holds are constituents: Product "
+            "Items with a TMR-Id, which no single server may grant, whatever the certificate.",
+            "Ask the TMR servers at their virtual address.",
+        )
+
+    return endpoint
+
+
+def _metrics(metrics: Metrics) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        demand(peer_of(request), "twin", "operator")
+        return Response(metrics.text(), headers={"Content-Type": METRICS_TYPE})
+
+    return endpoint
+
+
+# -- administration: on the Unix socket only ---------------------------------------------------------------
+
+
+def _request_file(keeper: Keeper) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        demand_local(request)
+        text = request.path_params["firm_code"]
+        if not (text.isascii() and text.isdigit() and len(text) <= 10):
+            raise bad_request(f"{text[:40]!r} is no Firm Code.", "Give the vendor's Firm Code as a number.")
+        try:
+            return Response(keeper.request(int(text)), media_type=JSON)
+        except LicensingError as error:
+            raise bad_request(f"{error.reason}.", f"{error.remedy}.") from None
+
+    return endpoint
+
+
+def _update(node: Node, keeper: Keeper, metrics: Metrics) -> Endpoint:
+    one_at_a_time = asyncio.Lock()
+
+    async def endpoint(request: Request) -> Response:
+        demand_local(request)
+        body = await read_body(request, ENVELOPE_MAX)
+        async with one_at_a_time:
+            try:
+                activated = await node.in_writer(lambda: keeper.activate(body))
+            except sqlite3.Error as error:
+                node.fail(error)
+                raise _failed() from None
+            except LicensingError as error:
+                metrics.activations.labels(error.code).inc()
+                log.warning("update refused", extra=fields(code=error.code, reason=error.reason))
+                raise Problem(
+                    "update-refused",
+                    409,
+                    "The container refuses the update",
+                    error.reason,
+                    error.remedy,
+                    refusal=error.code,
+                ) from None
+            node.new_generation(activated.generation)
+        metrics.activations.labels("activated").inc()
+        log.info(
+            "update activated",
+            extra=fields(
+                update=activated.update_id,
+                firm_code=activated.firm_code,
+                counter=activated.counter,
+                generation=activated.generation,
+            ),
+        )
+        return Response(msgspec.json.encode(activated), media_type=JSON)
+
+    return endpoint
+
+
+def _status(status: Callable[[], Status]) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        demand_local(request)
+        return Response(msgspec.json.encode(status()), media_type=JSON)
+
+    return endpoint

@@ -1,0 +1,218 @@
+"""The asyncio rim around the acceptor: messages in, durable answers out.
+
+The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time
+is made durable in the writer thread, and an answer leaves once everything decided before it is on disk. So a
+duplicate of a message under way cannot be acknowledged before the message itself.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+import msgspec
+
+from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, Write
+from tmr.quorum.messages import Follow, Reply, Request
+from tmr.rim.upstream_link import FOLLOW_WAIT
+from tmr.upstream.store import Store
+
+T = TypeVar("T")
+
+SLOW_SYNC: Final = 0.5
+"""Seconds: a transaction that takes longer raises an alarm."""
+ALARM_SECONDS: Final = 600.0
+"""How long a slow transaction stays an alarm."""
+
+
+class NodeFailed(Exception):
+    """The store failed: memory is ahead of the disk, and the process is about to end."""
+
+
+class Syncs(msgspec.Struct):
+    """Durations of the store's transactions, in seconds."""
+
+    count: int = 0
+    last: float = 0.0
+    longest: float = 0.0
+    slow: int = 0
+    slow_at: float = float("-inf")
+
+
+class _Batch:
+    def __init__(self, done: asyncio.Future[None]) -> None:
+        self.writes: list[Write] = []
+        self.urgent = False
+        self.done = done
+
+
+class Node:
+    """One upstream in one event loop. `fatal` is called once, when memory and disk can no longer agree."""
+
+    def __init__(
+        self,
+        acceptor: Acceptor,
+        store: Store,
+        *,
+        clock: Callable[[], float],
+        wall_ms: Callable[[], int],
+        fatal: Callable[[BaseException], None],
+        on_sync: Callable[[float, int], None] = lambda _seconds, _writes: None,
+    ) -> None:
+        self.acceptor = acceptor
+        self.syncs = Syncs()
+        self._store = store
+        self._clock = clock
+        self._wall_ms = wall_ms
+        self._fatal = fatal
+        self._on_sync = on_sync
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._filling: _Batch | None = None
+        self._running: _Batch | None = None
+        self._hints: deque[CommitWrite] = deque(maxlen=1)
+        self._committer: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._turns: dict[str, int] = {}
+        self._stopping = False
+        self._failed = False
+
+    async def call(self, message: Request) -> Reply:
+        """The answer to `message`, once it may leave. Raises NodeFailed."""
+        if isinstance(message, Follow):
+            return await self._follow(message)
+        answer = self._decide(message)
+        await self._settled(answer.writes)
+        if answer.woke:
+            self._wake()
+        return answer.reply
+
+    async def in_writer(self, work: Callable[[], T]) -> T:
+        """Run `work` in the writer thread, in order with the batches."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+    def new_generation(self, generation: int) -> None:
+        """The container changed: every answer from now on says so."""
+        self.acceptor.generation = generation
+
+    def alarms(self) -> list[str]:
+        """What somebody should look at."""
+        found = []
+        if self._clock() - self.syncs.slow_at < ALARM_SECONDS:
+            found.append(
+                f"the disk is slow: {self.syncs.slow} transactions took longer than {SLOW_SYNC} s, "
+                f"the longest {self.syncs.longest:.2f} s"
+            )
+        if self.acceptor.diverged:
+            found.append("this upstream's ledger differed from the others' and is replaced before it votes")
+        return found
+
+    def begin_stop(self) -> None:
+        """Answer those who follow, so that an orderly stop need not wait for them."""
+        self._stopping = True
+        self._wake()
+
+    async def stop(self) -> None:
+        """Write what is still in memory and close the store."""
+        self.begin_stop()
+        while self._committer is not None and not self._failed:
+            await asyncio.wait([self._committer])
+        if self._hints and not self._failed:
+            await self.in_writer(lambda: self._store.write(list(self._hints)))
+        await self.in_writer(self._store.close)
+        self._writer.shutdown()
+
+    # -- deciding ------------------------------------------------------------------------------------------
+
+    def _decide(self, message: Request) -> Answer:
+        if self._failed:
+            raise NodeFailed
+        try:
+            return self.acceptor.handle(self._clock(), self._wall_ms(), message)
+        except Exception as error:
+            self.fail(error)
+            raise NodeFailed from error
+
+    def fail(self, error: BaseException) -> None:
+        """Memory and disk can no longer agree: answer nothing more, and say so to `fatal` once."""
+        if not self._failed:
+            self._failed = True
+            self._wake()
+            self._fatal(error)
+
+    # -- making durable ------------------------------------------------------------------------------------
+
+    async def _settled(self, writes: list[Write]) -> None:
+        """Wait until `writes`, and all that was decided before, are on disk."""
+        if writes and all(isinstance(write, CommitWrite) for write in writes):
+            # A hint: it goes along with the next batch.
+            self._hints.extend(write for write in writes if isinstance(write, CommitWrite))
+            writes = []
+        if writes:
+            if self._filling is None:
+                self._filling = _Batch(asyncio.get_running_loop().create_future())
+            self._filling.writes += self._hints
+            self._hints.clear()
+            self._filling.writes += writes
+            if self._committer is None:
+                self._committer = asyncio.get_running_loop().create_task(self._commit())
+        batch = self._filling or self._running
+        if batch is not None:
+            await asyncio.shield(batch.done)
+        if self._failed:
+            raise NodeFailed
+
+    async def _commit(self) -> None:
+        while (batch := self._filling) is not None and not self._failed:
+            self._running, self._filling = batch, None
+            started = self._clock()
+            try:
+                await self.in_writer(lambda writes=batch.writes: self._store.write(writes))  # type: ignore[misc]
+            except Exception as error:
+                self.fail(error)
+            else:
+                self._measure(self._clock() - started, len(batch.writes))
+            batch.done.set_result(None)
+        self._running, self._committer = None, None
+        if self._filling is not None:
+            self._filling.done.set_result(None)
+            self._filling = None
+
+    def _measure(self, seconds: float, writes: int) -> None:
+        syncs = self.syncs
+        syncs.count += 1
+        syncs.last = seconds
+        syncs.longest = max(syncs.longest, seconds)
+        if seconds > SLOW_SYNC:
+            syncs.slow += 1
+            syncs.slow_at = self._clock()
+        self._on_sync(seconds, writes)
+
+    # -- following -----------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def _follow(self, message: Follow) -> Reply:
+        """Wait for news, the end of a lease, FOLLOW_WAIT, or a newer poll of the same twin."""
+        twin = message.owner.twin
+        turn = self._turns[twin] = self._turns.get(twin, 0) + 1
+        self._wake()
+        end = self._clock() + FOLLOW_WAIT
+        while not (self._stopping or self._failed) and self._turns[twin] == turn:
+            now, news = self._clock(), self._news
+            reply = self.acceptor.follow(now, self._wall_ms(), message)
+            if reply is not None:
+                await self._settled([])
+                return reply
+            lease_end = self.acceptor.holder_until if self.acceptor.live_holder(now) else end
+            if (wait := min(end, lease_end) - now) <= 0:
+                break
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await news.wait()
+        answer = self._decide(message)
+        await self._settled(answer.writes)
+        return answer.reply

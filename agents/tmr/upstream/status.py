@@ -1,0 +1,68 @@
+"""What an upstream says about itself on the administration socket."""
+
+import importlib.metadata
+
+import msgspec
+
+from tmr.quorum.entries import Membership
+from tmr.upstream.keeper import Keeper
+from tmr.upstream.node import Node, Syncs
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One look at the upstream. `lease_*`: whose lease it grants now, None: nobody's."""
+
+    name: str
+    system: str
+    version: str
+    act_id: str
+    container: str
+    generation: int
+    items: int
+    disk: str
+    voting: bool
+    membership: Membership | None
+    promised: int
+    lease_holder: str | None
+    lease_remaining_ms: int | None
+    last_index: int
+    commit: int
+    applied: int
+    syncs: int
+    sync_last_ms: float
+    sync_longest_ms: float
+    alarms: tuple[str, ...]
+
+
+def version() -> str:
+    """The version installed."""
+    return importlib.metadata.version("tmr")
+
+
+def read(name: str, system: str, node: Node, keeper: Keeper, now: float) -> Status:
+    """The status at `now`, the node's clock."""
+    acceptor, container = node.acceptor, keeper.container
+    syncs: Syncs = node.syncs
+    holder = acceptor.live_holder(now)
+    return Status(
+        name=name,
+        system=system,
+        version=version(),
+        act_id=container.act_id,
+        container=container.serial,
+        generation=container.generation,
+        items=len(container.items),
+        disk=acceptor.disk,
+        voting=acceptor.voting,
+        membership=acceptor.log.membership,
+        promised=acceptor.promised,
+        lease_holder=holder.twin if holder else None,
+        lease_remaining_ms=round((acceptor.holder_until - now) * 1000) if holder else None,
+        last_index=acceptor.log.last,
+        commit=acceptor.commit,
+        applied=acceptor.applied,
+        syncs=syncs.count,
+        sync_last_ms=round(syncs.last * 1000, 3),
+        sync_longest_ms=round(syncs.longest * 1000, 3),
+        alarms=tuple(node.alarms()),
+    )

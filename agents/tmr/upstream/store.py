@@ -1,0 +1,247 @@
+"""What an upstream keeps on disk: SQLite in WAL mode with full sync, one transaction for a batch of writes.
+
+The rules of durability are SQLite's (https://www.sqlite.org/pragma.html#pragma_synchronous): in WAL mode with
+`synchronous=FULL` a committed transaction survives a power cut.
+"""
+
+import secrets
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final, Self
+
+import msgspec
+
+from tmr.licensing import Container
+from tmr.quorum.acceptor import (
+    AppendWrite,
+    CommitWrite,
+    CutWrite,
+    Durable,
+    PromiseWrite,
+    SnapshotWrite,
+    VotingWrite,
+    Write,
+)
+from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+
+SCHEMA: Final = 1
+FILE: Final = "upstream.db"
+
+_TABLES: Final = """
+CREATE TABLE meta (
+    id INTEGER PRIMARY KEY CHECK (id = 1), disk TEXT NOT NULL, machine TEXT NOT NULL, voting INTEGER NOT NULL,
+    promised INTEGER NOT NULL, twin TEXT, nonce TEXT, committed INTEGER NOT NULL
+) STRICT;
+CREATE TABLE journal (
+    idx INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL,
+    body BLOB NOT NULL, format INTEGER NOT NULL
+) STRICT;
+CREATE TABLE snapshot (
+    id INTEGER PRIMARY KEY CHECK (id = 1), idx INTEGER NOT NULL, epoch INTEGER NOT NULL,
+    time_ms INTEGER NOT NULL, membership BLOB, state BLOB NOT NULL
+) STRICT;
+CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
+"""
+
+
+class StoreError(Exception):
+    """The store cannot be used; the text says why and what to do."""
+
+
+class Store:
+    """One upstream's store. Not for several threads at once, whichever they are."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    @classmethod
+    def open(cls, directory: Path, machine: str) -> Self:
+        """Open the store below `directory`; an empty one is created with a new disk id.
+
+        `machine` is the fingerprint of this machine. Raises StoreError: damaged, of another machine, of a
+        newer version, or in use by another process.
+        """
+        path = directory / FILE
+        try:
+            connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreError(f"{path}: {error}; check owner and mode of the directory") from None
+        store = cls(path, connection)
+        try:
+            store._prepare(machine)
+        except sqlite3.DatabaseError as error:
+            connection.close()
+            raise store._unusable(error) from None
+        except BaseException:
+            connection.close()
+            raise
+        return store
+
+    def _unusable(self, error: sqlite3.DatabaseError) -> StoreError:
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+            return StoreError(f"{self.path}: another process uses the store; stop it first")
+        if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            return self._damaged(str(error))
+        return StoreError(f"{self.path}: {error}; check the disk, and owner and mode of the file")
+
+    def _damaged(self, what: str) -> StoreError:
+        return StoreError(
+            f"{self.path}: the store is damaged ({what}); move the whole directory {self.path.parent} away "
+            "and start again: this upstream then joins as a new member with a new container, for which the "
+            "vendor reissues the licences"
+        )
+
+    def _prepare(self, machine: str) -> None:
+        db = self._db
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA foreign_keys = ON")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA:
+            raise StoreError(
+                f"{self.path}: written by a newer version (schema {version}, this one knows {SCHEMA}); "
+                "install that version again"
+            )
+        if version == 0:
+            self._create(machine)
+            return
+        findings = [row[0] for row in db.execute("PRAGMA quick_check(3)")]
+        if findings != ["ok"]:
+            raise self._damaged("; ".join(findings))
+        row = db.execute("SELECT machine FROM meta").fetchone()
+        if row is None:
+            raise self._damaged("it has no identity")
+        if row[0] != machine:
+            raise StoreError(
+                f"{self.path}: the store belongs to another machine, and a container is valid only on the "
+                f"machine where it was made; run it there, or move the whole directory {self.path.parent} "
+                "away and start again: this upstream then joins as a new member with a new container"
+            )
+        with self._transaction():  # takes the exclusive lock now, not at the first write
+            db.execute("UPDATE meta SET id = 1")
+
+    def _create(self, machine: str) -> None:
+        with self._transaction():
+            for statement in filter(str.strip, _TABLES.split(";")):
+                self._db.execute(statement)
+            self._db.execute(
+                "INSERT INTO meta VALUES (1, ?, ?, 0, 0, NULL, NULL, 0)", (secrets.token_hex(16), machine)
+            )
+            self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _transaction(self) -> "_Transaction":
+        return _Transaction(self._db)
+
+    # -- what the acceptor keeps ---------------------------------------------------------------------------
+
+    def load(self) -> Durable:
+        """Everything the acceptor stored. Raises StoreError where it cannot have been stored like that."""
+        try:
+            return self._load()
+        except sqlite3.DatabaseError as error:
+            raise self._unusable(error) from None
+        except msgspec.MsgspecError as error:
+            raise self._damaged(str(error)) from None
+
+    def _load(self) -> Durable:
+        db = self._db
+        disk, voting, promised, twin, nonce, commit = db.execute(
+            "SELECT disk, voting, promised, twin, nonce, committed FROM meta"
+        ).fetchone()
+        durable = Durable(
+            disk=disk,
+            voting=bool(voting),
+            promised=promised,
+            owner=None if twin is None else Owner(twin, nonce),
+            commit=commit,
+        )
+        row = db.execute("SELECT idx, epoch, time_ms, membership, state FROM snapshot").fetchone()
+        if row is not None:
+            index, epoch, time_ms, membership, state = row
+            members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
+            durable.snapshot = Snapshot(index, epoch, time_ms, members, state)
+        durable.entries = [
+            Entry(*row)
+            for row in db.execute("SELECT idx, epoch, time_ms, kind, body, format FROM journal ORDER BY idx")
+        ]
+        for expected, entry in enumerate(durable.entries, durable.snapshot.index + 1):
+            if entry.index != expected:
+                raise self._damaged(f"journal entry {expected} is missing")
+        return durable
+
+    def write(self, writes: Iterable[Write]) -> None:
+        """Make `writes` durable, in order, all or none. Raises sqlite3.Error."""
+        with self._transaction():
+            for write in writes:
+                self._write(write)
+
+    def _write(self, write: Write) -> None:
+        db = self._db
+        match write:
+            case PromiseWrite(epoch, owner):
+                db.execute(
+                    "UPDATE meta SET promised = ?, twin = ?, nonce = ?", (epoch, owner.twin, owner.nonce)
+                )
+            case CutWrite(after):
+                db.execute("DELETE FROM journal WHERE idx > ?", (after,))
+            case AppendWrite(entries):
+                db.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", _rows(entries))
+            case CommitWrite(commit):
+                db.execute("UPDATE meta SET committed = ?", (commit,))
+            case SnapshotWrite(snapshot, keep_tail):
+                members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)
+                db.execute(
+                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?)",
+                    (snapshot.index, snapshot.epoch, snapshot.time_ms, members, snapshot.state),
+                )
+                if keep_tail:
+                    db.execute("DELETE FROM journal WHERE idx <= ?", (snapshot.index,))
+                else:
+                    db.execute("DELETE FROM journal")
+            case VotingWrite(voting):
+                db.execute("UPDATE meta SET voting = ?", (int(voting),))
+
+    # -- the container -------------------------------------------------------------------------------------
+
+    def container(self) -> Container | None:
+        """The stored container. Raises StoreError where it cannot be read."""
+        row = self._db.execute("SELECT body FROM container").fetchone()
+        if row is None:
+            return None
+        try:
+            return msgspec.json.decode(row[0], type=Container)
+        except msgspec.MsgspecError as error:
+            raise self._damaged(f"its container: {error}") from None
+
+    def save_container(self, container: Container) -> None:
+        """Make the container durable. Raises sqlite3.Error."""
+        with self._transaction():
+            body = msgspec.json.encode(container)
+            self._db.execute("INSERT OR REPLACE INTO container VALUES (1, ?)", (body,))
+
+    def close(self) -> None:
+        """Close the file; everything written is already durable."""
+        self._db.close()
+
+
+def _rows(entries: Sequence[Entry]) -> Iterable[tuple[int, int, int, str, bytes, int]]:
+    return ((e.index, e.epoch, e.time_ms, e.kind, e.body, e.format) for e in entries)
+
+
+class _Transaction:
+    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK where the block raised."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def __enter__(self) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        if kind is None:
+            self._db.execute("COMMIT")
+        elif self._db.in_transaction:
+            self._db.execute("ROLLBACK")
