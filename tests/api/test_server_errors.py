@@ -1,5 +1,6 @@
 """Everything that is wrong is answered with a problem document that says what, and what to do."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -128,3 +129,16 @@ async def test_the_api_description_is_whole(tmp_path: Path) -> None:
         assert references(document)
         assert {ref.rpartition("/")[2] for ref in references(document)} <= set(known)
         assert "/v1/sessions/{session}/heartbeat" in document["paths"]
+
+
+@scenario
+async def test_the_page_loads_nothing_from_elsewhere(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        for twin in system.twins:
+            async with twin.client() as client:
+                answer = await client.get("/")
+            assert answer.status_code == 200
+            assert answer.headers["content-type"] == "text/html; charset=utf-8"
+            assert "default-src 'none'" in answer.headers["content-security-policy"]
+            assert not re.search(r"(src|href)=|url\(|@import|https?:", answer.text)
+            assert "innerHTML" not in answer.text

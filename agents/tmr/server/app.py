@@ -31,6 +31,7 @@ from tmr.rim.problem import bad_request, install
 from tmr.rim.serve import demand, peer_of
 from tmr.server.agent import Agent
 from tmr.server.metrics import Metrics
+from tmr.server.page import page
 
 BODY_LIMIT: Final = 256 * 1024
 """Bytes of a request's body: a thousand session ids of 128 characters fit."""
@@ -129,6 +130,12 @@ def _client_routes(app: FastAPI, agent: Agent) -> None:
 
 
 def _operator_routes(app: FastAPI, agent: Agent) -> None:
+    @app.get("/", include_in_schema=False)
+    async def overview(request: Request) -> Response:
+        """The status as a page for people."""
+        peer_of(request)
+        return page()
+
     @app.get("/v1/status", response_model=Status, tags=["operation"])
     async def status(request: Request) -> Response:
         """This twin: its role, the upstreams, licences and alarms. The passive twin answers, too."""
