@@ -1,0 +1,260 @@
+"""Decisions as tables: state and event in, actions and reasons out."""
+
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tmr.vip import decide as d
+from tmr.vip import protocol as p
+from tmr.vip.protocol import Drop, Hold
+
+S = d.SECOND_NS
+T0 = 1000 * S
+EARLY = d.REMOVE_EARLY_NS
+IDLE = d.State(carrier=True)
+
+
+def hold(epoch: int = 7, seconds: float = 2.0, at: int = T0, will: bytes = b"will") -> Hold:
+    return Hold(epoch=epoch, deadline_ns=at + int(seconds * S), will=will)
+
+
+def run(state: d.State, *steps: tuple[d.Event, int]) -> tuple[d.State, list[d.Action]]:
+    """Events with their times; the last state, and what the last event gave."""
+    actions: list[d.Action] = []
+    for event, at in steps:
+        state, actions = d.decide(state, event, at)
+    return state, actions
+
+
+def held(seconds: float = 2.0) -> d.State:
+    return run(IDLE, (hold(seconds=seconds), T0))[0]
+
+
+UNTIL = T0 + 2 * S - EARLY
+
+
+def test_first_hold_adds_announces_and_only_then_tells() -> None:
+    state, actions = run(IDLE, (hold(), T0))
+    assert actions == [d.Add(UNTIL), d.Announce(UNTIL), d.Tell(p.Held(epoch=7))]
+    assert state.up
+
+
+def test_renewal_refreshes_and_tells_nothing() -> None:
+    at = T0 + 3 * S // 10
+    _, actions = run(held(), (hold(at=at), at))
+    assert actions == [d.Refresh(UNTIL + at - T0)]
+
+
+def test_next_epoch_while_up_announces_again() -> None:
+    _, actions = run(held(), (hold(epoch=8), T0))
+    assert actions == [d.Refresh(UNTIL), d.Announce(UNTIL), d.Tell(p.Held(epoch=8))]
+
+
+def test_shorter_deadline_of_a_newer_epoch_starts_afresh() -> None:
+    _, actions = run(held(), (hold(epoch=8, seconds=1.5), T0))
+    until = T0 + 3 * S // 2 - EARLY
+    assert actions == [d.Remove(), d.Add(until), d.Announce(until), d.Tell(p.Held(epoch=8))]
+    state, actions = run(held(), (hold(epoch=8, seconds=0.5), T0))
+    assert actions[0] == d.Remove()
+    assert not state.up
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "detail"),
+    [
+        (held(), hold(epoch=6), "older epoch: epoch 7"),
+        (IDLE, hold(seconds=0), "deadline passed 0.0 ms ago"),
+        (IDLE, hold(seconds=-0.5), "deadline passed 500.0 ms ago"),
+        (IDLE, hold(seconds=61), "CLOCK_BOOTTIME"),
+        (IDLE, hold(seconds=0.9), "less than 1 s"),
+        (d.State(carrier=False), hold(), "no carrier"),
+        (run(held(), (Drop(epoch=7), T0))[0], hold(epoch=7), "epoch 7 was given up"),
+        (run(held(), (d.Disconnected(), T0))[0], hold(epoch=7), "epoch 7 was given up"),
+        (held(), Drop(epoch=6), "older epoch: epoch 7"),
+    ],
+)
+def test_refused_with_a_reason_and_nothing_done(state: d.State, event: Hold | Drop, detail: str) -> None:
+    after, actions = d.decide(state, event, T0)
+    [told] = actions
+    assert isinstance(told, d.Tell)
+    assert isinstance(told.report, p.Refused)
+    assert detail in told.report.detail
+    assert told.report.epoch == event.epoch
+    assert after.up == state.up
+
+
+def test_renewal_that_would_shorten_the_lease_is_ignored() -> None:
+    state, actions = run(held(), (hold(seconds=1.5), T0))
+    assert isinstance(actions[0], d.Ignore)
+    assert state == held()
+
+
+def test_renewal_with_less_than_a_second_leaves_the_kernel_lifetime() -> None:
+    at = T0 + 3 * S // 2
+    state, actions = run(held(), (hold(at=at, seconds=0.9), at))
+    assert [type(action) for action in actions] == [d.Ignore]
+    assert state.up
+    assert state.reign is not None
+    assert state.reign.until_ns == at + 9 * S // 10 - EARLY
+
+
+def test_deadline_removes_and_says_so() -> None:
+    state = held()
+    assert run(state, (d.Tick(), UNTIL - 1))[0].up
+    state, actions = run(state, (d.Tick(), UNTIL))
+    assert actions[0] == d.Remove()
+    assert actions[1] == d.Tell(
+        p.Dropped(epoch=7, reason="deadline", detail="the lease was not renewed in time")
+    )
+    assert d.wake_at(state) is None
+    # The same reign may go on: its lease was renewed late, not lost.
+    assert d.Add(UNTIL + 5 * S) in run(state, (hold(at=T0 + 5 * S), T0 + 5 * S))[1]
+
+
+def test_any_event_after_the_deadline_removes_first() -> None:
+    for event in (d.Connected(), d.Foreign("10.20.0.100", "02:…"), d.Disconnected(), hold(epoch=3)):
+        _, actions = d.decide(held(), event, UNTIL)
+        assert actions[0] == d.Remove()
+        assert not any(isinstance(action, d.SendWill | d.Announce) for action in actions)
+
+
+def test_drop_removes_before_it_answers() -> None:
+    _, actions = run(held(), (Drop(epoch=7), T0))
+    assert actions == [d.Remove(), d.Tell(p.Dropped(epoch=7, reason="asked"))]
+    _, actions = run(IDLE, (Drop(epoch=7), T0))
+    assert actions == [d.Remove(), d.Tell(p.Dropped(epoch=7, reason="asked", detail="it was not up"))]
+
+
+def test_death_of_the_commander_removes_then_sends_the_will() -> None:
+    state, actions = run(held(), (d.Disconnected(), T0))
+    assert actions == [d.Remove(), d.SendWill(7, b"will", UNTIL)]
+    assert d.wake_at(state) is None
+
+
+@pytest.mark.parametrize(
+    "state",
+    [IDLE, run(held(), (Drop(epoch=7), T0))[0], run(held(), (d.Tick(), UNTIL))[0]],
+    ids=["idle", "dropped", "expired"],
+)
+def test_no_will_where_no_lease_is_alive(state: d.State) -> None:
+    _, [ignored] = d.decide(state, d.Disconnected(), T0 + 3 * S)
+    assert isinstance(ignored, d.Ignore)
+
+
+def test_without_a_will_the_lease_ends_by_itself() -> None:
+    _, actions = run(IDLE, (hold(will=b""), T0), (d.Disconnected(), T0))
+    assert [type(action) for action in actions] == [d.Remove, d.Ignore]
+
+
+def test_will_is_sent_even_if_the_address_could_not_be_held() -> None:
+    _, actions = run(d.State(carrier=False), (hold(), T0), (d.Disconnected(), T0))
+    assert d.SendWill(7, b"will", UNTIL) in actions
+
+
+def test_carrier() -> None:
+    state, actions = run(held(), (d.Carrier(False), T0))
+    assert [type(action) for action in actions] == [d.Remove, d.Tell, d.Tell]
+    assert actions[2] == d.Tell(p.CarrierChanged(up=False))
+    _, actions = run(state, (d.Carrier(False), T0))
+    assert [type(action) for action in actions] == [d.Ignore]
+    state, actions = run(state, (d.Carrier(True), T0))
+    assert actions == [d.Tell(p.CarrierChanged(up=True))]
+    assert run(state, (hold(), T0))[0].up
+
+
+def test_conflict_is_reported_and_defended_once_in_ten_seconds() -> None:
+    foreign = d.Foreign("10.20.0.100", "02:00:00:00:00:66")
+    state = held(seconds=50)
+    until = T0 + 50 * S - EARLY
+    report = d.Tell(p.Conflict(address="10.20.0.100", mac="02:00:00:00:00:66"))
+    state, actions = run(state, (foreign, T0))
+    assert actions == [report, d.Announce(until)]
+    _, actions = run(state, (foreign, T0 + 10 * S - 1))
+    assert [type(action) for action in actions] == [d.Ignore]
+    _, actions = run(state, (replace(foreign, address="10.20.0.101"), T0 + S))
+    assert [type(action) for action in actions] == [d.Tell, d.Announce]
+    _, actions = run(state, (foreign, T0 + 10 * S))
+    assert actions == [report, d.Announce(until)]
+
+
+def test_claims_for_an_address_not_held_here_are_the_other_twins_right() -> None:
+    _, actions = run(IDLE, (d.Foreign("10.20.0.100", "02:00:00:00:00:66"), T0))
+    assert [type(action) for action in actions] == [d.Ignore]
+
+
+def test_vanished_address_is_put_back_but_not_fought_over() -> None:
+    gone = d.Vanished("10.20.0.100")
+    state, actions = run(held(seconds=5), (gone, T0 + S))
+    until = T0 + 5 * S - EARLY
+    assert actions == [d.Add(until), d.Announce(until)]
+    state, actions = run(state, (gone, T0 + 3 * S // 2))
+    assert actions[0] == d.Remove()
+    assert isinstance(actions[1], d.Tell)
+    assert not state.up
+    # The kernel took it in the last second: no lifetime could be set any more.
+    state, actions = run(held(), (gone, T0 + 3 * S // 2))
+    assert actions[0] == d.Remove()
+    assert not state.up
+    assert [type(action) for action in run(IDLE, (gone, T0))[1]] == [d.Ignore]
+
+
+def test_failure_removes_and_the_next_renewal_tries_again() -> None:
+    state, actions = run(held(), (d.Failed("ENODEV"), T0))
+    assert actions == [d.Remove(), d.Tell(p.Dropped(epoch=7, reason="error", detail="ENODEV"))]
+    assert run(state, (hold(), T0))[0].up
+    assert run(IDLE, (d.Failed("x"), T0))[1] == []
+
+
+def test_stop_always_removes() -> None:
+    assert run(IDLE, (d.Stop(), T0))[1] == [d.Remove()]
+    state, actions = run(held(), (d.Stop(), T0))
+    assert [type(action) for action in actions] == [d.Remove, d.Tell]
+    assert d.wake_at(state) is None
+
+
+def test_hello_tells_the_carrier() -> None:
+    for carrier in (True, False):
+        _, actions = d.decide(d.State(carrier=carrier), d.Connected(), T0)
+        assert actions == [d.Tell(p.Hello(version=1, carrier=carrier))]
+
+
+def test_announcement_schedule() -> None:
+    """At once, every 1.1 s for 5 s, then every 60 s, however often the lease is renewed."""
+    state, actions = run(IDLE, (hold(seconds=60), T0))
+    seen = [0.0]
+    now = T0
+    while now < T0 + 200 * S:
+        wake = d.wake_at(state)
+        assert wake is not None
+        renewal = now + 3 * S // 10
+        event: Any = d.Tick()
+        if renewal < wake:
+            now, event = renewal, hold(seconds=60, at=renewal)
+        else:
+            now = wake
+        state, actions = d.decide(state, event, now)
+        seen += [(now - T0) / S for action in actions if isinstance(action, d.Announce)]
+    assert seen == pytest.approx([0, 1.1, 2.2, 3.3, 4.4, 64.4, 124.4, 184.4])
+
+
+def test_last_whole_second_of_kernel_lifetime_is_used() -> None:
+    """Without a renewal the kernel must not take the address away while the lease still lives."""
+    state = held(seconds=1.76)
+    until = T0 + 1_760_000_000 - EARLY
+    wake = d.wake_at(state)
+    assert wake == until - S - d.TIMER_SLACK_NS
+    assert d.kernel_lifetime(until, T0) == 1
+    state, actions = d.decide(state, d.Tick(), wake)
+    assert actions == [d.Refresh(until)]
+    assert d.kernel_lifetime(until, wake) == 1
+    # A timer that is late by less than the slack still manages.
+    assert d.kernel_lifetime(until, wake + d.TIMER_SLACK_NS) == 1
+
+
+@pytest.mark.parametrize(
+    ("remaining_ns", "lifetime"),
+    [(-S, 0), (0, 0), (S - 1, 0), (S, 1), (2 * S - 1, 1), (2 * S, 2), (59 * S + 1, 59)],
+)
+def test_kernel_lifetime_is_the_floor(remaining_ns: int, lifetime: int) -> None:
+    assert d.kernel_lifetime(T0 + remaining_ns, T0) == lifetime

@@ -1,0 +1,48 @@
+"""The lines on the Unix socket."""
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmr.vip import protocol as p
+
+
+def test_commands() -> None:
+    line = b'{"op":"hold","epoch":7,"deadline_ns":12,"will":"%s"}\n' % base64.b64encode(b"\x00will")
+    assert p.decode(line) == p.Hold(epoch=7, deadline_ns=12, will=b"\x00will")
+    assert p.decode(b'{"op":"hold","epoch":7,"deadline_ns":12}') == p.Hold(epoch=7, deadline_ns=12)
+    assert p.decode(b'{"op":"drop","epoch":7,"added-later":1}') == p.Drop(epoch=7)
+
+
+@pytest.mark.parametrize(
+    ("report", "line"),
+    [
+        (p.Hello(version=1, carrier=True), {"event": "hello", "version": 1, "carrier": True}),
+        (p.Held(epoch=7), {"event": "held", "epoch": 7}),
+        (
+            p.Dropped(epoch=7, reason="asked"),
+            {"event": "dropped", "epoch": 7, "reason": "asked", "detail": ""},
+        ),
+        (p.CarrierChanged(up=False), {"event": "carrier", "up": False}),
+        (
+            p.Conflict(address="10.20.0.100", mac="02:…"),
+            {"event": "conflict", "address": "10.20.0.100", "mac": "02:…"},
+        ),
+        (p.Refused(detail="why"), {"event": "refused", "epoch": None, "detail": "why"}),
+    ],
+)
+def test_reports(report: p.Report, line: dict[str, object]) -> None:
+    encoded = p.encode(report)
+    assert encoded.endswith(b"\n")
+    assert encoded.count(b"\n") == 1
+    assert json.loads(encoded) == line
+
+
+@given(st.binary(max_size=200))
+def test_anything_else_is_refused(line: bytes) -> None:
+    found = p.decode(line)
+    assert isinstance(found, p.Refused)
+    assert found.detail
