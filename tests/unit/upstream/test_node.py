@@ -1,0 +1,235 @@
+"""The rim around the acceptor: when an answer may leave, and what wakes who follows."""
+
+import asyncio
+import sqlite3
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from contextlib import asynccontextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tmr.ledger import Ledger
+from tmr.quorum.acceptor import Acceptor, Write
+from tmr.quorum.entries import Entry, Membership, Owner
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Appended,
+    Follow,
+    Followed,
+    Found,
+    Founded,
+    Promise,
+    Release,
+    Released,
+)
+from tmr.rim.clock import boottime, wall_ms
+from tmr.upstream.node import Node, NodeFailed
+from tmr.upstream.store import Store
+
+A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
+
+
+class GatedStore(Store):
+    """The real store, whose next transactions wait until `gate` is opened: a disk that takes its time."""
+
+    gate: threading.Event
+    batches: list[int]
+
+    def write(self, writes: Iterable[Write]) -> None:
+        writes = list(writes)
+        assert self.gate.wait(20)
+        super().write(writes)
+        self.batches.append(len(writes))
+
+
+class Rig:
+    """A founded upstream with a node around it."""
+
+    def __init__(self, directory: Path, ttl: float) -> None:
+        self.directory = directory
+        self.failures: list[BaseException] = []
+        self.store = GatedStore.open(directory, "m")
+        self.store.gate = threading.Event()
+        self.store.gate.set()
+        self.store.batches = []
+        self.node = Node(
+            Acceptor(self.store.load(), Ledger(), boottime(), ttl),
+            self.store,
+            clock=boottime,
+            wall_ms=wall_ms,
+            fatal=self.failures.append,
+        )
+
+    async def found(self) -> None:
+        disk = self.node.acceptor.disk
+        assert isinstance(await self.node.call(Found(A, Membership((disk, "d2", "d3")))), Founded)
+        self.store.batches.clear()
+
+    def append(self, index: int, commit: int = 0) -> "asyncio.Task[Any]":
+        entry = Entry(index, 1, 1_000 + index, "reign", b"")
+        message = Append(1, A, 60_000, index - 1, 1 if index > 1 else 0, (entry,), commit)
+        return asyncio.get_running_loop().create_task(self.node.call(message))
+
+
+@asynccontextmanager
+async def rig(directory: Path, ttl: float = 60.0) -> AsyncIterator[Rig]:
+    made = Rig(directory, ttl)
+    await made.found()
+    try:
+        yield made
+    finally:
+        made.store.gate.set()
+        await made.node.stop()
+
+
+def scenario(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """A coroutine as a test."""
+
+    @wraps(test)
+    def run(*args: Any, **options: Any) -> None:
+        async def bounded() -> None:
+            async with asyncio.timeout(60):
+                await test(*args, **options)
+
+        asyncio.run(bounded())
+
+    return run
+
+
+async def turns(count: int = 20) -> None:
+    """Let everything that can run, run."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def following(owner: Owner, holder: str, epoch: int, have: int = 0) -> Follow:
+    return Follow(owner, have, 1 if have else 0, holder, epoch)
+
+
+@scenario
+async def test_no_answer_leaves_before_it_is_on_disk(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        it.store.gate.clear()
+        promise = asyncio.create_task(it.node.call(Acquire(1, A, 60_000)))
+        await turns()
+        # A duplicate is decided without a write of its own, and still has to wait for the first one's.
+        append, duplicate = it.append(1), it.append(1)
+        released = asyncio.create_task(it.node.call(Release(1, B)))
+        await turns()
+        assert not any(task.done() for task in (promise, append, duplicate, released))
+        it.store.gate.set()
+        assert isinstance(await promise, Promise)
+        assert isinstance(await append, Appended)
+        assert isinstance(await duplicate, Appended)
+        assert isinstance(await released, Released)
+
+
+@scenario
+async def test_what_waits_goes_into_one_transaction(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        it.store.batches.clear()
+        it.store.gate.clear()
+        tasks = [it.append(index) for index in range(1, 31)]
+        await turns()
+        it.store.gate.set()
+        replies = await asyncio.gather(*tasks)
+        assert [reply.match for reply in replies] == list(range(1, 31))
+        assert it.store.batches == [1, 29] or it.store.batches == [30]
+        assert [entry.index for entry in it.store.load().entries] == list(range(1, 31))
+
+
+@scenario
+async def test_a_commit_index_alone_costs_no_transaction_and_is_not_lost_at_a_stop(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        await it.append(1)
+        before = len(it.store.batches)
+        await it.node.call(Append(1, A, 60_000, 1, 1, (), 1))
+        assert len(it.store.batches) == before
+        assert it.node.acceptor.commit == 1
+    store = Store.open(tmp_path, "m")
+    assert store.load().commit == 1
+    store.close()
+
+
+@scenario
+async def test_follow_wakes_on_release_grant_and_commit(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        waiting = asyncio.create_task(it.node.call(following(B, "tmr1", 1)))
+        await turns()
+        assert not waiting.done()
+        await it.append(1)
+        await it.node.call(Append(1, A, 60_000, 1, 1, (), 1))
+        reply = await waiting
+        assert isinstance(reply, Followed)
+        assert (reply.holder, [entry.index for entry in reply.entries]) == ("tmr1", [1])
+        waiting = asyncio.create_task(it.node.call(following(B, "tmr1", 1, have=1)))
+        await turns()
+        await it.node.call(Release(1, A))
+        reply = await waiting
+        assert isinstance(reply, Followed)
+        assert (reply.holder, reply.remaining_ms) == ("", 0)
+
+
+@scenario
+async def test_follow_wakes_when_the_lease_ends(tmp_path: Path) -> None:
+    async with rig(tmp_path, ttl=0.5) as it:
+        await it.node.call(Acquire(1, A, 500))
+        granted = time.monotonic()
+        reply = await it.node.call(following(B, "tmr1", 1))
+        assert isinstance(reply, Followed)
+        assert reply.holder == ""
+        assert time.monotonic() - granted > 0.4
+
+
+@scenario
+async def test_a_newer_poll_ends_the_older_one_and_a_stop_ends_all(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        older = asyncio.create_task(it.node.call(following(B, "tmr1", 1)))
+        await turns()
+        newer = asyncio.create_task(it.node.call(following(B, "tmr1", 1)))
+        reply = await older
+        assert isinstance(reply, Followed)
+        assert reply.entries == ()
+        await turns()
+        assert not newer.done()
+        it.node.begin_stop()
+        assert isinstance(await newer, Followed)
+
+
+@scenario
+async def test_a_store_that_fails_ends_everything(tmp_path: Path) -> None:
+    made = Rig(tmp_path, 60.0)
+    await made.found()
+    await made.node.call(Acquire(1, A, 60_000))
+    poll = asyncio.create_task(made.node.call(following(B, "tmr1", 1)))
+    await turns()
+    await made.node.in_writer(made.store.close)
+    with pytest.raises(NodeFailed):
+        await made.append(1)
+    with pytest.raises(NodeFailed):
+        await poll
+    with pytest.raises(NodeFailed):
+        await made.node.call(Release(1, A))
+    assert [type(failure) for failure in made.failures] == [sqlite3.ProgrammingError]
+    await made.node.stop()
+
+
+@scenario
+async def test_a_slow_disk_is_an_alarm(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        assert it.node.alarms() == []
+        it.store.gate.clear()
+        asyncio.get_running_loop().call_later(0.6, it.store.gate.set)
+        await it.node.call(Acquire(1, A, 60_000))
+        assert it.node.syncs.longest > 0.5
+        (alarm,) = it.node.alarms()
+        assert "the disk is slow: 1 transactions" in alarm
