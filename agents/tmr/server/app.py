@@ -102,7 +102,7 @@ def _client_routes(app: FastAPI, agent: Agent) -> None:
     @app.get("/v1/sessions", response_model=SessionList, tags=["sessions"])
     async def sessions(request: Request) -> Response:
         """The own sessions; an operator sees everybody's."""
-        return _answer(SessionList(sessions=tuple(service.held(_client(request)))))
+        return _answer(SessionList(sessions=tuple(await service.held(_client(request)))))
 
     @app.put("/v1/sessions/{session}/heartbeat", response_model=Heartbeat, tags=["sessions"])
     async def heartbeat(request: Request, session: str) -> Response:

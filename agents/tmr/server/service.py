@@ -29,6 +29,8 @@ from tmr.server.virtual import MAJORITY, UpstreamState, VirtualContainer, instan
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
+BREATH: Final = 500
+"""Sessions listed at a stretch."""
 EXPIRIES: Final = 500
 """Sessions that are sent to their end at a time."""
 
@@ -237,30 +239,34 @@ class Service:
             await self._outcome(asyncio.shield(self._end(free)))
         self.confirm()
 
-    def held(self, peer: Identity) -> list[HeldSession]:
+    async def held(self, peer: Identity) -> list[HeldSession]:
         """The peer's sessions; all of them for an operator. Raises Problem."""
         self.check()
         now = self.core.clock()
-        shown = [
-            HeldSession(
-                id=held.id,
-                client=held.client,
-                firm_code=held.key.firm_code,
-                product_code=held.key.product_code,
-                tmr_id=held.key.tmr_id,
-                access_mode=AccessMode(held.mode),
-                ttl=held.ttl,
-                granted_at=instant(held.granted_ms),
-                station=held.station,
-                user=held.user,
-                process=held.process,
-                remaining_ms=self.sessions.remaining_ms(now, held.id),
-            )
-            for held in self.ledger.sessions.values()
-            if peer.role == "operator" or held.client == peer.name
-        ]
+        shown = []
+        for number, held in enumerate(tuple(self.ledger.sessions.values())):
+            if number % BREATH == BREATH - 1:
+                await asyncio.sleep(0)  # the lease must be renewed meanwhile
+            if peer.role == "operator" or held.client == peer.name:
+                shown.append(self._shown(now, held))
         self.confirm()
         return shown
+
+    def _shown(self, now: float, held: Held) -> HeldSession:
+        return HeldSession(
+            id=held.id,
+            client=held.client,
+            firm_code=held.key.firm_code,
+            product_code=held.key.product_code,
+            tmr_id=held.key.tmr_id,
+            access_mode=AccessMode(held.mode),
+            ttl=held.ttl,
+            granted_at=instant(held.granted_ms),
+            station=held.station,
+            user=held.user,
+            process=held.process,
+            remaining_ms=self.sessions.remaining_ms(now, held.id),
+        )
 
     def _own(self, peer: Identity, session: str) -> Held:
         held = self.ledger.sessions.get(session)

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from tmr.client.models import (
+    AccessMode,
     Constituent,
     ConstituentState,
     Container,
@@ -159,16 +160,24 @@ class VirtualContainer:
         """Who holds seats of the licences, oldest first, at most HOLDERS_SHOWN."""
         sessions = [session for key in keys for session in self._ledger.holders(key)]
         sessions.sort(key=lambda session: (session.granted_ms, session.id))
-        return [
-            Holder(
-                user=session.user or session.client,
-                station=session.station,
-                access_mode=session.mode,  # type: ignore[arg-type]
-                since=instant(session.granted_ms),
-                seats=0 if session.mode == "no-user-limit" else 1,
+        shared: set[tuple[LicenceKey, str, str]] = set()
+        found = []
+        for session in sessions[:HOLDERS_SHOWN]:
+            station = (session.key, session.client, session.station)
+            seats = 0 if session.mode == "no-user-limit" else 1
+            if session.mode == "station-share":
+                seats = 0 if station in shared else 1
+                shared.add(station)
+            found.append(
+                Holder(
+                    user=session.user or session.client,
+                    station=session.station,
+                    access_mode=AccessMode(session.mode),
+                    since=instant(session.granted_ms),
+                    seats=seats,
+                )
             )
-            for session in sessions[:HOLDERS_SHOWN]
-        ]
+        return found
 
     # -- all of them ---------------------------------------------------------------------------------------
 
