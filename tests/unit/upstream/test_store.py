@@ -148,7 +148,11 @@ def filled(directory: Path, entries: int = 400) -> Path:
 
 def refusal(directory: Path, machine: str = MACHINE) -> str:
     with pytest.raises(StoreError) as caught:
-        Store.open(directory, machine).load()
+        store = Store.open(directory, machine)
+        try:
+            store.load()
+        finally:
+            store.close()
     return str(caught.value)
 
 
