@@ -228,3 +228,21 @@ async def test_a_newly_activated_licence_appears_and_a_changed_one_raises_an_ala
             "different",
         ]
         assert any("up3 holds a different constituent" in alarm for alarm in status["alarms"])
+
+
+@scenario
+async def test_a_retry_waits_for_its_first_attempt(tmp_path: Path) -> None:
+    async with running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
+        for upstream in system.upstreams:
+            upstream.delay = 0.05
+        header, pending = key(), system.active.agent.core
+        first = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=header))
+        await until(lambda: pending.pending, "the first attempt is on its way")
+        again = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=header))
+        other = asyncio.create_task(client.post("/v1/sessions", json=ask(ttl=7), headers=header))
+        await asyncio.sleep(0.01)
+        assert pending.pending == 1, "one command for all of them"
+        answers = [await one for one in (first, again, other)]
+        assert [answer.status_code for answer in answers] == [201, 201, 409]
+        assert answers[0].json()["id"] == answers[1].json()["id"]
+        assert answers[2].json()["type"] == "urn:tmr:problem:conflicting-key"

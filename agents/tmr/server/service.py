@@ -62,6 +62,7 @@ class Service:
         self._wall_ms = wall_ms
         self._fatal = fatal
         self._ending: dict[str, asyncio.Task[Outcome]] = {}
+        self._granting: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
 
     # -- news from the journal -----------------------------------------------------------------------------
 
@@ -141,6 +142,10 @@ class Service:
         """A session; the same one for the same `request_id`. Raises Problem."""
         keys = self.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id)
         self.check(keys)
+        former = self._granting.get((peer.name, request_id))
+        if former is not None:  # a retry must not be refused while the first attempt may still be granted
+            await asyncio.wait([former])
+            self.confirm(keys)
         upstreams = self.upstreams()
         available = [key for key in keys if self.virtual.available(key, upstreams)]
         grant = Grant(
@@ -164,7 +169,7 @@ class Service:
         elif keys and not available:
             raise self._unavailable(keys, upstreams)
         else:
-            outcome = denied or await self._outcome(self.core.submit(grant))
+            outcome = denied or await self._outcome(self._submit(grant))
         if isinstance(outcome, Denied):
             self.confirm(keys)
             self._refuse(outcome, asked, keys)
@@ -310,6 +315,21 @@ class Service:
         except Overloaded:
             detail = "Too many commands wait to be stored by the upstreams."
             raise problem("overloaded", detail, retry_after=RETRY_AFTER) from None
+
+    def _submit(self, grant: Grant) -> Awaitable[Outcome]:
+        """Have the grant decided, also if whoever asked goes away."""
+        request = (grant.client, grant.request_id)
+        task = asyncio.get_running_loop().create_task(self.core.submit(grant))
+        self._granting[request] = task
+
+        def decided(_: asyncio.Task[Outcome]) -> None:
+            if not task.cancelled():
+                task.exception()  # whoever asked may have gone away
+            if self._granting.get(request) is task:
+                del self._granting[request]
+
+        task.add_done_callback(decided)
+        return asyncio.shield(task)
 
     def _end(self, free: Free) -> asyncio.Task[Outcome]:
         """Send the session to its end, once, whatever becomes of the request that asked for it."""
