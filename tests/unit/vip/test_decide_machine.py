@@ -80,13 +80,13 @@ class VipMachine(RuleBasedStateMachine):
     @rule(epoch=st.integers(0, 6), milliseconds=st.integers(-500, 4000), will=st.sampled_from([b"", b"w"]))
     def hold(self, epoch: int, milliseconds: int, will: bytes) -> None:
         deadline = self.now + milliseconds * 1_000_000
-        known = epoch >= self.newest and epoch > self.given_up and milliseconds > 0
+        known = epoch >= self.newest and epoch > self.given_up
+        known = known and deadline - d.REMOVE_EARLY_NS > self.now
         if known:
-            before = self.granted.get(epoch, 0)
-            self.granted = {epoch: max(before, deadline)} if epoch > self.newest else self.granted
+            if epoch > self.newest:
+                self.granted = {}  # the lease of a newer reign is the only one that counts
             self.granted[epoch] = max(self.granted.get(epoch, 0), deadline)
-            if deadline - d.REMOVE_EARLY_NS > self.now:
-                self.newest = epoch
+            self.newest = epoch
         actions = self.event(Hold(epoch=epoch, deadline_ns=deadline, will=will))
         if not known:
             assert not any(isinstance(action, d.Add | d.Refresh) for action in actions)
