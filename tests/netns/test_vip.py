@@ -305,8 +305,7 @@ def test_wrong_user_is_refused(front: Front) -> None:
     # Another user who may open the socket file, but not command.
     nobody, daemon = pwd.getpwnam("nobody"), pwd.getpwnam("daemon")
     manager = front.manager("tmr1", peer_user="nobody")
-    status = manager.path.stat()
-    assert (status.st_mode & 0o777, status.st_gid) == (0o660, nobody.pw_gid)
+    assert manager.path.stat().st_mode & 0o777 == 0o660
     manager.path.chmod(0o666)
     stranger = front.commander(manager, user=daemon.pw_uid)
     assert stranger.expect("refused")["detail"].startswith(f"uid {daemon.pw_uid} may not command")
@@ -366,6 +365,40 @@ def test_command_cut_off_by_death_is_not_followed(front: Front) -> None:
     commander.popen.stdin.close()  # type: ignore[union-attr]
     manager.until_logged("event=command-cut-off")
     assert not front.lan["tmr1"].has()
+
+
+def test_supervisor_hears_of_readiness_life_and_end(front: Front) -> None:
+    manager = front.manager("tmr1")
+    commander = front.commander(manager)
+    manager.until_notified("STATUS=not holding the VIP")
+    manager.status.clear()
+    manager.until_notified("WATCHDOG=1")  # though nothing happens
+    commander.hold(epoch=7)
+    manager.until_notified("STATUS=holding the VIP, epoch 7")
+    assert manager.terminate() == 0
+    manager.until_notified("STOPPING=1")
+
+
+def test_flood_of_foreign_claims_does_not_crowd_out_commands(front: Front) -> None:
+    lan = front.lan
+    commander = front.commander(front.manager("tmr1"))
+    intruder = lan["up1"].mac
+    claim = bytes(
+        Ether(src=intruder, dst="ff:ff:ff:ff:ff:ff")
+        / ARP(op=1, hwsrc=intruder, psrc=VIP, hwdst="00:00:00:00:00:00", pdst=VIP)
+    )
+    sender = lan["up1"].inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    with contextlib.closing(sender), commander.keep(epoch=1):
+        commander.expect("held")
+        end = boottime_ns() + 3_000_000_000
+        while boottime_ns() < end:
+            for _ in range(200):
+                with contextlib.suppress(OSError):  # the queue of the interface is full
+                    sender.sendto(claim, ("eth0", 0))
+        assert lan["tmr1"].has()
+    commander.drop(epoch=1)
+    assert commander.expect("dropped")["reason"] == "asked"
+    assert [report["event"] for report in commander.seen].count("conflict") == 1
 
 
 def test_start_says_what_is_wrong(front: Front) -> None:

@@ -323,7 +323,7 @@ class Manager(Process):
                 self.command(space, config),
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=os.environ | {"NOTIFY_SOCKET": str(address)},
+                env=os.environ | {"NOTIFY_SOCKET": str(address), "WATCHDOG_USEC": "1000000"},
             )
         if ready:
             self.until_notified("READY=1")

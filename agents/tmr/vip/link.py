@@ -41,9 +41,11 @@ class CommandLink:
         self._commander_pid = 0
 
     async def open(self) -> None:
-        """Listen; raises ConfigError with the reason if that cannot be."""
+        """Listen; raises ConfigError with the reason if that cannot be.
+
+        The socket file has mode 0660 and our own group: tmr-server needs SupplementaryGroups=tmr-vip.
+        """
         listener = _listen(self._path)
-        self._give_to_peer()
         self._server = await asyncio.start_unix_server(self._serve, sock=listener, limit=protocol.LINE_LIMIT)
 
     def close(self) -> None:
@@ -64,22 +66,6 @@ class CommandLink:
             log.warning(line("report-unheard", reason="the commander does not read"))
         else:
             self._commander.write(protocol.encode(report))
-
-    def _give_to_peer(self) -> None:
-        group = self._path.stat().st_gid
-        if self._peer.pw_uid == 0 or group in os.getgrouplist(self._peer.pw_name, self._peer.pw_gid):
-            return
-        try:
-            os.chown(self._path, -1, self._peer.pw_gid)
-        except PermissionError:
-            log.warning(
-                line(
-                    "socket-group",
-                    path=self._path,
-                    reason=f"{self._peer.pw_name} may not be able to connect",
-                    remedy="add the user of tmr-vip to the group of tmr-server (SupplementaryGroups=)",
-                )
-            )
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

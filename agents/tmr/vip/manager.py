@@ -1,6 +1,7 @@
 """Connects what decides with what does: one queue of events, and one actor that handles them in turn."""
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import time
@@ -50,10 +51,15 @@ class Manager:
         self._state = d.State(carrier=False)
         self._segment: Segment | None = None
         self._status = ""
+        self._stopping = False
+        self._claimed: set[str] = set()
+        """Addresses with a foreign claim in the queue: a flood of frames must not crowd out commands."""
 
     def stop(self) -> None:
         """Ask for an orderly end."""
-        self._put_or_ignore(d.Stop())
+        self._stopping = True
+        with contextlib.suppress(asyncio.QueueFull):  # then it is awake anyway
+            self._queue.put_nowait(d.Tick())
 
     async def run(self) -> None:
         """Remove leftovers, listen, and do as told; the address is gone when this returns."""
@@ -102,11 +108,15 @@ class Manager:
                     await self._handle(d.Vanished(str(address)))
                     break
                 continue
+            if isinstance(event, d.Foreign):
+                self._claimed.discard(event.address)
             await self._handle(event)
             if isinstance(event, d.Stop):
                 return
 
     async def _next(self) -> d.Event | AddressRemoved:
+        if self._stopping:
+            return d.Stop()
         wake = d.wake_at(self._state)
         wait = self._notifier.watchdog_interval
         if wake is not None:
@@ -193,14 +203,15 @@ class Manager:
         raise InterfaceGone("the kernel's events ended")
 
     def _heard(self, claim: Claim) -> None:
-        if self._state.up:
-            self._put_or_ignore(d.Foreign(str(claim.address), mac_text(claim.mac)))
-
-    def _put_or_ignore(self, event: d.Event) -> None:
+        address = str(claim.address)
+        if not self._state.up or address in self._claimed:
+            return
         try:
-            self._queue.put_nowait(event)
+            self._queue.put_nowait(d.Foreign(address, mac_text(claim.mac)))
         except asyncio.QueueFull:
-            log.warning(line("event-lost", kind=type(event).__name__, reason="too many at once"))
+            log.warning(line("claim-unheard", address=address, reason="too many events at once"))
+        else:
+            self._claimed.add(address)
 
     def _log_report(self, report: protocol.Report) -> None:
         match report:
