@@ -66,16 +66,15 @@ class Kernel:
 
     async def link(self) -> Link:
         """State of the interface; raises InterfaceGone with the names that exist."""
-        names = []
-        async for message in await self._requests.get_links():
-            if message.get("ifname") == self._interface:
-                link = _link(message)
-                self.index = link.index
-                return link
-            names.append(message.get("ifname"))
+        # To its end: while a dump is half read, the kernel refuses the next one on this socket (EBUSY).
+        links = {message.get("ifname"): message async for message in await self._requests.get_links()}
+        if self._interface in links:
+            link = _link(links[self._interface])
+            self.index = link.index
+            return link
         raise InterfaceGone(
             f"interface: {self._interface} does not exist; correct it in the configuration"
-            f" (there are: {', '.join(names)})"
+            f" (there are: {', '.join(map(str, links))})"
         )
 
     async def set(self, address: Address, lifetime: int) -> None:
