@@ -27,7 +27,7 @@ class LicensingError(ValueError):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        return f"{self.reason}. {self.remedy}." if self.remedy else f"{self.reason}."
+        return f"{self.reason}. {self.remedy[:1].upper()}{self.remedy[1:]}."
 
 
 class BadSerial(LicensingError):

@@ -120,7 +120,7 @@ def test_an_init_that_was_cut_off_is_finished(home: Path) -> None:
         (["--expires", "31.12.2030"], "does not match"),
         (["--product", "-1"], "range"),
         (["--product", str(2**32)], "range"),
-        (["--name", "x" * 257], "shorten"),
+        (["--name", "x" * 257], "Shorten"),
         (["--name", "a\x1b[2Jb"], "control character"),
     ],
 )
