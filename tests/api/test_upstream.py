@@ -238,7 +238,12 @@ def test_slow_and_huge_heads_are_cut_off(upstream: UpstreamProcess, system: Syst
     with socket.create_connection(("127.0.0.1", upstream.port)) as raw, context.wrap_socket(raw) as tls:
         tls.settimeout(20)
         tls.sendall(b"GET /v1/container HTTP/1.1\r\nHost: x\r\nX: ")
-        tls.sendall(b"y" * 40_000)
+        for _ in range(20):
+            tls.sendall(b"y" * 2_000)
+        assert tls.recv(100).startswith(b"HTTP/1.1 400")
+    with socket.create_connection(("127.0.0.1", upstream.port)) as raw, context.wrap_socket(raw) as tls:
+        tls.settimeout(20)
+        tls.sendall(b"GET /" + b"y" * 40_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
         assert tls.recv(100).startswith(b"HTTP/1.1 400")
     with socket.create_connection(("127.0.0.1", upstream.port)) as raw, context.wrap_socket(raw) as tls:
         tls.settimeout(20)
@@ -375,7 +380,6 @@ def test_a_licence_is_requested_issued_and_activated(tmp_path: Path, system: Sys
         refused = machines[0].command("activate", str(tampered))
         assert refused.returncode == 1
         assert "the file was changed after the vendor signed it" in refused.stderr
-        assert "request: error" not in machines[0].command("request", "--firm", "5").stderr
         assert machines[0].command("request", "--firm", "5").returncode == 1
         assert machines[0].command("activate", str(tmp_path / "none")).returncode == 1
         assert machines[0].stop() == 0

@@ -142,6 +142,18 @@ class PeerProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self.timeout_keep_alive_handler)
         super().on_message_begin()
 
+    def data_received(self, data: bytes) -> None:
+        former = self.cycle
+        in_head = self._head_timer is not None or former is None or former.response_complete
+        super().data_received(data)
+        if in_head and self.cycle is former and self._head_timer is not None:
+            # All of it belongs to a head that is still not complete: the parser would go on collecting.
+            try:
+                self._count(len(data))
+            except ValueError as error:
+                self._stop_head_timer()
+                self.send_400_response(str(error))
+
     def _count(self, size: int) -> None:
         self._head_size += size
         if self._head_size > HEAD_LIMIT:

@@ -1,13 +1,14 @@
 """The commands that talk to the running upstream through its administration socket."""
 
+import http.client
+import socket
+import sys
 from pathlib import Path
 from typing import Final
 
-import httpx
 import msgspec
 
-from tmr.upstream.keeper import Activated
-from tmr.upstream.status import Status
+from tmr.upstream.wire import Activated, Status
 
 _TIMEOUT: Final = 30.0
 
@@ -21,47 +22,69 @@ class _Problem(msgspec.Struct):
     remedy: str
 
 
-def _ask(socket: Path, method: str, path: str, body: bytes | None = None) -> bytes:
-    transport = httpx.HTTPTransport(uds=str(socket))
-    try:
-        with httpx.Client(transport=transport, base_url="http://upstream", timeout=_TIMEOUT) as client:
-            response = client.request(method, path, content=body)
-    except httpx.ConnectError as error:
-        if not socket.exists():
+if sys.platform == "win32":
+
+    def _connect(path: Path) -> socket.socket:
+        raise CommandFailed(f"{path}: there is no administration socket on this platform")
+
+else:
+
+    def _connect(path: Path) -> socket.socket:
+        connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        connection.settimeout(_TIMEOUT)
+        try:
+            connection.connect(str(path))
+        except OSError as error:
+            connection.close()
+            if isinstance(error, FileNotFoundError | ConnectionRefusedError):
+                raise CommandFailed(
+                    f"{path}: nobody listens; the upstream is not running: systemctl start tmr-upstream"
+                ) from None
             raise CommandFailed(
-                f"{socket}: no such socket; the upstream is not running: systemctl start tmr-upstream"
+                f"{path}: {error.strerror}; run this as root or as a member of the socket's group"
             ) from None
-        raise CommandFailed(f"{socket}: {error}; run this as root or in the socket's group") from None
-    except httpx.HTTPError as error:
-        raise CommandFailed(
-            f"{socket}: the upstream does not answer ({error}); look why: journalctl -u tmr-upstream"
-        ) from None
-    if response.status_code == 200:
-        return response.content
+        return connection
+
+
+def _ask(path: Path, method: str, target: str, body: bytes | None = None) -> bytes:
+    connection = http.client.HTTPConnection("upstream")
+    connection.sock = _connect(path)
     try:
-        problem = msgspec.json.decode(response.content, type=_Problem)
+        connection.request(method, target, body)
+        response = connection.getresponse()
+        status, content = response.status, response.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise CommandFailed(
+            f"{path}: the upstream does not answer ({error}); look why: journalctl -u tmr-upstream"
+        ) from None
+    finally:
+        connection.close()
+    if status == 200:
+        return content
+    try:
+        problem = msgspec.json.decode(content, type=_Problem)
     except msgspec.MsgspecError:
-        raise CommandFailed(f"the upstream answered with HTTP status {response.status_code}") from None
+        raise CommandFailed(f"the upstream answered with HTTP status {status}") from None
     raise CommandFailed(f"{problem.detail.rstrip('.')}\nremedy: {problem.remedy.rstrip('.')}")
 
 
-def request(socket: Path, firm_code: int) -> bytes:
+def request(path: Path, firm_code: int) -> bytes:
     """The request file for one firm. Raises CommandFailed."""
-    return _ask(socket, "GET", f"/v1/requests/{firm_code}")
+    return _ask(path, "GET", f"/v1/requests/{firm_code}")
 
 
-def activate(socket: Path, update: Path) -> Activated:
+def activate(path: Path, update: Path) -> Activated:
     """Activate an update file. Raises CommandFailed, and nothing has changed."""
     try:
         body = update.read_bytes()
     except OSError as error:
         raise CommandFailed(f"{update}: cannot be read: {error.strerror}") from None
-    return msgspec.json.decode(_ask(socket, "POST", "/v1/updates", body), type=Activated)
+    return msgspec.json.decode(_ask(path, "POST", "/v1/updates", body), type=Activated)
 
 
-def status(socket: Path) -> Status:
+def status(path: Path) -> Status:
     """How the upstream is. Raises CommandFailed."""
-    return msgspec.json.decode(_ask(socket, "GET", "/v1/status"), type=Status)
+    return msgspec.json.decode(_ask(path, "GET", "/v1/status"), type=Status)
 
 
 def describe_activation(activated: Activated) -> str:

@@ -23,7 +23,8 @@ from tmr.rim.upstream_link import CONTENT_TYPE, PATHS
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node, NodeFailed
-from tmr.upstream.status import Status, version
+from tmr.upstream.status import version
+from tmr.upstream.wire import Status
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Final, Self
 
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing import (
@@ -25,29 +24,12 @@ from tmr.licensing import (
 )
 from tmr.rim.logs import fields
 from tmr.upstream.store import Store, StoreError
+from tmr.upstream.wire import Activated, ItemChange
 
 log = logging.getLogger(__name__)
 
 KEY_FILE: Final = "container.key"
 """The container's private key (Ed25519, PEM), below the state directory; mode 0600."""
-
-
-class ItemChange(msgspec.Struct, frozen=True):
-    """What an activation did to one Product Item: `added`, `changed`, `removed` or `unchanged`."""
-
-    item: ProductItem
-    change: str
-
-
-class Activated(msgspec.Struct, frozen=True):
-    """The outcome of an activation."""
-
-    container: str
-    generation: int
-    firm_code: int
-    counter: int
-    update_id: str
-    changes: tuple[ItemChange, ...]
 
 
 class Keeper:

@@ -2,36 +2,9 @@
 
 import importlib.metadata
 
-import msgspec
-
-from tmr.quorum.entries import Membership
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.node import Node, Syncs
-
-
-class Status(msgspec.Struct, frozen=True):
-    """One look at the upstream. `lease_*`: whose lease it grants now, None: nobody's."""
-
-    name: str
-    system: str
-    version: str
-    act_id: str
-    container: str
-    generation: int
-    items: int
-    disk: str
-    voting: bool
-    membership: Membership | None
-    promised: int
-    lease_holder: str | None
-    lease_remaining_ms: int | None
-    last_index: int
-    commit: int
-    applied: int
-    syncs: int
-    sync_last_ms: float
-    sync_longest_ms: float
-    alarms: tuple[str, ...]
+from tmr.upstream.wire import Status
 
 
 def version() -> str:

@@ -1,0 +1,49 @@
+"""What the administration socket answers. Light to import: every command starts with it."""
+
+import msgspec
+
+from tmr.licensing import ProductItem
+from tmr.quorum.entries import Membership
+
+
+class ItemChange(msgspec.Struct, frozen=True):
+    """What an activation did to one Product Item: `added`, `changed`, `removed` or `unchanged`."""
+
+    item: ProductItem
+    change: str
+
+
+class Activated(msgspec.Struct, frozen=True):
+    """The outcome of an activation."""
+
+    container: str
+    generation: int
+    firm_code: int
+    counter: int
+    update_id: str
+    changes: tuple[ItemChange, ...]
+
+
+class Status(msgspec.Struct, frozen=True):
+    """One look at the upstream. `lease_*`: whose lease it grants now, None: nobody's."""
+
+    name: str
+    system: str
+    version: str
+    act_id: str
+    container: str
+    generation: int
+    items: int
+    disk: str
+    voting: bool
+    membership: Membership | None
+    promised: int
+    lease_holder: str | None
+    lease_remaining_ms: int | None
+    last_index: int
+    commit: int
+    applied: int
+    syncs: int
+    sync_last_ms: float
+    sync_longest_ms: float
+    alarms: tuple[str, ...]
