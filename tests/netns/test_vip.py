@@ -122,7 +122,7 @@ def test_kernel_takes_the_address_when_manager_and_server_are_frozen(front: Fron
     assert not space.has()
 
 
-def test_manager_alone_removes_the_address_at_the_deadline(front: Front) -> None:
+def test_address_of_a_frozen_server_goes_at_the_deadline(front: Front) -> None:
     space = front.lan["tmr1"]
     manager = front.manager("tmr1")
     commander = front.commander(manager)
@@ -134,12 +134,8 @@ def test_manager_alone_removes_the_address_at_the_deadline(front: Front) -> None
         gone = boottime_ns()
     # Not at the end of the kernel's first whole second, and not past the lease.
     assert deadline - 400_000_000 < gone < deadline + 100_000_000
-    assert commander.expect("dropped") == {
-        "event": "dropped",
-        "epoch": 1,
-        "reason": "deadline",
-        "detail": "the lease was not renewed in time",
-    }
+    # By the manager or, when it had no turn in the last moment, by the kernel.
+    assert commander.expect("dropped")["reason"] == "deadline"
 
 
 def test_killed_commander_address_goes_first_then_the_will(front: Front) -> None:

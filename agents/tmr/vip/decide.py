@@ -354,7 +354,8 @@ def _vanished(state: State, vanished: Vanished, now_ns: int) -> tuple[State, lis
         return state, [Ignore(f"{vanished.address} is gone, and was not held")]
     until_ns = state.reign.until_ns
     if not kernel_lifetime(until_ns, now_ns):
-        return _down(state, "error", f"{vanished.address} vanished with less than 1 s of lease left")
+        # Most likely its lifetime: the kernel counts in coarse steps. The reign may go on, if it is renewed.
+        return _down(state, "deadline", f"{vanished.address} vanished with less than 1 s of lease left")
     if state.restored_ns is not None and now_ns - state.restored_ns < RESTORE_INTERVAL_NS:
         return _down(state, "error", f"somebody else keeps removing {vanished.address}")
     state = replace(_raised(state, until_ns, now_ns), restored_ns=now_ns)

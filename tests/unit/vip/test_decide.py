@@ -194,8 +194,11 @@ def test_vanished_address_is_put_back_but_not_fought_over() -> None:
     assert not state.up
     # The kernel took it in the last second: no lifetime could be set any more.
     state, actions = run(held(), (gone, T0 + 3 * S // 2))
-    assert actions[0] == d.Remove()
+    detail = "10.20.0.100 vanished with less than 1 s of lease left"
+    assert actions == [d.Remove(), d.Tell(p.Dropped(epoch=7, reason="deadline", detail=detail))]
     assert not state.up
+    # The reign may go on.
+    assert run(state, (hold(at=T0 + 2 * S), T0 + 2 * S))[0].up
     assert [type(action) for action in run(IDLE, (gone, T0))[1]] == [d.Ignore]
 
 
