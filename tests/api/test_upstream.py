@@ -339,6 +339,47 @@ def test_a_link_survives_a_restart_of_the_upstream(tmp_path: Path, system: Syste
         made.close()
 
 
+def test_a_last_will_releases_at_once(upstream: UpstreamProcess, system: System) -> None:
+    """What tmr-vip posts for a twin that died: the release as bytes, with the twin's certificate."""
+
+    async def granted(link: UpstreamLink) -> int:
+        await founded(link)
+        epoch = await next_epoch(link)
+        assert isinstance(await link.call(Acquire(epoch, A, 30_000)), Promise)
+        return epoch
+
+    epoch = linked(upstream, granted)
+    with client(upstream, system.twin("tmr1")) as http:
+        answer = http.post(
+            "/v1/lease/release",
+            content=encode(Release(epoch, A)),
+            headers={"Content-Type": "application/msgpack"},
+        )
+    assert answer.status_code == 200
+    status = msgspec.json.decode(upstream.command("status", "--json").stdout)
+    assert (status["lease_holder"], status["promised"]) == (None, epoch)
+
+
+def test_the_service_manager_hears_ready_alive_and_stopping(tmp_path: Path, system: System) -> None:
+    made = UpstreamProcess(tmp_path, system)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(30)
+        made.environment = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "900000"}
+        try:
+            made.start()
+            assert manager.recv(1000).startswith(b"READY=1\nSTATUS=container 130-")
+            assert made.socket.stat().st_mode & 0o777 == 0o660
+            assert manager.recv(1000) == b"WATCHDOG=1"
+            assert manager.recv(1000) == b"WATCHDOG=1"
+            assert made.stop() == 0
+            while (heard := manager.recv(1000)) == b"WATCHDOG=1":
+                pass
+            assert heard == b"STOPPING=1"
+        finally:
+            made.close()
+
+
 # -- administration ----------------------------------------------------------------------------------------
 
 

@@ -32,6 +32,7 @@ class UpstreamProcess:
         self.socket = self.root / "admin.sock"
         self.config = self.root / "upstream.toml"
         self.log = self.root / "log"
+        self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         for path in (self.root, self.state, self.vendors):
             path.mkdir(exist_ok=True)
@@ -86,7 +87,7 @@ class UpstreamProcess:
                 [sys.executable, "-m", "tmr.upstream.main", "--config", str(self.config)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONWARNINGS": "error"},
+                env={**os.environ, "PYTHONWARNINGS": "error", **self.environment},
                 preexec_fn=limit,  # noqa: PLW1509
             )
 
