@@ -20,7 +20,6 @@ from tmr.client.retry import Call, Done, Policy, Send, Wait
 from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 from tmr.client.transport import (
     Credentials,
-    Pool,
     Pools,
     answer_of,
     client_options,
@@ -45,9 +44,9 @@ class AsyncClient:
     def __init__(self, config: Config | None = None, *, policy: Policy | None = None) -> None:
         self.config = config or load()
         self.policy = policy or Policy()
-        credentials = Credentials(self.config)
+        self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.AsyncClient] = Pools(
-            lambda: httpx.AsyncClient(**client_options(credentials.context()))
+            lambda: httpx.AsyncClient(**client_options(self._credentials.context))
         )
         self._heart = _Heart(self)
 
@@ -60,7 +59,7 @@ class AsyncClient:
     async def aclose(self) -> None:
         """Release the sessions that are still held, and close all connections."""
         await self._heart.close()
-        await _close(self._pools.retire_all())
+        await _close(self._pools.close())
 
     # -- sessions ------------------------------------------------------------------------------------------
 
@@ -161,7 +160,6 @@ class AsyncClient:
             policy or self.policy,
             time.monotonic(),
         )
-        used: dict[str, Pool[httpx.AsyncClient]] = {}
         while True:
             match call.next(time.monotonic()):
                 case Done(answer):
@@ -169,22 +167,20 @@ class AsyncClient:
                 case Wait(seconds):
                     await asyncio.sleep(seconds)
                 case Send() as send:
-                    await self._attempt(operation.request, send, call, used)
+                    await self._attempt(operation.request, send, call)
 
-    async def _attempt(
-        self, request: operations.Request, send: Send, call: Call, used: dict[str, Pool[httpx.AsyncClient]]
-    ) -> None:
-        pool, retired = self._pools.take(send.address, used.get(send.address) if send.fresh else None)
-        used[send.address] = pool
+    async def _attempt(self, request: operations.Request, send: Send, call: Call) -> None:
+        self._credentials.refresh()
+        pool = self._pools.take(send.address)
+        retire = True
         try:
-            await _close(retired)
             response = await pool.client.request(**http_request(request, send, self.config.port))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
             call.failed(failure_of(error, send), time.monotonic())
         else:
-            call.answered(answer_of(response), time.monotonic())
+            retire = call.answered(answer_of(response), time.monotonic())
         finally:
-            await _close(self._pools.leave(pool))
+            await _close(self._pools.leave(send.address, pool, retire=retire))
 
 
 class AsyncClientSession(SessionView):
@@ -263,12 +259,9 @@ class _Heart:
         self._client = client
         self._sessions: dict[str, AsyncClientSession] = {}
         self._changed = asyncio.Event()
-        self._closed = False
         self._task: asyncio.Task[None] | None = None
 
     def add(self, session: AsyncClientSession, sent: float) -> None:
-        if self._closed:
-            raise RuntimeError("the client is closed; make a new one")
         self._sessions[session.id] = session
         self.pulse.add(session.id, session.licence.ttl, sent)
         if self._task is None:
@@ -284,7 +277,6 @@ class _Heart:
     async def close(self) -> None:
         for session in list(self._sessions.values()):
             await session.release()
-        self._closed = True
         task, self._task = self._task, None
         if task is not None:
             task.cancel()

@@ -113,15 +113,11 @@ def decide(
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send the request to `address`; `connect`, `read`: seconds allowed.
-
-    `fresh`: over a new connection. `last`: the connection is not needed afterwards.
-    """
+    """Send the request to `address`; `connect`, `read`: seconds allowed; `last`: the connection may go."""
 
     address: str
     connect: float
     read: float
-    fresh: bool = False
     last: bool = False
 
 
@@ -145,8 +141,8 @@ Step = Send | Wait | Done
 class Call:
     """One request, until it is answered or given up.
 
-    Do what `next` says; after a `Send` tell the outcome by `answered` or `failed`. `now` is monotonic, in
-    seconds. `next` raises the TmrError that ends the call.
+    Do what `next` says; after a `Send` tell the outcome by `answered` or `failed`, and use a connection that
+    failed never again. `now` is monotonic, in seconds. `next` raises the TmrError that ends the call.
     """
 
     def __init__(
@@ -168,7 +164,6 @@ class Call:
         self._failures = 0
         self._end: Done | TmrError | None = None
         self._wait: float | None = None
-        self._fresh = False
         self._sent: Send | None = None
         self._heard = Heard.NOTHING
         self._retry_after: float | None = None
@@ -187,26 +182,26 @@ class Call:
         if self._end is not None:
             return self._end
         if self._to_ask:
-            return self._send(self._to_ask[0], now, fresh=True, last=True)
+            return self._send(self._to_ask[0], now, last=True)
         if self._wait:
             wait, self._wait = self._wait, None
             return Wait(wait)
-        return self._send(self._servers[self._failures % len(self._servers)], now, fresh=self._fresh)
+        return self._send(self._servers[self._failures % len(self._servers)], now)
 
-    def answered(self, answer: Answer, now: float) -> None:
-        """The last `Send` brought this answer."""
+    def answered(self, answer: Answer, now: float) -> bool:
+        """The last `Send` brought this answer. Gives whether its connection is of no use any more."""
         problem = problem_of(answer)
         if problem is None:
             self._end = Done(answer)
-            return
+            return False
         kind = PROBLEMS.get(problem.slug)
         passing = kind.passing if kind else problem.status >= 500
         if not passing:
             self._end = to_error(problem)
-            return
+            return False
         if self._to_ask:
             self._twin_said(TwinAnswer(self._to_ask[0], problem, ""), now)
-            return
+            return True
         self._problem = problem
         self._reasons.clear()
         self._silent_since = None
@@ -215,8 +210,9 @@ class Call:
             self._refused_since = None
         elif self._refused_since is None:
             self._refused_since = now
-        self._fresh = problem.slug not in _SAME_CONNECTION
         self._server_failed(Heard.NOT_YET if problem.slug in _NOT_YET else Heard.REFUSED, now)
+        # A twin that lost its reign lost the address as well, but not the connections made before.
+        return problem.slug not in _SAME_CONNECTION
 
     def failed(self, failure: Failure, now: float) -> None:
         """The last `Send` brought no answer."""
@@ -230,12 +226,11 @@ class Call:
             self._silent_since = now
         self._text = failure.text
         self._retry_after = None
-        self._fresh = True
         self._server_failed(failure.heard, now)
 
-    def _send(self, address: str, now: float, *, fresh: bool, last: bool = False) -> Send:
+    def _send(self, address: str, now: float, *, last: bool = False) -> Send:
         left = max(0.5, self._policy.patience - (now - self._started))
-        return Send(address, min(self._policy.connect, left), min(self._policy.read, left), fresh, last)
+        return Send(address, min(self._policy.connect, left), min(self._policy.read, left), last)
 
     def _server_failed(self, heard: Heard, now: float) -> None:
         self._failures += 1

@@ -20,7 +20,6 @@ from tmr.client.retry import Call, Done, Policy, Send, Wait
 from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 from tmr.client.transport import (
     Credentials,
-    Pool,
     Pools,
     answer_of,
     client_options,
@@ -45,9 +44,9 @@ class Client:
     def __init__(self, config: Config | None = None, *, policy: Policy | None = None) -> None:
         self.config = config or load()
         self.policy = policy or Policy()
-        credentials = Credentials(self.config)
+        self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.Client] = Pools(
-            lambda: httpx.Client(**client_options(credentials.context()))
+            lambda: httpx.Client(**client_options(self._credentials.context))
         )
         self._heart = _Heart(self)
 
@@ -60,7 +59,7 @@ class Client:
     def close(self) -> None:
         """Release the sessions that are still held, and close all connections."""
         self._heart.close()
-        _close(self._pools.retire_all())
+        _close(self._pools.close())
 
     # -- sessions ------------------------------------------------------------------------------------------
 
@@ -162,7 +161,6 @@ class Client:
             policy or self.policy,
             time.monotonic(),
         )
-        used: dict[str, Pool[httpx.Client]] = {}
         while True:
             match call.next(time.monotonic()):
                 case Done(answer):
@@ -170,22 +168,20 @@ class Client:
                 case Wait(seconds):
                     sleep(seconds)
                 case Send() as send:
-                    self._attempt(operation.request, send, call, used)
+                    self._attempt(operation.request, send, call)
 
-    def _attempt(
-        self, request: operations.Request, send: Send, call: Call, used: dict[str, Pool[httpx.Client]]
-    ) -> None:
-        pool, retired = self._pools.take(send.address, used.get(send.address) if send.fresh else None)
-        used[send.address] = pool
+    def _attempt(self, request: operations.Request, send: Send, call: Call) -> None:
+        self._credentials.refresh()
+        pool = self._pools.take(send.address)
+        retire = True
         try:
-            _close(retired)
             response = pool.client.request(**http_request(request, send, self.config.port))
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, OSError) as error:
             call.failed(failure_of(error, send), time.monotonic())
         else:
-            call.answered(answer_of(response), time.monotonic())
+            retire = call.answered(answer_of(response), time.monotonic())
         finally:
-            _close(self._pools.leave(pool))
+            _close(self._pools.leave(send.address, pool, retire=retire))
 
 
 class ClientSession(SessionView):
@@ -269,8 +265,6 @@ class _Heart:
 
     def add(self, session: ClientSession, sent: float) -> None:
         with self._changed:
-            if self._stop.is_set():
-                raise RuntimeError("the client is closed; make a new one")
             self._sessions[session.id] = session
             self.pulse.add(session.id, session.licence.ttl, sent)
             if self._thread is None:

@@ -30,14 +30,7 @@ def context(files: TlsFiles, system: str) -> ssl.SSLContext:
             ) from None
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        made.load_verify_locations(cafile=files.ca)
-        made.load_cert_chain(files.certificate, files.key)
-    except ssl.SSLError as error:
-        raise ConfigError(
-            f"tls: {files.certificate}, {files.key} and {files.ca} cannot be used ({error.reason or error})",
-            "They must be PEM files, and the key must be the certificate's.",
-        ) from None
+    load(made, files)
 
     class CheckedSocket(ssl.SSLSocket):
         def do_handshake(self, block: bool = False) -> None:
@@ -52,6 +45,19 @@ def context(files: TlsFiles, system: str) -> ssl.SSLContext:
     made.sslsocket_class = CheckedSocket
     made.sslobject_class = CheckedObject
     return made
+
+
+def load(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Put the files into a context. Raises ConfigError if they cannot be used."""
+    try:
+        context.load_verify_locations(cafile=files.ca)
+        context.load_cert_chain(files.certificate, files.key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"tls: {files.certificate}, {files.key} and {files.ca} cannot be used "
+            f"({getattr(error, 'reason', None) or error})",
+            "They must be PEM files, and the key must be the certificate's.",
+        ) from None
 
 
 def stamp(files: TlsFiles) -> tuple[int, ...]:

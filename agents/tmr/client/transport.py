@@ -33,63 +33,68 @@ class Pool(Generic[C]):
 class Pools(Generic[C]):
     """One pool of connections for each address; may be used by several threads.
 
-    A pool that failed is retired: nobody gets it again, and it is closed as soon as nobody uses it. `take`
-    and `leave` give the clients that the caller must close now.
+    A pool that failed is retired: nobody gets it again, and it is closed as soon as nobody uses it. `leave`
+    and `close` give the clients that the caller must close now.
     """
 
     def __init__(self, make: Callable[[], C]) -> None:
         self._make = make
         self._lock = threading.Lock()
         self._pools: dict[str, Pool[C]] = {}
+        self._closed = False
 
-    def take(self, address: str, stale: Pool[C] | None) -> tuple[Pool[C], list[C]]:
-        """A pool for `address` that is not `stale`; to be given back by `leave`."""
+    def take(self, address: str) -> Pool[C]:
+        """The pool for `address`; to be given back by `leave`. Raises RuntimeError once closed."""
         with self._lock:
+            if self._closed:
+                raise RuntimeError("the client is closed; make a new one")
             pool = self._pools.get(address)
-            close: list[C] = []
-            if pool is not None and pool is stale:
-                close = self._retire(address)
-                pool = None
             if pool is None:
                 pool = self._pools[address] = Pool(self._make())
             pool.users += 1
-            return pool, close
+            return pool
 
-    def leave(self, pool: Pool[C]) -> list[C]:
-        """The pool is not used any more by one who took it."""
+    def leave(self, address: str, pool: Pool[C], *, retire: bool) -> list[C]:
+        """Give the pool back; `retire`: its connections are of no use any more."""
         with self._lock:
             pool.users -= 1
+            if retire:
+                pool.retired = True
+                if self._pools.get(address) is pool:
+                    del self._pools[address]
             return [pool.client] if pool.retired and not pool.users else []
 
-    def retire_all(self) -> list[C]:
-        """Start anew with all connections."""
+    def close(self) -> list[C]:
+        """No pool is given out any more."""
         with self._lock:
-            return [client for address in list(self._pools) for client in self._retire(address)]
-
-    def _retire(self, address: str) -> list[C]:
-        pool = self._pools.pop(address)
-        pool.retired = True
-        return [] if pool.users else [pool.client]
+            self._closed = True
+            pools = list(self._pools.values())
+            self._pools.clear()
+            for pool in pools:
+                pool.retired = True
+            return [pool.client for pool in pools if not pool.users]
 
 
 class Credentials:
-    """The TLS context of the configured files, made again when they were renewed."""
+    """The TLS context of the configured files, which follows their renewal."""
 
     def __init__(self, config: Config) -> None:
         self._config = config
         self._stamp = tls.stamp(config.tls)
-        self._context = tls.context(config.tls, config.system)
+        self.context = tls.context(config.tls, config.system)
 
-    def context(self) -> ssl.SSLContext:
-        """For a new connection. Keeps the old certificate while the new files cannot be used."""
-        stamp = tls.stamp(self._config.tls)
-        if stamp != self._stamp and 0 not in stamp:
-            try:
-                self._context = tls.context(self._config.tls, self._config.system)
-            except ConfigError:
-                return self._context
-            self._stamp = stamp
-        return self._context
+    def refresh(self) -> None:
+        """Use files that were renewed for all connections from now on, unless they cannot be used."""
+        files = self._config.tls
+        stamp = tls.stamp(files)
+        if stamp == self._stamp or 0 in stamp:
+            return
+        try:
+            tls.context(files, self._config.system)
+            tls.load(self.context, files)
+        except ConfigError:
+            return
+        self._stamp = stamp
 
 
 def client_options(context: ssl.SSLContext) -> dict[str, Any]:
@@ -123,7 +128,7 @@ def answer_of(response: httpx.Response) -> Answer:
     return Answer(response.status_code, response.content, retry_after)
 
 
-def failure_of(error: httpx.HTTPError, send: Send) -> Failure:
+def failure_of(error: httpx.HTTPError | OSError, send: Send) -> Failure:
     """Why an attempt brought no answer."""
     cause: BaseException | None = error
     text = ""
