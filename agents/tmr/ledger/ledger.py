@@ -37,6 +37,8 @@ _stored_decoder: msgspec.msgpack.Decoder[Stored] = msgspec.msgpack.Decoder(Store
 class Ledger:
     """Sessions, seats and merged licences of one TMR system."""
 
+    _digest: bytes
+
     def __init__(self) -> None:
         self.restore(b"")
 
