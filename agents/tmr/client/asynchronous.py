@@ -304,7 +304,7 @@ class _Heart:
             except Exception as error:
                 # Whatever it is, the sessions need the next heartbeat.
                 if not silent:
-                    log.warning("no answer to a heartbeat, trying again: %s", error)
+                    log.warning("no answer to a heartbeat; the session goes on: %s", error)
                 silent = True
                 self.pulse.unanswered(due, time.monotonic() + self._client.policy.after_heartbeat(error))
                 continue

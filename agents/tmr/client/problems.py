@@ -71,7 +71,8 @@ class TwinAnswer(NamedTuple):
 class NoService(TmrError):
     """Nobody answered in time. It is not known whether the last request was carried out.
 
-    `problem`: the best explanation that any twin gave, or None. `reasons`: what each of them said.
+    `problem`: the best explanation that any twin gave, or None. `reasons`: what each of them said. `heard`:
+    how the last attempt failed, such as `connection refused`, or empty.
     """
 
     def __init__(
@@ -81,8 +82,10 @@ class NoService(TmrError):
         *,
         problem: Problem | None = None,
         reasons: Sequence[TwinAnswer] = (),
+        heard: str = "",
     ) -> None:
         super().__init__(message, remedy)
+        self.heard = heard
         self.problem = problem
         self.reasons = tuple(reasons)
 

@@ -290,16 +290,18 @@ class Call:
             best = min(told, key=lambda p: _RANK.index(p.slug) if p.slug in _RANK else len(_RANK))
             error = to_error(best)
             if isinstance(error, NoService):
-                error.reasons = reasons
+                error.reasons, error.heard = reasons, self._text
             return error
         places = " and ".join(self._servers)
         if self._heard is Heard.BROKEN and not self._request.repeatable:
             return NoService(
                 f"The connection to {places} ended before the answer came ({self._text})",
                 "Look at `tmr status` to see whether the request was carried out.",
+                heard=self._text,
             )
         return NoService(
             f"Nobody answered at {places} for {now - self._started:.0f} s ({self._text})",
             "Check the network and that the TMR servers run.",
             reasons=reasons,
+            heard=self._text,
         )

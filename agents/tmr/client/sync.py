@@ -312,7 +312,7 @@ class _Heart:
             except Exception as error:
                 # Whatever it is, the sessions need the next heartbeat.
                 if not silent:
-                    log.warning("no answer to a heartbeat, trying again: %s", error)
+                    log.warning("no answer to a heartbeat; the session goes on: %s", error)
                 silent = True
                 again = time.monotonic() + self._client.policy.after_heartbeat(error)
                 with self._changed:

@@ -1,0 +1,338 @@
+"""What the client API tells, as tables for people: at home in 80 columns, and in a pipe. No I/O.
+
+Times are shown in the local time zone.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.console import RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from tmr.client.models import (
+    Constituent,
+    ConstituentState,
+    Container,
+    HeldSession,
+    Holder,
+    Item,
+    ItemList,
+    LicenceState,
+    LicenceStatus,
+    Role,
+    Status,
+    Unavailable,
+    UpstreamStatus,
+)
+from tmr.client.problems import PROBLEMS, NoService, TmrError, TwinAnswer
+
+GOOD: Final = "green"
+WARN: Final = "yellow"
+BAD: Final = "bold red"
+FAINT: Final = "dim"
+SOON: Final = dt.timedelta(days=30)
+"""A licence that expires within this time is marked."""
+PROBLEM_ROWS: Final = 30
+"""Rows of one table in an error: enough to see what is wrong."""
+
+_STATES: Final = {
+    ConstituentState.AVAILABLE: GOOD,
+    ConstituentState.MISSING: BAD,
+    ConstituentState.UNREACHABLE: BAD,
+    ConstituentState.DIFFERENT: BAD,
+    ConstituentState.EXPIRED: WARN,
+}
+_ROLES: Final = {Role.ACTIVE: GOOD, Role.PASSIVE: FAINT, Role.CANDIDATE: WARN}
+
+
+@dataclass(frozen=True, slots=True)
+class TwinView:
+    """What one address answered to the question for its status: `status`, or else `error`."""
+
+    address: str
+    status: Status | None
+    error: str = ""
+
+    @property
+    def active(self) -> bool:
+        """Whether the active twin answered."""
+        return self.status is not None and self.status.role is Role.ACTIVE
+
+
+# -- tmr list ----------------------------------------------------------------------------------------------
+
+
+def containers(found: Sequence[Container], items: ItemList) -> list[RenderableType]:
+    """The virtual container, the licences in it, and those that are not for want of constituents."""
+    out: list[RenderableType] = []
+    for container in found:
+        out.append(
+            Text.assemble(
+                (f"Container {container.serial}", "bold"), f", {container.kind}, {container.act_id}"
+            )
+        )
+        behind = Text("Upstreams ")
+        for position, upstream in enumerate(container.upstreams):
+            style = GOOD if upstream.state == "available" else BAD
+            behind.append(", " if position else "")
+            behind.append(f"{upstream.name} {upstream.state}", style)
+        out.append(behind)
+    now = found[0].certified_time if found else dt.datetime.now(dt.UTC)
+    out.append("")
+    if items.items:
+        table = _table("Licence", "Name", ">In use", "Expires", "Constituents")
+        for item in items.items:
+            table.add_row(
+                item.label, item.name, _use(item), _expires(item, now), _constituents(item.constituents)
+            )
+        out.append(table)
+    else:
+        out.append("No licence can be used.")
+    alarms = [f"{item.label}: {alarm}" for item in items.items for alarm in item.alarms]
+    out += _alarms(alarms)
+    if items.unavailable:
+        out += ["", Text("Not available", BAD), _missing(items.unavailable)]
+    return out
+
+
+def _use(licence: Item | LicenceStatus) -> Text:
+    if licence.quantity is None:
+        return Text(f"{licence.in_use} of unlimited")
+    full = licence.in_use >= licence.quantity
+    return Text(f"{licence.in_use} of {licence.quantity}", WARN if full else "")
+
+
+def _expires(item: Item, now: dt.datetime) -> Text:
+    if item.expiration is None:
+        return Text("never", FAINT)
+    return Text(moment(item.expiration), WARN if item.expiration - now < SOON else "")
+
+
+def _constituents(constituents: Iterable[Constituent]) -> Text:
+    """`up1 up2`, and what is wrong with the others."""
+    text = Text()
+    for each in constituents:
+        text.append(" " if text else "")
+        if each.state is ConstituentState.AVAILABLE:
+            text.append(each.upstream, GOOD)
+        else:
+            text.append(f"{each.upstream}:{each.state}", _STATES[each.state])
+    return text
+
+
+def _missing(unavailable: Sequence[Unavailable]) -> Table:
+    """Unavailable licences with one line for each constituent."""
+    table = _table("Licence", "Upstream", "State", "Detail")
+    rows = [
+        (licence.label if first else "", constituent)
+        for licence in unavailable
+        for first, constituent in zip([True, *[False] * 99], licence.constituents, strict=False)
+    ]
+    for label, constituent in rows[:PROBLEM_ROWS]:
+        table.add_row(
+            label,
+            constituent.upstream,
+            Text(constituent.state, _STATES[constituent.state]),
+            constituent.detail,
+        )
+    _more(table, len(rows))
+    return table
+
+
+# -- tmr status --------------------------------------------------------------------------------------------
+
+
+def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[RenderableType]:
+    """Both twins side by side, the upstreams as each of them sees them, licences with their votes, alarms."""
+    out: list[RenderableType] = []
+    for vip in vips:
+        line = Text(f"Virtual address {vip.address}: ")
+        if vip.status is None:
+            line.append(f"silent ({vip.error})", BAD)
+        else:
+            line.append(f"{vip.status.name}, {vip.status.role}", _ROLES[vip.status.role])
+        out.append(line)
+    shown = list(twins) or [vip for vip in vips if vip.status is not None][:1]
+    if shown:
+        out += ["", _twins(shown)]
+    answered = [view.status for view in [*shown, *vips] if view.status is not None]
+    if not answered:
+        return out
+    best = max(answered, key=lambda s: (s.role is Role.ACTIVE, s.epoch, s.commit))
+    seen = [view.status for view in shown if view.status is not None] or [best]
+    out += ["", _upstreams(seen), ""]
+    out.append(_licences(best.licences) if best.licences else Text("No licences are known."))
+    out += _alarms([f"{each.name}: {alarm}" for each in seen for alarm in each.alarms])
+    return out
+
+
+def _twins(views: Sequence[TwinView]) -> Table:
+    table = _table("", *(view.status.name if view.status else view.address for view in views))
+
+    def row(label: str, cell: Callable[[Status], Text]) -> None:
+        cells = [Text("") if view.status is None else cell(view.status) for view in views]
+        table.add_row(Text(label, FAINT), *cells)
+
+    table.add_row(
+        Text("Address", FAINT),
+        *(view.address if view.status else Text(view.error, BAD) for view in views),
+    )
+    row("Role", lambda s: Text(s.role, _ROLES[s.role]))
+    row("Epoch", lambda s: Text(str(s.epoch)))
+    row("Lease", lambda s: Text(_lease(s)))
+    row("Journal", lambda s: Text(f"{s.commit} committed"))
+    row("Sessions", lambda s: Text(str(s.sessions)))
+    row("Certified time", lambda s: Text(moment(s.certified_time, "%H:%M:%S") if s.certified_time else "-"))
+    row("Version", lambda s: Text(s.version))
+    return table
+
+
+def _lease(status: Status) -> str:
+    return "-" if status.lease_remaining_ms is None else f"{status.lease_remaining_ms / 1000:.1f} s left"
+
+
+def _upstreams(seen: Sequence[Status]) -> Table:
+    table = _table("Upstream", "Container", *(f"seen by {each.name}" for each in seen))
+    names = dict.fromkeys(upstream.name for each in seen for upstream in each.upstreams)
+    for name in names:
+        views = [next((u for u in each.upstreams if u.name == name), None) for each in seen]
+        container = next((view.container for view in views if view and view.container), "-")
+        table.add_row(name, container, *(_upstream(view) for view in views))
+    return table
+
+
+def _upstream(view: UpstreamStatus | None) -> Text:
+    if view is None:
+        return Text("-", FAINT)
+    since = f" since {moment(view.since, '%H:%M:%S')}" if view.since else ""
+    if not view.reachable:
+        why = f": {view.last_error}" if view.last_error else ""
+        return Text(f"unreachable{since}{why}", BAD)
+    if not view.voting:
+        return Text(f"does not vote{since}", WARN)
+    return Text(f"votes, {view.lag} behind" if view.lag else "votes", WARN if view.lag else GOOD)
+
+
+def _licences(licences: Sequence[LicenceStatus]) -> Table:
+    table = _table("Licence", "Name", ">In use", "Votes", "State")
+    for licence in licences:
+        votes = f"{licence.votes} of {len(licence.constituents) or 3}"
+        good = licence.state is LicenceState.AVAILABLE
+        table.add_row(
+            licence.label,
+            licence.name,
+            _use(licence),
+            Text(votes, GOOD if licence.votes >= 3 else WARN if licence.votes == 2 else BAD),
+            Text(licence.state, GOOD if good else BAD),
+        )
+    return table
+
+
+# -- tmr sessions ------------------------------------------------------------------------------------------
+
+
+def sessions(held: Sequence[HeldSession]) -> list[RenderableType]:
+    """Who holds what."""
+    if not held:
+        return ["No sessions."]
+    table = _table("Licence", "Mode", "Client", "User", "Station", "Process", "Since", ">Ends in")
+    for each in held:
+        table.add_row(
+            each.label,
+            each.access_mode,
+            each.client,
+            each.user,
+            each.station,
+            each.process,
+            moment(each.granted_at),
+            "-" if each.remaining_ms is None else f"{each.remaining_ms / 1000:.0f} s",
+        )
+    return [table]
+
+
+# -- errors ------------------------------------------------------------------------------------------------
+
+
+def error(raised: TmrError) -> list[RenderableType]:
+    """What went wrong, who is missing or holds the seats, and what to do about it."""
+    problem = getattr(raised, "problem", None)
+    title = problem.title if problem is not None else raised.message.rstrip(".")
+    head = Text.assemble(("Error: ", BAD), (title, "bold"))
+    if problem is not None and problem.code is not None:
+        head.append(f" (CodeMeter error {problem.code})", FAINT)
+    out: list[RenderableType] = [head]
+    if problem is not None and raised.message != title:
+        out.append(Text(raised.message))
+    if problem is not None and problem.constituents:
+        out += ["", _problem_constituents(problem.constituents)]
+    elif problem is not None and problem.unavailable:
+        out += ["", _missing(problem.unavailable)]
+    if problem is not None and problem.holders:
+        out += ["", _holders(problem.holders)]
+    if isinstance(raised, NoService) and raised.reasons:
+        out += ["", _reasons(raised.reasons)]
+    remedy = raised.remedy
+    if remedy:
+        out += ["", Text.assemble(("What to do: ", "bold"), remedy)]
+    return out
+
+
+def _problem_constituents(constituents: Sequence[Constituent]) -> Table:
+    table = _table("Upstream", "Container", "State", "Detail")
+    for each in constituents:
+        table.add_row(
+            each.upstream, each.container or "-", Text(each.state, _STATES[each.state]), each.detail
+        )
+    return table
+
+
+def _holders(holders: Sequence[Holder]) -> Table:
+    table = _table("Held by", "Station", "Mode", "Since", ">Seats")
+    for each in holders[:PROBLEM_ROWS]:
+        table.add_row(each.user or "-", each.station, each.access_mode, moment(each.since), str(each.seats))
+    _more(table, len(holders))
+    return table
+
+
+def _reasons(reasons: Sequence[TwinAnswer]) -> Table:
+    table = _table("Twin", "Says")
+    for each in reasons:
+        if each.problem is None:
+            table.add_row(each.address, Text(each.error, BAD))
+        else:
+            kind = PROBLEMS.get(each.problem.slug)
+            table.add_row(each.address, each.problem.detail or (kind.title if kind else each.problem.title))
+    return table
+
+
+# -- parts -------------------------------------------------------------------------------------------------
+
+
+def moment(time: dt.datetime, form: str = "%Y-%m-%d %H:%M") -> str:
+    """A time in the local time zone."""
+    return time.astimezone().strftime(form)
+
+
+def _table(*columns: str) -> Table:
+    """A table without frames; `>` before a title: to the right."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        right = column.startswith(">")
+        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _more(table: Table, rows: int) -> None:
+    if rows > PROBLEM_ROWS:
+        table.add_row(Text(f"… and {rows - PROBLEM_ROWS} more", FAINT))
+
+
+def _alarms(alarms: Sequence[str]) -> list[RenderableType]:
+    if not alarms:
+        return []
+    lines: list[RenderableType] = ["", Text("Alarms", BAD)]
+    return lines + [Padding(Text(alarm, WARN), (0, 0, 0, 2)) for alarm in alarms]
