@@ -1,0 +1,217 @@
+"""The Python client and the `tmr` command against a whole system of processes, through real faults."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.system.front import OWN, VIP, Front
+from tests.system.machines import FIRM, TTL, Machines, until
+from tmr.client import (
+    Client,
+    Config,
+    LicenceUnavailable,
+    NoMoreLicences,
+    NoQuorum,
+    Policy,
+    SessionState,
+    TlsFiles,
+)
+
+CONFIG = """
+system = "lab"
+servers = ["{vip}"]
+twins = {twins}
+port = {port}
+[tls]
+certificate = "{tls.certificate}"
+key = "{tls.key}"
+ca = "{tls.ca}"
+"""
+
+
+class Site:
+    """A system, its front LAN, and how to ask it."""
+
+    def __init__(self, machines: Machines, front: Front, directory: Path) -> None:
+        self.machines = machines
+        self.port = front.port
+        self._directory = directory
+
+    def config(self, role: str = "client", name: str = "alice") -> Config:
+        files = self.machines.pki.files(role, name)
+        tls = TlsFiles(certificate=Path(files.certificate), key=Path(files.key), ca=Path(files.ca))
+        return Config(system="lab", servers=(VIP,), twins=tuple(OWN.values()), port=self.port, tls=tls)
+
+    def command(self, *arguments: str, role: str = "client", name: str = "alice") -> list[str]:
+        """`tmr` with these arguments."""
+        path = self._directory / f"{role}.toml"
+        files = self.machines.pki.files(role, name)
+        twins = json.dumps(list(OWN.values()))
+        path.write_text(CONFIG.format(vip=VIP, twins=twins, port=self.port, tls=files))
+        code = "from tmr.cli.main import main; main()"
+        return [sys.executable, "-c", code, "--config", str(path), *arguments]
+
+    def tmr(
+        self, *arguments: str, role: str = "client", name: str = "alice"
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*arguments, role=role, name=name),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def site() -> Iterator[Site]:
+    directory = Path(tempfile.mkdtemp(prefix="tmr-"))
+    machines = Machines(directory)
+    for name in OWN:
+        machines.pki.authority.issue("twin", name, addresses=(VIP, *OWN.values()))
+    try:
+        machines.start()
+        with Front(machines) as front:
+            yield Site(machines, front, directory)
+    finally:
+        machines.stop()
+        shutil.rmtree(directory)
+
+
+def seats(client: Client, product: int) -> int:
+    (used,) = [item.in_use for item in client.items().items if item.product_code == product]
+    return used
+
+
+def test_a_session_lives_through_crash_and_switchover(site: Site) -> None:
+    machines = site.machines
+    first = machines.serve(product=21, quantity=2)
+    with Client(site.config()) as client, client.session(FIRM, 21, ttl=5) as session:
+        began = time.monotonic()
+        first.kill()
+        assert seats(client, 21) == 1
+        assert time.monotonic() - began < 10
+        first.start()
+        machines.whole()
+        with Client(site.config("operator", "olga")) as operator:
+            before = operator.switchover().from_
+            assert until(lambda: operator.status().name, "the other serves") != before
+        assert seats(client, 21) == 1
+        time.sleep(5)  # a whole time to live: only heartbeats keep it
+        assert session.state is SessionState.HELD
+        assert client.heartbeat(session.id).epoch > session.licence.epoch
+    with Client(site.config()) as client:
+        assert seats(client, 21) == 0
+
+
+def test_asking_while_the_active_dies_takes_one_seat(site: Site) -> None:
+    machines = site.machines
+    machines.serve(product=22, quantity=5)
+    with Client(site.config()) as client:
+        for _ in range(3):
+            active = machines.whole()
+            os.kill(active.pid, signal.SIGSTOP)
+            killer = subprocess.Popen(["/bin/sh", "-c", f"sleep 0.3; kill -9 {active.pid}"])
+            with client.session(FIRM, 22):
+                killer.wait()
+                assert seats(client, 22) == 1
+            active.kill()
+        assert seats(client, 22) == 0
+
+
+def test_full_and_the_reason(site: Site) -> None:
+    site.machines.serve(product=23, quantity=1)
+    with Client(site.config()) as client, client.session(FIRM, 23, user="ada", station="cad-07"):
+        with Client(site.config()) as other, pytest.raises(NoMoreLicences) as caught:
+            other.session(FIRM, 23).__enter__()
+        (holder,) = caught.value.problem.holders
+        assert (holder.user, holder.station, holder.seats) == ("ada", "cad-07", 1)
+        answer = site.tmr("run", "--firm", str(FIRM), "--product", "23", "--", "true")
+        assert answer.returncode == 1
+        assert "CodeMeter error 212" in answer.stderr
+        assert "cad-07" in answer.stderr
+
+
+def test_two_upstreams_lost_and_one_back(site: Site) -> None:
+    """Nothing new is granted, it is said why and where, and what is held is held on to."""
+    machines = site.machines
+    machines.serve(product=24, quantity=5)
+    config = site.config()
+    with Client(config) as client, client.session(FIRM, 24, ttl=30) as session:
+        machines.upstreams[1].kill()
+        machines.upstreams[2].kill()
+        time.sleep(2 * TTL)
+        with (
+            Client(config, policy=Policy(refusal_patience=1.0)) as other,
+            pytest.raises((NoQuorum, LicenceUnavailable)) as caught,
+        ):
+            other.session(FIRM, 24).__enter__()
+        problem = caught.value.problem
+        assert problem is not None
+        lacking = [*problem.constituents, *(c for u in problem.unavailable for c in u.constituents)]
+        assert {c.upstream for c in lacking if c.state == "unreachable"} == {"up2", "up3"}
+        refused = site.tmr("list", "--patience", "3")
+        assert refused.returncode == 3
+        assert "up2" in refused.stderr
+        assert site.tmr("status").returncode == 3
+        machines.upstreams[1].start()
+        assert seats(client, 24) == 1
+        assert session.state is SessionState.HELD
+    machines.whole()
+
+
+def document(answer: subprocess.CompletedProcess[str]) -> Any:
+    assert answer.returncode == 0, answer.stderr
+    return json.loads(answer.stdout)
+
+
+def test_commands(site: Site) -> None:
+    machines = site.machines
+    twin = machines.serve(product=25, quantity=3)
+    listed = document(site.tmr("list", "--json"))
+    assert listed["containers"][0]["serial"].startswith("131-")
+    assert 25 in [item["product_code"] for item in listed["items"]]
+    status = document(site.tmr("status", "--json"))
+    assert [view["status"]["name"] for view in status["twins"]] == ["tmr1", "tmr2"]
+    assert status["vip"][0]["status"]["name"] == twin.name
+    held = subprocess.Popen(
+        site.command("run", "--firm", str(FIRM), "--product", "25", "--", "sleep", "60"),
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until(lambda: len(document(site.tmr("sessions", "--json"))["sessions"]) == 1, "the licence is held")
+    moved = document(site.tmr("switchover", "--json", role="operator", name="olga"))
+    assert moved["from"] == twin.name
+    assert moved["to"] == machines.other(twin).name
+    assert site.tmr("switchover").returncode == 1, "a client may not"
+    held.send_signal(signal.SIGTERM)
+    _, told = held.communicate(timeout=20)
+    assert held.returncode == 128 + signal.SIGTERM, told
+    assert document(site.tmr("sessions", "--json"))["sessions"] == []
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["status"], ["sessions"]])
+def test_tables_have_the_width_of_a_terminal(site: Site, arguments: Sequence[str]) -> None:
+    machines = site.machines
+    machines.serve(product=26, quantity=3)
+    with Client(site.config()) as client, client.session(FIRM, 26):
+        answer = subprocess.run(
+            site.command(*arguments),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+            env={**os.environ, "COLUMNS": "80"},
+        )
+    assert "\x1b" not in answer.stdout
+    assert max(map(len, answer.stdout.splitlines())) <= 80
