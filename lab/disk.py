@@ -90,9 +90,9 @@ def mount_commands(names: LabNames, machine: Machine, tree: Path) -> list[list[s
 def cut_power(names: LabNames, machine: Machine, supervisor: int) -> None:
     """Make the ext4 disk take no more writes, and forget those that were not synced.
 
-    `supervisor` is a process in the machine's mount namespace. A tmpfs loses nothing.
+    `supervisor` is a process in the machine's mount namespace, 0 if there is none. A tmpfs loses nothing.
     """
-    if kind(names) != "ext4":
+    if kind(names) != "ext4" or not supervisor:
         return
     inside = Path(f"/proc/{supervisor}/root{mount_point(names, machine)}")
     try:

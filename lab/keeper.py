@@ -25,6 +25,9 @@ from lab.names import LabNames
 from lab.topology import Machine, machine_named
 
 _REBOOT = 133  # nspawn's exit code under --keep-unit when the machine asked for a reboot
+VISITORS = "visitors"
+"""Name of the cgroup, below the machine's, of processes that came in from the host."""
+
 _LEADER = "X_NSPAWN_LEADER_PID="
 
 
@@ -34,7 +37,7 @@ class BootRecord:
 
     keeper: int
     supervisor: int
-    """pid of systemd-nspawn, in the machine's mount namespace"""
+    """pid of systemd-nspawn, in the machine's mount namespace; 0 between two boots"""
     boots: int
     """boots since the last power-on, from 1"""
     leader: int | None = None
@@ -54,7 +57,7 @@ class BootRecord:
 
 
 def cgroup(names: LabNames, machine: Machine) -> Cgroup:
-    """The machine's cgroup. Below it: `keeper`, `visitors`, and `boot-N`, where nspawn makes its own."""
+    """The machine's cgroup. Below it: `keeper`, VISITORS, and `boot-N`, where nspawn makes its own."""
     return Cgroup(f"{names.tag}/{machine.name}")
 
 
@@ -122,6 +125,8 @@ def keep(names: LabNames, machine: Machine) -> int:
             record = BootRecord(os.getpid(), process.pid, boots)
             record.write(names.boot_record(machine))
             code = _watch(notify, process, record, names.boot_record(machine))
+        BootRecord(os.getpid(), 0, boots).write(names.boot_record(machine))
+        group.child(VISITORS).remove()
         boot.remove()
         disk.wait_released(names, machine)
         if code != _REBOOT:

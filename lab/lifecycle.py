@@ -6,7 +6,9 @@ import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from lab import disk, fabric, identity, image, machine, ssh
@@ -16,6 +18,9 @@ from lab.keeper import BootRecord, cgroup
 from lab.lock import locked
 from lab.names import LabNames, state_root
 from lab.topology import FABRIC_NUMBER, MACHINES, NETWORKS, Machine
+from lab.wait import until
+
+_DELETE_TIMEOUT_S = 10.0
 
 
 def up(names: LabNames, disk_kind: str) -> dict[str, float]:
@@ -62,11 +67,17 @@ def _remove(names: LabNames) -> bool:
     ssh.forget(names)
     fabric.remove(names)
     disk.remove_all(names)
-    if names.directory.exists():
-        shutil.rmtree(names.directory)
+    until(partial(_delete, names.directory), _DELETE_TIMEOUT_S, f"{names.directory} cannot be removed")
     if names.state.exists() and not any(names.state.iterdir()):
         names.state.rmdir()
     return found
+
+
+def _delete(directory: Path) -> bool:
+    """Whether it is gone: a child of a killed `up` may still be writing into it."""
+    with suppress(OSError):
+        shutil.rmtree(directory)
+    return not directory.exists()
 
 
 def require_up(names: LabNames) -> None:

@@ -8,18 +8,20 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from lab import disk, fabric, ssh
 from lab.command import run
 from lab.errors import BootError, LabError
-from lab.keeper import BootRecord, cgroup
+from lab.keeper import VISITORS, BootRecord, cgroup
 from lab.names import ROOT, LabNames
 from lab.topology import Machine
 from lab.wait import until
 
 _BOOT_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 90.0
+_ANSWER_TIMEOUT_S = 3.0
 # systemd(1), SIGNALS: what pid 1 does on the real-time signals
 _POWEROFF = signal.SIGRTMIN + 4
 _REBOOT = signal.SIGRTMIN + 5
@@ -27,14 +29,20 @@ _NAMESPACES = ("--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--wdn
 
 
 def state(names: LabNames, machine: Machine) -> str:
-    """`off`, `booting`, `on` (its systemd has finished booting) or `frozen`."""
+    """`off`, `booting`, `on` (its systemd has finished booting), `stopping` or `frozen`."""
     group = cgroup(names, machine)
     if not group.populated():
         return "off"
     if group.frozen():
         return "frozen"
     record = BootRecord.read(names.boot_record(machine))
-    return "on" if record and record.leader else "booting"
+    if record is None or record.leader is None:
+        return "booting"
+    try:
+        comm = Path(f"/proc/{record.leader}/comm").read_text().strip()
+    except OSError:
+        return "stopping"
+    return "on" if comm == "systemd" else "stopping"  # at the very end pid 1 becomes systemd-shutdown
 
 
 def systemd_state(names: LabNames, machine: Machine) -> str:
@@ -42,7 +50,10 @@ def systemd_state(names: LabNames, machine: Machine) -> str:
     if state(names, machine) != "on":
         return "-"
     arguments = _enter(_leader(names, machine), ["systemctl", "is-system-running"])
-    return run(*arguments, check=False).stdout.strip() or "-"
+    try:
+        return run(*arguments, check=False, timeout_s=_ANSWER_TIMEOUT_S).stdout.strip() or "-"
+    except LabError:
+        return "-"  # it is shutting down: systemd-shutdown(8) stops every process, and nsenter with it
 
 
 def power_on(names: LabNames, machine: Machine) -> float:
@@ -80,7 +91,7 @@ def power_off(names: LabNames, machines: Sequence[Machine]) -> None:
     First no frame leaves them, so that their peers see silence and no reset; then nothing in them runs, so
     that nothing sees its disk fail; then the disk forgets, and only then the processes die.
     """
-    _require(names, machines, ("on", "booting", "frozen"))
+    _require(names, machines, ("on", "booting", "stopping", "frozen"))
     fabric.silence(names, machines, True)
     for machine in machines:
         cgroup(names, machine).freeze(True, wait=False)
@@ -98,7 +109,8 @@ def stop(names: LabNames, machines: Sequence[Machine]) -> None:
     """Orderly power-off, as by `systemctl poweroff` inside; all machines at once."""
     _require(names, machines, ("on",))
     for machine in machines:
-        os.kill(_leader(names, machine), _POWEROFF)
+        _send_visitors_away(names, machine)
+        _signal(names, machine, _POWEROFF)
     for machine in machines:
         until(
             lambda machine=machine: not cgroup(names, machine).populated(),  # type: ignore[misc]
@@ -114,7 +126,8 @@ def reboot(names: LabNames, machine: Machine) -> float:
     _require(names, [machine], ("on",))
     started = time.monotonic()
     before = BootRecord.read(names.boot_record(machine))
-    os.kill(_leader(names, machine), _REBOOT)
+    _send_visitors_away(names, machine)
+    _signal(names, machine, _REBOOT)
 
     def back() -> bool:
         if not cgroup(names, machine).populated():
@@ -150,11 +163,16 @@ def visit(names: LabNames, machine: Machine, command: Sequence[str]) -> NoReturn
     It runs in the machine's cgroup too: a freeze or a power cut reaches it.
     """
     _require(names, [machine], ("on", "booting"))
-    visitors = cgroup(names, machine).child("visitors")
+    visitors = cgroup(names, machine).child(VISITORS)
     visitors.create()
     arguments = _enter(_leader(names, machine), command or ["bash", "-l"])
     visitors.join(os.getpid())
     os.execvp(arguments[0], arguments)  # noqa: S606 - no shell is wanted
+
+
+def _send_visitors_away(names: LabNames, machine: Machine) -> None:
+    """Their parent is outside and never told that they ended: systemd-shutdown(8) would wait for them."""
+    cgroup(names, machine).child(VISITORS).remove()
 
 
 def _enter(leader: int, command: Sequence[str]) -> list[str]:
@@ -162,6 +180,14 @@ def _enter(leader: int, command: Sequence[str]) -> list[str]:
     term = f"TERM={os.environ.get('TERM', 'dumb')}"
     enter = ["nsenter", f"--target={leader}", *_NAMESPACES]
     return [*enter, "--", "/usr/bin/env", "-i", path, "HOME=/root", "LANG=C.UTF-8", term, *command]
+
+
+def _signal(names: LabNames, machine: Machine, number: int) -> None:
+    """Tell the machine's pid 1."""
+    try:
+        os.kill(_leader(names, machine), number)
+    except ProcessLookupError:
+        raise LabError(f"{machine.name} is just going down: look at `status` and try again") from None
 
 
 def _leader(names: LabNames, machine: Machine) -> int:
@@ -181,6 +207,7 @@ def _require(names: LabNames, machines: Sequence[Machine], wanted: tuple[str, ..
                 "off": f"`power-on {machine.name}` first",
                 "frozen": f"`thaw {machine.name}` first",
                 "booting": "wait until it is on",
+                "stopping": "wait until it is off",
                 "on": "nothing to do",
             }[now]
             raise LabError(f"{machine.name} is {now}, not {' or '.join(wanted)}: {remedy}")
