@@ -48,6 +48,13 @@ class Cgroup:
         """Move process `pid` into this cgroup, which must exist."""
         (self.path / "cgroup.procs").write_text(str(pid))
 
+    def processes(self) -> list[int]:
+        """Host's pids of the processes in it, not of those below it."""
+        try:
+            return [int(pid) for pid in (self.path / "cgroup.procs").read_text().split()]
+        except OSError:
+            return []
+
     def populated(self) -> bool:
         """Whether a process lives in it or below it."""
         return self._event("populated")

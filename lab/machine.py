@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
@@ -171,8 +172,26 @@ def visit(names: LabNames, machine: Machine, command: Sequence[str]) -> NoReturn
 
 
 def _send_visitors_away(names: LabNames, machine: Machine) -> None:
-    """Their parent is outside and never told that they ended: systemd-shutdown(8) would wait for them."""
-    cgroup(names, machine).child(VISITORS).remove()
+    """End what came in by `visit`, so that it does not hold up a shutdown.
+
+    A visitor's parent, nsenter, is outside. Only when it outlives the visitor does it reap it; else the
+    host's pid 1 does, some time, and until then systemd-shutdown(8) sees a process that does not end.
+    """
+    visitors = cgroup(names, machine).child(VISITORS)
+    inside = _pid_namespace(_leader(names, machine))
+    for pid in visitors.processes():
+        if _pid_namespace(pid) == inside:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    visitors.wait_empty()
+    visitors.remove()
+
+
+def _pid_namespace(pid: int) -> str | None:
+    try:
+        return str(Path(f"/proc/{pid}/ns/pid").readlink())
+    except OSError:
+        return None  # it has ended
 
 
 def _enter(leader: int, command: Sequence[str]) -> list[str]:
