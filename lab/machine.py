@@ -23,6 +23,10 @@ from lab.wait import until
 _BOOT_TIMEOUT_S = 90.0
 _STOP_TIMEOUT_S = 90.0
 _ANSWER_TIMEOUT_S = 3.0
+_ASK_SYSTEMD = (
+    *("busctl", "get-property", "org.freedesktop.systemd1", "/org/freedesktop/systemd1"),
+    *("org.freedesktop.systemd1.Manager", "SystemState"),
+)
 # systemd(1), SIGNALS: what pid 1 does on the real-time signals
 _POWEROFF = signal.SIGRTMIN + 4
 _REBOOT = signal.SIGRTMIN + 5
@@ -47,14 +51,18 @@ def state(names: LabNames, machine: Machine) -> str:
 
 
 def systemd_state(names: LabNames, machine: Machine) -> str:
-    """What `systemctl is-system-running` says inside; `-` where nothing runs that could say it."""
+    """What `systemctl is-system-running` would say inside; `-` where nothing answers.
+
+    Asked from outside the machine's pid namespace: a foreign process in there would hold up a shutdown.
+    """
     if state(names, machine) != "on":
         return "-"
-    arguments = _enter(_leader(names, machine), ["systemctl", "is-system-running"])
     try:
-        return run(*arguments, check=False, timeout_s=_ANSWER_TIMEOUT_S).stdout.strip() or "-"
+        enter = ("nsenter", f"--target={_leader(names, machine)}", "--mount", "--wdns=/")
+        answer = run(*enter, *_ASK_SYSTEMD, check=False, timeout_s=_ANSWER_TIMEOUT_S)
     except LabError:
-        return "-"  # it is shutting down: systemd-shutdown(8) stops every process, and nsenter with it
+        return "-"
+    return answer.stdout.strip().removeprefix('s "').removesuffix('"') or "-"
 
 
 def power_on(names: LabNames, machine: Machine) -> float:

@@ -88,7 +88,7 @@ def traces(tag: str, directory: Path) -> list[str]:
     """Everything on this host that belongs to the lab of that tag and state directory."""
     found = [f"path {path}" for path in (directory, Path("/run") / tag) if path.exists()]
     found += [f"namespace {path}" for path in Path("/run/netns").glob(f"{tag}*")]
-    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/{tag}")]
+    found += [f"cgroup {path}" for path in Path("/sys/fs/cgroup").glob(f"**/{tag}*")]
     mounts = Path("/proc/self/mountinfo").read_text().splitlines()
     found += [f"mount {line}" for line in mounts if tag in line or str(directory) in line]
     for backing in Path("/sys/block").glob("loop*/loop/backing_file"):
