@@ -29,7 +29,9 @@ FIRM = 6_000_010
 UPSTREAMS = ("up1", "up2", "up3")
 TWINS = ("tmr1", "tmr2")
 TTL = 1.0
-PATIENCE = 30.0
+PATIENCE = 90.0
+
+_BYTECODE = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 
 UPSTREAM_TOML = """
 name = "{name}"
@@ -114,9 +116,14 @@ class Daemon:
         return self._process is not None and self._process.poll() is None
 
     def start(self) -> None:
+        environment = {name: value for name, value in os.environ.items() if name not in _BYTECODE}
+        # Compiled once for all starts: else each takes seconds of a processor.
+        environment["PYTHONPYCACHEPREFIX"] = str(self.config.parents[1] / "pycache")
         with self.log.open("ab") as log:
             command = [sys.executable, "-m", self.module, "--config", str(self.config)]
-            self._process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.config.parent)
+            self._process = subprocess.Popen(
+                command, stdout=log, stderr=log, cwd=self.config.parent, env=environment
+            )
 
     def signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)

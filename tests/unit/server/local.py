@@ -31,10 +31,10 @@ FIRM = 6_000_010
 ALICE = Identity("client", "alice")
 BOB = Identity("client", "bob")
 OLGA = Identity("operator", "olga")
-TTL = 0.6
+TTL = 1.0
 
 
-async def until(condition: Callable[[], Any], what: str, patience: float = 15.0) -> None:
+async def until(condition: Callable[[], Any], what: str, patience: float = 60.0) -> None:
     """Wait until `condition()` holds."""
     end = time.monotonic() + patience
     while not condition():
