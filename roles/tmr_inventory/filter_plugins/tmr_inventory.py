@@ -70,7 +70,7 @@ def _groups(hosts: Hosts, groups: Groups) -> Iterator[str]:
             close = difflib.get_close_matches(group, [name for name in groups if name not in GROUPS], n=1)
             hint = f" (is the group {close[0]} meant?)" if close else ""
             yield (
-                f"group {group} has {len(members)} hosts{listed}{hint}; a TMR system has exactly {size}: "
+                f"group {group} has {_count(len(members))}{listed}{hint}; a TMR system has exactly {size}: "
                 f"{'add' if len(members) < size else 'take out'} {abs(size - len(members))}"
             )
     seen: dict[str, str] = {}
@@ -88,11 +88,22 @@ def _groups(hosts: Hosts, groups: Groups) -> Iterator[str]:
                 yield (
                     f"{host} is an address, not a name; name the machine, and put the address to ansible_host"
                 )
+    reached: dict[str, str] = {}
+    for host in seen:
+        at = str(hosts.get(host, {}).get("ansible_host", host))
+        port = hosts.get(host, {}).get("ansible_port", 22)
+        other = reached.setdefault(f"{at} port {port}", host)
+        if other != host:
+            yield f"{other} and {host} are both reached at {at} port {port}; correct ansible_host of one"
     lower: dict[str, str] = {}
     for host in seen:
         other = lower.setdefault(host.lower(), host)
         if other != host:
             yield f"{other} and {host} differ in capitals only; give them different names"
+
+
+def _count(number: int) -> str:
+    return "no host" if number == 0 else "1 host" if number == 1 else f"{number} hosts"
 
 
 def _typos(hosts: Hosts, members: Sequence[str], known: frozenset[str]) -> Iterator[str]:
@@ -267,7 +278,9 @@ def mistakes(hostvars: Mapping[str, Any], groups: Groups) -> list[str]:
 
 
 def _plain(variables: Mapping[str, Any]) -> dict[str, Any]:
-    names = [name for name in variables if name.startswith("tmr_") or name == "ansible_host"]
+    names = [
+        name for name in variables if name.startswith("tmr_") or name in ("ansible_host", "ansible_port")
+    ]
     return {name: variables[name] for name in names}
 
 

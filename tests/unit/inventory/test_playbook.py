@@ -1,0 +1,69 @@
+"""site.yml itself stops at a wrong inventory: at once, with the message, and without a connection."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.unit.roles.plugin import ROOT
+
+ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
+EXAMPLE = ROOT / "inventory" / "example"
+AT_ONCE = 30.0
+"""Seconds, on a busy machine; two when it has nothing else to do."""
+
+pytestmark = pytest.mark.skipif(not ANSIBLE.exists(), reason="Ansible is not installed beside this Python")
+
+
+def play(inventory: Path, playbook: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
+        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible"),
+        "ANSIBLE_NOCOLOR": "1",
+        # Whoever connects is found out: there is no such program.
+        "ANSIBLE_SSH_EXECUTABLE": "/nonexistent/ssh",
+    }
+    command = [str(ANSIBLE), "-i", str(inventory), str(ROOT / "ansible" / playbook)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_the_inventories_in_the_repository_are_right(tmp_path: Path) -> None:
+    for inventory in (EXAMPLE, ROOT / "inventory" / "lab"):
+        done = play(inventory, "playbooks/inventory.yml", tmp_path)
+        assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "said"),
+    [
+        ("hosts.yml", "    plant-up3:\n", "", "group upstreams has 2 hosts"),
+        ("hosts.yml", "address: 192.168.30.12", "address: 192.168.30.11", "192.168.30.11 is given twice"),
+        (
+            "group_vars/all.yml",
+            "192.168.20.100",
+            "192.168.40.100",
+            "outside the front network 192.168.20.0/24",
+        ),
+        ("group_vars/all.yml", "tmr_lease_ttl: 2.0", "tmr_lease_ttl: 20", "from 1 to 10"),
+        ("group_vars/all.yml", "tmr_lease_ttl", "tmr_leese_ttl", "is tmr_lease_ttl meant?"),
+    ],
+)
+def test_site_stops_at_a_mistake(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
+    inventory = tmp_path / "inventory"
+    shutil.copytree(EXAMPLE, inventory)
+    text = (inventory / file).read_text()
+    assert old in text
+    (inventory / file).write_text(text.replace(old, new))
+    started = time.monotonic()
+    done = play(inventory, "site.yml", tmp_path)
+    assert done.returncode != 0
+    assert said in done.stdout
+    assert "nothing was changed" in done.stdout
+    assert "/nonexistent/ssh" not in done.stdout + done.stderr
+    assert "TASK [Gathering Facts]" not in done.stdout
+    assert time.monotonic() - started < AT_ONCE

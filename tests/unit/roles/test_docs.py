@@ -1,0 +1,43 @@
+"""Every role explains itself: each variable is specified, has a default or is required, and is documented."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from .plugin import ROLES, ROOT
+
+PAGE = (ROOT / "docs/reference/roles.md").read_text()
+NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+
+
+def read(path: Path) -> Any:
+    return yaml.safe_load(path.read_text()) if path.exists() else {}
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_defaults_and_specification_agree(role: str) -> None:
+    options = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    own = {name for name in options if name.startswith(f"{role}_") and not options[name].get("required")}
+    defaults = set(read(ROLES / role / "defaults/main.yml"))
+    assert own == defaults if role != "tmr_inventory" else not defaults
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_every_variable_is_documented(role: str) -> None:
+    options = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert [name for name in options if f"`{name}`" not in PAGE] == []
+    assert f"## {role}" in PAGE
+
+
+@pytest.mark.parametrize("role", NAMES)
+def test_a_role_has_its_parts(role: str) -> None:
+    for part in ("tasks/main.yml", "meta/main.yml", "meta/argument_specs.yml", "README.md"):
+        assert (ROLES / role / part).is_file(), part
+
+
+def test_every_playbook_is_documented() -> None:
+    page = PAGE + (ROOT / "docs/how-to/deploy.md").read_text()
+    playbooks = [path.name for path in (ROOT / "ansible/playbooks").glob("*.yml")]
+    assert [name for name in playbooks if name not in page] == []
