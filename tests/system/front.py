@@ -9,6 +9,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Self
 
 from tests.system.machines import Machines, Twin
@@ -31,7 +32,7 @@ class Front:
 
         self.port = self._listen(VIP, 0, holder)
         for name, address in OWN.items():
-            self._listen(address, self.port, lambda twin=twins[name]: twin)
+            self._listen(address, self.port, partial(twins.get, name))
 
     def __enter__(self) -> Self:
         return self

@@ -360,8 +360,14 @@ def _print(stream: Any, renderables: Iterable[RenderableType]) -> None:
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console.width = PIPE_WIDTH
-    for renderable in renderables:
-        console.print(renderable)
+    with console.capture() as printed:
+        for renderable in renderables:
+            console.print(renderable)
+    text = printed.get()
+    if not console.is_terminal:
+        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
+    stream.write(text)
+    stream.flush()
 
 
 def _say(text: str) -> None:

@@ -28,7 +28,7 @@ from tmr.client.models import (
     Unavailable,
     UpstreamStatus,
 )
-from tmr.client.problems import PROBLEMS, NoService, TmrError, TwinAnswer
+from tmr.client.problems import NoService, TmrError, TwinAnswer
 
 GOOD: Final = "green"
 WARN: Final = "yellow"
@@ -171,23 +171,27 @@ def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[Renderab
 
 
 def _twins(views: Sequence[TwinView]) -> Table:
-    table = _table("", *(view.status.name if view.status else view.address for view in views))
+    table = _table("", *(view.status.name if view.status else "no answer" for view in views))
 
     def row(label: str, cell: Callable[[Status], Text]) -> None:
         cells = [Text("") if view.status is None else cell(view.status) for view in views]
         table.add_row(Text(label, FAINT), *cells)
 
+    table.add_row(Text("Address", FAINT), *(view.address for view in views))
     table.add_row(
-        Text("Address", FAINT),
-        *(view.address if view.status else Text(view.error, BAD) for view in views),
+        Text("Role", FAINT),
+        *(
+            Text(view.status.role, _ROLES[view.status.role]) if view.status else Text(view.error, BAD)
+            for view in views
+        ),
     )
-    row("Role", lambda s: Text(s.role, _ROLES[s.role]))
-    row("Epoch", lambda s: Text(str(s.epoch)))
-    row("Lease", lambda s: Text(_lease(s)))
-    row("Journal", lambda s: Text(f"{s.commit} committed"))
-    row("Sessions", lambda s: Text(str(s.sessions)))
-    row("Certified time", lambda s: Text(moment(s.certified_time, "%H:%M:%S") if s.certified_time else "-"))
-    row("Version", lambda s: Text(s.version))
+    if any(view.status is not None for view in views):
+        row("Epoch", lambda s: Text(str(s.epoch)))
+        row("Lease", lambda s: Text(_lease(s)))
+        row("Journal", lambda s: Text(f"{s.commit} committed"))
+        row("Sessions", lambda s: Text(str(s.sessions)))
+        row("Certified time", lambda s: Text(_clock(s.certified_time)))
+        row("Version", lambda s: Text(s.version))
     return table
 
 
@@ -208,10 +212,9 @@ def _upstreams(seen: Sequence[Status]) -> Table:
 def _upstream(view: UpstreamStatus | None) -> Text:
     if view is None:
         return Text("-", FAINT)
-    since = f" since {moment(view.since, '%H:%M:%S')}" if view.since else ""
+    since = f" since {_clock(view.since)}" if view.since else ""
     if not view.reachable:
-        why = f": {view.last_error}" if view.last_error else ""
-        return Text(f"unreachable{since}{why}", BAD)
+        return Text(f"unreachable{since}", BAD)
     if not view.voting:
         return Text(f"does not vote{since}", WARN)
     return Text(f"votes, {view.lag} behind" if view.lag else "votes", WARN if view.lag else GOOD)
@@ -239,17 +242,18 @@ def sessions(held: Sequence[HeldSession]) -> list[RenderableType]:
     """Who holds what."""
     if not held:
         return ["No sessions."]
-    table = _table("Licence", "Mode", "Client", "User", "Station", "Process", "Since", ">Ends in")
+    table = _table("Licence", "Mode", "Client", "Held by", "Since", ">Ends in", "Process")
+    for column in table.columns[:-1]:
+        column.no_wrap = True
     for each in held:
         table.add_row(
             each.label,
             each.access_mode,
             each.client,
-            each.user,
-            each.station,
-            each.process,
-            moment(each.granted_at),
+            f"{each.user}@{each.station}" if each.user else each.station,
+            moment(each.granted_at, "%m-%d %H:%M"),
             "-" if each.remaining_ms is None else f"{each.remaining_ms / 1000:.0f} s",
+            each.process,
         )
     return [table]
 
@@ -267,14 +271,14 @@ def error(raised: TmrError) -> list[RenderableType]:
     out: list[RenderableType] = [head]
     if problem is not None and raised.message != title:
         out.append(Text(raised.message))
-    if problem is not None and problem.constituents:
-        out += ["", _problem_constituents(problem.constituents)]
-    elif problem is not None and problem.unavailable:
+    if problem is not None and len(problem.unavailable) > 1:
         out += ["", _missing(problem.unavailable)]
+    elif problem is not None and any(c.state != "available" for c in problem.constituents):
+        out += ["", _problem_constituents(problem.constituents)]
     if problem is not None and problem.holders:
         out += ["", _holders(problem.holders)]
     if isinstance(raised, NoService) and raised.reasons:
-        out += ["", _reasons(raised.reasons)]
+        out += ["", _reasons(raised.reasons, raised.message)]
     remedy = raised.remedy
     if remedy:
         out += ["", Text.assemble(("What to do: ", "bold"), remedy)]
@@ -283,7 +287,7 @@ def error(raised: TmrError) -> list[RenderableType]:
 
 def _problem_constituents(constituents: Sequence[Constituent]) -> Table:
     table = _table("Upstream", "Container", "State", "Detail")
-    for each in constituents:
+    for each in dict.fromkeys(constituents):
         table.add_row(
             each.upstream, each.container or "-", Text(each.state, _STATES[each.state]), each.detail
         )
@@ -298,14 +302,14 @@ def _holders(holders: Sequence[Holder]) -> Table:
     return table
 
 
-def _reasons(reasons: Sequence[TwinAnswer]) -> Table:
+def _reasons(reasons: Sequence[TwinAnswer], known: str) -> Table:
     table = _table("Twin", "Says")
     for each in reasons:
         if each.problem is None:
             table.add_row(each.address, Text(each.error, BAD))
         else:
-            kind = PROBLEMS.get(each.problem.slug)
-            table.add_row(each.address, each.problem.detail or (kind.title if kind else each.problem.title))
+            said = each.problem.detail or each.problem.title
+            table.add_row(each.address, "the same" if said == known else said)
     return table
 
 
@@ -315,6 +319,10 @@ def _reasons(reasons: Sequence[TwinAnswer]) -> Table:
 def moment(time: dt.datetime, form: str = "%Y-%m-%d %H:%M") -> str:
     """A time in the local time zone."""
     return time.astimezone().strftime(form)
+
+
+def _clock(time: dt.datetime | None) -> str:
+    return "-" if time is None else moment(time, "%H:%M:%S")
 
 
 def _table(*columns: str) -> Table:

@@ -237,7 +237,8 @@ class AsyncClientSession(SessionView):
         if not self._client._heart.remove(self):
             return
         try:
-            await self._client.release(self.id)
+            policy = self._client.policy.for_release()
+            await self._client._run(operations.release(self.id), policy=policy)
         except TmrError as error:
             log_unreleased(self.licence, error)
 

@@ -93,10 +93,11 @@ def _explain(path: Path, error: ValidationError) -> ConfigError:
     value = repr(first["input"])
     shown = value if len(value) <= 60 else f"{value[:57]}…"
     said = first["msg"][:1].lower() + first["msg"][1:]
-    if first["type"] == "string_pattern_mismatch":
-        said = (
-            "a name of letters, digits and . _ - is needed"
-            if place == "system"
-            else "a host name or an IP address, without a port, is needed"
-        )
+    match first["type"]:
+        case "string_pattern_mismatch" if place == "system":
+            said = "a name of letters, digits and . _ - is needed"
+        case "string_pattern_mismatch":
+            said = "a host name or an IP address, without a port, is needed"
+        case "too_short":
+            said = "at least one address is needed"
     return ConfigError(f"{path}: {place} = {shown}: {said}", f"Correct {place!r}.")

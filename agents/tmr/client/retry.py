@@ -43,12 +43,15 @@ class Policy:
     """How long to try, in seconds.
 
     `patience`: while nobody answers. `refusal_patience`: after a clear explanation why it is impossible now,
-    such as too few constituents. `connect`, `read`: time for one attempt to connect and to be answered.
+    such as too few constituents. `connect`: time for one attempt to connect, and again for the handshake; it
+    grows with every failure to `longest_connect`, so that a server that many clients come back to at once can
+    keep up. `read`: time for one answer.
     """
 
     patience: float = 30.0
     refusal_patience: float = 5.0
     connect: float = 0.5
+    longest_connect: float = 1.5
     read: float = 2.5
     first_pause: float = 0.025
     longest_pause: float = 0.25
@@ -59,6 +62,12 @@ class Policy:
     """… and again."""
     beat_again: float = 2.0
     """Pause after a heartbeat that was clearly refused."""
+
+    def for_release(self) -> "Policy":
+        """For giving back: a failover is waited for, but no program's end is held up for long."""
+        return replace(
+            self, patience=min(self.patience, 5.0), refusal_patience=min(self.refusal_patience, 1.0)
+        )
 
     def for_heartbeats(self) -> "Policy":
         """For one call of a heartbeat. They never give up, so each is short: new sessions join the next."""
@@ -164,9 +173,9 @@ class Call:
         self._failures = 0
         self._end: Done | TmrError | None = None
         self._wait: float | None = None
-        self._sent: Send | None = None
         self._heard = Heard.NOTHING
         self._retry_after: float | None = None
+        self._sent_at = now
         self._silent_since: float | None = None
         self._refused_since: float | None = None
         self._asked_at: float | None = None
@@ -182,11 +191,12 @@ class Call:
         if self._end is not None:
             return self._end
         if self._to_ask:
-            return self._send(self._to_ask[0], now, last=True)
+            return self._send(self._to_ask[0], now, self._policy.connect, last=True)
         if self._wait:
             wait, self._wait = self._wait, None
             return Wait(wait)
-        return self._send(self._servers[self._failures % len(self._servers)], now)
+        connect = min(self._policy.connect * (1 + 0.5 * self._failures), self._policy.longest_connect)
+        return self._send(self._servers[self._failures % len(self._servers)], now, connect)
 
     def answered(self, answer: Answer, now: float) -> bool:
         """The last `Send` brought this answer. Gives whether its connection is of no use any more."""
@@ -223,14 +233,15 @@ class Call:
             self._end = failure.error
             return
         if self._silent_since is None:
-            self._silent_since = now
+            self._silent_since = self._sent_at
         self._text = failure.text
         self._retry_after = None
         self._server_failed(failure.heard, now)
 
-    def _send(self, address: str, now: float, *, last: bool = False) -> Send:
+    def _send(self, address: str, now: float, connect: float, *, last: bool = False) -> Send:
+        self._sent_at = now
         left = max(0.5, self._policy.patience - (now - self._started))
-        return Send(address, min(self._policy.connect, left), min(self._policy.read, left), last)
+        return Send(address, min(connect, left), min(self._policy.read, left), last)
 
     def _server_failed(self, heard: Heard, now: float) -> None:
         self._failures += 1

@@ -238,7 +238,8 @@ class ClientSession(SessionView):
         if not self._client._heart.remove(self):
             return
         try:
-            self._client.release(self.id)
+            policy = self._client.policy.for_release()
+            self._client._run(operations.release(self.id), policy=policy)
         except TmrError as error:
             log_unreleased(self.licence, error)
 

@@ -137,16 +137,14 @@ def failure_of(error: httpx.HTTPError | OSError, send: Send) -> Failure:
             untrusted = tls.untrusted(send.address, cause)
             if untrusted is not None:
                 return Failure(Heard.NOTHING, untrusted.message, untrusted)
-        if isinstance(cause, OSError) and cause.errno in _WORDS:
-            text = _WORDS[cause.errno]
-        elif isinstance(cause, OSError) and not text and cause.strerror:
-            text = cause.strerror.lower()
+        elif isinstance(cause, OSError) and not text and cause.errno is not None:
+            text = _WORDS.get(cause.errno) or (cause.strerror or "").lower()
         cause = cause.__cause__ or cause.__context__
     match error:
         case httpx.ConnectTimeout():
             return Failure(Heard.NOTHING, f"no connection within {send.connect:g} s")
         case httpx.ConnectError() | httpx.PoolTimeout():
-            return Failure(Heard.NOTHING, text or "no connection")
+            return Failure(Heard.NOTHING, text or "the connection broke at once")
         case httpx.ReadTimeout() | httpx.WriteTimeout():
             return Failure(Heard.BROKEN, f"no answer within {send.read:g} s")
         case _:

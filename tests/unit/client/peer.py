@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple, Self
 
-from tests.support.pki import TlsFiles
 from tmr.client.problems import PROBLEMS
+from tmr.rim.tls import TlsFiles
 
 NOW = "2026-03-01T12:00:00Z"
 SERIAL = "131-1234567"
@@ -221,7 +221,7 @@ class _Handler(BaseHTTPRequestHandler):
     def handle_any(self) -> None:
         self.silent = self.cut = False
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        self.document = json.loads(body) if body else None
+        self.document: Any = json.loads(body) if body else None
         self.key = self.headers.get("Idempotency-Key", "")
         self.peer.seen.append(Seen(self.command, self.path, self.key, self.document, self.number))
         fault = self.peer.faults.popleft() if self.peer.faults else self.peer.always

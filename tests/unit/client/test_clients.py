@@ -97,11 +97,11 @@ def test_session_from_grant_to_release(both: Both, peer: Peer, config: Config) -
     async def work(client: Driver) -> None:
         session = await client.enter(tmr_id=1, access_mode="station-share", ttl=30, user="ada")
         assert session.licence.label == "6000010:201 #1"
-        assert session.state is SessionState.HELD
+        assert session.state == "held"
         assert [held.user for held in await client("sessions")] == ["ada"]
         await client.release(session)
         await client.release(session)
-        assert session.state is SessionState.RELEASED
+        assert session.state == "released"
 
     both.run(work, config)
     asked = peer.requests("POST", "/v1/sessions")
@@ -288,7 +288,7 @@ def test_a_half_open_server(both: Both, peer: Peer, config: Config) -> None:
     async def work(client: Driver) -> None:
         with silent_address(VIP, peer.port):
             began = time.monotonic()
-            with pytest.raises(NoService, match=r"no connection within 0\.2 s"):
+            with pytest.raises(NoService, match=r"no connection within 0\.\d+ s"):
                 await client("containers")
             assert time.monotonic() - began < 3.0
 
@@ -341,7 +341,7 @@ def test_the_session_outlives_a_pause(both: Both, peer: Peer, config: Config) ->
 
 
 def test_a_lost_session_is_told(both: Both, peer: Peer, config: Config) -> None:
-    told = []
+    told: list[Any] = []
 
     peer.state.ttl = 1
 
