@@ -362,7 +362,7 @@ def _print(stream: Any, renderables: Iterable[RenderableType]) -> None:
         console.width = PIPE_WIDTH
     with console.capture() as printed:
         for renderable in renderables:
-            console.print(renderable)
+            console.print(tables.Clean(renderable))
     text = printed.get()
     if not console.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
@@ -371,13 +371,18 @@ def _print(stream: Any, renderables: Iterable[RenderableType]) -> None:
 
 
 def _say(text: str) -> None:
-    click.echo(f"tmr: {text}", err=True)
+    click.echo(f"tmr: {tables.clean(text)}", err=True)
+
+
+class _Told(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"tmr: {tables.clean(record.getMessage())}"
 
 
 def _tell_on_stderr() -> None:
     """What the client logs (a pause, a loss) is told to whoever watches the command."""
     handler = logging.StreamHandler()
-    handler.setFormatter(logging.Formatter("tmr: %(message)s"))
+    handler.setFormatter(_Told())
     logger = logging.getLogger("tmr.client")
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -4,16 +4,19 @@ Times are shown in the local time zone.
 """
 
 import datetime as dt
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
-from rich.console import RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.padding import Padding
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from tmr.client.models import (
+    UNFIT,
     Constituent,
     ConstituentState,
     Container,
@@ -38,6 +41,13 @@ SOON: Final = dt.timedelta(days=30)
 """A licence that expires within this time is marked."""
 PROBLEM_ROWS: Final = 30
 """Rows of one table in an error: enough to see what is wrong."""
+
+_UNFIT: Final = re.compile(f"(?!\n)[{UNFIT}]")
+
+# Columns that keep to one line: in narrow tables the others give way.
+_ONE_LINE: Final = frozenset(
+    ("Licence", "Mode", "Held by", "In use", "Expires", "Since", "Ends in", "Votes", "State", "Seats")
+)
 
 _STATES: Final = {
     ConstituentState.AVAILABLE: GOOD,
@@ -243,8 +253,6 @@ def sessions(held: Sequence[HeldSession]) -> list[RenderableType]:
     if not held:
         return ["No sessions."]
     table = _table("Licence", "Mode", "Client", "Held by", "Since", ">Ends in", "Process")
-    for column in table.columns[:-1]:
-        column.no_wrap = True
     for each in held:
         table.add_row(
             each.label,
@@ -313,6 +321,25 @@ def _reasons(reasons: Sequence[TwinAnswer], known: str) -> Table:
     return table
 
 
+class Clean:
+    """Shows `renderable` without characters that would do something to the terminal.
+
+    Names and details come from other people's machines.
+    """
+
+    def __init__(self, renderable: RenderableType) -> None:
+        self._renderable = renderable
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for segment in console.render(self._renderable, options):
+            yield Segment(clean(segment.text), segment.style, segment.control)
+
+
+def clean(text: str) -> str:
+    """`text` with a question mark for every character that is no text."""
+    return _UNFIT.sub("?", text)
+
+
 # -- parts -------------------------------------------------------------------------------------------------
 
 
@@ -329,8 +356,12 @@ def _table(*columns: str) -> Table:
     """A table without frames; `>` before a title: to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
-        right = column.startswith(">")
-        table.add_column(column.lstrip(">"), justify="right" if right else "left", overflow="fold")
+        title = column.lstrip(">")
+        justify: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        one_line = title in _ONE_LINE
+        table.add_column(
+            title, justify=justify, no_wrap=one_line, overflow="ellipsis" if one_line else "fold"
+        )
     return table
 
 

@@ -1,0 +1,280 @@
+"""The `tmr` command as a process: output, exit codes, signals, a licence held while a command runs."""
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.pki import System
+from tests.unit.cli.conftest import Tmr, command, environment
+from tests.unit.client.peer import Peer, drop, problem
+
+RUN = ("run", "--firm", "6000010", "--product", "201")
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def start(config: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Starts the command; what still runs at the end is killed."""
+    started = []
+
+    def run(*arguments: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            command(*arguments),
+            env=environment(config),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def test_help_names_every_command_and_the_exit_codes(tmr: Tmr) -> None:
+    told = tmr("--help").stdout
+    for name in ("list", "run", "status", "sessions", "switchover", "vendor"):
+        assert re.search(rf"^  {name} ", told, re.MULTILINE)
+    assert "0 done, 1 refused, 2 wrong usage or configuration, 3 no service" in told
+    assert tmr("--version").stdout.startswith("tmr, version ")
+
+
+def test_vendor_is_there_and_imported_only_when_called(tmr: Tmr) -> None:
+    assert "issue" in tmr("vendor", "--help").stdout
+    code = "import sys, tmr.cli.main; print('tmr.cli.vendor' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
+def test_list_as_json_and_in_a_pipe(tmr: Tmr, peer: Peer) -> None:
+    long = {"firm_code": 6000010, "product_code": 201, "tmr_id": 1, "name": "N" * 90, "quantity": 5}
+    item = {**long, "in_use": 0, "exclusive": False, "expiration": None, "constituents": []}
+    peer.state.items = {"items": [item], "unavailable": []}
+    document = json.loads(tmr("list", "--json").stdout)
+    assert document["containers"][0]["serial"] == "131-1234567"
+    assert document["items"][0]["product_code"] == 201
+    lines = tmr("list").stdout.splitlines()
+    assert [line for line in lines if "N" * 90 in line], "one licence, one line, when nobody looks"
+    assert all(len(line) <= 80 for line in tmr("list", COLUMNS="80").stdout.splitlines())
+
+
+def test_a_terminal_gets_colours(config: Path) -> None:
+    main, other = pty.openpty()
+    process = subprocess.Popen(
+        command("list"), env=environment(config, TERM="xterm", COLUMNS="80"), stdout=other, stderr=other
+    )
+    os.close(other)
+    told = b""
+    try:
+        while chunk := os.read(main, 4096):
+            told += chunk
+    except OSError:  # how Linux tells that the other end is closed
+        pass
+    finally:
+        os.close(main)
+    assert process.wait(20) == 0
+    assert b"\x1b[" in told
+
+
+def test_run_holds_a_licence_while_the_command_runs(tmr: Tmr, peer: Peer, tmp_path: Path) -> None:
+    script = "import sys; print('working'); sys.exit(7)"
+    answer = tmr(*RUN, "--mode", "exclusive", "--ttl", "30", "--", sys.executable, "-c", script)
+    assert (answer.returncode, answer.stdout, answer.stderr) == (7, "working\n", "")
+    (asked,) = peer.requests("POST", "/v1/sessions")
+    assert (asked.body["access_mode"], asked.body["ttl"]) == ("exclusive", 30)
+    assert re.fullmatch(r"python[\d.]*\[\d+\]", asked.body["process"])
+    assert peer.state.sessions == {}
+
+
+def test_run_passes_options_of_the_command_on(tmr: Tmr) -> None:
+    assert tmr(*RUN, "echo", "--config", "-v", "--", "x").stdout == "--config -v -- x\n"
+    answer = tmr(*RUN, "-v", "--", "echo", "x")
+    assert answer.stdout == "x\n"
+    granted = "tmr: licence 6000010:201 #1 of container 131-1234567: session s-2, user-limit, 1 of 5 in use\n"
+    assert answer.stderr == granted
+
+
+def test_run_refused(tmr: Tmr, peer: Peer) -> None:
+    peer.state.quantity = 0
+    answer = tmr(*RUN, "--", "echo", "never")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert answer.stderr.startswith("Error: All seats are taken (CodeMeter error 212)\n")
+    assert "cad-01" in answer.stderr
+
+
+@pytest.mark.parametrize(
+    ("program", "code", "told"),
+    [("no-such-program", 127, "no-such-program: no such command"), ("/etc/passwd", 126, "Permission denied")],
+)
+def test_run_what_cannot_run(tmr: Tmr, peer: Peer, program: str, code: int, told: str) -> None:
+    answer = tmr(*RUN, "--", program)
+    assert answer.returncode == code
+    assert told in answer.stderr
+    assert peer.state.sessions == {}, "given back at once"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGUSR1])
+def test_signals_reach_the_command(
+    peer: Peer, start: Callable[..., subprocess.Popen[str]], number: signal.Signals
+) -> None:
+    """The command ends in its own way, and the licence is given back afterwards."""
+    script = (
+        "import signal, sys, time\n"
+        "signal.signal(int(sys.argv[1]), lambda *_: sys.exit(42))\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(60)"
+    )
+    process = start(*RUN, "--", sys.executable, "-c", script, str(int(number)))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.wait(20) == 42
+    assert peer.state.sessions == {}
+
+
+def test_a_command_that_a_signal_ends(tmr: Tmr) -> None:
+    assert tmr(*RUN, "--", "/bin/sh", "-c", "kill -9 $$").returncode == 128 + 9
+
+
+def test_a_pause_and_a_loss_are_told(peer: Peer, start: Callable[..., subprocess.Popen[str]]) -> None:
+    peer.state.ttl = 1
+    process = start(*RUN, "--", "sleep", "60")
+    assert process.stderr is not None
+    until(lambda: peer.state.sessions)
+    peer.always = drop
+    assert "no answer to a heartbeat; the session goes on" in process.stderr.readline()
+    peer.always = None
+    assert process.stderr.readline() == "tmr: heartbeats are answered again\n"
+    peer.state.sessions.clear()
+    assert process.stderr.readline() == "tmr: session s-1 on licence 6000010:201 #1 was lost\n"
+    assert process.poll() is None, "the command goes on"
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_no_service(tmr: Tmr, peer: Peer) -> None:
+    peer.stop()
+    answer = tmr("list", "--patience", "0.3")
+    assert answer.returncode == 3
+    assert answer.stderr.startswith("Error: Nobody answered at 127.0.0.1 for 0 s (connection refused)\n")
+    assert "127.0.0.3  connection refused" in answer.stderr
+    document = json.loads(tmr("sessions", "--patience", "0.3", "--json").stderr)
+    assert document["error"] == "NoService"
+    assert [reason["address"] for reason in document["reasons"]] == ["127.0.0.2", "127.0.0.3"]
+
+
+def test_a_problem_as_json(tmr: Tmr, peer: Peer) -> None:
+    peer.always = problem("access-denied")
+    answer = tmr("list", "--json")
+    assert answer.returncode == 1
+    document = json.loads(answer.stderr)
+    assert (document["error"], document["problem"]["code"]) == ("AccessDenied", 231)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["run", "--firm", "6000010", "true"], "Missing option '--product'"),
+        (["run", "--firm", "5", "--product", "1", "true"], "5 is not in the range 6000000<=x<=4294967295"),
+        (["run", "--firm", "6000010", "--product", "201"], "Missing argument 'COMMAND...'"),
+        ([*RUN, "--mode", "shared", "true"], "'shared' is not one of"),
+        ([*RUN, "--frim", "1", "true"], "No such option"),
+        (["list", "--config", "/no/such.toml"], "/no/such.toml: no such file"),
+        (["--config", "/no/such.toml", "list"], "/no/such.toml: no such file"),
+        (["sessions", "--certificate", "/x.crt"], "--certificate and --key belong together"),
+        (
+            ["sessions", "--certificate", "/x.crt", "--key", "/x.key"],
+            "tls.certificate: /x.crt cannot be read",
+        ),
+    ],
+)
+def test_wrong_usage(tmr: Tmr, arguments: list[str], told: str) -> None:
+    answer = tmr(*arguments)
+    assert answer.returncode == 2
+    assert told in answer.stderr
+
+
+def test_a_stranger_is_a_matter_of_configuration(
+    tmr: Tmr, peer: Peer, pki: System, config: Path, tmp_path: Path
+) -> None:
+    config.write_text(config.read_text().replace('system = "lab"', 'system = "plant"'))
+    answer = tmr("list")
+    assert answer.returncode == 2
+    assert "a server of the system 'plant' is expected" in answer.stderr
+
+
+STATUS = {
+    "role": "active",
+    "epoch": 7,
+    "lease_remaining_ms": 1500,
+    "vip": ["127.0.0.1"],
+    "version": "0.1.0",
+    "certified_time": "2026-03-01T12:00:00Z",
+    "upstreams": [],
+    "licences": [],
+    "sessions": 0,
+    "commit": 1,
+}
+
+
+def test_status_asks_everybody(tmr: Tmr, peer: Peer, pki: System) -> None:
+    peer.state.status = STATUS
+    two = Peer(pki.twin("tmr2"), peer.state, address="127.0.0.3", port=peer.port, name="tmr2").start()
+    try:
+        answer = tmr("status", "--json")
+    finally:
+        two.stop()
+    document = json.loads(answer.stdout)
+    assert answer.returncode == 0
+    assert document["vip"][0]["status"]["name"] == "tmr1"
+    assert [view["error"] for view in document["twins"]] == ["connection refused", None]
+    assert document["twins"][1]["status"]["name"] == "tmr2"
+
+
+@pytest.mark.parametrize("role", ["passive", "candidate"])
+def test_status_without_an_active_twin(tmr: Tmr, peer: Peer, role: str) -> None:
+    peer.state.status = {**STATUS, "role": role, "lease_remaining_ms": None}
+    answer = tmr("status")
+    assert answer.returncode == 3
+    assert f"Virtual address 127.0.0.1: tmr1, {role}" in answer.stdout
+
+
+def test_switchover_with_an_operators_certificate(
+    peer: Peer, pki: System, tmr: Tmr, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    peer.state.status = STATUS
+    files = pki.operator("olga")
+    process = start("switchover", "--certificate", files.certificate, "--key", files.key)
+    until(lambda: len(peer.requests("GET", "/v1/status")) > 2)
+    peer.name = "tmr2"
+    told, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert re.fullmatch(r"tmr1 stepped down; tmr2 is active after \d+\.\d\d s \(epoch 7\)\.\n", told)
+    assert len(peer.requests("POST", "/v1/operator/switchover")) == 1
+
+
+def test_a_client_may_not_switch_over(tmr: Tmr, peer: Peer) -> None:
+    peer.always = problem("wrong-role")
+    answer = tmr("switchover")
+    assert answer.returncode == 1
+    assert "What to do: Use a certificate of the right role" in answer.stderr
