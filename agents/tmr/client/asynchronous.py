@@ -15,7 +15,7 @@ from tmr.client.config import Config, load
 from tmr.client.models import TTL_DEFAULT, AccessMode
 from tmr.client.operations import Operation
 from tmr.client.problems import SessionLost, TmrError
-from tmr.client.pulse import BEATS, Pulse, SessionState
+from tmr.client.pulse import Pulse, SessionState
 from tmr.client.retry import Call, Done, Policy, Send, Wait
 from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 from tmr.client.transport import (
@@ -99,7 +99,13 @@ class AsyncClient:
 
         `key`: an idempotency key; the same key with the same request gives the same session.
         """
-        return await self._run(operations.open_session(request, key or operations.new_key(_now_ms())))
+        if key is not None:
+            return await self._run(operations.open_session(request, key))
+        try:
+            return await self._run(operations.open_session(request, operations.new_key(_now_ms())))
+        except SessionLost:
+            # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
+            return await self._run(operations.open_session(request, operations.new_key(_now_ms())))
 
     async def heartbeat(self, session: str) -> models.Heartbeat:
         """Keep the session alive. Raises SessionLost."""
@@ -201,18 +207,9 @@ class AsyncClientSession(SessionView):
         self.lost = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        client = self._client
-        while True:
-            sent = time.monotonic()
-            self.licence = await client.acquire(self._request)
-            if time.monotonic() - sent < self.licence.ttl / BEATS:
-                break
-            # A failover took so long that the session may have ended before its grant arrived.
-            with contextlib.suppress(SessionLost):
-                sent = time.monotonic()
-                await client.heartbeat(self.id)
-                break
-        client._heart.add(self, sent)
+        sent = time.monotonic()
+        self.licence = await self._client.acquire(self._request)
+        self._client._heart.add(self, sent)
         return self
 
     async def __aexit__(
@@ -312,7 +309,8 @@ class _Heart:
             if silent:
                 log.info("heartbeats are answered again")
             silent = False
-            for each in self.pulse.answered(due, answer.alive, answer.lost, sent):
+            again = time.monotonic() + self._client.policy.beat_again
+            for each in self.pulse.answered(due, answer.alive, answer.lost, sent, again):
                 self._sessions[each]._is_lost()
 
 

@@ -218,10 +218,13 @@ class HeartbeatsRequest(_Request):
 
 
 class Heartbeats(_Answer):
-    """Which of the sessions live on. Every session asked for is in one of the two lists."""
+    """Which of the sessions live on. Every session asked for is in one of the lists."""
 
     alive: tuple[SessionId, ...]
     lost: tuple[SessionId, ...] = Field(description="Ended, or never granted to this client.")
+    unavailable: tuple[SessionId, ...] = Field(
+        default=(), description="Not kept alive, because too few constituents of the licence are available."
+    )
 
 
 # -- containers and licences -------------------------------------------------------------------------------

@@ -82,9 +82,12 @@ class Pulse:
         return tuple(session for _, session in sorted(ready)[:HEARTBEATS_MAX])
 
     def answered(
-        self, asked: Iterable[str], alive: Iterable[str], lost: Iterable[str], sent: float
+        self, asked: Iterable[str], alive: Iterable[str], lost: Iterable[str], sent: float, retry_at: float
     ) -> tuple[str, ...]:
-        """A heartbeat of `asked`, sent at `sent`, was answered. Gives those that are now known to be lost."""
+        """A heartbeat of `asked`, sent at `sent`, was answered. Gives those that are now known to be lost.
+
+        What is neither alive nor lost is due again at `retry_at`.
+        """
         asked, alive, lost = set(asked), set(alive), set(lost)
         found = []
         for session, beat in list(self._beats.items()):
@@ -97,6 +100,8 @@ class Pulse:
                 del self._beats[session]
                 self._lost.add(session)
                 found.append(session)
+            else:
+                beat.due = retry_at
         return tuple(found)
 
     def unanswered(self, asked: Iterable[str], retry_at: float) -> None:

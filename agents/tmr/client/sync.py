@@ -1,6 +1,5 @@
 """The client for ordinary, threaded programs."""
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from tmr.client.config import Config, load
 from tmr.client.models import TTL_DEFAULT, AccessMode
 from tmr.client.operations import Operation
 from tmr.client.problems import SessionLost, TmrError
-from tmr.client.pulse import BEATS, Pulse, SessionState
+from tmr.client.pulse import Pulse, SessionState
 from tmr.client.retry import Call, Done, Policy, Send, Wait
 from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 from tmr.client.transport import (
@@ -99,7 +98,13 @@ class Client:
 
         `key`: an idempotency key; the same key with the same request gives the same session.
         """
-        return self._run(operations.open_session(request, key or operations.new_key(_now_ms())))
+        if key is not None:
+            return self._run(operations.open_session(request, key))
+        try:
+            return self._run(operations.open_session(request, operations.new_key(_now_ms())))
+        except SessionLost:
+            # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
+            return self._run(operations.open_session(request, operations.new_key(_now_ms())))
 
     def heartbeat(self, session: str) -> models.Heartbeat:
         """Keep the session alive. Raises SessionLost."""
@@ -202,18 +207,9 @@ class ClientSession(SessionView):
         self.lost = threading.Event()
 
     def __enter__(self) -> Self:
-        client = self._client
-        while True:
-            sent = time.monotonic()
-            self.licence = client.acquire(self._request)
-            if time.monotonic() - sent < self.licence.ttl / BEATS:
-                break
-            # A failover took so long that the session may have ended before its grant arrived.
-            with contextlib.suppress(SessionLost):
-                sent = time.monotonic()
-                client.heartbeat(self.id)
-                break
-        client._heart.add(self, sent)
+        sent = time.monotonic()
+        self.licence = self._client.acquire(self._request)
+        self._client._heart.add(self, sent)
         return self
 
     def __exit__(
@@ -323,7 +319,8 @@ class _Heart:
                 log.info("heartbeats are answered again")
             silent = False
             with self._changed:
-                lost = self.pulse.answered(due, answer.alive, answer.lost, sent)
+                again = time.monotonic() + self._client.policy.beat_again
+                lost = self.pulse.answered(due, answer.alive, answer.lost, sent, again)
                 sessions = [self._sessions[each] for each in lost]
             for session in sessions:
                 session._is_lost()

@@ -23,7 +23,7 @@ def test_three_beats_in_a_time_to_live(pulse: Pulse) -> None:
     pulse.add("a", 60, sent=100.0)
     assert (pulse.wait(110.0), pulse.due(119.9)) == (10.0, ())
     assert (pulse.wait(121.0), pulse.due(120.0)) == (0.0, ("a",))
-    assert pulse.answered(("a",), ["a"], [], sent=120.0) == ()
+    assert pulse.answered(("a",), ["a"], [], sent=120.0, retry_at=120.0 + 2) == ()
     assert pulse.wait(120.0) == 20.0
 
 
@@ -41,14 +41,14 @@ def test_silence_makes_unknown(pulse: Pulse, now: float, state: SessionState) ->
 def test_an_answer_makes_it_held_again(pulse: Pulse) -> None:
     pulse.add("a", 60, sent=100.0)
     assert pulse.state("a", 500.0) is SessionState.UNKNOWN
-    pulse.answered(("a",), ["a"], [], sent=500.0)
+    pulse.answered(("a",), ["a"], [], sent=500.0, retry_at=500.0 + 2)
     assert pulse.state("a", 559.0) is SessionState.HELD
 
 
 def test_only_the_server_loses_sessions(pulse: Pulse) -> None:
     pulse.add("a", 60, sent=100.0)
     pulse.add("b", 60, sent=100.0)
-    assert pulse.answered(("a", "b"), ["b"], ["a"], sent=120.0) == ("a",)
+    assert pulse.answered(("a", "b"), ["b"], ["a"], sent=120.0, retry_at=120.0 + 2) == ("a",)
     assert pulse.state("a", 120.0) is SessionState.LOST
     assert pulse.state("b", 120.0) is SessionState.HELD
     assert pulse.due(140.0) == ("b",)
@@ -61,10 +61,18 @@ def test_answers_about_others_change_nothing(pulse: Pulse) -> None:
     pulse.add("a", 60, sent=100.0)
     pulse.remove("a")
     pulse.add("b", 60, sent=119.0)
-    assert pulse.answered(("a",), [], ["a", "b", "c"], sent=120.0) == ()
+    assert pulse.answered(("a",), [], ["a", "b", "c"], sent=120.0, retry_at=120.0 + 2) == ()
     assert pulse.state("b", 120.0) is SessionState.HELD
     pulse.unanswered(("a",), 130.0)
     assert pulse.due(130.0) == ()
+
+
+def test_a_session_that_is_neither_alive_nor_lost_is_asked_about_again(pulse: Pulse) -> None:
+    """Its licence is unavailable for a while: not kept alive, and not lost."""
+    pulse.add("a", 60, sent=100.0)
+    assert pulse.answered(("a",), [], [], sent=120.0, retry_at=122.0) == ()
+    assert (pulse.due(121.0), pulse.due(122.0)) == ((), ("a",))
+    assert pulse.state("a", 160.0) is SessionState.UNKNOWN
 
 
 def test_those_nearly_due_go_along(pulse: Pulse) -> None:
@@ -80,7 +88,7 @@ def test_no_request_is_too_large(pulse: Pulse) -> None:
         pulse.add(f"s{number}", 60, sent=100.0 + number / 1000)
     first = pulse.due(130.0)
     assert len(first) == HEARTBEATS_MAX
-    pulse.answered(first, first, [], sent=130.0)
+    pulse.answered(first, first, [], sent=130.0, retry_at=130.0 + 2)
     assert len(pulse.due(130.0)) == 10
 
 
@@ -119,7 +127,7 @@ class Beating(RuleBasedStateMachine):
         sent, self.now = self.now, self.now + delay
         for session in due:
             self.alive[session] = (self.alive[session][0], sent)
-        assert self.pulse.answered(due, due, [], sent) == ()
+        assert self.pulse.answered(due, due, [], sent, sent + 2) == ()
 
     @invariant()
     def nobody_dies(self) -> None:
