@@ -1,0 +1,94 @@
+"""Certificates say who a machine is, and the CA's key is nowhere but on the controller."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from machines import Machine
+
+FILES = {"upstreams": "upstream", "twins": "server", "clients": "client"}
+ROLES = {"upstreams": "upstream", "twins": "twin", "clients": "client"}
+BOTH_ENDS = ["TLS Web Client Authentication", "TLS Web Server Authentication"]
+
+
+def shown(text: str) -> list[str]:
+    """Values of the one extension that `openssl x509 -ext` prints."""
+    return sorted(part.strip() for part in text.splitlines()[-1].split(","))
+
+
+def extension(machine: Machine, name: str) -> list[str]:
+    path = f"/etc/tmr/pki/{FILES[machine.group]}.crt"
+    return shown(machine.run(f"openssl x509 -noout -ext {name} -in {path}"))
+
+
+def test_the_chain_holds(machine: Machine) -> None:
+    path = f"/etc/tmr/pki/{FILES[machine.group]}.crt"
+    purposes = ["sslclient"] if machine.group == "clients" else ["sslclient", "sslserver"]
+    for purpose in purposes:
+        command = f"openssl verify -x509_strict -purpose {purpose} -CAfile /etc/tmr/pki/ca.crt {path}"
+        assert machine.run(command) == f"{path}: OK"
+
+
+def test_the_key_fits(machine: Machine) -> None:
+    stem = f"/etc/tmr/pki/{FILES[machine.group]}"
+    assert machine.run(f"openssl x509 -noout -pubkey -in {stem}.crt") == machine.run(
+        f"openssl pkey -pubout -in {stem}.key"
+    )
+    assert "prime256v1" in machine.run(f"openssl x509 -noout -text -in {stem}.crt")
+
+
+def test_the_identity_is_the_machines_own(machine: Machine) -> None:
+    names = {f"URI:spiffe://{machine['tmr_system']}/{ROLES[machine.group]}/{machine.name}"}
+    if machine.group != "clients":
+        names |= {f"DNS:{machine.name}", f"IP Address:{machine['tmr_back_address']}"}
+    if machine.group == "twins":
+        names |= {f"IP Address:{address}" for address in machine["tmr_vip_addresses"]}
+        names |= {f"IP Address:{address}" for address in machine["tmr_front_addresses"]}
+    found = {re.sub(r"(:0)+:", "::", name.lower()) for name in extension(machine, "subjectAltName")}
+    assert found == {name.lower() for name in names}
+
+
+def test_the_usage_is_that_of_the_role(machine: Machine) -> None:
+    wanted = ["TLS Web Client Authentication"] if machine.group == "clients" else BOTH_ENDS
+    assert extension(machine, "extendedKeyUsage") == wanted
+
+
+def test_it_cannot_sign_others(machine: Machine) -> None:
+    text = machine.run(f"openssl x509 -noout -text -in /etc/tmr/pki/{FILES[machine.group]}.crt")
+    assert "CA:TRUE" not in text
+    assert "Certificate Sign" not in text
+
+
+def test_all_know_the_same_ca(machine: Machine, pki: Path) -> None:
+    assert machine.run("cat /etc/tmr/pki/ca.crt").strip() == (pki / "ca.crt").read_text().strip()
+
+
+def test_the_keys_of_the_controller_are_kept_well(pki: Path) -> None:
+    assert pki.stat().st_mode & 0o777 == 0o700
+    for name in ("ca.key", "operator.key"):
+        assert (pki / name).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_operator_has_a_certificate(pki: Path, upstreams: list[Machine]) -> None:
+    command = ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-CAfile", pki / "ca.crt"]
+    subprocess.run([*command, pki / "operator.crt"], check=True, capture_output=True)
+    ask = ["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", pki / "operator.crt"]
+    text = subprocess.run(ask, check=True, capture_output=True, text=True).stdout
+    assert shown(text) == [f"URI:spiffe://{upstreams[0]['tmr_system']}/operator/operator"]
+
+
+def test_members_of_the_group_may_use_the_clients_key(client: Machine) -> None:
+    client.run("useradd --system --no-create-home probe")
+    try:
+        assert client.host.run("runuser -u probe -- cat /etc/tmr/pki/client.key").rc != 0
+        assert client.host.run("runuser -u probe -g tmr -- cat /etc/tmr/pki/client.key").rc == 0
+    finally:
+        client.run("userdel probe")
+
+
+@pytest.mark.parametrize("secret", ["ca.key", "operator.key"])
+def test_they_are_on_no_machine(machine: Machine, secret: str) -> None:
+    assert machine.run(f"find / -xdev -name {secret} -not -path '/proc/*'") == ""

@@ -1,0 +1,87 @@
+"""The daemons run as they should: as nobody in particular, fenced in, watched."""
+
+from __future__ import annotations
+
+from machines import Machine
+
+NET_ADMIN_AND_RAW = 1 << 12 | 1 << 13
+CAPABILITIES = {"tmr-vip": NET_ADMIN_AND_RAW, "tmr-server": 0, "tmr-upstream": 0}
+FENCES = {
+    "Type": "notify",
+    "NoNewPrivileges": "yes",
+    "ProtectSystem": "strict",
+    "ProtectHome": "yes",
+    "ProtectProc": "invisible",
+    "PrivateDevices": "yes",
+    "PrivateTmp": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "RestrictNamespaces": "yes",
+    "RestrictSUIDSGID": "yes",
+    "LockPersonality": "yes",
+    "Restart": "always",
+    "WatchdogUSec": "10s",
+}
+
+
+def properties(machine: Machine, unit: str, *keys: str) -> dict[str, str]:
+    lines = machine.run("systemctl show --property=%s %s", ",".join(keys), unit).splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_daemons_run_and_come_back_with_the_machine(server: Machine) -> None:
+    for unit in [*server.units, "tmr-firewall"]:
+        service = server.host.service(unit)
+        assert service.is_running, unit
+        assert service.is_enabled, unit
+
+
+def test_nothing_has_failed(machine: Machine) -> None:
+    assert machine.run("systemctl list-units --failed --plain --no-legend") == ""
+
+
+def test_daemons_are_fenced_in(server: Machine) -> None:
+    for unit in server.units:
+        assert properties(server, unit, *FENCES) == FENCES, unit
+        found = properties(server, unit, "SystemCallFilter", "RestrictAddressFamilies")
+        assert "ptrace" not in found["SystemCallFilter"].split()
+        assert "connect" in found["SystemCallFilter"].split()
+        assert ("AF_PACKET" in found["RestrictAddressFamilies"]) == (unit == "tmr-vip")
+
+
+def test_daemons_have_the_rights_they_need_and_no_others(server: Machine) -> None:
+    for unit in server.units:
+        pid = properties(server, unit, "MainPID")["MainPID"]
+        assert server.run("stat --format=%%U /proc/%s", pid) == unit
+        status = server.run("cat /proc/%s/status", pid)
+        rights = {line.split()[0]: line.split()[1] for line in status.splitlines() if line.startswith("Cap")}
+        for kind in ("CapEff:", "CapPrm:", "CapBnd:"):
+            assert int(rights[kind], 16) == CAPABILITIES[unit], (unit, kind)
+
+
+def test_users_cannot_log_in(server: Machine) -> None:
+    for unit in server.units:
+        user = server.host.user(unit)
+        assert user.exists
+        assert user.uid < 1000
+        assert user.shell == "/usr/sbin/nologin"
+        assert user.password in ("!", "*", "!*")
+
+
+def test_they_listen_where_they_should_and_nothing_else_does(server: Machine) -> None:
+    listening = {line.split()[3] for line in server.run("ss -Hltn").splitlines()}
+    ports = {place.rsplit(":", 1)[1] for place in listening}
+    if server.group == "upstreams":
+        assert f"{server['tmr_back_address']}:22351" in listening
+        assert ports == {"22", "22351"}
+    else:
+        assert {"0.0.0.0:22350", "[::]:22350"} <= listening
+        assert ports == {"22", "22350"}
+
+
+def test_a_client_listens_to_nothing(client: Machine) -> None:
+    assert {line.split()[3].rsplit(":", 1)[1] for line in client.run("ss -Hltn").splitlines()} == {"22"}
+
+
+def test_arp_answers_for_the_own_interface_only(twin: Machine) -> None:
+    for key, value in (("arp_ignore", 1), ("arp_announce", 2)):
+        assert twin.host.sysctl(f"net.ipv4.conf.eth0.{key}") == value
