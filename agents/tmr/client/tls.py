@@ -25,7 +25,7 @@ def context(files: TlsFiles, system: str) -> ssl.SSLContext:
         except OSError as error:
             raise ConfigError(
                 f"tls.{name}: {path} cannot be read ({error.strerror})",
-                "Check that the file exists and that you may read it (group `tmr-client` where the roles "
+                "Check that the file exists and that you may read it (group `tmr` where the roles "
                 "installed it).",
             ) from None
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
