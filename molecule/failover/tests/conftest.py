@@ -1,0 +1,58 @@
+"""A vendor, a licence, and a client that holds it through all tests."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from licences import FIRM, SEATS, Held, Licence
+from machines import SSH_CONFIG, machine_named, names
+
+from system import heal, playbook, tmr, until
+
+
+@pytest.fixture(scope="session")
+def licence() -> Licence:
+    """A firm is trusted, asks for nothing but the request files, and its licence is activated."""
+    home = SSH_CONFIG.parent
+    firm, vendors, requests = home / "firm", home / "vendors", home / "requests"
+    if not firm.exists():
+        vendor("init", "--firm", str(FIRM), "--dir", str(firm))
+    vendors.mkdir(exist_ok=True)
+    shutil.copy(firm / f"{FIRM}.pem", vendors)
+    playbook("playbooks/vendors.yml", "playbooks/request.yml", "-e", f"firm_code={FIRM} directory={requests}")
+    product = 201 + len(list((firm / "issued").iterdir()))
+    files = [f"--request={requests / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
+    update = home / f"{product}.json"
+    terms = [f"--product={product}", f"--quantity={SEATS}", f"--out={update}"]
+    vendor("issue", f"--dir={firm}", *files, *terms)
+    playbook("playbooks/activate.yml", "-e", f"update_file={update}")
+    found = Licence(product)
+    until(lambda: f"{FIRM}:{product}" in tmr("list")[1], "the licence is in the virtual container")
+    return found
+
+
+def vendor(*arguments: str) -> None:
+    """Run the vendor's tool on this host."""
+    command: list[Any] = [Path(sys.executable).with_name("tmr"), "vendor", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.fixture(autouse=True)
+def whole_system(licence: Licence) -> Iterator[None]:
+    """Every test begins with a system that is whole, and leaves one."""
+    heal()
+    yield
+    heal()
+
+
+@pytest.fixture
+def held(licence: Licence, whole_system: None) -> Held:
+    """The session that the client holds: one and the same through all tests, unless one of them loses it."""
+    return Held(machine_named("client"), licence)

@@ -1,0 +1,149 @@
+"""The deployed system as the tests of the story see it: faults, and what is true of it now.
+
+Machines that may lose power or a cable are entered by `lab shell`: an ssh connection that is kept open would
+outlive the machine, and hold up the next command until it is given up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from machines import LAB, ROOT, SSH_CONFIG, machine_named, names
+
+T = TypeVar("T")
+
+PATIENCE = 60.0
+"""Seconds until a condition that must come true is given up. No promise of the product: how long a failover
+takes is measured elsewhere."""
+PAUSE = 0.2
+
+
+def until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
+    """Wait until `condition()` is true; what it returned. AssertionError says for what was waited in vain."""
+    end = time.monotonic() + patience
+    while not (found := condition()):
+        assert time.monotonic() < end, f"waited {patience:g} s in vain: {what}"
+        time.sleep(PAUSE)
+    return found
+
+
+def lab(*arguments: str) -> str:
+    """Standard output of a command of the lab that must succeed."""
+    command = [sys.executable, "-m", "lab", "--name", LAB, *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{' '.join(arguments)}: {done.stdout}{done.stderr}"
+    return done.stdout
+
+
+def playbook(*arguments: str) -> str:
+    """Run playbooks of the project on the lab, as an operator does."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    ours |= {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "LAB_SSH_CONFIG": str(SSH_CONFIG)}
+    if "ANSIBLE_HOME" in os.environ:
+        ours["ANSIBLE_HOME"] = os.environ["ANSIBLE_HOME"]
+    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", ROOT / "inventory/lab", *arguments]
+    done = subprocess.run(
+        command, cwd=ROOT / "ansible", env=ours, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+    return done.stdout
+
+
+# -- what is true now ----------------------------------------------------------------------------------
+
+
+def tmr(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of `tmr` on the client machine."""
+    done = machine_named("client").host.run("tmr " + " ".join(arguments))
+    return done.rc, done.stdout, done.stderr
+
+
+def machines_on() -> dict[str, bool]:
+    """Which machines have power and are up."""
+    machines: dict[str, Any] = json.loads(lab("status", "--json"))["machines"]
+    return {name: machine["state"] == "on" for name, machine in machines.items()}
+
+
+def vip_holders() -> list[str]:
+    """The twins whose kernel has the virtual address on the front interface."""
+    vip = machine_named("tmr1")["tmr_vip_addresses"][0]
+    on = machines_on()
+    return [
+        twin
+        for twin in names("twins")
+        if on[twin] and f" {vip}/" in lab("shell", twin, "ip", "-oneline", "address", "show", "eth0")
+    ]
+
+
+def statuses() -> dict[str, Any]:
+    """What each twin says of itself to a client; None: it does not answer on the front LAN."""
+    _, output, errors = tmr("status", "--json")
+    assert output, errors
+    by_address = {view["address"]: view["status"] for view in json.loads(output)["twins"]}
+    return {name: by_address[machine_named(name)["tmr_front_addresses"][0]] for name in names("twins")}
+
+
+def roles() -> dict[str, str | None]:
+    """Role of each twin; None: it does not answer."""
+    return {name: status and status["role"] for name, status in statuses().items()}
+
+
+def other(twin: str) -> str:
+    """The other twin."""
+    (found,) = [name for name in names("twins") if name != twin]
+    return found
+
+
+def active() -> str | None:
+    """The one active twin, if it alone holds the virtual address; None: not so, at the moment."""
+    found = [name for name, role in roles().items() if role == "active"]
+    return found[0] if len(found) == 1 and vip_holders() == found else None
+
+
+def active_status() -> Any:
+    """Status of the active twin, once there is one."""
+
+    def look() -> Any:
+        return next((each for each in statuses().values() if each and each["role"] == "active"), None)
+
+    return until(look, "a twin is active")
+
+
+def upstream_status(name: str) -> Any:
+    """How the active twin sees this upstream."""
+    (found,) = [each for each in active_status()["upstreams"] if each["name"] == name]
+    return found
+
+
+def caught_up() -> bool:
+    """All upstreams vote and have the whole journal, in one and the same status."""
+    status = active_status()
+    return all(
+        each["reachable"] and each["voting"] and each["match"] == each["commit"] == status["commit"]
+        for each in status["upstreams"]
+    )
+
+
+def whole() -> bool:
+    """One twin active with the virtual address, the other passive, three upstreams that have everything."""
+    return sorted(map(str, roles().values())) == ["active", "passive"] and bool(active()) and caught_up()
+
+
+def heal() -> None:
+    """Give every machine power and cables, and wait until the system is whole."""
+    machines: dict[str, Any] = json.loads(lab("status", "--json"))["machines"]
+    dark = [name for name, machine in machines.items() if machine["state"] != "on"]
+    if dark:
+        lab("power-on", *dark)
+    for name, machine in machines.items():
+        for cable in machine["interfaces"].values():
+            if cable["cable"] != "plugged":
+                lab("heal", name, cable["network"])
+    until(whole, "all machines work again")

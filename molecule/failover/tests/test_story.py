@@ -1,0 +1,152 @@
+"""Machines die and come back; the licence stays, and so does the session."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from licences import FIRM, Held, Licence
+from machines import LAB, ROOT, Machine, machine_named
+
+from system import (
+    active,
+    active_status,
+    caught_up,
+    lab,
+    other,
+    playbook,
+    roles,
+    statuses,
+    tmr,
+    until,
+    upstream_status,
+    vip_holders,
+    whole,
+)
+
+UPSTREAM_PORT = 22351
+
+
+def active_now() -> str:
+    return str(until(active, "one twin is active and alone has the virtual address"))
+
+
+def taken_over_by(twin: str, held: Held, licence: Licence) -> None:
+    """The twin serves: address, session, seats."""
+    until(lambda: active() == twin, f"{twin} is active and alone has the virtual address")
+    held.lives_on()
+    assert licence.seats() == 1
+    assert licence.seats_while_granted_once_more() == 2
+    assert licence.seats() == 1
+
+
+def stays_passive(twin: str, licence: Licence) -> None:
+    """The returned twin follows what the active one does, and leaves the reign to it."""
+    until(lambda: roles()[twin] == "passive", f"{twin} is back as the passive one")
+    epoch = active_status()["epoch"]
+    assert licence.seats_while_granted_once_more() == 2
+    commit = active_status()["commit"]
+
+    def follows() -> bool:
+        status = statuses()[twin]
+        return bool(status) and status["commit"] >= commit
+
+    until(follows, f"{twin} knows the whole journal")
+    assert roles() == {twin: "passive", other(twin): "active"}
+    assert vip_holders() == [other(twin)]
+    assert active_status()["epoch"] == epoch
+
+
+def test_the_active_server_is_killed(held: Held, licence: Licence) -> None:
+    first = active_now()
+    lab("shell", first, "sh", "-c", "kill -9 $(systemctl show --property=MainPID --value tmr-server)")
+    taken_over_by(other(first), held, licence)
+    stays_passive(first, licence)
+
+
+def test_the_active_twin_loses_power(held: Held, licence: Licence) -> None:
+    first = active_now()
+    lab("power-off", first)
+    taken_over_by(other(first), held, licence)
+    lab("power-on", first)
+    stays_passive(first, licence)
+
+
+def test_the_active_twin_loses_its_front_cable(held: Held, licence: Licence) -> None:
+    first = active_now()
+    lab("cut", first, "front")
+    taken_over_by(other(first), held, licence)
+    lab("heal", first, "front")
+    stays_passive(first, licence)
+
+
+def test_a_planned_switchover(held: Held, licence: Licence) -> None:
+    first = active_now()
+    playbook("playbooks/switchover.yml")
+    taken_over_by(other(first), held, licence)
+    stays_passive(first, licence)
+
+
+def test_upstreams_are_lost_one_by_one_and_come_back(held: Held, licence: Licence) -> None:
+    lab("power-off", "up3")
+    until(lambda: not upstream_status("up3")["reachable"], "the active twin misses up3")
+    assert licence.seats_while_granted_once_more() == 2
+    held.lives_on()
+
+    lab("power-off", "up2")
+    until(lambda: vip_holders() == [], "without a majority nobody keeps the virtual address")
+    refused, _, reason = tmr("run", licence.wanted, "--patience", "8", "--", "touch", "/run/ran-without")
+    assert refused == 3, reason
+    assert not machine_named("client").host.file("/run/ran-without").exists
+    _, _, errors = tmr("list", "--json", "--patience", "8")
+    problem = json.loads(errors)["problem"]
+    assert problem["type"] == "urn:tmr:problem:no-quorum"
+    (ours,) = [each for each in problem["unavailable"] if each["product_code"] == licence.product]
+    states = {each["upstream"]: each["state"] for each in ours["constituents"]}
+    assert states == {"up1": "available", "up2": "unreachable", "up3": "unreachable"}
+    for name in ("up2", "up3"):
+        assert name in reason, "a person is told, too"
+    assert held.program_runs(), held.told()
+
+    lab("power-on", "up2")
+    active_now()
+    held.lives_on()
+    assert licence.seats() == 1
+    assert licence.seats_while_granted_once_more() == 2
+
+    lab("power-on", "up3")
+    until(caught_up, "up3 votes, and has the whole journal")
+    until(whole, "all is as before")
+    held.lives_on()
+    assert licence.seats() == 1
+
+
+def test_an_upstream_refuses_a_client(
+    licence: Licence, upstreams: list[Machine], client: Machine, tmp_path: Path
+) -> None:
+    """Neither can a client reach it, nor would its certificate help."""
+    for name in ("client.crt", "client.key", "ca.crt"):
+        (tmp_path / name).write_text(client.run("cat %s", f"/etc/tmr/pki/{name}"))
+    request = {"firm_code": FIRM, "product_code": licence.product, "tmr_id": 1, "station": "cad-07"}
+    for upstream in upstreams:
+        address = upstream["tmr_back_address"]
+        assert not client.reaches(address, UPSTREAM_PORT)
+
+        ask = ["curl", "--silent", "--max-time", "10", "--cacert", "ca.crt", "--cert", "client.crt"]
+        ask += ["--key", "client.key", "--json", json.dumps(request)]
+        # From the network of a twin, where the firewall lets it through.
+        enter = [sys.executable, "-m", "lab", "--name", LAB, "ns-exec", "tmr1", "--"]
+        there = ["env", "--chdir", str(tmp_path), *ask, f"https://{address}:{UPSTREAM_PORT}/v1/sessions"]
+        done = subprocess.run([*enter, *there], cwd=ROOT, capture_output=True, text=True, check=True)
+        problem = json.loads(done.stdout)
+        assert problem["status"] == 403
+        assert problem["type"] == "urn:tmr:problem:tmr-id-outside-tmr"
+        assert problem["detail"]
+
+
+def test_the_seat_is_given_back(held: Held, licence: Licence) -> None:
+    held.lives_on()
+    held.stop()
+    assert licence.seats() == 0
