@@ -86,6 +86,8 @@ def _image(_: argparse.Namespace, __: LabNames) -> None:
 def _up(arguments: argparse.Namespace, names: LabNames) -> None:
     host.require_tools()
     image.ensure()
+    if changed := host.make_room():
+        print(f"lab: {changed}", file=sys.stderr)
     started = time.monotonic()
     boots = lifecycle.up(names, arguments.disk)
     each = " ".join(f"{name} {seconds:.1f}" for name, seconds in boots.items())

@@ -28,6 +28,10 @@ _KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TRIES = 4
 
+_INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
+_INOTIFY_WANTED = 1024
+"""A machine uses about seven of root's, a lab about 42: the kernel's own 128 let the third lab hang in its boot."""
+
 
 def prepare_environment() -> None:
     """Find the system's tools even where /usr/sbin is not on PATH, and read their messages untranslated."""
@@ -39,6 +43,21 @@ def require_root(doing: str) -> None:
     """LabError unless root: namespaces, mounts and cgroups are made."""
     if os.geteuid() != 0:
         raise LabError(f"`{doing}` needs root (namespaces, mounts, cgroups): run it with sudo")
+
+
+def make_room() -> str:
+    """Let the kernel watch as many files as several labs need; what was changed, or an empty string.
+
+    inotify(7) counts instances per user, and the machines' root is root of the host. Not kept over a reboot.
+    """
+    before = int(_INOTIFY.read_text())
+    if before >= _INOTIFY_WANTED:
+        return ""
+    try:
+        _INOTIFY.write_text(str(_INOTIFY_WANTED))
+    except OSError as error:
+        return f"fs.inotify.max_user_instances stays {before} ({error.strerror}): enough for two labs only"
+    return f"fs.inotify.max_user_instances raised from {before} to {_INOTIFY_WANTED}"
 
 
 def missing_tools() -> list[str]:
