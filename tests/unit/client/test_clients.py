@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,7 +41,18 @@ from tmr.client import (
     WrongRole,
 )
 
-QUICK = Policy(patience=1.5, refusal_patience=0.5, read=0.4, twins_after=0.1, twins_every=0.3, beat_again=0.1)
+# Short where tests wait for it, generous where a busy machine must not make a difference.
+QUICK = Policy(
+    patience=1.5,
+    refusal_patience=0.5,
+    connect=3.0,
+    read=0.8,
+    twins_after=0.1,
+    twins_every=0.3,
+    beat_again=0.1,
+)
+SOON = 5.0
+"""Seconds: at once, on a busy machine."""
 FIRM, PRODUCT = 6000010, 201
 
 
@@ -143,7 +155,7 @@ def test_a_broken_request_is_repeated_with_its_key(
         assert len(peer.state.sessions) == 1, "a retry took a second seat"
         return str(session.id)
 
-    assert both.run(work, config) == "s-1"
+    assert both.run(work, config, replace(QUICK, patience=30.0)) == "s-1"
     tries = peer.requests("POST", "/v1/sessions")
     assert len(tries) == 3
     assert len({seen.key for seen in tries}) == 1
@@ -166,7 +178,7 @@ def test_the_server_restarts_between_attempts(both: Both, peer: Peer, config: Co
         assert session.id == "s-1"
         assert len(peer.state.sessions) == 1
 
-    both.run(work, config)
+    both.run(work, config, replace(QUICK, patience=30.0))
     assert len({seen.key for seen in peer.requests("POST", "/v1/sessions")}) == 1
 
 
@@ -180,7 +192,7 @@ def test_a_kept_connection_that_went_dead(both: Both, peer: Peer, config: Config
         await client("containers")
         return time.monotonic() - began
 
-    assert both.run(work, config) < 1.0
+    assert both.run(work, config, replace(QUICK, patience=30.0)) < SOON
     assert len({seen.connection for seen in peer.seen}) == 2
 
 
@@ -221,10 +233,10 @@ def test_too_few_constituents_after_the_shorter_patience(both: Both, peer: Peer,
         began = time.monotonic()
         with pytest.raises(LicenceUnavailable) as caught:
             await client.enter()
-        assert QUICK.refusal_patience <= time.monotonic() - began < QUICK.patience
+        assert 0.5 <= time.monotonic() - began < SOON
         assert [c.upstream for c in caught.value.problem.constituents] == ["up1", "up2"]
 
-    both.run(work, config)
+    both.run(work, config, replace(Policy(), refusal_patience=0.5))
     assert len({seen.connection for seen in peer.seen}) == 1
 
 
@@ -240,7 +252,7 @@ def test_the_twins_are_asked_why_the_virtual_address_is_silent(
         began = time.monotonic()
         with pytest.raises(NoQuorum) as caught:
             await client.enter()
-        assert time.monotonic() - began < QUICK.patience
+        assert time.monotonic() - began < SOON
         error = caught.value
         assert [(each.address, each.problem.slug) for each in error.reasons if each.problem] == [
             (TWIN1, "not-active"),
@@ -249,7 +261,7 @@ def test_the_twins_are_asked_why_the_virtual_address_is_silent(
         assert error.problem is not None
         assert error.problem.constituents[0].upstream == "up3"
 
-    both.run(work, config_twins)
+    both.run(work, config_twins, replace(QUICK, patience=30.0))
     assert {seen.key for seen in twins[0].seen} == {seen.key for seen in twins[1].seen}
 
 
@@ -290,7 +302,7 @@ def test_a_half_open_server(both: Both, peer: Peer, config: Config) -> None:
             began = time.monotonic()
             with pytest.raises(NoService, match=r"no connection within 0\.\d+ s"):
                 await client("containers")
-            assert time.monotonic() - began < 3.0
+            assert time.monotonic() - began < SOON
 
     both.run(work, config, Policy(patience=1.0, connect=0.2))
 
@@ -452,11 +464,11 @@ def test_a_server_of_another_ca(both: Both, peer: Peer, config: Config, tmp_path
         began = time.monotonic()
         with pytest.raises(Untrusted, match=r"server at 127\.0\.0\.1 is not trusted") as caught:
             await client("containers")
-        assert time.monotonic() - began < 1.0
+        assert time.monotonic() - began < SOON
         assert "tls.ca" in caught.value.remedy
 
     wrong = config.tls.model_copy(update={"ca": other.authority.ca})
-    both.run(work, config.model_copy(update={"tls": wrong}))
+    both.run(work, config.model_copy(update={"tls": wrong}), Policy())
     assert peer.seen == []
 
 
@@ -513,9 +525,9 @@ def test_status_of_one_twin_is_asked_once(
         assert (await client("status", TWIN2)).name == "tmr2"
         with pytest.raises(NoService):
             await client("status", TWIN1)
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < SOON
 
-    both.run(work, config_twins)
+    both.run(work, config_twins, Policy(connect=3.0))
 
 
 def test_many_threads_share_one_client(peer: Peer, config: Config) -> None:
