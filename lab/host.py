@@ -30,7 +30,7 @@ _TRIES = 4
 
 _INOTIFY = Path("/proc/sys/fs/inotify/max_user_instances")
 _INOTIFY_WANTED = 1024
-"""A machine uses about seven of root's, a lab about 42: the kernel's own 128 let the third lab hang in its boot."""
+"""A lab uses about 42 of root's: with the kernel's own 128 the third lab hangs in its boot."""
 
 
 def prepare_environment() -> None:

@@ -1,0 +1,1 @@
+"""The demo: a lab, the system on it, a licence, and the story of losing machines."""

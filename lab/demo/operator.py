@@ -1,0 +1,73 @@
+"""Looks at the system as its operator does, from the controller: a host in the front network."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Final, TypeVar
+
+from lab.demo.site import TWINS, VIP
+from lab.errors import LabError
+from tmr.client import Client, Policy, TmrError, load
+from tmr.client.models import HeldSession, Role, Status, UpstreamStatus
+
+_CLONE_NEWNET: Final = 0x40000000
+_POLICY: Final = Policy(patience=5.0, refusal_patience=1.0, connect=0.3, longest_connect=1.0)
+
+T = TypeVar("T")
+
+
+def _enter(namespace: str) -> None:
+    """Move this thread, and only it, into the network namespace."""
+    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(descriptor, _CLONE_NEWNET):
+            raise LabError(f"network namespace {namespace}: {os.strerror(ctypes.get_errno())}")
+    finally:
+        os.close(descriptor)
+
+
+class Operator:
+    """All connections are made by one thread that lives in the lab's fabric."""
+
+    def __init__(self, namespace: str, config: Path) -> None:
+        self._thread = ThreadPoolExecutor(1, initializer=_enter, initargs=(namespace,))
+        self._client = Client(load(config), policy=_POLICY)
+
+    def close(self) -> None:
+        self._thread.submit(self._client.close).result()
+        self._thread.shutdown()
+
+    def _do(self, ask: Callable[[], T]) -> T:
+        return self._thread.submit(ask).result()
+
+    def status(self, twin: str) -> Status | None:
+        """Of one twin, at its own address; None if it does not answer."""
+        return self._at(TWINS[twin])
+
+    def active(self) -> Status | None:
+        """Of who answers at the virtual address and is active."""
+        status = self._at(VIP)
+        return status if status and status.role is Role.ACTIVE else None
+
+    def _at(self, address: str) -> Status | None:
+        try:
+            return self._do(lambda: self._client.status(address))
+        except TmrError:
+            return None
+
+    def sessions(self) -> tuple[HeldSession, ...]:
+        """Everybody's."""
+        return self._do(self._client.sessions)
+
+    def switchover(self) -> str:
+        """The twin that steps down."""
+        return self._do(self._client.switchover).from_
+
+
+def upstream_of(status: Status, name: str) -> UpstreamStatus:
+    """One upstream, as the twin sees it."""
+    return next(upstream for upstream in status.upstreams if upstream.name == name)
