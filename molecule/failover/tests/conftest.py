@@ -19,6 +19,7 @@ from system import heal, playbook, tmr, until
 @pytest.fixture(scope="session")
 def licence() -> Licence:
     """A firm is trusted, asks for nothing but the request files, and its licence is activated."""
+    heal()
     home = SSH_CONFIG.parent
     firm, vendors, requests = home / "firm", home / "vendors", home / "requests"
     if not firm.exists():
@@ -46,8 +47,7 @@ def vendor(*arguments: str) -> None:
 
 @pytest.fixture(autouse=True)
 def whole_system(licence: Licence) -> Iterator[None]:
-    """Every test begins with a system that is whole, and leaves one."""
-    heal()
+    """Every test leaves a system that is whole."""
     yield
     heal()
 

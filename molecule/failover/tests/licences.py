@@ -59,7 +59,7 @@ class Held:
         return self._client.run(f"journalctl --unit={UNIT} --output=cat --no-pager")
 
     def _granted(self) -> str | None:
-        found = re.findall(r"session ([^\s,]+)", self.told())
+        found = re.findall(r": session (\w+),", self.told())
         return found[-1] if found else None
 
     def _remaining_ms(self) -> int:

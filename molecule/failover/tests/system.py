@@ -23,6 +23,7 @@ PATIENCE = 60.0
 """Seconds until a condition that must come true is given up. No promise of the product: how long a failover
 takes is measured elsewhere."""
 PAUSE = 0.2
+SERVER_PORT = 22350
 
 
 def until(condition: Callable[[], T], what: str, patience: float = PATIENCE) -> T:
@@ -48,7 +49,12 @@ def playbook(*arguments: str) -> str:
     ours |= {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "LAB_SSH_CONFIG": str(SSH_CONFIG)}
     if "ANSIBLE_HOME" in os.environ:
         ours["ANSIBLE_HOME"] = os.environ["ANSIBLE_HOME"]
-    command = [Path(sys.executable).with_name("ansible-playbook"), "-i", ROOT / "inventory/lab", *arguments]
+    command: list[Any] = [
+        Path(sys.executable).with_name("ansible-playbook"),
+        "-i",
+        ROOT / "inventory/lab",
+        *arguments,
+    ]
     done = subprocess.run(
         command, cwd=ROOT / "ansible", env=ours, capture_output=True, text=True, check=False
     )
@@ -84,10 +90,12 @@ def vip_holders() -> list[str]:
 
 def statuses() -> dict[str, Any]:
     """What each twin says of itself to a client; None: it does not answer on the front LAN."""
-    _, output, errors = tmr("status", "--json")
-    assert output, errors
-    by_address = {view["address"]: view["status"] for view in json.loads(output)["twins"]}
-    return {name: by_address[machine_named(name)["tmr_front_addresses"][0]] for name in names("twins")}
+    certificate = "--cacert {0}/ca.crt --cert {0}/client.crt --key {0}/client.key".format("/etc/tmr/pki")
+    curl = f"curl --silent --connect-timeout 1 --max-time 5 {certificate}"
+    addresses = [machine_named(name)["tmr_front_addresses"][0] for name in names("twins")]
+    asked = "; ".join(f"{curl} https://{address}:{SERVER_PORT}/v1/status; echo" for address in addresses)
+    answers = machine_named("client").host.run(asked).stdout.splitlines()
+    return {name: json.loads(answer or "null") for name, answer in zip(names("twins"), answers, strict=True)}
 
 
 def roles() -> dict[str, str | None]:
