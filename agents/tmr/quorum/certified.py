@@ -9,8 +9,10 @@ STEP = 0.02
 """Each step follows the monotonic clock within this fraction."""
 ALARM_MS = 5_000
 """A clock further from certified time than this raises an alarm."""
-FRESH_MS = 60_000
-"""An observation older than this no longer counts."""
+FRESH_MS = 5_000
+"""An observation older than this no longer counts in a reign: that clock may have been set since."""
+FOLLOWING_FRESH_MS = 60_000
+"""The same for a passive twin, which hears from an upstream only every 25 s."""
 
 
 class CertifiedClock:
@@ -18,10 +20,18 @@ class CertifiedClock:
 
     def __init__(self) -> None:
         self._offsets: dict[str, tuple[float, float]] = {}
-        self.restart()
+        self.end_reign()
 
-    def restart(self) -> None:
-        """A new reign begins: time may step forward once, to what the upstreams agree on."""
+    def begin_reign(self) -> None:
+        """Time may step forward once, to what the upstreams agree on."""
+        self._start(FRESH_MS)
+
+    def end_reign(self) -> None:
+        """Follow: certified time is now a matter of display."""
+        self._start(FOLLOWING_FRESH_MS)
+
+    def _start(self, fresh_ms: int) -> None:
+        self._fresh_ms = fresh_ms
         self._value: float | None = None
         self._at = 0.0
         self._anchored = False
@@ -31,7 +41,7 @@ class CertifiedClock:
         self._offsets[upstream] = (wall_ms - now_ms, now_ms)
 
     def _agreed(self, now_ms: float) -> float | None:
-        fresh = sorted(offset for offset, at in self._offsets.values() if now_ms - at <= FRESH_MS)
+        fresh = sorted(offset for offset, at in self._offsets.values() if now_ms - at <= self._fresh_ms)
         if len(fresh) >= 3:
             return fresh[len(fresh) // 2] + now_ms
         if len(fresh) == 2 and fresh[1] - fresh[0] <= AGREE_MS:
@@ -63,5 +73,9 @@ class CertifiedClock:
         if self._value is None:
             return {}
         true = self._value + (now_ms - self._at)
-        off = {name: round(offset + now_ms - true) for name, (offset, _) in self._offsets.items()}
+        off = {
+            name: round(offset + now_ms - true)
+            for name, (offset, at) in self._offsets.items()
+            if now_ms - at <= self._fresh_ms
+        }
         return {name: ms for name, ms in off.items() if abs(ms) > ALARM_MS}

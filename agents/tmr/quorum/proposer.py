@@ -269,6 +269,8 @@ class Twin:
 
     def _step_down(self, now: float, reason: str, pause: float | None = None) -> None:
         was = self.role
+        if was == "active":
+            self.certified.end_reign()
         if was == "candidate":
             self._release(now, self.epoch)
         self.serving = False
@@ -471,7 +473,7 @@ class Twin:
             peer.busy = False
         self._become("active", "two upstreams granted the lease")
         self._apply()
-        self.certified.restart()
+        self.certified.begin_reign()
         self._reign_start = self._add("reign", b"", now)
         self._replicate(now)
 

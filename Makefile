@@ -1,0 +1,104 @@
+# `make demo` shows the system, `make test` proves it. Both set up what they need; both want root for the lab.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+UV := .tools/bin/uv
+BIN := .venv/bin
+DEMO_LAB ?= demo
+PYTEST := $(BIN)/pytest -q
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
+export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+
+say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
+retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
+
+.PHONY: help setup host venv lint types unit simulation netns api system lab-tests molecule test demo down docs soak clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+# -- what everything needs ---------------------------------------------------------------------------------
+
+setup: venv host ## the locked Python environment, the host's packages, the lab's base tree
+
+$(UV):
+	$(say) 'uv'
+	python3 -m venv .tools 2>/dev/null || { rm -rf .tools; apt-get update -q && apt-get install -yq python3-venv; python3 -m venv .tools; }
+	@$(call retry,.tools/bin/pip install --quiet --disable-pip-version-check 'uv>=0.9')
+
+venv: $(UV)
+	$(say) 'the locked environment'
+	@$(call retry,$(UV) sync --quiet --frozen)
+
+host: venv
+	$(say) 'the lab: host packages, base tree (once)'
+	python3 -m lab setup
+	python3 -m lab image
+
+# -- the parts of the test -----------------------------------------------------------------------------------
+
+lint: venv ## ruff, import layers, yamllint, ansible-lint
+	$(say) 'lint'
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/yamllint --strict .
+	$(BIN)/ansible-lint
+
+types: venv ## mypy --strict; what an upstream needs also for Windows
+	$(say) 'types'
+	$(BIN)/mypy
+	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.rim -p tmr.quorum -p tmr.ledger -p tmr.licensing
+	$(BIN)/mypy lab tests
+
+unit: venv ## pure code, properties, documents
+	$(say) 'unit tests'
+	$(PYTEST) tests/unit
+
+simulation: venv ## quorum and ledger under 2,000 seeds of faults, and broken protocols that must be caught
+	$(say) 'simulation'
+	$(PYTEST) -s tests/simulation
+
+netns: venv host ## the VIP manager with real ARP in network namespaces
+	$(say) 'network namespaces'
+	$(PYTEST) tests/netns
+
+api: venv ## the agents' HTTP interfaces
+	$(say) 'interfaces'
+	$(PYTEST) tests/api
+
+system: venv ## all daemons as processes on loopback
+	$(say) 'daemons on loopback'
+	$(PYTEST) tests/system
+
+lab-tests: venv host ## the lab itself
+	$(say) 'the lab'
+	$(PYTEST) tests/lab
+
+molecule: venv host ## roles and failover on deployed machines
+	$(say) 'molecule: default'
+	$(BIN)/molecule test -s default
+	$(say) 'molecule: failover'
+	MOLECULE_LAB=fail $(BIN)/molecule test -s failover
+
+test: lint types unit simulation netns api system lab-tests molecule ## everything
+	$(say) 'all parts passed'
+
+# -- using it ------------------------------------------------------------------------------------------------
+
+demo: setup ## five machines from one command, and a licence that survives losing any of them
+	$(say) 'demo'
+	DEMO_LAB=$(DEMO_LAB) $(BIN)/python -m lab.demo
+
+down: ## remove the demo's machines and every trace of them
+	python3 -m lab --name $(DEMO_LAB) down
+
+soak: venv ## simulation for SECONDS (default 3600) from a seed of the day
+	$(BIN)/python -m tests.simulation --seconds $${SECONDS_TO_RUN:-3600}
+
+docs: venv ## the documentation, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+clean: down ## forget caches and builds (not your inventory's secrets)
+	rm -rf .cache build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

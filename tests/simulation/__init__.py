@@ -1,0 +1,1 @@
+"""The production quorum and ledger in a world of seeded faults; only clock, disk and network are replaced."""

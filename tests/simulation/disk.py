@@ -1,0 +1,44 @@
+"""A disk that keeps what was synced, and nothing else."""
+
+import msgspec
+
+from tmr.quorum.acceptor import (
+    AppendWrite,
+    CommitWrite,
+    CutWrite,
+    Durable,
+    PromiseWrite,
+    SnapshotWrite,
+    VotingWrite,
+    Write,
+)
+
+
+class Disk:
+    """What one upstream finds after a power cut."""
+
+    def __init__(self, name: str) -> None:
+        self._kept = Durable(disk=name)
+
+    def sync(self, writes: list[Write]) -> None:
+        """Make a batch durable."""
+        kept = self._kept
+        for write in writes:
+            match write:
+                case PromiseWrite(epoch, owner):
+                    kept.promised, kept.owner = epoch, owner
+                case CutWrite(after):
+                    kept.entries = [e for e in kept.entries if e.index <= after]
+                case AppendWrite(entries):
+                    kept.entries = [*kept.entries, *entries]
+                case CommitWrite(commit):
+                    kept.commit = commit
+                case VotingWrite(voting):
+                    kept.voting = voting
+                case SnapshotWrite(snapshot, keep_tail):
+                    kept.snapshot = snapshot
+                    kept.entries = [e for e in kept.entries if e.index > snapshot.index] if keep_tail else []
+
+    def load(self) -> Durable:
+        """What the upstream reads when it starts."""
+        return msgspec.structs.replace(self._kept, entries=list(self._kept.entries))

@@ -1,0 +1,88 @@
+"""The protocol with one rule taken away at a time: each must be caught, or the simulation is blind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec.structs import replace
+
+from tests.simulation.rules import Rules
+from tests.simulation.weather import Weather
+from tmr.ledger import Grant, Ledger
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.messages import Append, Install, Promise
+from tmr.quorum.proposer import Peer, Twin
+
+
+class NoFencing(Acceptor):
+    """An upstream takes the appends of a reign that is over."""
+
+    def fences(self, message: Append | Install) -> bool:
+        return False
+
+
+class GrantsToAnybody(Acceptor):
+    """An upstream grants the lease although another twin's lives."""
+
+    def blocked(self, now: float, asker: Any) -> bool:
+        return False
+
+
+class LeaseFromTheAnswer(Twin):
+    """The lease is computed from when the answer came."""
+
+    def _granted(self, peer: Peer, sent_at: float, now: float) -> None:
+        super()._granted(peer, now, now)
+
+
+class LongestJournal(Twin):
+    """The longest journal is adopted, whatever its epoch."""
+
+    @staticmethod
+    def rank_of(promise: Promise) -> tuple[int, int]:
+        return promise.member.last_index, promise.member.last_epoch
+
+
+class OneVoteIsEnough(Twin):
+    """An entry counts as committed when one upstream stored it."""
+
+    def _advance(self) -> bool:
+        for slot in self._member_slots():
+            self.peers[slot].match = max(peer.match for peer in self.peers)
+        return super()._advance()
+
+
+class ForgetsRequests(Ledger):
+    """A retry is a new request."""
+
+    def _grant(self, time_ms: int, grant: Grant) -> Any:
+        self._remembered.pop((grant.client, grant.request_id), None)
+        return super()._grant(time_ms, grant)
+
+    def remembered(self, client: str, request_id: str) -> None:
+        return None
+
+
+FAIR = Weather(
+    drop=0, duplicate=0, slow=0, crash=0, blackout=0, partition=0, pause=0, wipe=0, clock=0, lonely=0
+)
+CUT_OFF = replace(FAIR, drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
+"""Twins that lose sight of upstreams, again and again."""
+FROZEN = replace(FAIR, slow=0.05, partition=0.3, pause=1.5)
+"""Machines that stop for seconds and go on as if nothing had happened."""
+LATE = replace(FAIR, slow=0.4, lonely=1.0)
+"""Clients that are cut off for about a time to live, and messages that come late."""
+
+MUTATIONS: dict[str, Rules] = {
+    "no fencing": Rules(acceptor=NoFencing),
+    "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, weather=FROZEN),
+    "longest journal adopted": Rules(twin=LongestJournal, weather=CUT_OFF),
+    "disk lost without readmission": Rules(vote_with_an_empty_disk=True),
+    "expiry races a renewal": Rules(renew_while_expiring=True, weather=LATE),
+    "answer before fsync": Rules(answer_before_fsync=True),
+    "answers without a lease": Rules(answer_without_lease=True),
+    "lease granted while another lives": Rules(acceptor=GrantsToAnybody),
+    "no drift allowance": Rules(guard=-0.1),
+    "one vote commits": Rules(twin=OneVoteIsEnough),
+    "retries are new requests": Rules(ledger=ForgetsRequests),
+}

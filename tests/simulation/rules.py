@@ -1,0 +1,23 @@
+"""The rules of the protocol, each of which a mutation can take away."""
+
+import msgspec
+
+from tests.simulation.weather import Weather
+from tmr.ledger import Ledger
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.proposer import Twin
+
+
+class Rules(msgspec.Struct, frozen=True):
+    """What a world runs: the production classes, unless a test puts a broken one in their place."""
+
+    acceptor: type[Acceptor] = Acceptor
+    twin: type[Twin] = Twin
+    ledger: type[Ledger] = Ledger
+    guard: float = 0.2
+    answer_before_fsync: bool = False
+    vote_with_an_empty_disk: bool = False
+    renew_while_expiring: bool = False
+    answer_without_lease: bool = False
+    weather: Weather | None = None
+    """None: drawn from the seed. A mutation is tried in the weather that its rule is there for."""

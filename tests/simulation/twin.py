@@ -1,0 +1,234 @@
+"""A twin: the production quorum, ledger and heartbeat memory, with the request handling of the TMR server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from tmr.ledger import Assemble, Command, Denied, Free, Grant, Granted, encode
+from tmr.quorum.entries import Owner
+from tmr.quorum.messages import Reply, Request
+from tmr.quorum.proposer import Applied, NotActive, RoleChanged, Send, Serving
+from tmr.server.sessions import Sessions
+
+from .licences import FIRM, PRODUCT, TMR_ID
+
+if TYPE_CHECKING:
+    from .world import World
+
+UPSTREAMS = ("up1", "up2", "up3")
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What a client is told: `what` happened, at which journal index, on what session."""
+
+    what: str
+    index: int = 0
+    session: str = ""
+    in_use: int = 0
+    remembered: bool = False
+    """The outcome of an earlier attempt: `index` is not where it happened."""
+
+
+Respond = Callable[[Answer], None]
+
+
+class SimTwin:
+    """See the module."""
+
+    def __init__(self, world: World, name: str, rank: int) -> None:
+        self.world, self.name, self.rank = world, name, rank
+        self.boot = 0
+        self.up = False
+        self.start()
+
+    def now(self) -> float:
+        """This machine's monotonic clock."""
+        return self.world.clocks[self.name].monotonic(self.world.now)
+
+    def start(self) -> None:
+        """Power on: nothing is remembered."""
+        self.boot += 1
+        self.up = True
+        self.ledger = self.world.rules.ledger()
+        self.twin = self.world.rules.twin(
+            Owner(self.name, f"{self.name}-{self.boot}"),
+            self.rank,
+            UPSTREAMS,
+            self.ledger,
+            self.world.timing,
+            self.now(),
+            self.world.rnd.random,
+        )
+        self.sessions = Sessions()
+        self.pending: dict[int, tuple[Command, list[Respond]]] = {}
+        self.asked: dict[tuple[str, str], int] = {}
+        self._tick(self.boot)
+
+    def crash(self) -> None:
+        """Power off."""
+        self.up = False
+        self.boot += 1
+
+    def holds(self) -> bool:
+        """May answer, and has the VIP."""
+        return self.up and self.twin.holds(self.now())
+
+    # -- inputs --------------------------------------------------------------------------------------------
+
+    def _tick(self, boot: int) -> None:
+        if self.boot != boot:
+            return
+        until = self.world.paused.get(self.name, 0.0)
+        if until > self.world.now:
+            # What waits may come in any order when the machine goes on.
+            self.world.at(until + self.world.rnd.uniform(0, 0.005), lambda: self._tick(boot))
+            return
+        self.twin.tick(self.now())
+        self.turn()
+        self.world.after(self.world.rnd.uniform(0.03, 0.08), lambda: self._tick(boot))
+
+    def answered(self, slot: int, sent_at: float, request: Request, reply: Reply) -> None:
+        """An upstream answered."""
+        self.twin.receive(self.now(), slot, sent_at, request, reply)
+        self.turn()
+
+    def unanswered(self, slot: int, sent_at: float, request: Request) -> None:
+        """An upstream did not answer in time."""
+        self.twin.failed(slot, sent_at, request)
+        self.turn()
+
+    def turn(self) -> None:
+        """Carry out what the twin wants."""
+        while outputs := self.twin.take():
+            for output in outputs:
+                match output:
+                    case Send(slot, request, at):
+                        self.world.ask(self, slot, request, at)
+                    case Applied():
+                        self._applied(output)
+                    case Serving():
+                        self.world.stats["reigns"] += 1
+                        held = self.ledger.sessions.values()
+                        self.sessions.begin_reign(self.now(), ((s.id, s.ttl) for s in held))
+                    case RoleChanged(role) if role != "active":
+                        self.pending, self.asked = {}, {}
+            if self.holds():
+                self._keep_house()
+
+    def _keep_house(self) -> None:
+        if len(self.ledger.statements) < 3 and not any(
+            isinstance(command, Assemble) for command, _ in self.pending.values()
+        ):
+            self.submit(Assemble(self.world.statements))
+        for session in self.sessions.expired(self.now(), 10):
+            self.world.stats["expiries"] += 1
+            if self.submit(Free(session, None, "expiry")) is None:
+                self.sessions.kept(self.now(), session)
+
+    def submit(self, command: Command, respond: Respond | None = None) -> int | None:
+        """Journal a command; None if this twin may not."""
+        try:
+            index = self.twin.submit(self.now(), encode(command))
+        except NotActive:
+            return None
+        self.pending[index] = (command, [respond] if respond else [])
+        return index
+
+    # -- outcomes ------------------------------------------------------------------------------------------
+
+    def _applied(self, applied: Applied) -> None:
+        self.world.witness.applied(self, applied)
+        outcome = applied.outcome
+        command, waiting = self.pending.pop(applied.index, (None, []))
+        if isinstance(outcome, Granted) and self.twin.role == "active":
+            self.sessions.granted(self.now(), outcome.session, outcome.ttl)
+        if isinstance(command, Grant):
+            self.asked.pop((command.client, command.request_id), None)
+        if isinstance(command, Free):
+            self.asked.pop((command.client or "", command.session), None)
+            self.sessions.ended(command.session)
+        for respond in waiting:
+            self._respond(respond, self._answer(applied.index, outcome))
+
+    @staticmethod
+    def _answer(index: int, outcome: Any) -> Answer:
+        if isinstance(outcome, Granted):
+            return Answer("granted", index, outcome.session)
+        return Answer(outcome.reason if isinstance(outcome, Denied) else "freed", index)
+
+    def _respond(self, respond: Respond, answer: Answer) -> None:
+        """Answer, if the lease still lives at this very moment."""
+        if self.holds() or self.world.rules.answer_without_lease:
+            respond(answer)
+
+    # -- requests ------------------------------------------------------------------------------------------
+
+    def checkout(self, client: str, request_id: str, ttl: int, respond: Respond) -> None:
+        """`POST /v1/sessions`."""
+        if not self.holds():
+            return
+        if (index := self.asked.get((client, request_id))) is not None:
+            self.pending[index][1].append(respond)
+            return
+        known = self.ledger.remembered(client, request_id)
+        if known is not None and isinstance(known[1], Granted):
+            self._repeat(known[1], respond)
+            return
+        if known is not None:
+            answer = self._answer(self.twin.applied, known[1])
+            self._respond(respond, msgspec.structs.replace(answer, remembered=True))
+            return
+        session = f"{self.world.rnd.getrandbits(64):016x}"
+        grant = Grant(
+            request_id, client, session, FIRM, PRODUCT, (TMR_ID,), "user-limit", ttl, station=client
+        )
+        denied = self.ledger.review(grant, self.twin.log.last_time)
+        if denied is not None:
+            self._respond(respond, Answer(denied.reason, self.twin.applied))
+            return
+        submitted = self.submit(grant, respond)
+        if submitted is not None:
+            self.asked[client, request_id] = submitted
+        self.turn()
+
+    def _repeat(self, granted: Granted, respond: Respond) -> None:
+        if granted.session not in self.ledger.sessions:
+            self._respond(respond, Answer("session-lost", self.twin.applied, granted.session))
+        elif self._heard(granted.session) == "alive":
+            self._respond(respond, Answer("granted", self.twin.applied, granted.session))
+
+    def _heard(self, session: str) -> str:
+        answer = self.sessions.heartbeat(self.now(), session)
+        return "alive" if answer == "ending" and self.world.rules.renew_while_expiring else answer
+
+    def heartbeat(self, session: str, respond: Respond) -> None:
+        """`PUT /v1/sessions/{id}/heartbeat`."""
+        if not self.holds() and not self.world.rules.answer_without_lease:
+            return
+        match self._heard(session):
+            case "alive":
+                self._respond(respond, Answer("alive", self.twin.applied, session))
+            case "unknown":
+                self._respond(respond, Answer("lost", self.twin.applied, session))
+
+    def release(self, client: str, session: str, respond: Respond) -> None:
+        """`DELETE /v1/sessions/{id}`."""
+        if not self.holds():
+            return
+        if (index := self.asked.get((client, session))) is not None:
+            self.pending[index][1].append(respond)
+            return
+        submitted = self.submit(Free(session, client, "release"), respond)
+        if submitted is not None:
+            self.sessions.ending(session)
+            self.asked[client, session] = submitted
+        self.turn()
+
+    def read(self, respond: Respond) -> None:
+        """How many seats are in use: a read under the lease."""
+        if self.holds() or self.world.rules.answer_without_lease:
+            seats = len(self.ledger.sessions)
+            self._respond(respond, Answer("read", self.twin.applied, in_use=seats))

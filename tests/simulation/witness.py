@@ -1,0 +1,165 @@
+"""Sees everything at once, and says when a promise is broken (DESIGN section 8)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from tmr.ledger import Denied, Freed, Granted, Ledger
+from tmr.quorum.entries import Entry, Snapshot
+from tmr.quorum.proposer import Applied
+
+from .licences import QUANTITY
+
+if TYPE_CHECKING:
+    from .client import Operation
+    from .twin import SimTwin
+    from .world import World
+
+
+class Violation(Exception):
+    """A promise was broken."""
+
+
+class Witness:
+    """See the module."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.journal: dict[int, Entry] = {}
+        self.foundation: Snapshot | None = None
+        self._reigns: dict[int, str] = {}
+        self._seen = [0, 0, 0]
+
+    def fail(self, what: str) -> NoReturn:
+        """A promise was broken."""
+        raise Violation(f"at {self.world.now:.3f} s: {what}")
+
+    # -- promise 3: one history ----------------------------------------------------------------------------
+
+    def _committed(self, entry: Entry, by: str) -> None:
+        known = self.journal.setdefault(entry.index, entry)
+        if known != entry:
+            self.fail(f"{by} committed {entry} where {known} was committed before")
+
+    def applied(self, twin: SimTwin, applied: Applied) -> None:
+        """A twin applied a committed entry."""
+        self._committed(applied.entry, twin.name)
+        core = twin.twin
+        if core.role == "active" and applied.entry.epoch == core.epoch:
+            owner = self._reigns.setdefault(core.epoch, core.owner.nonce)
+            if owner != core.owner.nonce:
+                self.fail(f"{core.owner.nonce} and {owner} both committed in epoch {core.epoch}")
+
+    def acceptor_started(self, slot: int, acceptor: Any) -> None:
+        """An upstream read its disk."""
+        self._seen[slot] = 0
+        self.acceptor_moved(slot, acceptor)
+
+    def acceptor_moved(self, slot: int, acceptor: Any) -> None:
+        """An upstream handled a message: what it holds for committed must be what everybody does."""
+        if self.foundation is None and acceptor.snapshot.membership is not None:
+            self.foundation = acceptor.snapshot
+        for index in range(max(self._seen[slot], acceptor.log.base) + 1, acceptor.commit + 1):
+            self._committed(acceptor.log[index], f"up{slot + 1}")
+        self._seen[slot] = acceptor.commit
+
+    # -- after every step ----------------------------------------------------------------------------------
+
+    def check(self) -> None:
+        """At most one twin holds the VIP; applications together use no more seats than there are."""
+        holders = [name for name, twin in self.world.twins.items() if twin.holds()]
+        if len(holders) > 1:
+            self.fail(f"{holders} both hold the lease")
+        using = [name for name, client in self.world.clients.items() if client.holding()]
+        if len(using) > QUANTITY:
+            self.fail(f"{using} use {QUANTITY} seats")
+
+    # -- at the end ----------------------------------------------------------------------------------------
+
+    def final(self) -> None:
+        """Replay the journal with the production ledger, hold every answer against it, and look for life."""
+        outcomes, seats = self._replay()
+        self._hold_answers_against(outcomes, seats)
+        self._alive()
+
+    def _replay(self) -> tuple[dict[int, Any], list[int]]:
+        ledger = Ledger()
+        outcomes: dict[int, Any] = {}
+        held: set[str] = set()
+        seats = [0]
+        granted: dict[tuple[str, str], str] = {}
+        for index in range(1, max(self.journal, default=0) + 1):
+            entry = self.journal.get(index)
+            if entry is None:
+                self.fail(f"journal entry {index} is missing")
+            if index > 1 and entry.time_ms < self.journal[index - 1].time_ms:
+                self.fail(f"certified time ran backwards at {index}")
+            if entry.kind == "command":
+                outcome = outcomes[index] = ledger.apply(index, entry.time_ms, entry.body)
+                self._count(outcome, held)
+                for key, remembered in list(ledger._remembered.items())[-1:]:
+                    if isinstance(remembered.outcome, Granted):
+                        first = granted.setdefault(key, remembered.outcome.session)
+                        if first != remembered.outcome.session:
+                            self.fail(f"request {key} was granted twice")
+            if len(held) > QUANTITY:
+                self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
+            seats.append(len(held))
+        return outcomes, seats
+
+    @staticmethod
+    def _count(outcome: Any, held: set[str]) -> None:
+        if isinstance(outcome, Granted):
+            held.add(outcome.session)
+        elif isinstance(outcome, Freed):
+            held.discard(outcome.session)
+
+    def _hold_answers_against(self, outcomes: dict[int, Any], seats: list[int]) -> None:
+        """Linearizable: an answer is what the journal says at its index, and indices respect real time."""
+        done: list[Operation] = []
+        for client in self.world.clients.values():
+            done += [operation for operation in client.history if operation.answered is not None]
+        sessions = {o.session: index for index, o in outcomes.items() if isinstance(o, Granted)}
+        for operation in done:
+            answer = operation.answer
+            if answer is None:
+                continue
+            if answer.what == "granted" and answer.session not in sessions:
+                self.fail(f"{operation} was acknowledged and is not in the journal")
+            if answer.what == "freed" and not isinstance(outcomes.get(answer.index), Freed | Denied):
+                self.fail(f"{operation} was acknowledged and is not in the journal")
+            if answer.what == "read" and answer.in_use != seats[answer.index]:
+                self.fail(f"{operation} read {answer.in_use}, the journal says {seats[answer.index]}")
+            if answer.what == "no-more-licences" and not answer.remembered and seats[answer.index] < QUANTITY:
+                self.fail(f"{operation} was denied with {seats[answer.index]} seats in use")
+        moments = sorted(
+            [(o.invoked, 0, n) for n, o in enumerate(done)]
+            + [(o.answered or 0.0, 1, n) for n, o in enumerate(done)]
+        )
+        newest, floor = 0, {}
+        for _, is_answer, number in moments:
+            answer = done[number].answer
+            if answer is None:
+                continue
+            if not is_answer:
+                floor[number] = newest
+            elif answer.index < floor[number]:
+                self.fail(
+                    f"{done[number]} shows a state older than index {floor[number]}, known before it began"
+                )
+            else:
+                newest = max(newest, answer.index)
+
+    def _alive(self) -> None:
+        actives = [twin.twin for twin in self.world.twins.values() if twin.up and twin.holds()]
+        if len(actives) != 1:
+            self.fail(f"{len(actives)} twins serve after the storm")
+        for upstream in self.world.upstreams:
+            acceptor = upstream.acceptor
+            if not acceptor.voting:
+                self.fail(f"{upstream.name} never joined again")
+            if acceptor.log.last != actives[0].log.last:
+                self.fail(f"{upstream.name} did not catch up: {acceptor.log.last} of {actives[0].log.last}")
+        for client in self.world.clients.values():
+            if client.current is not None and self.world.now - client.current.invoked > 4:
+                self.fail(f"{client.current} is never answered")
