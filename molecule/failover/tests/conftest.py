@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from licences import FIRM, SEATS, Held, Licence
+from licences import FIRM, SEATS, UNIT, Held, Licence
 from machines import SSH_CONFIG, machine_named, names
 
 from system import heal, playbook, tmr, until
@@ -19,6 +19,7 @@ from system import heal, playbook, tmr, until
 @pytest.fixture(scope="session")
 def licence() -> Licence:
     """A firm is trusted, asks for nothing but the request files, and its licence is activated."""
+    machine_named("client").host.run(f"systemctl stop {UNIT}")  # of an earlier run on the same lab
     heal()
     home = SSH_CONFIG.parent
     firm, vendors, requests = home / "firm", home / "vendors", home / "requests"
