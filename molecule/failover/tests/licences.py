@@ -55,8 +55,9 @@ class Held:
         self.id = until(self._granted, "the client is granted a session")
 
     def told(self) -> str:
-        """What `tmr run` has told its user."""
-        return self._client.run(f"journalctl --unit={UNIT} --output=cat --no-pager")
+        """What this `tmr run`, and no earlier one, has told its user."""
+        this = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {UNIT})"
+        return self._client.run(f"journalctl {this} --output=cat --no-pager")
 
     def _granted(self) -> str | None:
         found = re.findall(r": session (\w+),", self.told())
