@@ -60,6 +60,7 @@ def test_flushing_all_rules_by_their_service_does_not_open_us(upstream: Machine)
     upstream.run("systemctl start nftables")
     try:
         upstream.run("systemctl restart nftables")
+        upstream.run("systemctl start tmr-firewall")  # changes nothing, but waits for a job under way
         assert "policy drop" in upstream.run("nft list table inet tmr")
         assert not stranger_reaches(upstream["tmr_back_address"], UPSTREAM)
     finally:

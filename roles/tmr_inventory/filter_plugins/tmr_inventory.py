@@ -133,7 +133,8 @@ def _common(hosts: Hosts, members: Sequence[str]) -> Iterator[str]:
     elif not isinstance(system, str) or not _SYSTEM.fullmatch(system):
         yield (f"tmr_system is {system!r}; use 1 to 32 small letters, digits and -, with no - at either end")
     ttl = variables.get("tmr_lease_ttl", 2.0)
-    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not TTL_MIN <= ttl <= TTL_MAX:
+    seconds = _number(ttl)
+    if seconds is None or not TTL_MIN <= seconds <= TTL_MAX:
         yield f"tmr_lease_ttl is {ttl!r}; give seconds as a number from {TTL_MIN:g} to {TTL_MAX:g} (usual: 2)"
 
 
@@ -252,6 +253,16 @@ def _claim(owner: dict[Address, str], address: Address, claimant: str) -> Iterat
 def _address(value: object) -> Address | None:
     try:
         return ipaddress.ip_address(str(value))
+    except ValueError:
+        return None
+
+
+def _number(value: object) -> float | None:
+    """A number, also as text: `-e name=2.5` gives text."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return float(str(value))
     except ValueError:
         return None
 

@@ -110,6 +110,7 @@ MISTAKES = [
     (everywhere("tmr_lease_ttl", 0.5), ["tmr_lease_ttl is 0.5", "from 1 to 10"]),
     (everywhere("tmr_lease_ttl", 11), ["tmr_lease_ttl is 11", "from 1 to 10"]),
     (everywhere("tmr_lease_ttl", "2s"), ["tmr_lease_ttl is '2s'", "as a number"]),
+    (everywhere("tmr_lease_ttl", "nan"), ["tmr_lease_ttl is 'nan'"]),
     (everywhere("tmr_lease_ttl", True), ["tmr_lease_ttl is True"]),
     (everywhere("tmr_system", "Plant 2"), ["tmr_system is 'Plant 2'", "small letters"]),
     (everywhere("tmr_system", None), ["tmr_system is not set", "tmr_system: plant-2"]),
@@ -123,6 +124,12 @@ MISTAKES = [
 
 def test_nothing_is_wrong_with_a_right_inventory() -> None:
     assert plugin.validate(*right()) == []
+
+
+def test_a_number_may_come_as_text_from_the_command_line() -> None:
+    inventory = right()
+    everywhere("tmr_lease_ttl", "2.5")(inventory)
+    assert plugin.validate(*inventory) == []
 
 
 def test_clients_are_optional() -> None:
