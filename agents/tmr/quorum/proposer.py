@@ -103,6 +103,8 @@ class Peer(msgspec.Struct):
     reachable: bool = False
     busy: bool = False
     following: bool = False
+    followed_at: float = float("-inf")
+    """When the `Follow` that is under way was sent: an answer to an earlier one must not start another."""
     feeds: bool = False
     """The `Follow` under way asks for entries, too."""
     holder: str | None = None
@@ -212,6 +214,7 @@ class Twin:
             if peer.following:
                 continue
             peer.following, peer.feeds = True, not feeding
+            peer.followed_at = now
             self._outputs.append(Send(slot, self._follow_request(slot, entries=not feeding), now))
             feeding = True
 
@@ -306,6 +309,8 @@ class Twin:
         """The upstream in `slot` answered `request`, which was sent at `sent_at`."""
         peer = self.peers[slot]
         if isinstance(request, Follow):
+            if sent_at < peer.followed_at or not peer.following:
+                return
             peer.following = False
         elif sent_at >= peer.sent_at and not isinstance(request, Release):
             peer.busy = False
@@ -360,6 +365,8 @@ class Twin:
             return
         peer.reachable = False
         if isinstance(request, Follow):
+            if sent_at < peer.followed_at:
+                return
             peer.following = False
             peer.holder = None
         elif sent_at >= peer.sent_at:
@@ -605,7 +612,7 @@ class Twin:
         peer, disk = self.peers[slot], reply.member.disk
         if membership.disks[slot] == disk:
             committed = self.log.membership_at(self.commit)
-            if committed is not None and committed.disks[slot] == disk:
+            if committed is not None and committed.disks[slot] == disk and not peer.busy:
                 peer.next = self.applied + 1
                 self._send(slot, self._installation(), now)
         elif disk in membership.retired:

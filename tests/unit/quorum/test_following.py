@@ -1,0 +1,46 @@
+"""The passive twin keeps one `Follow` under way to each upstream, whatever comes late or twice."""
+
+from tmr.ledger import Ledger
+from tmr.quorum.entries import Owner
+from tmr.quorum.lease import Timing
+from tmr.quorum.messages import Follow, Followed, Member
+from tmr.quorum.proposer import Send, Twin
+
+OWNER = Owner("tmr1", "nonce")
+
+
+def follows(twin: Twin) -> list[Send]:
+    sent = [output for output in twin.take() if isinstance(output, Send)]
+    return [one for one in sent if isinstance(one.request, Follow) and one.slot == 0]
+
+
+def news(holder: str) -> Followed:
+    member = Member("disk-0", True, 1, 0, 0, 0, 1_800_000_000_000)
+    return Followed(member, OWNER, holder, 1, 500, None, ())
+
+
+def twin_that_follows() -> tuple[Twin, Send]:
+    twin = Twin(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
+    twin.tick(0.01)
+    (first,) = follows(twin)
+    return twin, first
+
+
+def test_an_answer_that_comes_twice_starts_one_follow() -> None:
+    twin, first = twin_that_follows()
+    twin.receive(0.1, 0, first.at, first.request, news("tmr2"))
+    twin.receive(0.2, 0, first.at, first.request, news("tmr2"))
+    assert len(follows(twin)) == 1
+
+
+def test_an_answer_after_the_time_out_starts_none() -> None:
+    twin, first = twin_that_follows()
+    twin.failed(0, first.at, first.request)
+    twin.tick(0.1)
+    (second,) = follows(twin)
+    twin.receive(0.2, 0, first.at, first.request, news("tmr2"))
+    twin.failed(0, first.at, first.request)
+    twin.tick(0.3)
+    assert not follows(twin)
+    twin.receive(0.4, 0, second.at, second.request, news("tmr2"))
+    assert len(follows(twin)) == 1
