@@ -16,7 +16,7 @@ def fields(**values: object) -> dict[str, dict[str, object]]:
 def quoted(value: object) -> str:
     """The value as it stands behind `key=`: in double quotes where blanks, quotes or controls ask for it."""
     text = str(value)
-    if text and text.isprintable() and not any(character in text for character in ' "=\\'):
+    if text and text.isprintable() and not any(character in text for character in " \"'=\\"):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in escaped) + '"'

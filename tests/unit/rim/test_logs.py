@@ -5,7 +5,7 @@ import shlex
 import sys
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tmr.rim.logs import KeyValueFormatter, fields, quoted
@@ -32,6 +32,7 @@ def test_values_are_quoted_where_they_must_be(value: object, text: str) -> None:
     assert quoted(value) == text
 
 
+@example("'")
 @given(st.text())
 def test_no_value_breaks_the_line(text: str) -> None:
     line = KeyValueFormatter(journal=True).format(record("event", value=text, after=1))
