@@ -279,7 +279,7 @@ class World:
             self.stats["pauses"] += 1
             self.paused[name] = max(self.paused.get(name, 0.0), self.now + rnd.uniform(0.05, 5.0))
         # One lost disk at a time is what 2 of 3 survives; the next may go when this one is whole again.
-        if strikes(weather.wipe) and all(one.up and one.acceptor.voting for one in self.upstreams):
+        if strikes(weather.wipe) and self._whole():
             slot = rnd.randrange(3)
             self.stats["wipes"] += 1
             self.upstreams[slot].wipe()
@@ -292,6 +292,17 @@ class World:
             for other in UPSTREAMS:
                 self.clocks[other].wall_skew_ms = 0.0
             self.clocks[name].wall_skew_ms = rnd.choice([-1, 1]) * rnd.uniform(1e3, 1e9)
+
+    def _whole(self) -> bool:
+        """Every upstream votes, and every one knows the disks of all three for members."""
+        disks = tuple(one.acceptor.disk for one in self.upstreams)
+        return all(
+            one.up
+            and one.acceptor.voting
+            and one.acceptor.log.membership is not None
+            and one.acceptor.log.membership.disks == disks
+            for one in self.upstreams
+        )
 
     def _partition(self) -> None:
         rnd = self.rnd

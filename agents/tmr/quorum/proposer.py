@@ -348,7 +348,7 @@ class Twin:
                 self._votes[slot] = (sent_at, reply)
                 self._count_votes(now)
             case Joining() if self.role == "active":
-                self._join(now, slot, reply)
+                self._join(now, slot, reply.member.disk)
             case Joining() if self.role == "probing":
                 self._found_system(now)
             case Appended() if self.role == "active":
@@ -551,6 +551,8 @@ class Twin:
     def _appended(self, now: float, slot: int, sent_at: float, reply: Appended) -> None:
         membership = self.log.membership
         if membership is None or reply.member.disk != membership.disks[slot]:
+            # It was founded with others while this one's disk was lost: it votes, and counts for nothing here.
+            self._join(now, slot, reply.member.disk)
             return
         peer = self.peers[slot]
         self._granted(peer, sent_at, now)
@@ -604,12 +606,12 @@ class Twin:
             self._send(slot, Found(self.owner, Membership(disks)), now)
         self._step_down(now, "founding the system")
 
-    def _join(self, now: float, slot: int, reply: Joining) -> None:
-        """An upstream that does not vote: readmit its disk by the journal, then send it everything."""
+    def _join(self, now: float, slot: int, disk: str) -> None:
+        """An upstream that does not count: readmit its disk by the journal, then send it everything."""
         membership = self.log.membership
         if not self.holds(now) or membership is None:
             return
-        peer, disk = self.peers[slot], reply.member.disk
+        peer = self.peers[slot]
         if membership.disks[slot] == disk:
             committed = self.log.membership_at(self.commit)
             if committed is not None and committed.disks[slot] == disk and not peer.busy:
