@@ -551,7 +551,7 @@ class Twin:
     def _appended(self, now: float, slot: int, sent_at: float, reply: Appended) -> None:
         membership = self.log.membership
         if membership is None or reply.member.disk != membership.disks[slot]:
-            # It was founded with others while this one's disk was lost: it votes, and counts for nothing here.
+            # Founded with other disks while one was being lost: it votes, and counts for nothing here.
             self._join(now, slot, reply.member.disk)
             return
         peer = self.peers[slot]

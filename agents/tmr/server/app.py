@@ -119,8 +119,7 @@ def _client_routes(app: FastAPI, agent: Agent) -> None:
         """Keep many sessions alive."""
         peer = _client(request)
         asked = await _body(request, HeartbeatsRequest)
-        alive, lost = await service.heartbeats(peer, asked.sessions)
-        return _answer(Heartbeats(alive=tuple(alive), lost=tuple(lost)))
+        return _answer(await service.heartbeats(peer, asked.sessions))
 
     @app.delete("/v1/sessions/{session}", status_code=204, tags=["sessions"])
     async def release(request: Request, session: str) -> Response:

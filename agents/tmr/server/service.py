@@ -9,6 +9,7 @@ from tmr.client.models import (
     AccessMode,
     Container,
     Heartbeat,
+    Heartbeats,
     HeldSession,
     Item,
     LicenceState,
@@ -201,16 +202,12 @@ class Service:
         self.confirm()
         return Heartbeat(id=held.id, ttl=held.ttl, epoch=self.core.twin.epoch)
 
-    async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> tuple[list[str], list[str]]:
-        """Which of the sessions have a fresh time to live, and which are lost. Raises Problem.
-
-        Where the licence of one is unavailable, those of the others are kept alive all the same.
-        """
+    async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> Heartbeats:
+        """A fresh time to live for each session held whose licence is available. Raises Problem."""
         self.check()
-        alive, lost = list[str](), list[str]()
+        alive, lost, unavailable = list[str](), list[str](), list[str]()
         upstreams = self.upstreams()
         licences: dict[LicenceKey, Problem | None] = {}
-        unavailable: Problem | None = None
         for session in sessions:
             try:
                 key = self._own(peer, session).key
@@ -221,16 +218,11 @@ class Service:
                     raise unusable
                 await self._living(peer, session)
             except Problem as refusal:
-                if refusal.status == 503:
-                    unavailable = refusal
-                else:
-                    lost.append(session)
+                (unavailable if refusal.status == 503 else lost).append(session)
             else:
                 alive.append(session)
         self.confirm()
-        if unavailable is not None:
-            raise unavailable
-        return alive, lost
+        return Heartbeats(alive=tuple(alive), lost=tuple(lost), unavailable=tuple(unavailable))
 
     async def release(self, peer: Identity, session: str) -> None:
         """End the session; one that has ended already is no error. Raises Problem."""
