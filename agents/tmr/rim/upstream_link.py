@@ -180,6 +180,8 @@ def explain(error: BaseException) -> str:
         return f"TLS failed: {error.reason or error}"
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "connection closed by it"
+    if isinstance(error, ConnectionResetError | BrokenPipeError):  # asyncio raises them without a number, too
+        return "connection reset"
     if isinstance(error, OSError) and error.errno is not None:
         return _REASONS.get(error.errno, error.strerror or str(error))
     return str(error) or type(error).__name__
