@@ -4,9 +4,10 @@ from functools import cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.licensing import ProductItem, SignedStatement, Statement, sign
+from tmr.licensing import LicenceKey, ProductItem, SignedStatement, Statement, sign
 
 FIRM, PRODUCT, TMR_ID, QUANTITY = 6_000_010, 1001, 1, 2
+KEY = LicenceKey(FIRM, PRODUCT, TMR_ID)
 
 
 @cache

@@ -55,9 +55,9 @@ class OneVoteIsEnough(Twin):
 class ForgetsRequests(Ledger):
     """A retry is a new request."""
 
-    def _grant(self, time_ms: int, grant: Grant) -> Any:
+    def _grant(self, grant: Grant) -> Any:
         self._remembered.pop((grant.client, grant.request_id), None)
-        return super()._grant(time_ms, grant)
+        return super()._grant(grant)
 
     def remembered(self, client: str, request_id: str) -> None:
         return None

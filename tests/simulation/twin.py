@@ -13,7 +13,7 @@ from tmr.quorum.messages import Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, RoleChanged, Send, Serving
 from tmr.server.sessions import Sessions
 
-from .licences import FIRM, PRODUCT, TMR_ID
+from .licences import FIRM, KEY, PRODUCT
 
 if TYPE_CHECKING:
     from .world import World
@@ -182,9 +182,7 @@ class SimTwin:
             self._respond(respond, msgspec.structs.replace(answer, remembered=True))
             return
         session = f"{self.world.rnd.getrandbits(64):016x}"
-        grant = Grant(
-            request_id, client, session, FIRM, PRODUCT, (TMR_ID,), "user-limit", ttl, station=client
-        )
+        grant = Grant(request_id, client, session, FIRM, PRODUCT, (KEY,), "user-limit", ttl, station=client)
         denied = self.ledger.review(grant, self.twin.log.last_time)
         if denied is not None:
             self._respond(respond, Answer(denied.reason, self.twin.applied))

@@ -1,26 +1,81 @@
 """The ledger: the deterministic state machine that the journal drives."""
 
-from tmr.ledger.commands import AccessMode, Assemble, Command, Free, Grant, Trust, decode, encode
+from tmr.ledger.access import AccessList, Rule, Who, mistakes
+from tmr.ledger.commands import (
+    AccessMode,
+    Assemble,
+    Borrow,
+    Command,
+    Consume,
+    Free,
+    GiveBack,
+    Grant,
+    Note,
+    Refusal,
+    SetAccess,
+    Trust,
+    decode,
+    encode,
+)
 from tmr.ledger.ledger import Ledger
-from tmr.ledger.outcomes import Assembled, Denied, Freed, Granted, Outcome, Reason
-from tmr.ledger.state import Session, Use
+from tmr.ledger.outcomes import (
+    AccessSet,
+    Assembled,
+    Borrowed,
+    Consumed,
+    Denied,
+    Freed,
+    GivenBack,
+    Granted,
+    Noted,
+    Outcome,
+    Reason,
+    Waiting,
+)
+from tmr.ledger.record import Chained, Head, Line, decode_line, link
+from tmr.ledger.state import Borrowing, Ended, Session, Waiter
+from tmr.ledger.use import Use
 
 __all__ = [
+    "AccessList",
     "AccessMode",
+    "AccessSet",
     "Assemble",
     "Assembled",
+    "Borrow",
+    "Borrowed",
+    "Borrowing",
+    "Chained",
     "Command",
+    "Consume",
+    "Consumed",
     "Denied",
+    "Ended",
     "Free",
     "Freed",
+    "GiveBack",
+    "GivenBack",
     "Grant",
     "Granted",
+    "Head",
     "Ledger",
+    "Line",
+    "Note",
+    "Noted",
     "Outcome",
     "Reason",
+    "Refusal",
+    "Rule",
     "Session",
+    "SetAccess",
     "Trust",
     "Use",
+    "Waiter",
+    "Waiting",
+    "Who",
     "decode",
+    "decode_line",
     "encode",
+    "link",
+    "mistakes",
 ]

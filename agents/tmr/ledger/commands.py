@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-from tmr.licensing import SignedStatement
+from tmr.ledger.access import AccessList
+from tmr.licensing import LicenceKey, SignedStatement
 
 AccessMode = Literal["user-limit", "no-user-limit", "exclusive", "station-share"]
 """As CodeMeter has them: each session takes a seat; takes none; sole holder; one seat for each station."""
@@ -13,7 +14,7 @@ FreedBy = Literal["release", "expiry", "operator"]
 
 
 class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
-    """What the three containers state that they hold, each signed by its container.
+    """What the containers state that they hold, each signed by its container.
 
     The ledger merges them itself, so that no twin can invent a licence.
     """
@@ -29,44 +30,146 @@ class Trust(msgspec.Struct, frozen=True, tag="trust"):
 
 
 class Grant(msgspec.Struct, frozen=True, tag="grant"):
-    """Give `client` one access to one of the `tmr_ids` of a product, the first that is free.
+    """Give `client` one access to one of the licences `keys` of a product, the first that is free.
 
     `request_id` is the client's idempotency key; `ttl` seconds without a heartbeat end the session.
     """
 
     request_id: str
     client: str
+    """Name in the certificate."""
     session: str
+    """Id that the session, or the place in the queue, will have."""
     firm_code: int
     product_code: int
-    tmr_ids: tuple[int, ...]
+    keys: tuple[LicenceKey, ...]
+    """Licences of the product that are available now, in the order in which they are tried."""
     mode: AccessMode
     ttl: int
     station: str
     user: str = ""
     process: str = ""
+    address: str = ""
+    """IP address that the request came from."""
+    instance: str = ""
+    """Names one run place of the application on its station: asking again replaces the session it had."""
+    features: int = 0
+    """Bits that the licence's Feature Map must have."""
+    released_ms: int | None = None
+    """Release date of the application's version, for the Maintenance Period; None: not checked."""
+    units: int = 0
+    """Units to take at the start, with the grant or not at all."""
+    wait: bool = False
+    """Queue for a seat where none is free."""
 
-    def asks_the_same(self, other: "Grant") -> bool:
+    def asks_the_same(self, other: "Request") -> bool:
         """Whether `other` is a retry of this request (the session proposed and the choice may differ)."""
-        return (self.firm_code, self.product_code, self.mode, self.ttl, self.station, self.user) == (
-            other.firm_code,
-            other.product_code,
-            other.mode,
-            other.ttl,
-            other.station,
-            other.user,
-        )
+        return isinstance(other, Grant) and _question(self) == _question(other)
+
+
+class Consume(msgspec.Struct, frozen=True, tag="consume"):
+    """Take `units` from the Unit Counter of the licence of a session."""
+
+    request_id: str
+    client: str
+    session: str
+    units: int
+
+    def asks_the_same(self, other: "Request") -> bool:
+        """Whether `other` is a retry of this request."""
+        return self == other
+
+
+class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
+    """Take a seat out of the network for `seconds`; `borrower` may use it without asking anybody."""
+
+    request_id: str
+    client: str
+    borrow: str
+    """Id that the borrowing will have."""
+    firm_code: int
+    product_code: int
+    keys: tuple[LicenceKey, ...]
+    seconds: int
+    borrower: str
+    """SHA-256 (hexadecimal) of the public key, SubjectPublicKeyInfo in DER, of the borrower's certificate."""
+    station: str
+    user: str = ""
+    address: str = ""
+    features: int = 0
+    released_ms: int | None = None
+
+    def asks_the_same(self, other: "Request") -> bool:
+        """Whether `other` is a retry of this request."""
+        return isinstance(other, Borrow) and _question(self) == _question(other)
 
 
 class Free(msgspec.Struct, frozen=True, tag="free"):
-    """End a session. `client` None: whoever holds it (expiry, operator)."""
+    """End a session, or give up a place in the queue. `client` None: whoever's it is (expiry, operator)."""
 
     session: str
     client: str | None
     by: FreedBy
+    who: str = ""
+    """The operator."""
 
 
-Command = Assemble | Trust | Grant | Free
+class GiveBack(msgspec.Struct, frozen=True, tag="give-back"):
+    """End a borrowing. `client` None: whoever's it is (its time has come, operator)."""
+
+    borrow: str
+    client: str | None
+    by: FreedBy
+    who: str = ""
+
+
+class SetAccess(msgspec.Struct, frozen=True, tag="set-access"):
+    """From now on these rules say who may use what. `version`: of the list that it replaces."""
+
+    access: AccessList
+    version: int
+    who: str
+
+
+class Refusal(msgspec.Struct, frozen=True, array_like=True):
+    """Requests that were refused from the mirror alone, equal but for their time: one line of the record."""
+
+    firm_code: int
+    product_code: int
+    reason: str
+    detail: str
+    client: str
+    station: str
+    user: str
+    address: str
+    count: int
+
+
+class Note(msgspec.Struct, frozen=True, tag="note"):
+    """Put refusals into the record."""
+
+    refusals: tuple[Refusal, ...]
+
+
+Request = Grant | Consume | Borrow
+"""Commands with an idempotency key."""
+Command = Request | Assemble | Trust | Free | GiveBack | SetAccess | Note
+
+
+def _question(request: Grant | Borrow) -> tuple[object, ...]:
+    """What the client asked for, without what the server added."""
+    common = (
+        request.firm_code,
+        request.product_code,
+        request.station,
+        request.user,
+        request.features,
+        request.released_ms,
+    )
+    if isinstance(request, Borrow):
+        return (*common, request.seconds, request.borrower)
+    return (*common, request.mode, request.ttl, request.instance, request.units)
+
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)

@@ -12,16 +12,27 @@ Reason = Literal[
     "no-more-licences",
     "exclusive-conflict",
     "licence-expired",
+    "licence-not-active",
+    "maintenance-ended",
+    "feature-missing",
+    "not-enough-units",
+    "borrow-failed",
     "licence-unavailable",
     "conflicting-key",
     "access-denied",
+    "access-list-changed",
     "session-lost",
     "overloaded",
 ]
 """Why a command was denied: the slugs of the client API's problems."""
 
 
-class Granted(msgspec.Struct, frozen=True, tag="granted"):
+class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    promoted: tuple["Granted", ...] = ()
+    """Who got a seat from the queue by this command."""
+
+
+class Granted(_Outcome, frozen=True, tag="granted"):
     """The session is held. The same outcome answers every retry of the request."""
 
     session: str
@@ -31,23 +42,70 @@ class Granted(msgspec.Struct, frozen=True, tag="granted"):
     granted_ms: int
     in_use: int
     quantity: int | None
+    emergency: bool = False
+    """It uses an emergency licence, because no ordinary one was free or valid."""
+    ends_ms: int | None = None
+    """When the licence stops being valid at the latest: Expiration Time or end of the Usage Period."""
+    remaining: int | None = None
+    """Units that remain, where the licence has a Unit Counter."""
+    replaced: str = ""
+    """The session of the same instance that this one replaced."""
 
 
-class Denied(msgspec.Struct, frozen=True, tag="denied"):
+class Waiting(_Outcome, frozen=True, tag="waiting"):
+    """The request has a place in the queue of its product."""
+
+    session: str
+    """Id of the place, and of the session that will come of it."""
+    position: int
+    """1 is next. As of this answer."""
+    since_ms: int
+
+
+class Consumed(_Outcome, frozen=True, tag="consumed"):
+    """The units are taken. The same outcome answers every retry of the request."""
+
+    session: str
+    key: LicenceKey
+    units: int
+    remaining: int
+
+
+class Borrowed(_Outcome, frozen=True, tag="borrowed"):
+    """The seat is out until `until_ms`. The same outcome answers every retry of the request."""
+
+    borrow: str
+    key: LicenceKey
+    from_ms: int
+    until_ms: int
+    in_use: int
+    quantity: int | None
+
+
+class Denied(_Outcome, frozen=True, tag="denied"):
     """Nothing changed."""
 
     reason: Reason
     detail: str
+    rule: str = ""
+    """The access rule that decided, where one did."""
 
 
-class Freed(msgspec.Struct, frozen=True, tag="freed"):
-    """The session has ended; `existed` False: it had ended before."""
+class Freed(_Outcome, frozen=True, tag="freed"):
+    """The session has ended, or left the queue; `existed` False: it had ended before."""
 
     session: str
     existed: bool
 
 
-class Assembled(msgspec.Struct, frozen=True, tag="assembled"):
+class GivenBack(_Outcome, frozen=True, tag="given-back"):
+    """The borrowing has ended; `existed` False: it had ended before."""
+
+    borrow: str
+    existed: bool
+
+
+class Assembled(_Outcome, frozen=True, tag="assembled"):
     """The merged licences that changed."""
 
     changed: tuple[LicenceKey, ...]
@@ -55,4 +113,14 @@ class Assembled(msgspec.Struct, frozen=True, tag="assembled"):
     """Statements not believed, with the reason, for people."""
 
 
-Outcome = Granted | Denied | Freed | Assembled
+class AccessSet(_Outcome, frozen=True, tag="access-set"):
+    """The access list is in force."""
+
+    version: int
+
+
+class Noted(_Outcome, frozen=True, tag="noted"):
+    """The refusals are in the record."""
+
+
+Outcome = Granted | Waiting | Consumed | Borrowed | Denied | Freed | GivenBack | Assembled | AccessSet | Noted

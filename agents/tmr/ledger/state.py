@@ -1,9 +1,11 @@
-"""Who holds what: everything a snapshot keeps."""
+"""What the ledger keeps: everything a snapshot holds."""
 
 import msgspec
 
-from tmr.ledger.commands import AccessMode, Grant
+from tmr.ledger.access import AccessList, Subject
+from tmr.ledger.commands import AccessMode, Borrow, Consume, Grant
 from tmr.ledger.outcomes import Outcome
+from tmr.ledger.record import Head
 from tmr.licensing import LicenceKey, SignedStatement
 
 
@@ -19,68 +21,80 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     user: str
     process: str
     granted_ms: int
+    address: str = ""
+    instance: str = ""
+
+    @property
+    def subject(self) -> Subject:
+        """Whom the access rules see."""
+        return Subject(self.user, self.station, self.client, self.address)
+
+
+class Borrowing(msgspec.Struct, frozen=True, array_like=True):
+    """A seat that is out of the network until `until_ms`."""
+
+    id: str
+    client: str
+    key: LicenceKey
+    borrower: str
+    station: str
+    user: str
+    address: str
+    from_ms: int
+    until_ms: int
+
+    @property
+    def subject(self) -> Subject:
+        """Whom the access rules see."""
+        return Subject(self.user, self.station, self.client, self.address)
+
+
+class Waiter(msgspec.Struct, frozen=True, array_like=True):
+    """A request that waits for a seat since `since_ms`."""
+
+    grant: Grant
+    since_ms: int
+
+
+class Ended(msgspec.Struct, frozen=True, array_like=True):
+    """How a session ended: `by` release, expiry, operator (`who`) or replaced (by the session `who`)."""
+
+    session: str
+    client: str
+    key: LicenceKey | None
+    by: str
+    who: str
+    time_ms: int
 
 
 class Remembered(msgspec.Struct, frozen=True, array_like=True):
     """The outcome of a request, for its retries."""
 
-    grant: Grant
+    request: Grant | Consume | Borrow
     outcome: Outcome
     time_ms: int
 
 
-class Use(msgspec.Struct):
-    """How one licence is used."""
+class Counter(msgspec.Struct, frozen=True, array_like=True):
+    """What was used of one licence: units taken in all, and when it was used first."""
 
-    sessions: set[str] = msgspec.field(default_factory=set)
-    user_limit: int = 0
-    """Sessions that take a seat each."""
-    stations: dict[tuple[str, str], int] = msgspec.field(default_factory=dict)
-    """(client, station) → its station-share sessions; each such station takes one seat."""
-    exclusive: str = ""
-    """The session that holds the licence alone, or empty."""
-
-    @property
-    def seats(self) -> int:
-        """Seats taken of the licence's quantity."""
-        return self.user_limit + len(self.stations) + (1 if self.exclusive else 0)
-
-    def add(self, session: Session) -> None:
-        """Account for a session that begins."""
-        self.sessions.add(session.id)
-        match session.mode:
-            case "user-limit":
-                self.user_limit += 1
-            case "station-share":
-                station = (session.client, session.station)
-                self.stations[station] = self.stations.get(station, 0) + 1
-            case "exclusive":
-                self.exclusive = session.id
-            case "no-user-limit":
-                pass
-
-    def remove(self, session: Session) -> None:
-        """Account for a session that ends."""
-        self.sessions.discard(session.id)
-        match session.mode:
-            case "user-limit":
-                self.user_limit -= 1
-            case "station-share":
-                station = (session.client, session.station)
-                self.stations[station] -= 1
-                if not self.stations[station]:
-                    del self.stations[station]
-            case "exclusive":
-                self.exclusive = ""
-            case "no-user-limit":
-                pass
+    key: LicenceKey
+    spent: int
+    first_use_ms: int | None
 
 
 class Stored(msgspec.Struct, array_like=True):
     """The ledger in a snapshot: lists keep the order of the dictionaries they fill again."""
 
-    digest: bytes
-    trusted: dict[str, bytes]
-    statements: dict[str, SignedStatement]
-    sessions: list[Session]
-    remembered: list[Remembered]
+    digest: bytes = b""
+    trusted: dict[str, bytes] = {}
+    statements: dict[str, SignedStatement] = {}
+    sessions: list[Session] = []
+    borrowings: list[Borrowing] = []
+    waiting: list[Waiter] = []
+    counters: list[Counter] = []
+    ended: list[Ended] = []
+    remembered: list[Remembered] = []
+    access: AccessList = AccessList()
+    access_version: int = 0
+    heads: dict[int, Head] = {}

@@ -13,7 +13,7 @@ from tmr.licensing.errors import (
     Refused,
 )
 from tmr.licensing.items import LicenceKey, ProductItem
-from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, merge
+from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, alone, merge
 from tmr.licensing.request import Request, open_request
 from tmr.licensing.serial import Kind, Serial, container_serial, virtual_serial
 from tmr.licensing.signing import (
@@ -56,6 +56,7 @@ __all__ = [
     "Statement",
     "Update",
     "activate",
+    "alone",
     "check_for",
     "container_serial",
     "fingerprint",

@@ -17,7 +17,13 @@ QUANTITY_MAX: Final = 2**31 - 1
 EXPIRATION_MS_MAX: Final = 253_402_300_799_999
 """The last millisecond of the year 9999."""
 NAME_MAX: Final = 256
-"""Characters in the name of a Product Item."""
+"""Characters in the name of a Product Item, in its Text and in its Customer Owned License Information."""
+USER_DATA_MAX: Final = 255
+"""Bytes of User Data (as a CmContainer's User Data field has)."""
+SECONDS_MAX: Final = 100 * 366 * 86_400
+"""Longest Usage Period and longest borrowing: a hundred years."""
+UNITS_MAX: Final = 2**53 - 1
+"""Units issued in all: every JSON reader keeps the number exact."""
 ITEMS_MAX: Final = 1_000
 """Product Items in one container."""
 
@@ -26,21 +32,24 @@ ITEMS_MAX: Final = 1_000
 _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 
 
-class LicenceKey(msgspec.Struct, frozen=True):
+class LicenceKey(msgspec.Struct, frozen=True, array_like=True):
     """What names a licence: Firm Code, Product Code and TMR-Id (`None`: a plain licence, outside any TMR).
 
-    Hashable and ordered; within a product the plain licence comes first. Raises `BadItem`.
+    `reference` tells apart the plain licences of one product (CodeMeter's Product Item Reference); with a
+    TMR-Id it is 0. Hashable and ordered; within a product plain licences come first. Raises `BadItem`.
     """
 
     firm_code: int
     product_code: int
     tmr_id: int | None
+    reference: int = 0
 
     def __post_init__(self) -> None:
         check_range("Firm Code", self.firm_code, FIRM_CODE_MIN, CODE_MAX)
         check_range("Product Code", self.product_code, 0, CODE_MAX)
         if self.tmr_id is not None:
             check_range("TMR-Id", self.tmr_id, 1, CODE_MAX)
+        check_range("reference", self.reference, 0, CODE_MAX if self.tmr_id is None else 0)
 
     # written out, because None and a number do not compare
     def __lt__(self, other: "LicenceKey") -> bool:
@@ -55,51 +64,132 @@ class LicenceKey(msgspec.Struct, frozen=True):
     def __ge__(self, other: "LicenceKey") -> bool:
         return self._rank() >= other._rank()
 
-    def _rank(self) -> tuple[int, int, int]:
-        return self.firm_code, self.product_code, self.tmr_id or 0
+    def _rank(self) -> tuple[int, int, int, int]:
+        return self.firm_code, self.product_code, self.tmr_id or 0, self.reference
 
     def __str__(self) -> str:
         plain = f"{self.firm_code}:{self.product_code}"
-        return plain if self.tmr_id is None else f"{plain} TMR-Id {self.tmr_id}"
+        if self.tmr_id is not None:
+            return f"{plain} TMR-Id {self.tmr_id}"
+        return f"{plain} reference {self.reference}" if self.reference else plain
 
 
 class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One licence with its options.
+    """One licence with its options, named as CodeMeter names its Product Item Options. Raises `BadItem`.
 
-    `quantity`: seats, `None` for unlimited. `expiration_ms`: Unix time in milliseconds UTC from which it is
-    no longer valid, `None` for never. `name`: for people. Raises `BadItem`.
+    Times are Unix milliseconds UTC, periods are seconds; `None` is an option that is not set. Two
+    constituents are identical only if they are in every option.
     """
 
     firm_code: int
     product_code: int
     tmr_id: int | None
     quantity: int | None
+    """License Quantity: seats; `None` for unlimited."""
     expiration_ms: int | None
+    """Expiration Time: from then on it is not valid."""
     name: str = ""
+    """For people."""
+    reference: int = 0
+    """Product Item Reference, see `LicenceKey`."""
+    units: int | None = None
+    """Unit Counter: units issued in all since the first issue. What remains is this less what was taken."""
+    activation_ms: int | None = None
+    """Activation Time: before it is not valid."""
+    usage_s: int | None = None
+    """Usage Period: valid for so long from the first use on."""
+    maintenance_start_ms: int | None = None
+    maintenance_end_ms: int | None = None
+    """Maintenance Period: versions released from the start up to the end may use it."""
+    emergency: bool = False
+    """Used only where no ordinary licence of the product is free or valid; has a Usage Period."""
+    borrow_s: int | None = None
+    """Longest borrowing; `None`: it cannot be borrowed."""
+    borrow_seats: int | None = None
+    """Seats that may be borrowed at a time; `None`: all."""
+    feature_map: int = 0
+    """32 bits, one for each module of the product."""
+    text: str = ""
+    customer: str = ""
+    """Customer Owned License Information."""
+    user_data: bytes = b""
 
     def __post_init__(self) -> None:
         _ = self.key
-        if self.quantity is not None:
-            check_range("License Quantity", self.quantity, 1, QUANTITY_MAX)
-        if self.expiration_ms is not None:
-            check_range("Expiration Time (ms)", self.expiration_ms, 1, EXPIRATION_MS_MAX)
-        if type(self.name) is not str or len(self.name) > NAME_MAX:
+        ranges = (
+            ("License Quantity", self.quantity, 1, QUANTITY_MAX),
+            ("Expiration Time (ms)", self.expiration_ms, 1, EXPIRATION_MS_MAX),
+            ("Unit Counter", self.units, 1, UNITS_MAX),
+            ("Activation Time (ms)", self.activation_ms, 1, EXPIRATION_MS_MAX),
+            ("Usage Period (s)", self.usage_s, 1, SECONDS_MAX),
+            ("start of the Maintenance Period (ms)", self.maintenance_start_ms, 1, EXPIRATION_MS_MAX),
+            ("end of the Maintenance Period (ms)", self.maintenance_end_ms, 1, EXPIRATION_MS_MAX),
+            ("longest borrowing (s)", self.borrow_s, 1, SECONDS_MAX),
+            ("seats to borrow", self.borrow_seats, 1, QUANTITY_MAX),
+            ("Feature Map", self.feature_map, 0, 2**32 - 1),
+        )
+        for what, value, low, high in ranges:
+            if value is not None:
+                check_range(f"{what} of {self.key}", value, low, high)
+        for what, text in (
+            ("name", self.name),
+            ("Text", self.text),
+            ("Customer Owned License Information", self.customer),
+        ):
+            self._check_text(what, text)
+        if type(self.user_data) is not bytes or len(self.user_data) > USER_DATA_MAX:
             raise BadItem(
                 "out-of-range",
-                f"the name of {self.key} is longer than {NAME_MAX} characters",
-                "shorten the name",
+                f"the User Data of {self.key} has more than {USER_DATA_MAX} bytes",
+                "store a reference to the data instead",
             )
-        if _UNFIT.search(self.name):
+        self._check_together()
+
+    def _check_text(self, what: str, text: str) -> None:
+        if type(text) is not str or len(text) > NAME_MAX:
             raise BadItem(
                 "out-of-range",
-                f"the name of {self.key} holds a control character",
+                f"the {what} of {self.key} is longer than {NAME_MAX} characters",
+                "shorten it",
+            )
+        if _UNFIT.search(text):
+            raise BadItem(
+                "out-of-range",
+                f"the {what} of {self.key} holds a control character",
                 "use letters, digits, spaces and punctuation",
+            )
+
+    def _check_together(self) -> None:
+        """Options that contradict one another."""
+        for first, last, what in (
+            (self.activation_ms, self.expiration_ms, "Activation Time is not before its Expiration Time"),
+            (self.maintenance_start_ms, self.maintenance_end_ms, "Maintenance Period ends before it starts"),
+        ):
+            if first is not None and last is not None and first >= last:
+                raise BadItem("out-of-range", f"{self.key}: its {what}", "correct one of the two")
+        if self.emergency and self.usage_s is None:
+            raise BadItem(
+                "out-of-range",
+                f"{self.key} is an emergency licence without a Usage Period",
+                "say how long it may be used from its first use on",
+            )
+        if self.emergency and self.borrow_s is not None:
+            raise BadItem(
+                "out-of-range",
+                f"{self.key} is an emergency licence that can be borrowed",
+                "make an ordinary licence of it, or leave the borrowing out",
+            )
+        if self.borrow_seats is not None and self.borrow_s is None:
+            raise BadItem(
+                "out-of-range",
+                f"{self.key} has seats to borrow, but no longest borrowing",
+                "say for how long it may be borrowed",
             )
 
     @property
     def key(self) -> LicenceKey:
         """What names this licence."""
-        return LicenceKey(self.firm_code, self.product_code, self.tmr_id)
+        return LicenceKey(self.firm_code, self.product_code, self.tmr_id, self.reference)
 
 
 def check_range(what: str, value: int, low: int, high: int) -> None:

@@ -104,6 +104,12 @@ def merge(statements: Iterable[Statement], act_id: str | None = None) -> Merged:
     return Merged(tuple(licences), tuple(incomplete), rejected)
 
 
+def alone(statement: Statement) -> Merged:
+    """What a plain network licence server serves: the items of its one container without TMR-Id."""
+    plain = (item for item in statement.items if item.tmr_id is None)
+    return Merged(tuple(MergedLicence(item, (statement.upstream,)) for item in plain))
+
+
 def _rank(statement: Statement) -> tuple[str, str, int, bytes]:
     """A total order, the latest of one container first: equal inputs merge equally on every machine."""
     return statement.upstream, statement.container, -statement.generation, msgspec.msgpack.encode(statement)

@@ -155,7 +155,7 @@ class Service:
             session=session_id(self._wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
-            tmr_ids=tuple(key.tmr_id for key in available if key.tmr_id is not None),
+            keys=tuple(available),
             mode=asked.access_mode.value,
             ttl=asked.ttl,
             station=asked.station,

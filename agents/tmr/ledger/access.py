@@ -1,0 +1,267 @@
+"""Who may use what: an ordered list of rules, as an operator writes it. Empty: everyone.
+
+The first rule of the effects `allow` and `deny` that matches decides. Where a licence has an `allow` rule,
+who matches none is denied. `limit`: those who match use at most so many seats of the licence together.
+`reserve`: so many seats of it are kept for those who match. (CodeMeter's License Access Permissions do the
+like: rules from the top, seats reserved or limited for users, hosts and groups.)
+"""
+
+import fnmatch
+import ipaddress
+from collections.abc import Iterable, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from tmr.licensing import LicenceKey
+
+Effect = Literal["allow", "deny", "reserve", "limit"]
+
+RULES_MAX: Final = 500
+GROUPS_MAX: Final = 200
+ENTRIES_MAX: Final = 1_000
+"""Entries in one list of users, hosts, …"""
+TEXT_MAX: Final = 128
+SEATS_MAX: Final = 2**31 - 1
+
+
+class Who(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Whom a rule is about. Each list that is given must match, by any one of its entries; none: everyone.
+
+    `users`, `hosts` and `certificates` may hold `*` and `?`; hosts are compared without regard to case.
+    `networks` are CIDR. `groups` name groups of the same access list.
+    """
+
+    users: tuple[str, ...] = ()
+    hosts: tuple[str, ...] = ()
+    certificates: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One rule. Without `firm_code` it is about every licence, without `product_code` about every product."""
+
+    name: str
+    effect: Effect
+    who: Who = Who()
+    seats: int | None = None
+    """For `reserve` and `limit`."""
+    firm_code: int | None = None
+    product_code: int | None = None
+    tmr_id: int | None = None
+
+    def concerns(self, key: LicenceKey) -> bool:
+        """Whether the rule is about this licence."""
+        return (
+            self.firm_code in (None, key.firm_code)
+            and self.product_code in (None, key.product_code)
+            and self.tmr_id in (None, key.tmr_id)
+        )
+
+
+class AccessList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Rules in their order. A group's member matches by any one of all the entries of the group."""
+
+    rules: tuple[Rule, ...] = ()
+    groups: dict[str, Who] = {}
+
+
+class Subject(msgspec.Struct, frozen=True, array_like=True):
+    """Whoever asks, as the rules see it. `user` and `host` are what the client says of itself."""
+
+    user: str
+    host: str
+    certificate: str
+    address: str
+
+
+class Verdict(msgspec.Struct, frozen=True):
+    """Whether the rules let somebody use a licence, and which one decided ("" for none)."""
+
+    allowed: bool
+    rule: str
+
+
+def verdict(access: AccessList, key: LicenceKey, subject: Subject) -> Verdict:
+    """The first rule of the effects `allow` and `deny` that is about the licence and matches."""
+    whitelist = ""
+    for rule in access.rules:
+        if rule.effect not in ("allow", "deny") or not rule.concerns(key):
+            continue
+        if matches(access, rule.who, subject):
+            return Verdict(rule.effect == "allow", rule.name)
+        if rule.effect == "allow":
+            whitelist = whitelist or rule.name
+    return Verdict(not whitelist, whitelist)
+
+
+def seat_rules(access: AccessList, key: LicenceKey) -> list[Rule]:
+    """The rules that count seats of this licence."""
+    return [rule for rule in access.rules if rule.effect in ("reserve", "limit") and rule.concerns(key)]
+
+
+def matches(access: AccessList, who: Who, subject: Subject) -> bool:
+    """Whether the rule's `who` is about the subject."""
+    return (
+        (not who.users or _any(who.users, subject.user))
+        and (not who.hosts or _any_host(who.hosts, subject.host))
+        and (not who.certificates or _any(who.certificates, subject.certificate))
+        and (not who.networks or _within(who.networks, subject.address))
+        and (not who.groups or any(_member(access.groups, name, subject) for name in who.groups))
+    )
+
+
+def _member(groups: Mapping[str, Who], name: str, subject: Subject) -> bool:
+    group = groups.get(name)
+    return group is not None and (
+        _any(group.users, subject.user)
+        or _any_host(group.hosts, subject.host)
+        or _any(group.certificates, subject.certificate)
+        or _within(group.networks, subject.address)
+    )
+
+
+def _any(patterns: Iterable[str], value: str) -> bool:
+    return any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns)
+
+
+def _any_host(patterns: Iterable[str], value: str) -> bool:
+    lowered = value.lower()
+    return any(fnmatch.fnmatchcase(lowered, pattern.lower()) for pattern in patterns)
+
+
+def _within(networks: Iterable[str], address: str) -> bool:
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return any(parsed in ipaddress.ip_network(network, strict=False) for network in networks)
+
+
+# -- checking a list before it is applied ------------------------------------------------------------------
+
+
+class Mistake(msgspec.Struct, frozen=True):
+    """What is wrong with an access list: where, what, and what to do."""
+
+    place: str
+    what: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.what}; {self.remedy}"
+
+
+def mistakes(access: AccessList) -> list[Mistake]:
+    """Everything that is wrong with the list; it is applied only where there is nothing."""
+    found: list[Mistake] = []
+    if len(access.rules) > RULES_MAX:
+        found.append(Mistake("rules", f"there are {len(access.rules)}", f"keep to {RULES_MAX}"))
+    if len(access.groups) > GROUPS_MAX:
+        found.append(Mistake("groups", f"there are {len(access.groups)}", f"keep to {GROUPS_MAX}"))
+    for name, group in access.groups.items():
+        place = f"group {name!r}"
+        _check_name(place, name, found)
+        _check_who(place, group, found)
+        if group.groups:
+            found.append(Mistake(place, "it names other groups", "list its members themselves"))
+        if group == Who():
+            found.append(Mistake(place, "it has no members", "add some, or remove the group"))
+    names: set[str] = set()
+    for number, rule in enumerate(access.rules, 1):
+        place = f"rule {number} ({rule.name!r})"
+        _check_name(place, rule.name, found)
+        if rule.name in names:
+            found.append(Mistake(place, "another rule has this name", "name each rule differently"))
+        names.add(rule.name)
+        _check_who(place, rule.who, found)
+        for name in rule.who.groups:
+            if name not in access.groups:
+                known = ", ".join(sorted(access.groups)) or "none"
+                found.append(
+                    Mistake(
+                        place, f"there is no group {name!r}", f"the groups are: {known}; correct the name"
+                    )
+                )
+        _check_effect(place, rule, found)
+        _check_scope(place, rule, found)
+        former = next((r for r in access.rules[: number - 1] if _shadows(r, rule)), None)
+        if former is not None:
+            found.append(
+                Mistake(
+                    place,
+                    f"it never decides: rule {former.name!r} above is about everyone",
+                    "move it up, or remove it",
+                )
+            )
+    return found
+
+
+def _check_name(place: str, name: str, found: list[Mistake]) -> None:
+    if not name or len(name) > TEXT_MAX or not name.isprintable():
+        found.append(Mistake(place, "the name is unfit", f"use 1 to {TEXT_MAX} printable characters"))
+
+
+def _check_who(place: str, who: Who, found: list[Mistake]) -> None:
+    for what, entries in (
+        ("users", who.users),
+        ("hosts", who.hosts),
+        ("certificates", who.certificates),
+        ("networks", who.networks),
+        ("groups", who.groups),
+    ):
+        if len(entries) > ENTRIES_MAX:
+            found.append(Mistake(f"{place}, {what}", f"{len(entries)} entries", f"keep to {ENTRIES_MAX}"))
+        for entry in entries:
+            if not entry or len(entry) > TEXT_MAX or not entry.isprintable():
+                found.append(
+                    Mistake(f"{place}, {what}", f"{entry[:40]!r} is unfit", f"use 1 to {TEXT_MAX} characters")
+                )
+            elif entry.count("*") > 4:
+                found.append(Mistake(f"{place}, {what}", f"{entry!r} has many *", "use at most four"))
+    for network in who.networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            found.append(
+                Mistake(f"{place}, networks", str(error), "write it as 10.1.0.0/16 or 2001:db8::/32")
+            )
+
+
+def _check_effect(place: str, rule: Rule, found: list[Mistake]) -> None:
+    counts = rule.effect in ("reserve", "limit")
+    if counts and (rule.seats is None or not 1 <= rule.seats <= SEATS_MAX):
+        found.append(Mistake(place, f"{rule.effect} needs a number of seats", "give seats, 1 or more"))
+    if not counts and rule.seats is not None:
+        found.append(
+            Mistake(place, f"{rule.effect} takes no seats", "remove seats, or make it reserve or limit")
+        )
+    if rule.effect == "reserve" and rule.who == Who():
+        found.append(Mistake(place, "it reserves seats for everyone", "say for whom"))
+
+
+def _check_scope(place: str, rule: Rule, found: list[Mistake]) -> None:
+    if rule.product_code is not None and rule.firm_code is None:
+        found.append(Mistake(place, "a Product Code without its Firm Code", "give firm_code too"))
+    if rule.tmr_id is not None and rule.product_code is None:
+        found.append(Mistake(place, "a TMR-Id without its Product Code", "give product_code too"))
+    for what, value in (
+        ("firm_code", rule.firm_code),
+        ("product_code", rule.product_code),
+        ("tmr_id", rule.tmr_id),
+    ):
+        if value is not None and not 0 <= value <= 2**32 - 1:
+            found.append(Mistake(place, f"{what} {value} has more than 32 bits", "correct the number"))
+
+
+def _shadows(former: Rule, latter: Rule) -> bool:
+    decides = ("allow", "deny")
+    return (
+        former.effect in decides
+        and latter.effect in decides
+        and former.who == Who()
+        and former.firm_code in (None, latter.firm_code)
+        and former.product_code in (None, latter.product_code)
+        and former.tmr_id in (None, latter.tmr_id)
+    )

@@ -1,0 +1,97 @@
+"""The licence tracking record: one hash-chained line for all that happened, a chain for each Firm Code.
+
+Every member of the quorum makes the same lines, since the ledger does. The hash of a line is SHA-256 over the
+hash of the line before (32 bytes, zeros for the first) and the line itself, JSON as `encode_line` writes it.
+"""
+
+import hashlib
+from typing import Final, Literal
+
+import msgspec
+
+Event = Literal[
+    "granted",
+    "emergency",
+    "released",
+    "expired",
+    "ended",
+    "replaced",
+    "queued",
+    "unqueued",
+    "denied",
+    "units",
+    "borrowed",
+    "returned",
+]
+"""`emergency`: granted on an emergency licence. `ended`: by an operator. `returned`: also when time is up."""
+
+GENESIS: Final = bytes(32)
+"""What the first line of a chain follows."""
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
+    """One line. `time_ms`: certified time. `id`: session, place in the queue, or borrowing."""
+
+    firm_code: int
+    seq: int
+    """1, 2, 3, … for each Firm Code."""
+    time_ms: int
+    index: int
+    """Journal entry that caused it."""
+    event: Event
+    product_code: int
+    tmr_id: int | None = None
+    reference: int = 0
+    id: str = ""
+    client: str = ""
+    user: str = ""
+    station: str = ""
+    address: str = ""
+    mode: str = ""
+    units: int = 0
+    until_ms: int | None = None
+    count: int = 1
+    reason: str = ""
+    detail: str = ""
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """Where the chain of a Firm Code stands."""
+
+    seq: int = 0
+    hash: bytes = GENESIS
+
+
+class Chained(msgspec.Struct, frozen=True, array_like=True):
+    """A line as a member keeps it: exact bytes, and the hash that covers all lines up to it."""
+
+    firm_code: int
+    seq: int
+    time_ms: int
+    line: bytes
+    hash: bytes
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Line)
+
+
+def encode_line(line: Line) -> bytes:
+    """The bytes of a line that its hash covers."""
+    return _encoder.encode(line)
+
+
+def decode_line(data: bytes) -> Line:
+    """The line in its bytes. Raises msgspec.DecodeError."""
+    return _decoder.decode(data)
+
+
+def chain(head: Head, line: Line) -> Chained:
+    """The line that follows `head`."""
+    data = encode_line(line)
+    return Chained(line.firm_code, line.seq, line.time_ms, data, link(head.hash, data))
+
+
+def link(previous: bytes, data: bytes) -> bytes:
+    """The hash of a line whose predecessor has the hash `previous`."""
+    return hashlib.sha256(previous + data).digest()

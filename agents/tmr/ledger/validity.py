@@ -1,0 +1,54 @@
+"""Whether a Product Item may be used at a time, for a version, with features: the item's own options."""
+
+import datetime as dt
+
+from tmr.ledger.outcomes import Denied
+from tmr.licensing import ProductItem
+
+
+def ends_ms(item: ProductItem, first_use_ms: int | None) -> int | None:
+    """When the item stops being valid: the earlier of Expiration Time and end of the Usage Period."""
+    ends = [item.expiration_ms] if item.expiration_ms is not None else []
+    if item.usage_s is not None and first_use_ms is not None:
+        ends.append(first_use_ms + item.usage_s * 1000)
+    return min(ends, default=None)
+
+
+def invalid(item: ProductItem, time_ms: int, first_use_ms: int | None) -> Denied | None:
+    """Why nobody can use the item at `time_ms` (certified), or None."""
+    if item.activation_ms is not None and time_ms < item.activation_ms:
+        return Denied(
+            "licence-not-active", f"the licence {item.key} is valid from {written(item.activation_ms)}"
+        )
+    if item.expiration_ms is not None and time_ms >= item.expiration_ms:
+        return Denied(
+            "licence-expired", f"the licence {item.key} was valid until {written(item.expiration_ms)}"
+        )
+    ends = ends_ms(item, first_use_ms)
+    if ends is not None and time_ms >= ends:
+        return Denied("licence-expired", f"the Usage Period of {item.key} ended {written(ends)}")
+    return None
+
+
+def unfit(item: ProductItem, features: int, released_ms: int | None) -> Denied | None:
+    """Why this version or these modules of the application cannot use the item, or None."""
+    missing = features & ~item.feature_map
+    if missing:
+        bits = ", ".join(str(bit) for bit in range(32) if missing >> bit & 1)
+        return Denied("feature-missing", f"the Feature Map of {item.key} lacks the bits {bits}")
+    if released_ms is None:
+        return None
+    start, end = item.maintenance_start_ms, item.maintenance_end_ms
+    if (start is not None and released_ms < start) or (end is not None and released_ms >= end):
+        return Denied(
+            "maintenance-ended",
+            f"a version released {written(released_ms)} is outside the Maintenance Period of {item.key}, "
+            f"{written(start) if start is not None else 'any time'} to "
+            f"{written(end) if end is not None else 'any time'}",
+        )
+    return None
+
+
+def written(ms: int) -> str:
+    """Unix milliseconds for people, in UTC."""
+    return f"{dt.datetime.fromtimestamp(ms / 1000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
