@@ -112,6 +112,7 @@ class Ledger:
         self.network = network
         self.lines: list[Chained] = []
         """What the last command added to the record."""
+        self._promoted: list[Granted] = []
         self.restore(b"")
 
     # -- the state machine that the quorum drives ----------------------------------------------------------
@@ -119,7 +120,8 @@ class Ledger:
     def apply(self, index: int, time_ms: int, body: bytes) -> Outcome:
         """Carry out one committed command."""
         self._index, self._time = index, time_ms
-        self.lines, self._promoted = [], list[Granted]()
+        self.lines = []
+        self._promoted.clear()
         self._forget(time_ms)
         outcome = self._carry_out(decode(body))
         if self._promoted:
@@ -183,7 +185,7 @@ class Ledger:
         stored = _stored_decoder.decode(state) if state else Stored()
         self._index = self._time = 0
         self.lines = []
-        self._promoted: list[Granted] = []
+        self._promoted.clear()
         self._digest = stored.digest
         self.trusted = dict(stored.trusted)
         self._signed = dict(stored.statements)
