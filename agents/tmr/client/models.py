@@ -18,6 +18,9 @@ TTL_MAX: Final = 3600
 TTL_DEFAULT: Final = 60
 TEXT_MAX: Final = 255
 HEARTBEATS_MAX: Final = 1000
+UNITS_MAX: Final = 2**53 - 1
+BORROW_MAX: Final = 100 * 366 * 86_400
+"""Seconds: the longest borrowing that any licence can allow."""
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 IDEMPOTENCY_KEY: Final = r"^[A-Za-z0-9._~-]{8,128}$"
@@ -49,6 +52,36 @@ TmrId = Annotated[
         le=CODE_MAX,
         description="Tells apart the TMR licences of one product.",
         examples=[1],
+    ),
+]
+Reference = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=CODE_MAX,
+        description="Product Item Reference: tells apart the plain licences of one product.",
+    ),
+]
+Features = Annotated[
+    int,
+    Field(
+        strict=True,
+        ge=0,
+        le=CODE_MAX,
+        description="Bits that the Feature Map of the licence must have, one for each module in use.",
+        examples=[5],
+    ),
+]
+Units = Annotated[
+    int, Field(strict=True, ge=1, le=UNITS_MAX, description="Units of the licence's Unit Counter.")
+]
+Released = Annotated[
+    AwareDatetime | None,
+    Field(
+        description="Release date of the application's version, checked against the Maintenance Period; "
+        "null: not checked.",
+        examples=["2026-03-01T00:00:00Z"],
     ),
 ]
 Ttl = Annotated[
@@ -111,11 +144,16 @@ class ContainerState(StrEnum):
 
 
 class LicenceState(StrEnum):
-    """Whether a TMR licence can be used; `unavailable`: it has fewer than two available constituents."""
+    """Whether a licence can be used.
+
+    `unavailable`: fewer than two available constituents. `expired`: past its Expiration Time or Usage Period.
+    `not-active`: before its Activation Time.
+    """
 
     AVAILABLE = "available"
     UNAVAILABLE = "unavailable"
     EXPIRED = "expired"
+    NOT_ACTIVE = "not-active"
 
 
 class Role(StrEnum):
@@ -138,34 +176,72 @@ class _Licence(_Answer):
     firm_code: int = Field(description="The vendor.")
     product_code: int = Field(description="The product.")
     tmr_id: int | None = Field(description="Tells apart the TMR licences of a product; null: outside a TMR.")
+    reference: int = Field(
+        default=0, description="Tells apart the licences of a product outside a TMR; otherwise 0."
+    )
 
     @property
     def label(self) -> str:
-        """`6000010:201`, followed by `#1` for TMR-Id 1."""
+        """`6000010:201`, followed by `#1` for TMR-Id 1, or by `/2` for the reference 2."""
         plain = f"{self.firm_code}:{self.product_code}"
-        return plain if self.tmr_id is None else f"{plain} #{self.tmr_id}"
+        if self.tmr_id is not None:
+            return f"{plain} #{self.tmr_id}"
+        return f"{plain} /{self.reference}" if self.reference else plain
 
 
 # -- sessions ----------------------------------------------------------------------------------------------
 
 
-class SessionRequest(_Request):
-    """Asks for one access to one licence. Goes with the header `Idempotency-Key`."""
+class _Wish(_Request):
+    """Which licence, for whom."""
 
     firm_code: FirmCode
     product_code: ProductCode
     tmr_id: TmrId | None = Field(
         default=None, description="One licence of the product; null: whichever is free."
     )
-    access_mode: AccessMode = AccessMode.USER_LIMIT
-    ttl: Ttl = TTL_DEFAULT
+    reference: Reference | None = Field(
+        default=None, description="One licence of the product outside a TMR; null: whichever is free."
+    )
     station: Annotated[Text, StringConstraints(min_length=1)] = Field(
         description="The machine that uses the licence; `station-share` counts by it.", examples=["cad-07"]
     )
     user: Text = Field(default="", description="Who uses it: shown to others who find the licence taken.")
+    features: Features = 0
+    released: Released = None
+
+
+class SessionRequest(_Wish):
+    """Asks for one access to one licence. Goes with the header `Idempotency-Key`."""
+
+    access_mode: AccessMode = AccessMode.USER_LIMIT
+    ttl: Ttl = TTL_DEFAULT
     process: Text = Field(
         default="", description="What uses it, for the operator.", examples=["simulate[4711]"]
     )
+    instance: Text = Field(
+        default="",
+        description="Names one run place of the application on its station. Asking again ends the session "
+        "that it had, at once: so a restarted application need not wait for its own seat.",
+        examples=["press-line-3"],
+    )
+    units: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            le=UNITS_MAX,
+            description="Units to take together with the access, or neither.",
+        ),
+    ] = 0
+    wait: Annotated[
+        bool,
+        Field(
+            strict=True,
+            description="Queue where no seat is free: the answer is then 202 with the position. Repeat the "
+            "request with the same key, within its time to live, until it is 201.",
+        ),
+    ] = False
 
 
 class Session(_Licence):
@@ -179,6 +255,51 @@ class Session(_Licence):
     in_use: InUse
     quantity: Quantity
     epoch: int = Field(description="Reign of the active twin that answered.")
+    ends_at: AwareDatetime | None = Field(
+        default=None,
+        description="When the licence stops being valid: Expiration Time or end of the Usage Period.",
+    )
+    units_remaining: int | None = Field(
+        default=None,
+        ge=0,
+        description="Units left of a licence with a Unit Counter, at the time of the grant.",
+    )
+    emergency: bool = Field(
+        default=False, description="An emergency licence: no ordinary one was free or valid."
+    )
+    warnings: tuple[str, ...] = Field(default=(), description="What the user should be told.")
+
+
+class Place(_Answer):
+    """A place in the queue of a product. It lives as a session does: by being asked for, within its ttl."""
+
+    id: SessionId
+    firm_code: int
+    product_code: int
+    position: int = Field(ge=1, description="1 is next.")
+    waiting: int = Field(ge=1, description="Requests in the queue.")
+    since: AwareDatetime
+    ttl: int = Field(description="Seconds within which to repeat the request.")
+    next_end: AwareDatetime | None = Field(
+        default=None,
+        description="When a seat comes back at the latest, as far as it is known: the end of a borrowing.",
+    )
+    epoch: int
+
+
+class UnitsRequest(_Request):
+    """Takes units. Goes with the header `Idempotency-Key`: the same key takes them once."""
+
+    units: Units
+
+
+class Consumption(_Licence):
+    """Units that were taken from the licence of a session."""
+
+    session: SessionId
+    units: int
+    remaining: int = Field(ge=0)
+    epoch: int
 
 
 class HeldSession(_Licence):
@@ -192,15 +313,50 @@ class HeldSession(_Licence):
     station: str
     user: str = ""
     process: str = ""
+    address: str = Field(default="", description="IP address that asked for it.")
+    instance: str = ""
     remaining_ms: int | None = Field(
         default=None, description="Until it ends, unless a heartbeat comes; null: not known."
     )
+
+
+class QueuedRequest(_Answer):
+    """A request that waits for a seat."""
+
+    id: SessionId
+    client: str
+    firm_code: int
+    product_code: int
+    access_mode: AccessMode
+    position: int
+    since: AwareDatetime
+    station: str
+    user: str = ""
 
 
 class SessionList(_Answer):
     """The own sessions; an operator sees everybody's."""
 
     sessions: tuple[HeldSession, ...]
+    queue: tuple[QueuedRequest, ...] = Field(default=(), description="Requests that wait for a seat.")
+
+
+class EndedBy(StrEnum):
+    """How a session ended. `replaced`: the same instance of the application asked again."""
+
+    RELEASE = "release"
+    EXPIRY = "expiry"
+    OPERATOR = "operator"
+    REPLACED = "replaced"
+
+
+class EndedSession(_Answer):
+    """How a session ended, as long as the server remembers it (an hour)."""
+
+    id: SessionId
+    by: EndedBy
+    who: str = Field(default="", description="The operator, or the session that replaced it.")
+    at: AwareDatetime
 
 
 class Heartbeat(_Answer):
@@ -225,6 +381,7 @@ class Heartbeats(_Answer):
     unavailable: tuple[SessionId, ...] = Field(
         default=(), description="Not kept alive, because too few constituents of the licence are available."
     )
+    ended: tuple[EndedSession, ...] = Field(default=(), description="How those that are lost ended.")
 
 
 # -- containers and licences -------------------------------------------------------------------------------
@@ -282,8 +439,40 @@ class Item(_Licence):
     in_use: InUse
     exclusive: bool = Field(description="Whether one session holds it for itself alone.")
     expiration: AwareDatetime | None = Field(description="From then on it is not valid; null: never ends.")
+    activation: AwareDatetime | None = Field(default=None, description="Before it is not valid.")
+    usage_seconds: int | None = Field(
+        default=None, description="Usage Period: valid for so long from the first use on."
+    )
+    first_use: AwareDatetime | None = Field(
+        default=None, description="When a licence with a Usage Period was used first; null: not yet."
+    )
+    ends: AwareDatetime | None = Field(
+        default=None, description="The earlier of Expiration Time and end of the Usage Period, where known."
+    )
+    maintenance_start: AwareDatetime | None = Field(
+        default=None, description="Maintenance Period: versions released from then on may use it …"
+    )
+    maintenance_end: AwareDatetime | None = Field(default=None, description="… up to then.")
+    units: int | None = Field(default=None, description="Unit Counter: units issued in all.")
+    units_remaining: int | None = Field(default=None, ge=0)
+    emergency: bool = Field(
+        default=False, description="Used only where no ordinary licence of the product is free or valid."
+    )
+    borrow_seconds: int | None = Field(
+        default=None, description="Longest borrowing; null: it cannot be borrowed."
+    )
+    borrow_seats: int | None = Field(default=None, description="Seats that may be borrowed; null: all.")
+    borrowed: int = Field(default=0, ge=0, description="Seats that are borrowed.")
+    feature_map: int = Field(default=0, ge=0, description="32 bits, one for each module of the product.")
+    text: str = Field(default="", description="The vendor's Text.")
+    customer: str = Field(default="", description="Customer Owned License Information.")
+    user_data: str = Field(default="", description="The vendor's User Data, Base64.")
     constituents: tuple[Constituent, ...]
     alarms: tuple[str, ...] = ()
+
+    def has_features(self, features: int) -> bool:
+        """Whether the Feature Map has all these bits."""
+        return not features & ~self.feature_map
 
 
 class ItemList(_Answer):
@@ -345,7 +534,56 @@ class Switchover(_Answer):
     from_: str = Field(alias="from", description="The twin that steps down.")
 
 
-# -- problems ----------------------------------------------------------------------------------------------
+# -- borrowing ---------------------------------------------------------------------------------------------
+
+
+class BorrowRequest(_Wish):
+    """Takes a seat out of the network for a bounded time. Goes with the header `Idempotency-Key`.
+
+    The borrower is whose certificate the request is sent with: only its key can use the borrow file.
+    """
+
+    seconds: int = Field(strict=True, ge=60, le=BORROW_MAX, description="For how long.", examples=[259200])
+
+
+class Borrowing(_Licence):
+    """A seat that is out of the network."""
+
+    id: str
+    client: str = Field(description="Name in the certificate of the borrower.")
+    station: str
+    user: str = ""
+    since: AwareDatetime = Field(alias="from")
+    until: AwareDatetime = Field(description="Then the seat comes back by itself (60 s later, to be safe).")
+
+
+class BorrowingList(_Answer):
+    """The own borrowings; an operator sees everybody's."""
+
+    borrowings: tuple[Borrowing, ...]
+
+
+# -- explanations ------------------------------------------------------------------------------------------
+
+
+class ExplainRequest(_Wish):
+    """What would happen to a request. Nothing changes."""
+
+    access_mode: AccessMode = AccessMode.USER_LIMIT
+    units: Annotated[int, Field(strict=True, ge=0, le=UNITS_MAX)] = 0
+    borrow_seconds: Annotated[
+        int | None, Field(strict=True, ge=60, le=BORROW_MAX, description="Explain a borrowing.")
+    ] = None
+    client: Annotated[
+        str | None,
+        StringConstraints(max_length=TEXT_MAX),
+        Field(description="Ask for another certificate's name. For operators."),
+    ] = None
+    address: Annotated[
+        str | None,
+        StringConstraints(max_length=64),
+        Field(description="Ask for another IP address. For operators."),
+    ] = None
 
 
 class Holder(_Answer):
@@ -353,9 +591,47 @@ class Holder(_Answer):
 
     user: str = ""
     station: str
-    access_mode: AccessMode
+    access_mode: AccessMode | None = Field(description="null: it is borrowed.")
     since: AwareDatetime
     seats: int = Field(ge=0)
+    until: AwareDatetime | None = Field(
+        default=None, description="When a borrowing ends; null: when the session is released."
+    )
+
+
+class Candidate(_Licence):
+    """One licence of the product: whether it would be given, and why not."""
+
+    name: str = ""
+    state: LicenceState
+    granted: bool
+    emergency: bool = False
+    problem: str = Field(default="", description="Slug of the problem that a request would get.")
+    detail: str = ""
+    rule: str = Field(default="", description="The access rule that decided, where one did.")
+    in_use: InUse
+    quantity: Quantity
+    borrowed: int = 0
+    units_remaining: int | None = None
+    ends: AwareDatetime | None = Field(default=None, description="When the licence stops being valid.")
+    constituents: tuple[Constituent, ...]
+    holders: tuple[Holder, ...] = ()
+    next_end: AwareDatetime | None = None
+
+
+class Explanation(_Answer):
+    """What would happen to a request now, and everything that decides it."""
+
+    granted: bool = Field(description="A request would get a seat now.")
+    problem: str = Field(default="", description="Slug of the problem that it would get.")
+    detail: str = ""
+    asked: dict[str, Any]
+    licences: tuple[Candidate, ...] = Field(description="The licences that were looked at, in this order.")
+    waiting: int = Field(default=0, description="Requests that wait for a seat of this product.")
+    certified_time: AwareDatetime
+
+
+# -- problems ----------------------------------------------------------------------------------------------
 
 
 class Problem(_Answer):
@@ -372,6 +648,13 @@ class Problem(_Answer):
     holders: tuple[Holder, ...] = Field(default=(), description="Who holds the seats.")
     asked: dict[str, Any] | None = Field(default=None, description="What was asked for.")
     vip: tuple[str, ...] = Field(default=(), description="Where to ask instead.")
+    rule: str = Field(default="", description="The access rule that decided, where one did.")
+    next_end: AwareDatetime | None = Field(
+        default=None, description="When a seat comes back at the latest, as far as it is known."
+    )
+    waiting: int | None = Field(default=None, description="Requests that wait for a seat already.")
+    ended: EndedSession | None = Field(default=None, description="How the session ended.")
+    mistakes: tuple[str, ...] = Field(default=(), description="Everything that is wrong with the request.")
 
     @property
     def slug(self) -> str:

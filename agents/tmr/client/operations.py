@@ -12,22 +12,30 @@ from urllib.parse import quote
 
 from pydantic import BaseModel, ValidationError
 
+from tmr.client.access import AccessList
 from tmr.client.models import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_KEY,
+    Borrowing,
+    BorrowingList,
+    BorrowRequest,
+    Consumption,
     Container,
     ContainerList,
+    ExplainRequest,
+    Explanation,
     Heartbeat,
     Heartbeats,
     HeartbeatsRequest,
-    HeldSession,
     ItemList,
+    Place,
     Problem,
     Session,
     SessionList,
     SessionRequest,
     Status,
     Switchover,
+    UnitsRequest,
 )
 from tmr.client.problems import BadAnswer, BadRequest, problem
 
@@ -126,12 +134,66 @@ def items(serial: str) -> Operation[ItemList]:
     return Operation(Request("GET", path), lambda a: _read(a, ItemList))
 
 
-def open_session(request: SessionRequest, key: str) -> Operation[Session]:
-    """Ask for a licence. The same `key` again gives the same session."""
+def open_session(request: SessionRequest, key: str) -> Operation[Session | Place]:
+    """Ask for a licence. The same `key` again gives the same session.
+
+    Gives a `Place` where the request waits (`request.wait`): ask again with the same key.
+    """
+    sent = _keyed("POST", "/v1/sessions", request, key)
+    return Operation(sent, lambda a: _read(a, Place) if a.status == 202 else _read(a, Session))
+
+
+def consume(session: str, units: int, key: str) -> Operation[Consumption]:
+    """Take units from the licence of a session. The same `key` again takes them once."""
+    path = f"/v1/sessions/{quote(session, safe='')}/units"
+    return Operation(
+        _keyed("POST", path, _checked(UnitsRequest, units=units), key), lambda a: _read(a, Consumption)
+    )
+
+
+def borrow(request: BorrowRequest, key: str) -> Operation[Borrowing]:
+    """Take a seat out of the network. The same `key` again gives the same borrowing."""
+    return Operation(_keyed("POST", "/v1/borrowings", request, key), lambda a: _read(a, Borrowing))
+
+
+def borrow_file(borrowing: str) -> Operation[bytes]:
+    """The signed file of a borrowing."""
+    path = f"/v1/borrowings/{quote(borrowing, safe='')}/file"
+    return Operation(Request("GET", path), lambda a: a.body)
+
+
+def borrowings() -> Operation[tuple[Borrowing, ...]]:
+    """The borrowings of this client; with an operator's certificate, everybody's."""
+    return Operation(Request("GET", "/v1/borrowings"), lambda a: _read(a, BorrowingList).borrowings)
+
+
+def give_back(borrowing: str) -> Operation[None]:
+    """End a borrowing early; one that has ended already is no error."""
+    return Operation(Request("DELETE", f"/v1/borrowings/{quote(borrowing, safe='')}"), lambda a: None)
+
+
+def explain(request: ExplainRequest) -> Operation[Explanation]:
+    """What would happen to a request."""
+    body = request.model_dump_json(exclude_none=True).encode()
+    return Operation(Request("POST", "/v1/explain", body), lambda a: _read(a, Explanation))
+
+
+def access() -> Operation[AccessList]:
+    """The access list that is in force."""
+    return Operation(Request("GET", "/v1/access"), lambda a: _read(a, AccessList))
+
+
+def set_access(wanted: AccessList, *, check_only: bool = False) -> Operation[AccessList]:
+    """Put an access list into force, or only check it. Sent twice, it takes effect once."""
+    path = "/v1/access" + ("?check=true" if check_only else "")
+    body = wanted.model_dump_json(exclude_none=True).encode()
+    return Operation(Request("PUT", path, body), lambda a: _read(a, AccessList))
+
+
+def _keyed(method: str, path: str, body: BaseModel, key: str) -> Request:
     if not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise ValueError(f"{key!r} is no idempotency key; it must match {IDEMPOTENCY_KEY}")
-    body = request.model_dump_json(exclude_none=True).encode()
-    return Operation(Request("POST", "/v1/sessions", body, key), lambda a: _read(a, Session))
+    return Request(method, path, body.model_dump_json(exclude_none=True).encode(), key)
 
 
 def heartbeat(session: str) -> Operation[Heartbeat]:
@@ -151,9 +213,9 @@ def release(session: str) -> Operation[None]:
     return Operation(Request("DELETE", f"/v1/sessions/{quote(session, safe='')}"), lambda a: None)
 
 
-def sessions() -> Operation[tuple[HeldSession, ...]]:
-    """The sessions of this client; with an operator's certificate, everybody's."""
-    return Operation(Request("GET", "/v1/sessions"), lambda a: _read(a, SessionList).sessions)
+def sessions() -> Operation[SessionList]:
+    """Sessions and queued requests of this client; with an operator's certificate, everybody's."""
+    return Operation(Request("GET", "/v1/sessions"), lambda a: _read(a, SessionList))
 
 
 def status() -> Operation[Status]:
@@ -169,8 +231,22 @@ def switchover() -> Operation[Switchover]:
 
 def session_request(**fields: object) -> SessionRequest:
     """A SessionRequest of these fields; raises BadRequest, as the server would."""
+    return _checked(SessionRequest, **fields)
+
+
+def borrow_request(**fields: object) -> BorrowRequest:
+    """A BorrowRequest of these fields; raises BadRequest, as the server would."""
+    return _checked(BorrowRequest, **fields)
+
+
+def explain_request(**fields: object) -> ExplainRequest:
+    """An ExplainRequest of these fields; raises BadRequest, as the server would."""
+    return _checked(ExplainRequest, **fields)
+
+
+def _checked(kind: type[M], **fields: object) -> M:
     try:
-        return SessionRequest.model_validate(fields)
+        return kind.model_validate(fields)
     except ValidationError as error:
         places = [f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False)]
         raise BadRequest(problem("bad-request", "; ".join(places))) from None

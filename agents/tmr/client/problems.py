@@ -17,7 +17,13 @@ it. Everything that the client raises is a `TmrError`:
         ├── NoMoreLicences      all seats are taken; `problem.holders`: by whom
         ├── ExclusiveConflict   one wants the licence for itself alone, another has it
         ├── AccessDenied        this client may not use the licence
-        ├── LicenceExpired      past its Expiration Time
+        ├── LicenceExpired      past its Expiration Time or Usage Period
+        ├── LicenceNotActive    before its Activation Time
+        ├── MaintenanceEnded    the version was released outside the Maintenance Period
+        ├── FeatureMissing      the Feature Map lacks a bit that was asked for
+        ├── NotEnoughUnits      fewer units are left than were asked for
+        ├── BorrowFailed        the licence cannot be borrowed like this
+        ├── AccessListChanged   somebody else changed the access list meanwhile
         ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
         ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
         ├── WrongRole           the certificate's role may not do this
@@ -133,7 +139,31 @@ class AccessDenied(Refused):
 
 
 class LicenceExpired(Refused):
-    """The licence is past its Expiration Time."""
+    """The licence is past its Expiration Time or Usage Period."""
+
+
+class LicenceNotActive(Refused):
+    """The licence is before its Activation Time."""
+
+
+class MaintenanceEnded(Refused):
+    """The application's version was released outside the Maintenance Period."""
+
+
+class FeatureMissing(Refused):
+    """The Feature Map of the licence lacks a bit that was asked for."""
+
+
+class NotEnoughUnits(Refused):
+    """Fewer units are left than were asked for, or the licence has no Unit Counter."""
+
+
+class BorrowFailed(Refused):
+    """The licence cannot be borrowed: not at all, not for so long, or too many of its seats are."""
+
+
+class AccessListChanged(Refused):
+    """Somebody else changed the access list meanwhile."""
 
 
 class LicenceUnavailable(Refused):
@@ -218,6 +248,62 @@ _ALL: Final = (
         "The licence has expired",
         "Ask the vendor for an update of the licence.",
         LicenceExpired,
+    ),
+    ProblemType(
+        "licence-not-active",
+        409,
+        None,
+        "The licence is not valid yet",
+        "Wait until its Activation Time, or ask the vendor for an update of the licence.",
+        LicenceNotActive,
+    ),
+    ProblemType(
+        "maintenance-ended",
+        409,
+        None,
+        "This version is outside the Maintenance Period",
+        "Use a version that was released within the Maintenance Period, or ask the vendor to extend it.",
+        MaintenanceEnded,
+    ),
+    ProblemType(
+        "feature-missing",
+        409,
+        None,
+        "The licence lacks a feature",
+        "Ask the vendor for a licence with this module, or do without the module.",
+        FeatureMissing,
+    ),
+    ProblemType(
+        "not-enough-units",
+        409,
+        None,
+        "Too few units are left",
+        "Ask the vendor for an update that adds units.",
+        NotEnoughUnits,
+    ),
+    ProblemType(
+        "borrow-failed",
+        409,
+        None,
+        "The licence cannot be borrowed like this",
+        "Borrow for a shorter time, wait until a borrowed seat comes back, or ask the vendor.",
+        BorrowFailed,
+    ),
+    ProblemType(
+        "borrowing-ended",
+        404,
+        None,
+        "No such borrowing",
+        "Look at `tmr borrowings` for what is borrowed.",
+        EntryNotFound,
+    ),
+    ProblemType(
+        "access-list-changed",
+        409,
+        None,
+        "The access list was changed meanwhile",
+        "Read it again, make the change there, and send it with its version.",
+        AccessListChanged,
     ),
     ProblemType(
         "licence-unavailable",

@@ -45,6 +45,8 @@ class SessionView:
 
     licence: models.Session
     """The server's grant; there as soon as the `with` block has begun."""
+    ended: models.EndedSession | None = None
+    """How it ended, once it is lost, where the server remembers it."""
 
     @property
     def id(self) -> str:
@@ -72,11 +74,26 @@ def log_unreleased(session: models.Session, error: TmrError) -> None:
     )
 
 
-def log_lost(session: models.Session) -> None:
+def log_lost(session: models.Session, ended: models.EndedSession | None) -> None:
     """The server ended a session."""
-    log.error("session %s on licence %s was lost", session.id, session.label)
+    log.error("session %s on licence %s was lost%s", session.id, session.label, _how(ended))
 
 
-def lost_error(session: models.Session) -> SessionLost:
+def lost_error(session: models.Session, ended: models.EndedSession | None) -> SessionLost:
     """What `check` raises."""
-    return SessionLost(problem("session-lost", f"Session {session.id} on {session.label} has ended"))
+    detail = f"Session {session.id} on {session.label} has ended{_how(ended)}"
+    return SessionLost(problem("session-lost", detail, ended=ended))
+
+
+def _how(ended: models.EndedSession | None) -> str:
+    if ended is None:
+        return ""
+    match ended.by:
+        case models.EndedBy.OPERATOR:
+            return f": {ended.who} ended it"
+        case models.EndedBy.REPLACED:
+            return ": the same instance of the program asked again"
+        case models.EndedBy.EXPIRY:
+            return ": no heartbeat came for its time to live"
+        case models.EndedBy.RELEASE:
+            return ": it was released"

@@ -1,5 +1,6 @@
 """The client for ordinary, threaded programs."""
 
+import datetime as dt
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -9,7 +10,8 @@ from typing import Self, TypeVar
 
 import httpx
 
-from tmr.client import models, operations
+from tmr.client import models, operations, waiting
+from tmr.client.access import AccessList
 from tmr.client.config import Config, load
 from tmr.client.models import TTL_DEFAULT, AccessMode
 from tmr.client.operations import Operation
@@ -68,43 +70,113 @@ class Client:
         product_code: int,
         *,
         tmr_id: int | None = None,
+        reference: int | None = None,
         access_mode: AccessMode | str = AccessMode.USER_LIMIT,
         ttl: int = TTL_DEFAULT,
+        features: int = 0,
+        released: dt.datetime | None = None,
+        units: int = 0,
+        instance: str = "",
+        wait: bool | float = False,
         station: str | None = None,
         user: str | None = None,
         process: str | None = None,
+        on_wait: Callable[[models.Place], None] | None = None,
         on_lost: Callable[["ClientSession"], None] | None = None,
     ) -> "ClientSession":
         """A licence for the length of a `with` block; it is asked for when the block begins.
 
         `ttl`: seconds without a heartbeat after which the server takes it back; heartbeats go by themselves,
-        on a thread of their own. `station`, `user`, `process`: shown to others who find the licence taken; by
-        default those of this process. `on_lost`: called on that thread if the server has ended the session.
+        on a thread of their own. `features`: bits that its Feature Map must have. `released`: release date of
+        the program's version, checked against the Maintenance Period. `units`: taken together with the
+        access, or neither. `instance`: names this run place of the program on its station; asking again ends
+        the session that a crashed predecessor left. `wait`: queue for a seat, True or at most so many
+        seconds; `on_wait` is called with the place in the queue each time it was asked for. `station`,
+        `user`, `process`: shown to others who find the licence taken; by default those of this process.
+        `on_lost`: called on that thread if the server has ended the session.
         """
         request = default_request(
             firm_code=firm_code,
             product_code=product_code,
             tmr_id=tmr_id,
+            reference=reference,
             access_mode=access_mode,
             ttl=ttl,
+            features=features,
+            released=released,
+            units=units,
+            instance=instance,
+            wait=bool(wait),
             station=station,
             user=user,
             process=process,
         )
-        return ClientSession(self, request, on_lost)
+        return ClientSession(self, request, waiting.patience(wait), on_wait, on_lost)
 
-    def acquire(self, request: models.SessionRequest, *, key: str | None = None) -> models.Session:
+    def acquire(
+        self,
+        request: models.SessionRequest,
+        *,
+        key: str | None = None,
+        patience: float | None = None,
+        on_wait: Callable[[models.Place], None] | None = None,
+    ) -> models.Session:
         """Ask for a licence, without heartbeats: for programs that send them by themselves.
 
-        `key`: an idempotency key; the same key with the same request gives the same session.
+        `key`: an idempotency key; the same key with the same request gives the same session. `patience`: the
+        longest time that a request which waits may wait, in seconds; None: as long as it takes.
         """
-        if key is not None:
-            return self._run(operations.open_session(request, key))
+        return (self._acquire(request, key, patience, on_wait))[0]
+
+    def _acquire(
+        self,
+        request: models.SessionRequest,
+        key: str | None,
+        patience: float | None,
+        on_wait: Callable[[models.Place], None] | None,
+    ) -> tuple[models.Session, float]:
+        """The session, and when the request that it answers was sent."""
+        deadline = None if patience is None else time.monotonic() + patience
+        place: models.Place | None = None
+        used = key or operations.new_key(_now_ms())
+        tries = waiting.TRIES if request.wait else 1
         try:
-            return self._run(operations.open_session(request, operations.new_key(_now_ms())))
-        except SessionLost:
-            # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
-            return self._run(operations.open_session(request, operations.new_key(_now_ms())))
+            while True:
+                sent = time.monotonic()
+                try:
+                    found = self._run(operations.open_session(request, used))
+                except SessionLost:
+                    # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
+                    place = None
+                    if key is not None or not tries:
+                        raise
+                    tries -= 1
+                    used = operations.new_key(_now_ms())
+                    continue
+                if isinstance(found, models.Session):
+                    place = None
+                    return found, sent
+                place = found
+                if on_wait is not None:
+                    on_wait(found)
+                pause = waiting.pause(found, deadline, time.monotonic())
+                if pause is None:
+                    # The last request does not wait: its refusal says who holds the seats.
+                    self.release(place.id)
+                    place = None
+                    request = request.model_copy(update={"wait": False})
+                    used = operations.new_key(_now_ms())
+                else:
+                    time.sleep(pause)
+        finally:
+            if place is not None:
+                self._leave_queue(place.id)
+
+    def _leave_queue(self, place: str) -> None:
+        try:
+            self._run(operations.release(place), policy=self.policy.for_release())
+        except TmrError as error:
+            log.warning("the place %s in the queue could not be given up: %s", place, error)
 
     def heartbeat(self, session: str) -> models.Heartbeat:
         """Keep the session alive. Raises SessionLost."""
@@ -117,6 +189,31 @@ class Client:
     def release(self, session: str) -> None:
         """Give the session back; one that has ended already is no error."""
         self._run(operations.release(session))
+
+    def consume(self, session: str, units: int, *, key: str | None = None) -> models.Consumption:
+        """Take units from the licence of a session, exactly once over all retries.
+
+        `key`: an idempotency key, for a program that repeats the call by itself: each key takes them once.
+        """
+        return self._run(operations.consume(session, units, key or operations.new_key(_now_ms())))
+
+    # -- borrowing -----------------------------------------------------------------------------------------
+
+    def borrow(self, request: models.BorrowRequest, *, key: str | None = None) -> models.Borrowing:
+        """Take a seat out of the network; `borrow_file` is what is used without the network."""
+        return self._run(operations.borrow(request, key or operations.new_key(_now_ms())))
+
+    def borrow_file(self, borrowing: str) -> bytes:
+        """The signed file of a borrowing, to be kept with `tmr.client.borrowed`."""
+        return self._run(operations.borrow_file(borrowing))
+
+    def borrowings(self) -> tuple[models.Borrowing, ...]:
+        """The own borrowings; with an operator's certificate, everybody's."""
+        return self._run(operations.borrowings())
+
+    def give_back(self, borrowing: str) -> None:
+        """End a borrowing early; one that has ended already is no error."""
+        self._run(operations.give_back(borrowing))
 
     # -- what there is -------------------------------------------------------------------------------------
 
@@ -135,7 +232,15 @@ class Client:
 
     def sessions(self) -> tuple[models.HeldSession, ...]:
         """The own sessions; with an operator's certificate, everybody's."""
-        return self._run(operations.sessions())
+        return (self._run(operations.sessions())).sessions
+
+    def queue(self) -> tuple[models.QueuedRequest, ...]:
+        """The own requests that wait for a seat; with an operator's certificate, everybody's."""
+        return (self._run(operations.sessions())).queue
+
+    def explain(self, request: models.ExplainRequest) -> models.Explanation:
+        """What would happen to a request, and everything that decides it."""
+        return self._run(operations.explain(request))
 
     def status(self, address: str | None = None) -> models.Status:
         """What the active twin knows; with `address`, the twin there, active or not, asked once."""
@@ -143,6 +248,18 @@ class Client:
             return self._run(operations.status())
         once = replace(self.policy, patience=0.0, refusal_patience=0.0)
         return self._run(operations.status(), policy=once, servers=[address], twins=())
+
+    def access(self) -> AccessList:
+        """The access list in force. Needs an operator's certificate."""
+        return self._run(operations.access())
+
+    def set_access(self, wanted: AccessList, *, check_only: bool = False) -> AccessList:
+        """Put an access list into force, or only check it. Needs an operator's certificate.
+
+        `wanted.version` is that of the list which it replaces. Raises AccessListChanged, and BadRequest with
+        all mistakes.
+        """
+        return self._run(operations.set_access(wanted, check_only=check_only))
 
     def switchover(self) -> models.Switchover:
         """Make the active twin step down. Needs an operator's certificate."""
@@ -199,16 +316,19 @@ class ClientSession(SessionView):
         self,
         client: Client,
         request: models.SessionRequest,
+        patience: float | None,
+        on_wait: Callable[[models.Place], None] | None,
         on_lost: Callable[["ClientSession"], None] | None,
     ) -> None:
         self._client = client
         self._request = request
+        self._patience = patience
+        self._on_wait = on_wait
         self._on_lost = on_lost
         self.lost = threading.Event()
 
     def __enter__(self) -> Self:
-        sent = time.monotonic()
-        self.licence = self._client.acquire(self._request)
+        self.licence, sent = self._client._acquire(self._request, None, self._patience, self._on_wait)
         self._client._heart.add(self, sent)
         return self
 
@@ -227,7 +347,16 @@ class ClientSession(SessionView):
     def check(self) -> None:
         """Raise SessionLost if the server has ended the session."""
         if self.lost.is_set():
-            raise lost_error(self.licence)
+            raise lost_error(self.licence, self.ended)
+
+    def consume(self, units: int) -> models.Consumption:
+        """Take units from the licence, exactly once over all retries."""
+        return self._client.consume(self.id, units)
+
+    def item(self) -> models.Item | None:
+        """The licence that is held, with its Feature Map, Text, User Data …; None: it cannot be used now."""
+        found = self._client.items(self.licence.container)
+        return next((item for item in found.items if item.label == self.licence.label), None)
 
     def release(self) -> None:
         """Give the licence back. If nobody answers, this is logged: the server takes it back by itself."""
@@ -239,9 +368,10 @@ class ClientSession(SessionView):
         except TmrError as error:
             log_unreleased(self.licence, error)
 
-    def _is_lost(self) -> None:
+    def _is_lost(self, ended: models.EndedSession | None) -> None:
+        self.ended = ended
         self.lost.set()
-        log_lost(self.licence)
+        log_lost(self.licence, ended)
         if self._on_lost is not None:
             try:
                 self._on_lost(self)
@@ -322,8 +452,9 @@ class _Heart:
                 again = time.monotonic() + self._client.policy.beat_again
                 lost = self.pulse.answered(due, answer.alive, answer.lost, sent, again)
                 sessions = [self._sessions[each] for each in lost]
+            ended = {one.id: one for one in answer.ended}
             for session in sessions:
-                session._is_lost()
+                session._is_lost(ended.get(session.id))
 
     def _sleep(self, seconds: float) -> None:
         if self._stop.wait(seconds):

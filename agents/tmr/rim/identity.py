@@ -1,10 +1,13 @@
 """Who a peer is: the SPIFFE URI in its certificate, `spiffe://SYSTEM/ROLE/NAME`."""
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
 import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
 Role = Literal["upstream", "twin", "client", "operator"]
 ROLES: frozenset[str] = frozenset(get_args(Role))
@@ -55,3 +58,10 @@ def of_certificate(certificate: Mapping[str, Any] | None, system: str) -> Identi
     if len(uris) != 1:
         raise BadIdentity(f"the certificate has {len(uris)} URI names instead of one SPIFFE identity")
     return parse_spiffe(uris[0], system)
+
+
+def public_key_hash(certificate: bytes) -> str:
+    """SHA-256, hexadecimal, of the public key (SubjectPublicKeyInfo, DER) in a certificate in DER."""
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    info = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(info).hexdigest()

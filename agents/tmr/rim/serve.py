@@ -24,7 +24,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tmr.rim import notify
-from tmr.rim.identity import LOCAL_OPERATOR, BadIdentity, Identity, of_certificate
+from tmr.rim.identity import LOCAL_OPERATOR, BadIdentity, Identity, of_certificate, public_key_hash
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem
 from tmr.rim.tls import Renewal
@@ -122,7 +122,10 @@ class PeerProtocol(HttpToolsProtocol):
             return {"peer": self.local, "local": True}
         ssl_object = self.transport.get_extra_info("ssl_object")
         try:
-            return {"peer": of_certificate(ssl_object.getpeercert() if ssl_object else None, self.system)}
+            return {
+                "peer": of_certificate(ssl_object.getpeercert() if ssl_object else None, self.system),
+                "ssl": ssl_object,
+            }
         except BadIdentity as error:
             return {"peer": None, "peer_error": str(error)}
 
@@ -296,6 +299,16 @@ def peer_of(request: Request) -> Identity:
             "Connect with a certificate issued by this TMR system.",
         )
     return peer
+
+
+def public_key_of(request: Request) -> str:
+    """SHA-256, hexadecimal, of the public key in the peer's certificate (SubjectPublicKeyInfo, DER).
+
+    Empty where the connection has no certificate.
+    """
+    ssl_object = getattr(request.state, "ssl", None)
+    der = ssl_object.getpeercert(binary_form=True) if ssl_object is not None else None
+    return public_key_hash(der) if der else ""
 
 
 Peer = Annotated[Identity, Depends(peer_of)]

@@ -20,8 +20,9 @@ from tmr.rim.logs import fields
 from tmr.server.assembler import Assembler
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
+from tmr.server.desk import Desk
+from tmr.server.gate import Gate
 from tmr.server.metrics import Metrics
-from tmr.server.service import Service
 from tmr.server.vip_link import VipLink
 from tmr.server.virtual import MAJORITY, VirtualContainer, instant
 
@@ -68,7 +69,8 @@ class Agent:
             fatal=fatal,
         )
         self.virtual = VirtualContainer(ledger, config.act_id)
-        self.service = Service(self.core, self.virtual, config.vip, wall_ms=wall_ms, fatal=fatal)
+        self.gate = Gate(self.core, self.virtual, config.vip, wall_ms)
+        self.desk = Desk(self.gate, fatal=fatal)
         self.metrics = Metrics()
         self._assembler = Assembler(self.core, config.act_id, fatal)
         self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
@@ -104,7 +106,9 @@ class Agent:
     async def _leave(self, reason: str) -> None:
         """No more answers, then what is under way, then the address, then the lease: in this order."""
         twin = self.core.twin
-        self.service.leaving = reason
+        if self.core.holds:
+            self.desk.service.write_refusals(self.core.clock(), at_once=True)
+        self.gate.leaving = reason
         try:
             if twin.role == "active":
                 log.info("stepping down", extra=fields(reason=reason, pending=self.core.pending))
@@ -112,7 +116,7 @@ class Agent:
                 await self._vip.drop(twin.epoch, DROP_PATIENCE)
             self.core.retire(reason)
         finally:
-            self.service.leaving = ""
+            self.gate.leaving = ""
 
     def begin_stop(self) -> None:
         """Hand over and never be elected again: the process is about to end."""
@@ -133,7 +137,7 @@ class Agent:
 
     def switchover(self) -> str:
         """An operator asks this twin to step down; the name of it. Raises Problem where it does not serve."""
-        self.service.check()
+        self.gate.check()
         return self.config.name
 
     # -- news ----------------------------------------------------------------------------------------------
@@ -142,12 +146,14 @@ class Agent:
         match output:
             case Applied():
                 self.metrics.commits.inc()
-                self.service.applied(now, output)
+                self.desk.applied(now, output)
             case Serving():
                 self.metrics.failovers.inc()
-                self.service.begin_reign(now)
+                self.desk.begin_reign(now)
                 self._assembler.begin_reign()
-                log.info("serving", extra=fields(epoch=output.epoch, sessions=len(self.service.sessions)))
+                log.info(
+                    "serving", extra=fields(epoch=output.epoch, sessions=len(self.desk.service.sessions))
+                )
                 notify.status(f"active, epoch {output.epoch}")
             case RoleChanged(role="active"):
                 self._reigned = output.epoch
@@ -163,11 +169,11 @@ class Agent:
         twin = self.core.twin
         if not twin.holds(now):
             return
-        if not self.service.leaving:
+        if not self.gate.leaving:
             will = encode(twin.last_will())
             self._vip.hold(twin.epoch, twin.deadline, will, step=self.config.lease_ttl / 20)
         self._assembler.poke(now)
-        self.service.expire(now)
+        self.desk.turn(now)
 
     def _vip_changed(self, able: bool, reason: str) -> None:
         self.core.twin.eligible = able and not self._stopping
@@ -190,7 +196,7 @@ class Agent:
     def status(self) -> Status:
         """This twin, as it sees itself and the system."""
         twin, now = self.core.twin, self.core.clock()
-        upstreams, time_ms = self.service.upstreams(), self.core.certified_ms()
+        upstreams, time_ms = self.core.upstreams(), self.core.certified_ms()
         active = twin.role == "active"
         seen = [peer.member.promised for peer in twin.peers if peer.member is not None]
         return Status(
@@ -237,7 +243,7 @@ class Agent:
         twin = self.core.twin
         off = twin.certified.deviations(now * 1000)
         return [
-            *self.virtual.alarms(self.service.upstreams()),
+            *self.virtual.alarms(self.core.upstreams()),
             *(
                 f"{name}: {peer.alarm}"
                 for name, peer in zip(twin.upstreams, twin.peers, strict=True)

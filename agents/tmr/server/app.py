@@ -10,26 +10,36 @@ from pydantic import BaseModel, ValidationError
 from starlette.background import BackgroundTask
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from tmr.client.access import AccessList
 from tmr.client.models import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_KEY,
+    Borrowing,
+    BorrowingList,
+    BorrowRequest,
+    Consumption,
     ContainerList,
+    ExplainRequest,
+    Explanation,
     Heartbeat,
     Heartbeats,
     HeartbeatsRequest,
     ItemList,
+    Place,
     Problem,
     Session,
     SessionList,
     SessionRequest,
     Status,
     Switchover,
+    UnitsRequest,
 )
 from tmr.rim.body import read_body
 from tmr.rim.identity import Identity
 from tmr.rim.problem import bad_request, install
-from tmr.rim.serve import demand, peer_of
+from tmr.rim.serve import demand, peer_of, public_key_of
 from tmr.server.agent import Agent
+from tmr.server.desk import Desk
 from tmr.server.metrics import Metrics
 from tmr.server.page import page
 
@@ -63,46 +73,68 @@ def create_app(agent: Agent) -> FastAPI:
         },
     )
     install(app)
-    _client_routes(app, agent)
+    client_routes(app, agent.desk)
     _operator_routes(app, agent)
     app.add_middleware(Counting, metrics=agent.metrics)
     return app
 
 
-def _client_routes(app: FastAPI, agent: Agent) -> None:
+def client_routes(app: FastAPI, desk: Desk) -> None:
     """Bodies are read and answers written by hand: FastAPI's own way costs more than the rest."""
-    service = agent.service
+    _licence_routes(app, desk)
+    _session_routes(app, desk)
+    _borrow_routes(app, desk)
+    _access_routes(app, desk)
 
+
+def _licence_routes(app: FastAPI, desk: Desk) -> None:
     @app.get("/v1/containers", response_model=ContainerList, tags=["licences"])
     async def containers(request: Request) -> Response:
         """The virtual container."""
         _client(request)
-        return _answer(ContainerList(containers=(service.container(),)))
+        return _answer(ContainerList(containers=(desk.catalogue.container(),)))
 
     @app.get("/v1/containers/{serial}/items", response_model=ItemList, tags=["licences"])
     async def items(request: Request, serial: str) -> Response:
         """The licences that can be used, and those that cannot, with the reason."""
         _client(request)
-        found, unavailable = service.items(serial)
-        return _answer(ItemList(items=tuple(found), unavailable=tuple(unavailable)))
+        return _answer(desk.catalogue.items(serial))
+
+    @app.post(
+        "/v1/explain",
+        response_model=Explanation,
+        tags=["licences"],
+        openapi_extra=_takes(ExplainRequest),
+    )
+    async def explain(request: Request) -> Response:
+        """What would happen to a request, and why. Nothing changes."""
+        peer = _client(request)
+        asked = await _body(request, ExplainRequest)
+        return _answer(desk.explainer.explain(peer, _address(request), asked))
+
+
+def _session_routes(app: FastAPI, desk: Desk) -> None:
+    service = desk.service
 
     @app.post(
         "/v1/sessions",
         response_model=Session,
         status_code=201,
+        responses={202: {"model": Place, "description": "A place in the queue (`wait`): ask again"}},
         tags=["sessions"],
         openapi_extra=_takes(SessionRequest, header=IDEMPOTENCY_HEADER),
     )
     async def open_session(request: Request) -> Response:
-        """One access to one licence. The same key again: the same session."""
+        """One access to one licence. The same key again: the same session, or place in the queue."""
         peer = _client(request)
         asked = await _body(request, SessionRequest)
-        return _answer(await service.grant(peer, _request_id(request), asked), 201)
+        found = await service.grant(peer, _address(request), _request_id(request), asked)
+        return _answer(found, 201 if isinstance(found, Session) else 202)
 
     @app.get("/v1/sessions", response_model=SessionList, tags=["sessions"])
     async def sessions(request: Request) -> Response:
-        """The own sessions; an operator sees everybody's."""
-        return _answer(SessionList(sessions=tuple(await service.held(_client(request)))))
+        """The own sessions and places in queues; an operator sees everybody's."""
+        return _answer(await service.held(_client(request)))
 
     @app.put("/v1/sessions/{session}/heartbeat", response_model=Heartbeat, tags=["sessions"])
     async def heartbeat(request: Request, session: str) -> Response:
@@ -121,11 +153,70 @@ def _client_routes(app: FastAPI, agent: Agent) -> None:
         asked = await _body(request, HeartbeatsRequest)
         return _answer(await service.heartbeats(peer, asked.sessions))
 
+    @app.post(
+        "/v1/sessions/{session}/units",
+        response_model=Consumption,
+        tags=["sessions"],
+        openapi_extra=_takes(UnitsRequest, header=IDEMPOTENCY_HEADER),
+    )
+    async def consume(request: Request, session: str) -> Response:
+        """Take units from the licence of a session. The same key again takes them once."""
+        peer = _client(request)
+        asked = await _body(request, UnitsRequest)
+        return _answer(await service.consume(peer, _request_id(request), session, asked.units))
+
     @app.delete("/v1/sessions/{session}", status_code=204, tags=["sessions"])
     async def release(request: Request, session: str) -> Response:
-        """End a session. One that has ended already is no error."""
+        """End a session, or leave the queue. One that has ended already is no error."""
         await service.release(_client(request), session)
         return Response(status_code=204)
+
+
+def _borrow_routes(app: FastAPI, desk: Desk) -> None:
+    lending = desk.lending
+
+    @app.post(
+        "/v1/borrowings",
+        response_model=Borrowing,
+        status_code=201,
+        tags=["borrowing"],
+        openapi_extra=_takes(BorrowRequest, header=IDEMPOTENCY_HEADER),
+    )
+    async def borrow(request: Request) -> Response:
+        """Take a seat out of the network for a bounded time. The same key again: the same borrowing."""
+        peer = _client(request)
+        asked = await _body(request, BorrowRequest)
+        found = await lending.borrow(
+            peer, _address(request), public_key_of(request), _request_id(request), asked
+        )
+        return _answer(found, 201)
+
+    @app.get("/v1/borrowings", response_model=BorrowingList, tags=["borrowing"])
+    async def borrowings(request: Request) -> Response:
+        """The own borrowings; an operator sees everybody's."""
+        return _answer(BorrowingList(borrowings=tuple(lending.list(_client(request)))))
+
+    @app.delete("/v1/borrowings/{borrowing}", status_code=204, tags=["borrowing"])
+    async def give_back(request: Request, borrowing: str) -> Response:
+        """End a borrowing early. One that has ended already is no error."""
+        await lending.give_back(_client(request), borrowing)
+        return Response(status_code=204)
+
+
+def _access_routes(app: FastAPI, desk: Desk) -> None:
+    @app.get("/v1/access", response_model=AccessList, tags=["operation"])
+    async def access(request: Request) -> Response:
+        """The access list that is in force."""
+        demand(peer_of(request), "operator")
+        return _answer(desk.access.current())
+
+    @app.put("/v1/access", response_model=AccessList, tags=["operation"], openapi_extra=_takes(AccessList))
+    async def set_access(request: Request, check: bool = False) -> Response:
+        """Put an access list into force, all of it or nothing. `check`: only say what is wrong with it."""
+        peer = peer_of(request)
+        demand(peer, "operator")
+        wanted = await _body(request, AccessList)
+        return _answer(desk.access.check(wanted) if check else await desk.access.replace(peer, wanted))
 
 
 def _operator_routes(app: FastAPI, agent: Agent) -> None:
@@ -166,6 +257,11 @@ def _client(request: Request) -> Identity:
     peer = peer_of(request)
     demand(peer, "client", "operator")
     return peer
+
+
+def _address(request: Request) -> str:
+    """The IP address that the request came from; empty on a Unix socket."""
+    return request.client.host if request.client else ""
 
 
 def _answer(model: BaseModel, status: int = 200) -> Response:

@@ -17,6 +17,7 @@ from tmr.quorum.messages import Release, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
+from tmr.server.virtual import UpstreamState
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +89,29 @@ class Core:
         self._ticked = clock()
 
     # -- what the server asks ------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of this twin."""
+        return self.twin.owner.twin
+
+    @property
+    def epoch(self) -> int:
+        """The reign that answers are given in."""
+        return self.twin.epoch
+
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """The three as this twin sees them now."""
+        return tuple(
+            UpstreamState(
+                name,
+                peer.reachable,
+                peer.member is not None and peer.member.voting,
+                reach.since_ms,
+                reach.error,
+            )
+            for name, peer, reach in zip(self.twin.upstreams, self.twin.peers, self.reach, strict=True)
+        )
 
     @property
     def holds(self) -> bool:

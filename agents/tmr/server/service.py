@@ -1,158 +1,150 @@
-"""What the active twin does for clients: every answer is checked against the lease right before it leaves."""
+"""Sessions of clients: grants, heartbeats, units, ends. Every answer is checked against the lease."""
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from tmr.client.models import (
     AccessMode,
-    Container,
+    Consumption,
+    EndedBy,
+    EndedSession,
     Heartbeat,
     Heartbeats,
     HeldSession,
-    Item,
-    LicenceState,
+    Place,
+    QueuedRequest,
     Session,
+    SessionList,
     SessionRequest,
-    Unavailable,
 )
-from tmr.ledger import Denied, Free, Freed, Grant, Granted, Outcome
+from tmr.ledger import (
+    Consume,
+    Consumed,
+    Denied,
+    Free,
+    Freed,
+    Grant,
+    Granted,
+    Note,
+    Outcome,
+    Waiter,
+    Waiting,
+)
 from tmr.ledger import Session as Held
 from tmr.licensing import LicenceKey
 from tmr.quorum.proposer import Applied, NotActive, Overloaded
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
-from tmr.server.core import Core
+from tmr.server.gate import RETRY_AFTER, Gate
 from tmr.server.problems import problem
+from tmr.server.refusals import Refused
 from tmr.server.sessions import Sessions
-from tmr.server.virtual import MAJORITY, UpstreamState, VirtualContainer, instant, written
+from tmr.server.virtual import UpstreamState, instant, milliseconds, written
 
-RETRY_AFTER: Final = 1
-"""Seconds after which a client asks again, when the system cannot serve for a while."""
 BREATH: Final = 500
 """Sessions listed at a stretch."""
 EXPIRIES: Final = 500
 """Sessions that are sent to their end at a time."""
+SOON_MS: Final = 7 * 86_400_000
+"""A licence that ends within this time is told of with the grant."""
 
 
-def session_id(now_ms: int) -> str:
+def new_id(now_ms: int) -> str:
     """A new session's id, 32 hexadecimal digits: Unix milliseconds, then randomness (ordered as UUIDv7)."""
     return f"{now_ms:012x}{secrets.token_hex(10)}"
 
 
 class Service:
-    """Requests of clients. `vip`: where to ask instead, while this twin does not serve."""
+    """Requests of clients about sessions. `fatal` ends the process: its state cannot be trusted."""
 
-    def __init__(
-        self,
-        core: Core,
-        virtual: VirtualContainer,
-        vip: Sequence[str],
-        *,
-        wall_ms: Callable[[], int],
-        fatal: Callable[[BaseException], None],
-    ) -> None:
-        self.core = core
-        self.ledger = core.ledger
-        self.virtual = virtual
+    def __init__(self, gate: Gate, *, fatal: Callable[[BaseException], None]) -> None:
+        self.gate = gate
+        self.kernel = gate.kernel
+        self.ledger = gate.ledger
+        self.virtual = gate.virtual
         self.sessions = Sessions()
-        self.leaving = ""
-        """Why this twin is about to step down; empty while it is not."""
-        self._vip = tuple(vip)
-        self._wall_ms = wall_ms
         self._fatal = fatal
         self._ending: dict[str, asyncio.Task[Outcome]] = {}
-        self._granting: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
+        self._noting: asyncio.Task[None] | None = None
 
     # -- news from the journal -----------------------------------------------------------------------------
 
     def begin_reign(self, now: float) -> None:
         """Every session gets a fresh time to live: nobody knows whom the former active heard last."""
-        self.sessions.begin_reign(now, ((held.id, held.ttl) for held in self.ledger.sessions.values()))
+        held = [(held.id, held.ttl) for held in self.ledger.sessions.values()]
+        waiting = [
+            (place, waiter.grant.ttl)
+            for queue in self.ledger.queues.values()
+            for place, waiter in queue.items()
+        ]
+        self.sessions.begin_reign(now, [*held, *waiting])
 
     def applied(self, now: float, applied: Applied) -> None:
         """Keep the heartbeat memory in step with the ledger."""
         match applied.outcome:
-            case Granted(session=session, ttl=ttl) if session in self.ledger.sessions:
-                self.sessions.granted(now, session, ttl)
+            case Granted(session=session, ttl=ttl, replaced=replaced):
+                if replaced:
+                    self.sessions.ended(replaced)
+                if session in self.ledger.sessions:
+                    self.sessions.granted(now, session, ttl)
+            case Waiting(session=session) if (waiter := self._waiter(session)) is not None:
+                self.sessions.granted(now, session, waiter.grant.ttl)
             case Freed(session=session):
                 self.sessions.ended(session)
+        for granted in getattr(applied.outcome, "promoted", ()):
+            if granted.session in self.ledger.sessions:
+                self.sessions.granted(now, granted.session, granted.ttl)
 
     def expire(self, now: float) -> None:
-        """Send to their end the sessions not heard in time. Only while this twin holds the lease."""
-        if self.leaving:
+        """Send to their end the sessions not heard in time, and refusals into the record."""
+        if self.gate.leaving:
             return
         for session in self.sessions.expired(now, EXPIRIES):
             self._end(Free(session, None, "expiry")).add_done_callback(self._expired)
+        self.write_refusals(now)
+
+    def write_refusals(self, now: float, *, at_once: bool = False) -> None:
+        """Have refusals recorded that are due. Only while this server may write to the journal."""
+        if self._noting is None and (refusals := self.gate.refusals.take(now, at_once=at_once)):
+            self._noting = asyncio.get_running_loop().create_task(self._note(Note(refusals)))
+            self._noting.add_done_callback(self._noted)
+
+    async def _note(self, note: Note) -> None:
+        try:
+            await self.kernel.submit(note)
+        except (NotActive, Overloaded):
+            self.gate.refusals.put_back(note.refusals)
+
+    def _noted(self, task: asyncio.Task[None]) -> None:
+        self._noting = None
+        self._failed(task)
 
     def _expired(self, task: asyncio.Task[Outcome]) -> None:
+        self._failed(task)
+
+    def _failed(self, task: asyncio.Task[None] | asyncio.Task[Outcome]) -> None:
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, NotActive | Overloaded):  # those are tried again
             self._fatal(error)
 
-    # -- whether to answer at all --------------------------------------------------------------------------
+    # -- grants --------------------------------------------------------------------------------------------
 
-    def upstreams(self) -> tuple[UpstreamState, ...]:
-        """The three as this twin sees them now."""
-        return tuple(
-            UpstreamState(
-                name,
-                peer.reachable,
-                peer.member is not None and peer.member.voting,
-                reach.since_ms,
-                reach.error,
-            )
-            for name, peer, reach in zip(
-                self.core.twin.upstreams, self.core.twin.peers, self.core.reach, strict=True
-            )
-        )
-
-    def check(self, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Raise Problem no-quorum or not-active unless this twin takes requests. `keys`: asked about."""
-        if not self.core.holds or self.leaving:
-            self._not_serving(keys)
-
-    def confirm(self, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Raise Problem as `check` does unless an answer may leave, also while stepping down."""
-        if not self.core.holds:
-            self._not_serving(keys)
-
-    def _not_serving(self, keys: Sequence[LicenceKey] | None = None) -> NoReturn:
-        upstreams = self.upstreams()
-        heard = [upstream.name for upstream in upstreams if upstream.counts]
-        if len(heard) >= MAJORITY or self.leaving:
-            name = self.core.twin.owner.twin
-            raise problem("not-active", f"{name} is not the active twin.", vip=self._vip)
-        time_ms = self.core.certified_ms()
-        unavailable = self.virtual.unavailable(upstreams, time_ms, keys or None)
-        away = [upstream for upstream in upstreams if not upstream.counts]
-        raise problem(
-            "no-quorum",
-            f"{len(heard)} of 3 upstreams can be reached ({', '.join(heard) or 'none'}), 2 are needed; "
-            f"missing: {', '.join(upstream.name for upstream in away)}.",
-            retry_after=RETRY_AFTER,
-            constituents=[constituent for licence in unavailable for constituent in licence.constituents],
-            unavailable=unavailable,
-            vip=self._vip,
-        )
-
-    # -- sessions ------------------------------------------------------------------------------------------
-
-    async def grant(self, peer: Identity, request_id: str, asked: SessionRequest) -> Session:
-        """A session; the same one for the same `request_id`. Raises Problem."""
-        keys = self.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id)
-        self.check(keys)
-        former = self._granting.get((peer.name, request_id))
-        if former is not None:  # a retry must not be refused while the first attempt may still be granted
-            await asyncio.wait([former])
-            self.confirm(keys)
-        upstreams = self.upstreams()
+    async def grant(
+        self, peer: Identity, address: str, request_id: str, asked: SessionRequest
+    ) -> Session | Place:
+        """A session, or a place in the queue; the same one for the same `request_id`. Raises Problem."""
+        gate = self.gate
+        keys = self.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
+        gate.check(keys)
+        await gate.former(peer, request_id, keys)
+        upstreams = self.kernel.upstreams()
         available = [key for key in keys if self.virtual.available(key, upstreams)]
         grant = Grant(
             request_id=request_id,
             client=peer.name,
-            session=session_id(self._wall_ms()),
+            session=new_id(gate.wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
             keys=tuple(available),
@@ -161,52 +153,166 @@ class Service:
             station=asked.station,
             user=asked.user,
             process=asked.process,
+            address=address,
+            instance=asked.instance,
+            features=asked.features,
+            released_ms=milliseconds(asked.released),
+            units=asked.units,
+            wait=asked.wait,
         )
-        denied = self.ledger.review(grant, self.core.certified_ms())
+        denied = self.ledger.review(grant, self.kernel.certified_ms())
         known = self.ledger.remembered(peer.name, request_id)
         outcome: Outcome
         if known is not None:
             outcome = denied or known[1]
         elif keys and not available:
-            raise self._unavailable(keys, upstreams)
+            refusal = gate.unavailable(keys, upstreams)
+            gate.note(Denied("licence-unavailable", ""), _refused(grant))
+            raise refusal
+        elif denied is not None:
+            outcome = denied
+            gate.note(denied, _refused(grant))
         else:
-            outcome = denied or await self._outcome(self._submit(grant))
+            outcome = await gate.decide(grant)
+        if isinstance(outcome, Waiting):
+            place = await self._living_place(peer, outcome, request_id)
+            if isinstance(place, Place):
+                gate.confirm(keys)
+                return place
+            outcome = place
         if isinstance(outcome, Denied):
-            self.confirm(keys)
-            self._refuse(outcome, asked, keys)
+            gate.confirm(keys)
+            gate.refuse(
+                outcome,
+                asked.model_dump(mode="json", exclude_none=True),
+                (asked.firm_code, asked.product_code),
+                keys,
+            )
         assert isinstance(outcome, Granted)  # noqa: S101
         held = await self._living(peer, outcome.session, "Repeat it with a new idempotency key.")
-        self.confirm(keys)
+        gate.confirm(keys)
+        return self._session(held, outcome)
+
+    def _session(self, held: Held, granted: Granted) -> Session:
         return Session(
             id=held.id,
             container=str(self.virtual.serial),
             firm_code=held.key.firm_code,
             product_code=held.key.product_code,
             tmr_id=held.key.tmr_id,
+            reference=held.key.reference,
             access_mode=AccessMode(held.mode),
             ttl=held.ttl,
             granted_at=instant(held.granted_ms),
-            in_use=outcome.in_use,
-            quantity=outcome.quantity,
-            epoch=self.core.twin.epoch,
+            in_use=granted.in_use,
+            quantity=granted.quantity,
+            epoch=self.kernel.epoch,
+            ends_at=None if granted.ends_ms is None else instant(granted.ends_ms),
+            units_remaining=granted.remaining,
+            emergency=granted.emergency,
+            warnings=tuple(self._warnings(granted)),
         )
+
+    def _warnings(self, granted: Granted) -> list[str]:
+        """What the user should be told, because it needs somebody to act."""
+        ends = granted.ends_ms
+        if granted.emergency:
+            until = f" It can be used until {written(ends)}." if ends is not None else ""
+            return [
+                f"An emergency licence is in use, because no ordinary licence is free or valid.{until} "
+                "Tell whoever looks after your licences."
+            ]
+        if ends is not None and ends - self.kernel.certified_ms() < SOON_MS:
+            return [f"The licence ends {written(ends)}."]
+        return []
+
+    def _waiter(self, place: str) -> Waiter | None:
+        product = self.ledger.waiting.get(place)
+        return None if product is None else self.ledger.queues[product].get(place)
+
+    async def _living_place(self, peer: Identity, waiting: Waiting, request_id: str) -> Place | Outcome:
+        """The place in the queue, asked for just now; or what became of it meanwhile."""
+        while True:
+            waiter = self._waiter(waiting.session)
+            if waiter is None:
+                known = self.ledger.remembered(peer.name, request_id)
+                if known is None:
+                    raise problem("session-lost", f"The place {waiting.session} in the queue has ended.")
+                return known[1]
+            if self.sessions.heartbeat(self.kernel.clock(), waiting.session) == "alive":
+                grant = waiter.grant
+                product = (grant.firm_code, grant.product_code)
+                return Place(
+                    id=waiting.session,
+                    firm_code=grant.firm_code,
+                    product_code=grant.product_code,
+                    position=self.ledger.position(waiting.session) or 1,
+                    waiting=len(self.ledger.queues[product]),
+                    since=instant(waiter.since_ms),
+                    ttl=grant.ttl,
+                    next_end=self.virtual.next_end(grant.keys),
+                    epoch=self.kernel.epoch,
+                )
+            await self._ended(waiting.session)
+
+    # -- units ---------------------------------------------------------------------------------------------
+
+    async def consume(self, peer: Identity, request_id: str, session: str, units: int) -> Consumption:
+        """Take units, once for the same `request_id`. Raises Problem."""
+        gate = self.gate
+        gate.check()
+        await gate.former(peer, request_id)
+        command = Consume(request_id, peer.name, session, units)
+        known = self.ledger.remembered(peer.name, request_id)
+        outcome: Outcome
+        if known is not None:
+            outcome = known[1]
+            if not known[0].asks_the_same(command):
+                outcome = Denied(
+                    "conflicting-key", f"the idempotency key {request_id} was used for another request"
+                )
+        else:
+            held = self._own(peer, session)
+            unusable = self._unusable(held.key, self.kernel.upstreams())
+            if unusable is not None:
+                raise unusable
+            outcome = await gate.decide(command)
+        gate.confirm()
+        if isinstance(outcome, Denied):
+            ended = self.ledger.sessions.get(session)
+            product = (0, 0) if ended is None else (ended.key.firm_code, ended.key.product_code)
+            keys = () if ended is None else (ended.key,)
+            gate.refuse(outcome, {"session": session, "units": units}, product, keys)
+        assert isinstance(outcome, Consumed)  # noqa: S101
+        return Consumption(
+            session=session,
+            firm_code=outcome.key.firm_code,
+            product_code=outcome.key.product_code,
+            tmr_id=outcome.key.tmr_id,
+            reference=outcome.key.reference,
+            units=outcome.units,
+            remaining=outcome.remaining,
+            epoch=self.kernel.epoch,
+        )
+
+    # -- heartbeats ----------------------------------------------------------------------------------------
 
     async def heartbeat(self, peer: Identity, session: str) -> Heartbeat:
         """A fresh time to live. Raises Problem."""
-        self.check()
+        self.gate.check()
         held = self._own(peer, session)
-        unusable = self._unusable(held.key, self.upstreams())
+        unusable = self._unusable(held.key, self.kernel.upstreams())
         if unusable is not None:
             raise unusable
         held = await self._living(peer, session)
-        self.confirm()
-        return Heartbeat(id=held.id, ttl=held.ttl, epoch=self.core.twin.epoch)
+        self.gate.confirm()
+        return Heartbeat(id=held.id, ttl=held.ttl, epoch=self.kernel.epoch)
 
     async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> Heartbeats:
         """A fresh time to live for each session held whose licence is available. Raises Problem."""
-        self.check()
+        self.gate.check()
         alive, lost, unavailable = list[str](), list[str](), list[str]()
-        upstreams = self.upstreams()
+        upstreams = self.kernel.upstreams()
         licences: dict[LicenceKey, Problem | None] = {}
         for session in sessions:
             try:
@@ -221,33 +327,47 @@ class Service:
                 (unavailable if refusal.status == 503 else lost).append(session)
             else:
                 alive.append(session)
-        self.confirm()
-        return Heartbeats(alive=tuple(alive), lost=tuple(lost), unavailable=tuple(unavailable))
+        self.gate.confirm()
+        ended = [one for session in lost if (one := self._how_ended(peer, session)) is not None]
+        return Heartbeats(
+            alive=tuple(alive), lost=tuple(lost), unavailable=tuple(unavailable), ended=tuple(ended)
+        )
+
+    # -- ends ----------------------------------------------------------------------------------------------
 
     async def release(self, peer: Identity, session: str) -> None:
-        """End the session; one that has ended already is no error. Raises Problem."""
-        self.check()
-        held = self.ledger.sessions.get(session)
-        if held is not None:
-            operator = peer.role == "operator" and held.client != peer.name
-            if not operator:
-                self._own(peer, session)
-            free = Free(session, None, "operator") if operator else Free(session, peer.name, "release")
-            await self._outcome(asyncio.shield(self._end(free)))
-        self.confirm()
+        """End the session, or leave the queue; one that has ended already is no error. Raises Problem."""
+        self.gate.check()
+        waiter, held = self._waiter(session), self.ledger.sessions.get(session)
+        client = waiter.grant.client if waiter is not None else held.client if held is not None else None
+        if client is not None:
+            if peer.role == "operator" and client != peer.name:
+                free = Free(session, None, "operator", str(peer))
+            elif client != peer.name:
+                self._not_yours(session)
+            else:
+                free = Free(session, peer.name, "release")
+            await self.gate.outcome(asyncio.shield(self._end(free)))
+        self.gate.confirm()
 
-    async def held(self, peer: Identity) -> list[HeldSession]:
-        """The peer's sessions; all of them for an operator. Raises Problem."""
-        self.check()
-        now = self.core.clock()
-        shown = []
+    # -- lists ---------------------------------------------------------------------------------------------
+
+    async def held(self, peer: Identity) -> SessionList:
+        """The peer's sessions and places in queues; all of them for an operator. Raises Problem."""
+        self.gate.check()
+        now = self.kernel.clock()
+        shown, queued = [], []
         for number, held in enumerate(tuple(self.ledger.sessions.values())):
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)  # the lease must be renewed meanwhile
             if peer.role == "operator" or held.client == peer.name:
                 shown.append(self._shown(now, held))
-        self.confirm()
-        return shown
+        for queue in self.ledger.queues.values():
+            for position, waiter in enumerate(queue.values(), 1):
+                if peer.role == "operator" or waiter.grant.client == peer.name:
+                    queued.append(_queued(position, waiter))
+        self.gate.confirm()
+        return SessionList(sessions=tuple(shown), queue=tuple(queued))
 
     def _shown(self, now: float, held: Held) -> HeldSession:
         return HeldSession(
@@ -256,30 +376,59 @@ class Service:
             firm_code=held.key.firm_code,
             product_code=held.key.product_code,
             tmr_id=held.key.tmr_id,
+            reference=held.key.reference,
             access_mode=AccessMode(held.mode),
             ttl=held.ttl,
             granted_at=instant(held.granted_ms),
             station=held.station,
             user=held.user,
             process=held.process,
+            address=held.address,
+            instance=held.instance,
             remaining_ms=self.sessions.remaining_ms(now, held.id),
         )
+
+    # -- one session ---------------------------------------------------------------------------------------
 
     def _own(self, peer: Identity, session: str) -> Held:
         held = self.ledger.sessions.get(session)
         if held is None:
-            raise problem("session-lost", f"There is no session {session}: it has ended or never was.")
+            raise self._lost(peer, session)
         if held.client != peer.name:
-            raise problem("access-denied", f"Session {session} belongs to another client.")
+            self._not_yours(session)
         return held
+
+    def _not_yours(self, session: str) -> NoReturn:
+        raise problem("access-denied", f"Session {session} belongs to another client.")
+
+    def _lost(self, peer: Identity, session: str, remedy: str | None = None) -> Problem:
+        """The session has ended: how, as far as that is remembered."""
+        ended = self._how_ended(peer, session)
+        if ended is None:
+            detail = f"There is no session {session}: it has ended or never was."
+        else:
+            how = {
+                EndedBy.RELEASE: "it was released",
+                EndedBy.EXPIRY: "it was not heard for its time to live",
+                EndedBy.OPERATOR: f"{ended.who} ended it",
+                EndedBy.REPLACED: f"the same instance asked again and got session {ended.who}",
+            }[ended.by]
+            detail = f"Session {session} ended {ended.at:%Y-%m-%d %H:%M:%S} UTC: {how}."
+        return problem("session-lost", detail, remedy=remedy, ended=ended)
+
+    def _how_ended(self, peer: Identity, session: str) -> EndedSession | None:
+        ended = self.ledger.ended.get(session)
+        if ended is None or (ended.client != peer.name and peer.role != "operator"):
+            return None
+        return EndedSession(id=session, by=EndedBy(ended.by), who=ended.who, at=instant(ended.time_ms))
 
     def _unusable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> Problem | None:
         """Why a session on the licence is not kept alive: a held session needs its licence, too."""
         if not self.virtual.available(key, upstreams):
-            return self._unavailable([key], upstreams)
-        expiration_ms = self.ledger.licences[key].item.expiration_ms
-        if expiration_ms is not None and self.core.certified_ms() >= expiration_ms:
-            return problem("licence-expired", f"{key} was valid until {written(expiration_ms)}.")
+            return self.gate.unavailable([key], upstreams)
+        invalid = self.ledger.invalid(self.ledger.licences[key].item, self.kernel.certified_ms())
+        if invalid is not None:
+            return problem(invalid.reason, f"{invalid.detail[:1].upper()}{invalid.detail[1:]}.")
         return None
 
     async def _living(self, peer: Identity, session: str, remedy: str | None = None) -> Held:
@@ -287,41 +436,19 @@ class Service:
         while True:
             held = self.ledger.sessions.get(session)
             if held is None or held.client != peer.name:
-                raise problem("session-lost", f"Session {session} has ended.", remedy=remedy)
-            if self.sessions.heartbeat(self.core.clock(), session) == "alive":
+                raise self._lost(peer, session, remedy)
+            if self.sessions.heartbeat(self.kernel.clock(), session) == "alive":
                 return held
-            ending = self._ending.get(session)
-            if ending is None:
-                self.confirm()
-                raise problem("overloaded", "The session is just ending.", retry_after=RETRY_AFTER)
-            await asyncio.wait([ending])
-            self.confirm()
+            await self._ended(session)
 
-    # -- the journal ---------------------------------------------------------------------------------------
-
-    async def _outcome(self, submitted: Awaitable[Outcome]) -> Outcome:
-        try:
-            return await submitted
-        except NotActive:
-            self._not_serving()
-        except Overloaded:
-            detail = "Too many commands wait to be stored by the upstreams."
-            raise problem("overloaded", detail, retry_after=RETRY_AFTER) from None
-
-    def _submit(self, grant: Grant) -> Awaitable[Outcome]:
-        """Have the grant decided, also if whoever asked goes away."""
-        request = (grant.client, grant.request_id)
-        task = asyncio.get_running_loop().create_task(self.core.submit(grant))
-        self._granting[request] = task
-
-        def decided(_: asyncio.Task[Outcome]) -> None:
-            if not task.cancelled():
-                task.exception()  # whoever asked may have gone away
-            if self._granting.get(request) is task:
-                del self._granting[request]
-
-        task.add_done_callback(decided)
-        return asyncio.shield(task)
+    async def _ended(self, session: str) -> None:
+        """Wait for the end that is under way. Raises Problem."""
+        ending = self._ending.get(session)
+        if ending is None:
+            self.gate.confirm()
+            raise problem("overloaded", "The session is just ending.", retry_after=RETRY_AFTER)
+        await asyncio.wait([ending])
+        self.gate.confirm()
 
     def _end(self, free: Free) -> asyncio.Task[Outcome]:
         """Send the session to its end, once, whatever becomes of the request that asked for it."""
@@ -333,73 +460,28 @@ class Service:
 
     async def _free(self, free: Free) -> Outcome:
         try:
-            return await self.core.submit(free)
+            return await self.kernel.submit(free)
         finally:
             del self._ending[free.session]
-            self.sessions.kept(self.core.clock(), free.session)  # once freed, there is nothing to keep
+            self.sessions.kept(self.kernel.clock(), free.session)  # once freed, there is nothing to keep
 
-    # -- refusals ------------------------------------------------------------------------------------------
 
-    def _unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:
-        time_ms = self.core.certified_ms()
-        unavailable = self.virtual.unavailable(upstreams, time_ms, keys)
-        constituents = [constituent for licence in unavailable for constituent in licence.constituents]
-        reasons = "; ".join(one.detail for one in constituents if one.state != "available")
-        return problem(
-            "licence-unavailable",
-            f"Fewer than two constituents of {' or '.join(map(str, keys))} are available: {reasons}.",
-            retry_after=RETRY_AFTER,
-            constituents=constituents,
-            unavailable=unavailable,
-        )
+def _refused(grant: Grant) -> Refused:
+    return Refused(
+        grant.firm_code, grant.product_code, grant.client, grant.station, grant.user, grant.address
+    )
 
-    def _refuse(self, denied: Denied, asked: SessionRequest, keys: Sequence[LicenceKey]) -> NoReturn:
-        upstreams, time_ms = self.upstreams(), self.core.certified_ms()
-        slug, detail = denied.reason, denied.detail
-        holders = self.virtual.holders(keys) if slug in ("no-more-licences", "exclusive-conflict") else ()
-        if slug == "entry-not-found":
-            which = "" if asked.tmr_id is None else f" with the TMR-Id {asked.tmr_id}"
-            detail = (
-                f"no licence {asked.firm_code}:{asked.product_code}{which} in container {self.virtual.serial}"
-            )
-        constituents = [
-            constituent
-            for key in keys
-            for constituent in self.virtual.licence(key, upstreams, time_ms).constituents
-        ]
-        raise problem(
-            slug,
-            f"{detail[:1].upper()}{detail[1:]}.",
-            retry_after=RETRY_AFTER if slug == "overloaded" else None,
-            asked=asked.model_dump(mode="json", exclude_none=True),
-            holders=holders,
-            constituents=constituents,
-        )
 
-    # -- containers ----------------------------------------------------------------------------------------
-
-    def container(self) -> Container:
-        """The virtual container. Raises Problem."""
-        self.check()
-        container = self.virtual.container(self.upstreams(), self.core.certified_ms(), self.core.twin.epoch)
-        self.confirm()
-        return container
-
-    def items(self, serial: str) -> tuple[list[Item], list[Unavailable]]:
-        """What can be used, and what not and why. Raises Problem."""
-        self.check()
-        if serial != str(self.virtual.serial):
-            raise problem(
-                "entry-not-found",
-                f"No container {serial} here; there is {self.virtual.serial}.",
-                remedy="Ask `/v1/containers` for what there is.",
-            )
-        upstreams, time_ms = self.upstreams(), self.core.certified_ms()
-        found = self.virtual.items(upstreams, time_ms), self.virtual.unavailable(upstreams, time_ms)
-        self.confirm()
-        return found
-
-    def usable(self) -> int:
-        """Number of licences that can be used now."""
-        licences = self.virtual.licences(self.upstreams(), self.core.certified_ms())
-        return sum(licence.state is LicenceState.AVAILABLE for licence in licences)
+def _queued(position: int, waiter: Waiter) -> QueuedRequest:
+    grant = waiter.grant
+    return QueuedRequest(
+        id=grant.session,
+        client=grant.client,
+        firm_code=grant.firm_code,
+        product_code=grant.product_code,
+        access_mode=AccessMode(grant.mode),
+        position=position,
+        since=instant(waiter.since_ms),
+        station=grant.station,
+        user=grant.user,
+    )

@@ -3,6 +3,7 @@
 Pure: the ledger, the state of the three upstreams and the time are passed in.
 """
 
+import base64
 import datetime as dt
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -62,6 +63,11 @@ def instant(ms: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
 
 
+def milliseconds(time: dt.datetime | None) -> int | None:
+    """A time with its offset as Unix milliseconds."""
+    return None if time is None else round(time.timestamp() * 1000)
+
+
 def written(ms: int) -> str:
     """Unix milliseconds for people."""
     return f"{instant(ms):%Y-%m-%d %H:%M:%S} UTC"
@@ -85,14 +91,16 @@ class VirtualContainer:
         merged = self._ledger.merged
         return sorted([*self._ledger.licences, *(incomplete.key for incomplete in merged.incomplete)])
 
-    def of_product(self, firm_code: int, product_code: int, tmr_id: int | None) -> list[LicenceKey]:
-        """The known licences that a request may mean, by ascending TMR-Id."""
+    def of_product(
+        self, firm_code: int, product_code: int, tmr_id: int | None, reference: int | None = None
+    ) -> list[LicenceKey]:
+        """The known licences that a request may mean, by ascending TMR-Id or reference."""
         if self._indexed is not self._ledger.licences:
             self._indexed, self._products = self._ledger.licences, {}
             for key in self.known():
                 self._products.setdefault((key.firm_code, key.product_code), []).append(key)
         keys = self._products.get((firm_code, product_code), [])
-        return [key for key in keys if tmr_id is None or key.tmr_id == tmr_id]
+        return [key for key in keys if tmr_id in (None, key.tmr_id) and reference in (None, key.reference)]
 
     def votes(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> int:
         """How many identical constituents are available."""
@@ -110,9 +118,10 @@ class VirtualContainer:
         merged = self._ledger.licences.get(key)
         votes = self.votes(key, upstreams)
         state = LicenceState.AVAILABLE if votes >= MAJORITY else LicenceState.UNAVAILABLE
-        expired = merged is not None and _expired(merged.item, time_ms)
-        if expired:
-            state = LicenceState.EXPIRED
+        invalid = None if merged is None else self._ledger.invalid(merged.item, time_ms)
+        if invalid is not None:
+            expired = invalid.reason == "licence-expired"
+            state = LicenceState.EXPIRED if expired else LicenceState.NOT_ACTIVE
         constituents = tuple(self._constituent(key, upstream, time_ms) for upstream in upstreams)
         return Licence(key, merged.item if merged else None, votes, state, constituents)
 
@@ -156,8 +165,14 @@ class VirtualContainer:
             incomplete.key == key and incomplete.differ for incomplete in self._ledger.merged.incomplete
         )
 
+    def next_end(self, keys: Iterable[LicenceKey]) -> dt.datetime | None:
+        """When a seat of the licences comes back at the latest: the first end of a borrowing. None: open."""
+        ends = [borrowing.until_ms for key in keys for borrowing in self._ledger.borrowed(key)]
+        return instant(min(ends)) if ends else None
+
     def holders(self, keys: Iterable[LicenceKey]) -> list[Holder]:
         """Who holds seats of the licences, oldest first, at most HOLDERS_SHOWN."""
+        keys = tuple(keys)
         sessions = [session for key in keys for session in self._ledger.holders(key)]
         sessions.sort(key=lambda session: (session.granted_ms, session.id))
         shared: set[tuple[LicenceKey, str, str]] = set()
@@ -177,7 +192,20 @@ class VirtualContainer:
                     seats=seats,
                 )
             )
-        return found
+        found += [
+            Holder(
+                user=borrowing.user or borrowing.client,
+                station=borrowing.station,
+                access_mode=None,
+                since=instant(borrowing.from_ms),
+                seats=1,
+                until=instant(borrowing.until_ms),
+            )
+            for key in keys
+            for borrowing in self._ledger.borrowed(key)
+        ]
+        found.sort(key=lambda holder: holder.since)
+        return found[:HOLDERS_SHOWN]
 
     # -- all of them ---------------------------------------------------------------------------------------
 
@@ -191,26 +219,40 @@ class VirtualContainer:
         for licence in self.licences(upstreams, time_ms):
             if licence.state is not LicenceState.AVAILABLE or licence.item is None:
                 continue
-            use, item, merged = (
-                self._ledger.use(licence.key),
-                licence.item,
-                self._ledger.licences[licence.key],
-            )
-            found.append(
-                Item(
-                    firm_code=item.firm_code,
-                    product_code=item.product_code,
-                    tmr_id=item.tmr_id,
-                    name=item.name,
-                    quantity=item.quantity,
-                    in_use=use.seats,
-                    exclusive=bool(use.exclusive),
-                    expiration=instant(item.expiration_ms) if item.expiration_ms is not None else None,
-                    constituents=licence.constituents,
-                    alarms=merged.alarms,
-                )
-            )
+            found.append(self._item(licence, licence.item))
         return found
+
+    def _item(self, licence: Licence, item: ProductItem) -> Item:
+        use, merged = self._ledger.use(licence.key), self._ledger.licences[licence.key]
+        return Item(
+            firm_code=item.firm_code,
+            product_code=item.product_code,
+            tmr_id=item.tmr_id,
+            reference=item.reference,
+            name=item.name,
+            quantity=item.quantity,
+            in_use=use.seats,
+            exclusive=bool(use.exclusive),
+            expiration=_instant(item.expiration_ms),
+            activation=_instant(item.activation_ms),
+            usage_seconds=item.usage_s,
+            first_use=_instant(self._ledger.first_use_ms(licence.key)),
+            ends=_instant(self._ledger.ends_ms(item)),
+            maintenance_start=_instant(item.maintenance_start_ms),
+            maintenance_end=_instant(item.maintenance_end_ms),
+            units=item.units,
+            units_remaining=self._ledger.remaining(item),
+            emergency=item.emergency,
+            borrow_seconds=item.borrow_s,
+            borrow_seats=item.borrow_seats,
+            borrowed=len(use.borrowings),
+            feature_map=item.feature_map,
+            text=item.text,
+            customer=item.customer,
+            user_data=base64.b64encode(item.user_data).decode(),
+            constituents=licence.constituents,
+            alarms=merged.alarms,
+        )
 
     def unavailable(
         self, upstreams: Sequence[UpstreamState], time_ms: int, keys: Iterable[LicenceKey] | None = None
@@ -227,6 +269,7 @@ class VirtualContainer:
                     firm_code=key.firm_code,
                     product_code=key.product_code,
                     tmr_id=key.tmr_id,
+                    reference=key.reference,
                     name=item.name if item else "",
                     quantity=item.quantity if item else None,
                     constituents=licence.constituents,
@@ -244,6 +287,7 @@ class VirtualContainer:
                     firm_code=licence.key.firm_code,
                     product_code=licence.key.product_code,
                     tmr_id=licence.key.tmr_id,
+                    reference=licence.key.reference,
                     name=item.name if item else "",
                     quantity=item.quantity if item else None,
                     in_use=self._ledger.use(licence.key).seats,
@@ -302,6 +346,10 @@ class VirtualContainer:
             elif not upstream.voting:
                 found.append(f"{upstream.name} does not vote: it is catching up, or excluded")
         return found
+
+
+def _instant(ms: int | None) -> dt.datetime | None:
+    return None if ms is None else instant(ms)
 
 
 def _expired(item: ProductItem, time_ms: int) -> bool:

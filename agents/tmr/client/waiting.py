@@ -1,0 +1,28 @@
+"""Waiting in a queue for a seat: when to ask again. No I/O, no clock.
+
+A place is kept by asking for it, with the same request and the same idempotency key, within its time to live.
+"""
+
+from typing import Final
+
+from tmr.client.models import Place
+
+NEXT: Final = 0.5
+"""Seconds between requests of whoever is next …"""
+OTHERS: Final = 2.0
+"""… and of the others."""
+TRIES: Final = 5
+"""How often to queue anew after a place was lost, because this machine slept, say."""
+
+
+def patience(wait: bool | float) -> float | None:
+    """The longest time to wait in seconds; None: as long as it takes."""
+    return None if wait is True else float(wait)
+
+
+def pause(place: Place, deadline: float | None, now: float) -> float | None:
+    """Seconds until the place is asked for again; None: the deadline (monotonic) is over."""
+    if deadline is not None and now >= deadline:
+        return None
+    seconds = min(place.ttl / 4, NEXT if place.position == 1 else OTHERS)
+    return seconds if deadline is None else min(seconds, max(0.01, deadline - now))

@@ -1,0 +1,61 @@
+"""The access list, for operators: read, checked, put into force."""
+
+import msgspec
+
+from tmr.client.access import AccessList
+from tmr.ledger import AccessList as Rules
+from tmr.ledger import AccessSet, Denied, SetAccess, mistakes
+from tmr.rim.identity import Identity
+from tmr.server.gate import Gate
+from tmr.server.problems import problem
+
+
+class AccessControl:
+    """Requests of operators about the access list."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._ledger = gate.ledger
+
+    def current(self) -> AccessList:
+        """The list that is in force. Raises Problem."""
+        self._gate.check()
+        found = _shown(self._ledger.access, self._ledger.access_version)
+        self._gate.confirm()
+        return found
+
+    def check(self, wanted: AccessList) -> AccessList:
+        """The list, if nothing is wrong with it. Raises Problem bad-request with all mistakes."""
+        self._gate.check()
+        rules = _read(wanted)
+        self._gate.confirm()
+        return _shown(rules, wanted.version)
+
+    async def replace(self, peer: Identity, wanted: AccessList) -> AccessList:
+        """Put the list into force, all of it or nothing. Raises Problem."""
+        self._gate.check()
+        command = SetAccess(_read(wanted), wanted.version, str(peer))
+        outcome = await self._gate.outcome(self._gate.kernel.submit(command))
+        self._gate.confirm()
+        if isinstance(outcome, Denied):
+            raise problem(outcome.reason, f"{outcome.detail[:1].upper()}{outcome.detail[1:]}.")
+        assert isinstance(outcome, AccessSet)  # noqa: S101
+        return _shown(command.access, outcome.version)
+
+
+def _read(wanted: AccessList) -> Rules:
+    """The rules for the ledger. Raises Problem bad-request, which names every mistake."""
+    rules = msgspec.convert(wanted.model_dump(mode="json", exclude={"version"}, exclude_none=True), Rules)
+    wrong = [str(mistake) for mistake in mistakes(rules)]
+    if wrong:
+        raise problem(
+            "bad-request",
+            f"The access list cannot be used: {'. '.join(wrong)}.",
+            remedy="Correct what is named; the list in force stays as it is.",
+            mistakes=wrong,
+        )
+    return rules
+
+
+def _shown(rules: Rules, version: int) -> AccessList:
+    return AccessList.model_validate({**msgspec.to_builtins(rules), "version": version})

@@ -1,0 +1,38 @@
+"""What there is: the container and its licences."""
+
+from tmr.client.models import Container, ItemList
+from tmr.server.gate import Gate
+from tmr.server.problems import problem
+
+
+class Catalogue:
+    """Requests of clients about containers."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def container(self) -> Container:
+        """The container that clients see. Raises Problem."""
+        gate, kernel = self._gate, self._gate.kernel
+        gate.check()
+        container = gate.virtual.container(kernel.upstreams(), kernel.certified_ms(), kernel.epoch)
+        gate.confirm()
+        return container
+
+    def items(self, serial: str) -> ItemList:
+        """What can be used, and what not and why. Raises Problem."""
+        gate, kernel = self._gate, self._gate.kernel
+        gate.check()
+        if serial != str(gate.virtual.serial):
+            raise problem(
+                "entry-not-found",
+                f"No container {serial} here; there is {gate.virtual.serial}.",
+                remedy="Ask `/v1/containers` for what there is.",
+            )
+        upstreams, time_ms = kernel.upstreams(), kernel.certified_ms()
+        found = ItemList(
+            items=tuple(gate.virtual.items(upstreams, time_ms)),
+            unavailable=tuple(gate.virtual.unavailable(upstreams, time_ms)),
+        )
+        gate.confirm()
+        return found

@@ -1,0 +1,37 @@
+"""All that clients and operators ask for, behind one gate."""
+
+from collections.abc import Callable
+
+from tmr.quorum.proposer import Applied
+from tmr.server.access_control import AccessControl
+from tmr.server.catalogue import Catalogue
+from tmr.server.explain import Explainer
+from tmr.server.gate import Gate
+from tmr.server.lending import Lending
+from tmr.server.service import Service
+
+
+class Desk:
+    """The parts of the client API. `fatal` ends the process: its state cannot be trusted."""
+
+    def __init__(self, gate: Gate, *, fatal: Callable[[BaseException], None]) -> None:
+        self.gate = gate
+        self.catalogue = Catalogue(gate)
+        self.service = Service(gate, fatal=fatal)
+        self.lending = Lending(gate, fatal=fatal)
+        self.access = AccessControl(gate)
+        self.explainer = Explainer(gate)
+
+    def begin_reign(self, now: float) -> None:
+        """This server serves from now on."""
+        self.service.begin_reign(now)
+
+    def applied(self, now: float, applied: Applied) -> None:
+        """A command was carried out."""
+        self.service.applied(now, applied)
+
+    def turn(self, now: float) -> None:
+        """Do what is due by time. Only while this server may write to the journal."""
+        if not self.gate.leaving:
+            self.service.expire(now)
+            self.lending.expire()

@@ -1,0 +1,178 @@
+"""Whether this server answers at all, the way into the journal, and refusals with all that explains them."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final, NoReturn, Protocol
+
+from tmr.ledger import Command, Denied, Ledger, Outcome, Request
+from tmr.licensing import LicenceKey
+from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.rim.identity import Identity
+from tmr.rim.problem import Problem
+from tmr.server.problems import problem
+from tmr.server.refusals import Refusals, Refused
+from tmr.server.virtual import MAJORITY, UpstreamState, VirtualContainer
+
+RETRY_AFTER: Final = 1
+"""Seconds after which a client asks again, when the system cannot serve for a while."""
+_SEATS: Final = frozenset({"no-more-licences", "exclusive-conflict", "borrow-failed"})
+"""Problems that another's use is the reason of."""
+
+
+class Kernel(Protocol):
+    """What decides and stores: the twin with its upstreams, or the journal of a single server."""
+
+    ledger: Ledger
+    clock: Callable[[], float]
+    """Seconds, monotonic."""
+
+    @property
+    def name(self) -> str:
+        """Name of this server."""
+
+    @property
+    def epoch(self) -> int:
+        """The reign that answers are given in."""
+
+    @property
+    def holds(self) -> bool:
+        """This server may answer a client at this very moment."""
+
+    def certified_ms(self) -> int:
+        """Certified time now, Unix milliseconds."""
+
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """The servers that hold the containers, as they are now."""
+
+    async def submit(self, command: Command) -> Outcome:
+        """Store and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
+
+
+class Gate:
+    """Every answer is checked against the lease right before it leaves. `vip`: where to ask instead."""
+
+    def __init__(
+        self, kernel: Kernel, virtual: VirtualContainer, vip: Sequence[str], wall_ms: Callable[[], int]
+    ) -> None:
+        self.kernel = kernel
+        self.ledger = kernel.ledger
+        self.virtual = virtual
+        self.wall_ms = wall_ms
+        self.leaving = ""
+        """Why this server is about to step down; empty while it is not."""
+        self.refusals = Refusals()
+        self._vip = tuple(vip)
+        self._deciding: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
+
+    # -- whether to answer ---------------------------------------------------------------------------------
+
+    def check(self, keys: Sequence[LicenceKey] | None = None) -> None:
+        """Raise Problem no-quorum or not-active unless requests are taken. `keys`: asked about."""
+        if not self.kernel.holds or self.leaving:
+            self._not_serving(keys)
+
+    def confirm(self, keys: Sequence[LicenceKey] | None = None) -> None:
+        """Raise Problem as `check` does unless an answer may leave, also while stepping down."""
+        if not self.kernel.holds:
+            self._not_serving(keys)
+
+    def _not_serving(self, keys: Sequence[LicenceKey] | None = None) -> NoReturn:
+        upstreams = self.kernel.upstreams()
+        heard = [upstream.name for upstream in upstreams if upstream.counts]
+        if len(heard) >= MAJORITY or self.leaving:
+            raise problem("not-active", f"{self.kernel.name} is not the active twin.", vip=self._vip)
+        unavailable = self.virtual.unavailable(upstreams, self.kernel.certified_ms(), keys or None)
+        away = [upstream for upstream in upstreams if not upstream.counts]
+        raise problem(
+            "no-quorum",
+            f"{len(heard)} of 3 upstreams can be reached ({', '.join(heard) or 'none'}), 2 are needed; "
+            f"missing: {', '.join(upstream.name for upstream in away)}.",
+            retry_after=RETRY_AFTER,
+            constituents=[constituent for licence in unavailable for constituent in licence.constituents],
+            unavailable=unavailable,
+            vip=self._vip,
+        )
+
+    # -- the journal ---------------------------------------------------------------------------------------
+
+    async def outcome(self, submitted: Awaitable[Outcome]) -> Outcome:
+        """What came of a command. Raises Problem where that is not known."""
+        try:
+            return await submitted
+        except NotActive:
+            self._not_serving()
+        except Overloaded:
+            detail = "Too many commands wait to be stored by the upstreams."
+            raise problem("overloaded", detail, retry_after=RETRY_AFTER) from None
+
+    async def former(self, peer: Identity, request_id: str, keys: Sequence[LicenceKey] = ()) -> None:
+        """Wait for an attempt of the same request that is still being decided."""
+        former = self._deciding.get((peer.name, request_id))
+        if former is not None:  # a retry must not be refused while the first attempt may still be granted
+            await asyncio.wait([former])
+            self.confirm(keys)
+
+    async def decide(self, request: Request) -> Outcome:
+        """Have the request decided, also if whoever asked goes away. Raises Problem."""
+        name = (request.client, request.request_id)
+        task = asyncio.get_running_loop().create_task(self.kernel.submit(request))
+        self._deciding[name] = task
+
+        def decided(_: asyncio.Task[Outcome]) -> None:
+            if not task.cancelled():
+                task.exception()  # whoever asked may have gone away
+            if self._deciding.get(name) is task:
+                del self._deciding[name]
+
+        task.add_done_callback(decided)
+        return await self.outcome(asyncio.shield(task))
+
+    # -- refusals ------------------------------------------------------------------------------------------
+
+    def note(self, denied: Denied, refused: Refused) -> None:
+        """Have a refusal that did not go through the journal recorded."""
+        self.refusals.add(refused, denied.reason, denied.detail)
+
+    def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:
+        """Fewer than two constituents of the licences are available."""
+        unavailable = self.virtual.unavailable(upstreams, self.kernel.certified_ms(), keys)
+        constituents = [constituent for licence in unavailable for constituent in licence.constituents]
+        reasons = "; ".join(one.detail for one in constituents if one.state != "available")
+        return problem(
+            "licence-unavailable",
+            f"Too few constituents of {' or '.join(map(str, keys))} are available: {reasons}.",
+            retry_after=RETRY_AFTER,
+            constituents=constituents,
+            unavailable=unavailable,
+        )
+
+    def refuse(
+        self, denied: Denied, asked: dict[str, Any], product: tuple[int, int], keys: Sequence[LicenceKey]
+    ) -> NoReturn:
+        """Raise the problem that belongs to `denied`: what is available where, who holds the seats."""
+        upstreams, time_ms = self.kernel.upstreams(), self.kernel.certified_ms()
+        slug, detail = denied.reason, denied.detail
+        if slug == "entry-not-found":
+            which = "".join(
+                f" with the {what} {asked[name]}"
+                for name, what in (("tmr_id", "TMR-Id"), ("reference", "reference"))
+                if asked.get(name) is not None
+            )
+            detail = f"no licence {product[0]}:{product[1]}{which} in container {self.virtual.serial}"
+        seats = slug in _SEATS or bool(denied.rule)
+        waiting = len(self.ledger.queues.get(product, ()))
+        raise problem(
+            slug,
+            f"{detail[:1].upper()}{detail[1:]}.",
+            retry_after=RETRY_AFTER if slug == "overloaded" else None,
+            asked=asked,
+            rule=denied.rule,
+            holders=self.virtual.holders(keys) if seats else (),
+            next_end=self.virtual.next_end(keys) if seats else None,
+            waiting=waiting or None,
+            constituents=[
+                constituent
+                for key in keys
+                for constituent in self.virtual.licence(key, upstreams, time_ms).constituents
+            ],
+        )

@@ -1,0 +1,162 @@
+"""Borrowing: seats that leave the network for a bounded time."""
+
+import asyncio
+from collections.abc import Callable
+from typing import NoReturn
+
+from tmr.client.models import Borrowing, BorrowRequest
+from tmr.ledger import Borrow, Borrowed, Denied, GiveBack, Outcome
+from tmr.ledger import Borrowing as Lent
+from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.rim.identity import Identity
+from tmr.server.gate import Gate
+from tmr.server.problems import problem
+from tmr.server.refusals import Refused
+from tmr.server.service import new_id
+from tmr.server.virtual import instant, milliseconds
+
+
+class Lending:
+    """Requests of clients about borrowings. `fatal` ends the process: its state cannot be trusted."""
+
+    def __init__(self, gate: Gate, *, fatal: Callable[[BaseException], None]) -> None:
+        self.gate = gate
+        self.kernel = gate.kernel
+        self.ledger = gate.ledger
+        self._fatal = fatal
+        self._ending: dict[str, asyncio.Task[Outcome]] = {}
+
+    async def borrow(
+        self, peer: Identity, address: str, borrower: str, request_id: str, asked: BorrowRequest
+    ) -> Borrowing:
+        """Take a seat out; the same borrowing for the same `request_id`. Raises Problem.
+
+        `borrower`: SHA-256 of the public key in the peer's certificate, or empty where it has none.
+        """
+        gate = self.gate
+        keys = gate.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
+        gate.check(keys)
+        if not borrower:
+            raise problem("borrow-failed", "A borrow file is bound to a certificate, and there is none here.")
+        await gate.former(peer, request_id, keys)
+        upstreams = self.kernel.upstreams()
+        available = [key for key in keys if gate.virtual.available(key, upstreams)]
+        command = Borrow(
+            request_id=request_id,
+            client=peer.name,
+            borrow=new_id(gate.wall_ms()),
+            firm_code=asked.firm_code,
+            product_code=asked.product_code,
+            keys=tuple(available),
+            seconds=asked.seconds,
+            borrower=borrower,
+            station=asked.station,
+            user=asked.user,
+            address=address,
+            features=asked.features,
+            released_ms=milliseconds(asked.released),
+        )
+        refused = Refused(asked.firm_code, asked.product_code, peer.name, asked.station, asked.user, address)
+        denied = self.ledger.review(command, self.kernel.certified_ms())
+        known = self.ledger.remembered(peer.name, request_id)
+        outcome: Outcome
+        if known is not None:
+            outcome = denied or known[1]
+        elif keys and not available:
+            refusal = gate.unavailable(keys, upstreams)
+            gate.note(Denied("licence-unavailable", ""), refused)
+            raise refusal
+        elif denied is not None:
+            outcome = denied
+            gate.note(denied, refused)
+        else:
+            outcome = await gate.decide(command)
+        gate.confirm(keys)
+        if isinstance(outcome, Denied):
+            gate.refuse(
+                outcome,
+                asked.model_dump(mode="json", exclude_none=True),
+                (asked.firm_code, asked.product_code),
+                keys,
+            )
+        assert isinstance(outcome, Borrowed)  # noqa: S101
+        return _shown(self.own(peer, outcome.borrow))
+
+    async def give_back(self, peer: Identity, borrowing: str) -> None:
+        """End a borrowing; one that has ended already is no error. Raises Problem."""
+        self.gate.check()
+        lent = self.ledger.borrowings.get(borrowing)
+        if lent is not None:
+            if peer.role == "operator" and lent.client != peer.name:
+                command = GiveBack(borrowing, None, "operator", str(peer))
+            elif lent.client != peer.name:
+                _not_yours(borrowing)
+            else:
+                command = GiveBack(borrowing, peer.name, "release")
+            await self.gate.outcome(asyncio.shield(self._end(command)))
+        self.gate.confirm()
+
+    def list(self, peer: Identity) -> list[Borrowing]:
+        """The peer's borrowings; all of them for an operator. Raises Problem."""
+        self.gate.check()
+        shown = [
+            _shown(lent)
+            for lent in self.ledger.borrowings.values()
+            if peer.role == "operator" or lent.client == peer.name
+        ]
+        self.gate.confirm()
+        return shown
+
+    def own(self, peer: Identity, borrowing: str) -> Lent:
+        """The borrowing, if it is the peer's. Raises Problem."""
+        lent = self.ledger.borrowings.get(borrowing)
+        if lent is None:
+            raise problem("borrowing-ended", f"There is no borrowing {borrowing}: it has ended or never was.")
+        if lent.client != peer.name:
+            _not_yours(borrowing)
+        return lent
+
+    def expire(self) -> None:
+        """Take back the seats whose time has come. Only while this server may write to the journal."""
+        for borrowing in self.ledger.due(self.kernel.certified_ms()):
+            if borrowing not in self._ending:
+                self._end(GiveBack(borrowing, None, "expiry")).add_done_callback(self._expired)
+
+    def _expired(self, task: asyncio.Task[Outcome]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, NotActive | Overloaded):  # those are tried again
+            self._fatal(error)
+
+    def _end(self, command: GiveBack) -> asyncio.Task[Outcome]:
+        task = self._ending.get(command.borrow)
+        if task is None:
+            task = asyncio.get_running_loop().create_task(self._submit(command))
+            self._ending[command.borrow] = task
+        return task
+
+    async def _submit(self, command: GiveBack) -> Outcome:
+        try:
+            return await self.kernel.submit(command)
+        finally:
+            del self._ending[command.borrow]
+
+
+def _not_yours(borrowing: str) -> NoReturn:
+    raise problem("access-denied", f"Borrowing {borrowing} belongs to another client.")
+
+
+def _shown(lent: Lent) -> Borrowing:
+    return Borrowing.model_validate(
+        {
+            "id": lent.id,
+            "client": lent.client,
+            "firm_code": lent.key.firm_code,
+            "product_code": lent.key.product_code,
+            "tmr_id": lent.key.tmr_id,
+            "reference": lent.key.reference,
+            "station": lent.station,
+            "user": lent.user,
+            "from": instant(lent.from_ms),
+            "until": instant(lent.until_ms),
+        }
+    )

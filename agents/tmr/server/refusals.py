@@ -1,0 +1,76 @@
+"""Refusals on their way into the record: equal ones are counted, so that a looping client writes one line.
+
+Pure. What is refused by the journal itself is recorded there at once; this is for refusals that the mirror
+was enough for. They are written within seconds; a crash loses at most those.
+"""
+
+from typing import Final
+
+import msgspec
+
+from tmr.ledger import Refusal
+
+DISTINCT_MAX: Final = 500
+"""Different refusals kept at a time; beyond, they are counted for their product and reason alone."""
+AFTER: Final = 2.0
+"""Seconds that a refusal waits for equal ones."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Who asked for which product."""
+
+    firm_code: int
+    product_code: int
+    client: str
+    station: str
+    user: str
+    address: str
+
+
+class Refusals:
+    """Counted until they are taken to be written. `now` is monotonic, in seconds."""
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[Refused, str, str], int] = {}
+        self._due: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    def add(self, refused: Refused, reason: str, detail: str, count: int = 1) -> None:
+        """One more."""
+        if len(self._counts) >= DISTINCT_MAX and (refused, reason, detail) not in self._counts:
+            refused, detail = Refused(refused.firm_code, refused.product_code, "", "", "", ""), ""
+            if len(self._counts) >= 2 * DISTINCT_MAX and (refused, reason, detail) not in self._counts:
+                return  # of so many different products, the answers themselves must do
+        self._counts[refused, reason, detail] = self._counts.get((refused, reason, detail), 0) + count
+
+    def take(self, now: float, *, at_once: bool = False) -> tuple[Refusal, ...]:
+        """Those that are due, to be written; none before they have waited for equal ones."""
+        if not self._counts:
+            return ()
+        if self._due is None:
+            self._due = now + AFTER
+        if now < self._due and not at_once:
+            return ()
+        taken, self._counts, self._due = self._counts, {}, None
+        return tuple(
+            Refusal(
+                refused.firm_code,
+                refused.product_code,
+                reason,
+                detail,
+                refused.client,
+                refused.station,
+                refused.user,
+                refused.address,
+                count,
+            )
+            for (refused, reason, detail), count in taken.items()
+        )
+
+    def put_back(self, refusals: tuple[Refusal, ...]) -> None:
+        """They could not be written."""
+        for one in refusals:
+            refused = Refused(one.firm_code, one.product_code, one.client, one.station, one.user, one.address)
+            self.add(refused, one.reason, one.detail, one.count)
