@@ -175,7 +175,7 @@ async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
             system.upstreams[0].up = True
             await until(lambda: active.agent.core.twin.peers[0].reachable, "up1 is back")
             both = await client.post("/v1/heartbeats", json={"sessions": ids})
-            assert both.json() == {"alive": ids, "lost": [], "unavailable": []}
+            assert both.json() == {"alive": ids, "lost": [], "unavailable": [], "ended": []}
 
 
 @scenario

@@ -147,7 +147,7 @@ async def test_heartbeats_lists_and_releases_are_the_owners(tmp_path: Path) -> N
                 answer = await call
                 assert (answer.status_code, answer.json()["code"]) == (403, 231)
             both = await alice.post("/v1/heartbeats", json={"sessions": [session, "nonsense"]})
-            assert both.json() == {"alive": [session], "lost": ["nonsense"], "unavailable": []}
+            assert both.json() == {"alive": [session], "lost": ["nonsense"], "unavailable": [], "ended": []}
             assert (await bob.post("/v1/heartbeats", json={"sessions": [session]})).json()["lost"] == [
                 session
             ]
@@ -203,7 +203,8 @@ async def test_a_heartbeat_waits_for_an_end_that_is_under_way(tmp_path: Path) ->
         )
         assert (await release).status_code == 204
         assert beat.status_code == 404
-        assert beats.json() == {"alive": [], "lost": [session], "unavailable": []}
+        assert beats.json()["lost"] == [session]
+        assert [(one["id"], one["by"]) for one in beats.json()["ended"]] == [(session, "release")]
 
 
 @scenario

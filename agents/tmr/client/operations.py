@@ -174,7 +174,7 @@ def give_back(borrowing: str) -> Operation[None]:
 
 def explain(request: ExplainRequest) -> Operation[Explanation]:
     """What would happen to a request."""
-    body = request.model_dump_json(exclude_none=True).encode()
+    body = request.model_dump_json(exclude_defaults=True).encode()
     return Operation(Request("POST", "/v1/explain", body), lambda a: _read(a, Explanation))
 
 
@@ -193,7 +193,7 @@ def set_access(wanted: AccessList, *, check_only: bool = False) -> Operation[Acc
 def _keyed(method: str, path: str, body: BaseModel, key: str) -> Request:
     if not re.fullmatch(IDEMPOTENCY_KEY, key):
         raise ValueError(f"{key!r} is no idempotency key; it must match {IDEMPOTENCY_KEY}")
-    return Request(method, path, body.model_dump_json(exclude_none=True).encode(), key)
+    return Request(method, path, body.model_dump_json(exclude_defaults=True).encode(), key)
 
 
 def heartbeat(session: str) -> Operation[Heartbeat]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple, Self
 
+from tmr.client.models import SessionRequest
 from tmr.client.problems import PROBLEMS
 from tmr.rim.tls import TlsFiles
 
@@ -281,14 +282,14 @@ class _Handler(BaseHTTPRequestHandler):
                 "remedy": kind.remedy,
                 "holders": [{**holder, "since": NOW, "seats": 1}],
             }
-        asked = self.document
+        asked = SessionRequest.model_validate(self.document).model_dump(mode="json")
         identity = f"s-{next(state.ids)}"
         session = {
             "id": identity,
             "container": SERIAL,
             "firm_code": asked["firm_code"],
             "product_code": asked["product_code"],
-            "tmr_id": asked.get("tmr_id", 1),
+            "tmr_id": asked["tmr_id"] or 1,
             "access_mode": asked["access_mode"],
             "ttl": state.ttl or asked["ttl"],
             "granted_at": NOW,
