@@ -283,8 +283,8 @@ def read_items(path: Path) -> list[Licence]:
     items = tree.get("item")
     if set(tree) != {"item"} or not isinstance(items, list) or not items:
         raise click.ClickException(
-            f"{path} does not hold a list named item alone. Write one [[item]] for each licence, and below it "
-            "its options."
+            f"{path} does not hold a list named item alone. Write one [[item]] for each licence, and its "
+            "options below."
         )
     if len(items) > ITEMS_MAX:
         raise click.ClickException(f"{path} holds {len(items)} items. A container takes at most {ITEMS_MAX}.")

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.errors import BadItem, BadKey, Refused
-from tmr.licensing.items import ProductItem, ordered
+from tmr.licensing.items import ProductItem, ordered, packed
 from tmr.licensing.request import FORMAT, Request, seal_request
 from tmr.licensing.serial import container_serial
 from tmr.licensing.signing import fingerprint, raw_public_key
@@ -64,7 +64,7 @@ class Container(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def digest(items: tuple[ProductItem, ...]) -> str:
     """SHA-256 over sorted items, 64 hexadecimal digits: equal for equal items in every container."""
-    return hashlib.sha256(msgspec.msgpack.encode(ordered(items))).hexdigest()
+    return hashlib.sha256(packed(ordered(items))).hexdigest()
 
 
 def make_request(container: Container, firm_code: int, key: Ed25519PrivateKey) -> bytes:

@@ -11,7 +11,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.errors import BadItem, BadStatement
-from tmr.licensing.items import ProductItem, ordered
+from tmr.licensing.items import ProductItem, ordered, packed
 from tmr.licensing.serial import Place, Serial
 from tmr.licensing.signing import raw_public_key, sign_bytes, signature_holds
 
@@ -63,7 +63,7 @@ class SignedStatement(msgspec.Struct, frozen=True):
 
 def sign(statement: Statement, private_key: Ed25519PrivateKey) -> SignedStatement:
     """The statement signed with the container's key."""
-    payload = msgspec.msgpack.encode(statement)
+    payload = packed(statement)
     return SignedStatement(
         payload, sign_bytes(STATEMENT_TYPE, payload, private_key), raw_public_key(private_key)
     )
