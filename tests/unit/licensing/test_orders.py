@@ -143,6 +143,21 @@ def test_a_removed_tmr_id_is_never_given_again() -> None:
     assert [i.tmr_id for i in site.items] == [1, 3]
 
 
+def test_upstreams_take_a_change_one_after_the_other() -> None:
+    """At each step the two that are equal decide, and the third is told of."""
+    site = Site(EDITOR, EDITOR)
+    issued = issue_to(site.system, site.history, [Change(FIRST, {"quantity": 9}), Removal(Which(2))])
+    served, alarms, system = [], [], list(site.system)
+    for step in range(4):
+        if step:
+            system[step - 1] = activate(system[step - 1], issued.file, TRUSTED)
+        merged = merge(container.statement(f"up{n}") for n, container in enumerate(system, 1))
+        served.append({licence.key.tmr_id: licence.item.quantity for licence in merged.licences})
+        alarms.append([upstream for licence in merged.licences for upstream in licence.differing])
+    assert served == [{1: 5, 2: 5}, {1: 5, 2: 5}, {1: 9}, {1: 9}]
+    assert alarms == [[], ["up1"], ["up3"], []]
+
+
 def test_the_last_licence_can_be_removed() -> None:
     site = Site(EDITOR)
     site.issue(Removal(FIRST))
