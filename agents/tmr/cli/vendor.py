@@ -29,7 +29,6 @@ from tmr.licensing import (
     Licence,
     LicensingError,
     NotIssued,
-    Order,
     Refill,
     Removal,
     Request,
@@ -50,6 +49,7 @@ from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
 from tmr.licensing.request import REQUEST_TYPE
 from tmr.licensing.strict_json import IllFormed, printable
 from tmr.licensing.update import UPDATE_TYPE, read_update
+from tmr.licensing.vendor import Order
 
 RECORD_NAME: Final = re.compile(r"([0-9]{6})\.json", re.ASCII)
 ATTEMPTS: Final = 100

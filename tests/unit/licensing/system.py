@@ -11,7 +11,6 @@ from tmr.licensing import (
     Container,
     Issued,
     Licence,
-    Order,
     ProductItem,
     Refused,
     Update,
@@ -21,6 +20,7 @@ from tmr.licensing import (
     open_request,
     raw_public_key,
 )
+from tmr.licensing.vendor import Order
 
 FIRM: Final = 6_000_010
 ACT_ID: Final = "lab-4f3a0c119d2b7e58"

@@ -16,7 +16,6 @@ from tmr.licensing import (
     Licence,
     LicenceKey,
     NotIssued,
-    Order,
     ProductItem,
     Refill,
     Removal,
@@ -34,6 +33,7 @@ from tmr.licensing.items import CODE_MAX, UNITS_MAX
 from tmr.licensing.request import FORMAT, Request
 from tmr.licensing.serial import Serial
 from tmr.licensing.update import UPDATE_TYPE, seal_update
+from tmr.licensing.vendor import Order
 
 from .strategies import licences, options
 from .system import (
