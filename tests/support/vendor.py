@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.licensing import Licence, Update, issue, open_request, public_key_to_pem, raw_public_key
+from tmr.licensing import Update, issue, open_request, public_key_to_pem, raw_public_key
+from tmr.licensing.vendor import Order
 
 FIRM = 6_000_010
 
@@ -18,16 +19,17 @@ class Vendor:
         self.public_pem = public_key_to_pem(raw_public_key(self.key))
         self._history: list[Update] = []
 
-    def issue(self, requests: Sequence[bytes], licence: Licence | None) -> bytes:
-        """The update file for the three containers that made these request files."""
+    def issue(self, requests: Sequence[bytes], *orders: Order | None) -> bytes:
+        """The update file for whoever made these request files; one is of a network licence server."""
         issued = issue(
             self._history,
             [open_request(request) for request in requests],
-            licence,
+            [order for order in orders if order is not None],
             firm_code=self.firm_code,
             key=self.key,
             issued_ms=1_790_000_000_000,
             update_id=f"update-{self.firm_code}-{len(self._history) + 1}",
+            network=len(requests) == 1,
         )
         self._history.append(issued.update)
         return issued.file

@@ -304,7 +304,7 @@ class Machines:
             issued = issue(
                 self._issued,
                 requests,
-                licence,
+                [licence],
                 firm_code=FIRM,
                 key=self.vendor_key,
                 issued_ms=time.time_ns() // 1_000_000,

@@ -12,8 +12,7 @@ import stat
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Final, ParamSpec, TypeVar
@@ -22,15 +21,19 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.cli.vendor_options import OF_AN_ITEM, OPTIONS, Fields, gathered, read_items, whole, with_options
+from tmr.cli.vendor_show import describe_item, describe_options, describe_request, describe_update
 from tmr.licensing import (
     ENVELOPE_MAX,
-    Issued,
+    Change,
     Licence,
     LicensingError,
     NotIssued,
-    ProductItem,
+    Refill,
+    Removal,
     Request,
     Update,
+    Which,
     fingerprint,
     issue,
     open_request,
@@ -42,10 +45,11 @@ from tmr.licensing import (
     raw_public_key,
 )
 from tmr.licensing.dsse import read_envelope
-from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN, QUANTITY_MAX
+from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
 from tmr.licensing.request import REQUEST_TYPE
 from tmr.licensing.strict_json import IllFormed, printable
 from tmr.licensing.update import UPDATE_TYPE, read_update
+from tmr.licensing.vendor import Order
 
 RECORD_NAME: Final = re.compile(r"([0-9]{6})\.json", re.ASCII)
 ATTEMPTS: Final = 100
@@ -113,29 +117,6 @@ def explained(command: Callable[P, R]) -> Callable[P, R]:
     return run
 
 
-def parse_quantity(_: click.Context, __: click.Parameter, value: str) -> int | None:
-    """Seats, or `None` for `unlimited`."""
-    if value == "unlimited":
-        return None
-    if re.fullmatch(r"[0-9]{1,10}", value, re.ASCII) and 1 <= int(value) <= QUANTITY_MAX:
-        return int(value)
-    raise click.BadParameter(f"give a whole number from 1 to {QUANTITY_MAX}, or the word unlimited")
-
-
-def parse_expires(_: click.Context, __: click.Parameter, value: datetime | None) -> int | None:
-    """Unix milliseconds of the end of the day UTC, `None` for never."""
-    if value is None:
-        return None
-    if value.year > 9998:
-        raise click.BadParameter(
-            "the last year is 9998; leave the option out for a licence that never expires"
-        )
-    end = int((value.replace(tzinfo=UTC) + timedelta(days=1)).timestamp()) * 1000
-    if end <= time.time() * 1000:
-        raise click.BadParameter("this day is past: the licence would be expired from the start")
-    return end
-
-
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 DIRECTORY = click.Path(file_okay=False, path_type=Path)
 dir_option = click.option("--dir", "directory", required=True, type=DIRECTORY, help="The vendor's directory.")
@@ -145,7 +126,10 @@ request_option = click.option(
     required=True,
     multiple=True,
     type=FILE,
-    help="Request file of one container; three times.",
+    help="Request file of one container; three times, with --network once.",
+)
+network_option = click.option(
+    "--network", is_flag=True, help="For a network licence server: one container, licences without TMR-Id."
 )
 out_option = click.option(
     "--out",
@@ -185,44 +169,139 @@ def init(firm_code: int, directory: Path) -> None:
     click.echo(f"Give {pem} to whoever runs a TMR system; keep everything else to yourself, and back it up.")
 
 
+def issuing(command: Callable[P, R]) -> Callable[P, R]:
+    """What every command that issues an update takes."""
+    for option in (out_option, network_option, request_option, dir_option):
+        command = option(command)
+    return command
+
+
+def naming(command: Callable[P, R]) -> Callable[P, R]:
+    """What names a licence that is there already."""
+    tmr_id = click.option("--tmr-id", type=click.IntRange(1, CODE_MAX), help="The licence with this TMR-Id.")
+    product = click.option(
+        "--product", type=click.IntRange(0, CODE_MAX), help="The licence of this product (--network)."
+    )
+    reference = click.option(
+        "--reference",
+        type=click.IntRange(0, CODE_MAX),
+        default=0,
+        help="Its Product Item Reference, if it is not 0 (--network).",
+    )
+    return tmr_id(product(reference(command)))
+
+
+def which(tmr_id: int | None, product: int | None, reference: int) -> Which:
+    """The licence that is named."""
+    if tmr_id is None and product is None:
+        raise click.UsageError("Say which licence: --tmr-id N, or with --network --product CODE.")
+    return Which(tmr_id, product, reference)
+
+
 @vendor.command("issue")
-@dir_option
-@request_option
-@click.option("--product", required=True, type=click.IntRange(0, CODE_MAX), help="Product Code.")
-@click.option("--quantity", required=True, callback=parse_quantity, metavar="N|unlimited", help="Seats.")
+@issuing
 @click.option(
-    "--expires",
-    type=click.DateTime(["%Y-%m-%d"]),
-    callback=parse_expires,
-    metavar="YYYY-MM-DD",
-    help="Last day on which it is valid, UTC; never expires if left out.",
+    "--items",
+    "items_file",
+    type=FILE,
+    help="TOML or JSON file with several licences and their options, instead of the options below.",
 )
-@click.option("--name", default="", help="Name of the licence, for people.")
-@out_option
+@with_options(*OF_AN_ITEM)
 @explained
 def issue_licence(
     directory: Path,
     requests: tuple[Path, ...],
-    product: int,
-    quantity: int | None,
-    expires: int | None,
-    name: str,
+    network: bool,
     out: Path,
+    items_file: Path | None,
+    **given: Fields | None,
 ) -> None:
-    """Issue a TMR licence with the next TMR-Id to the three containers that made the request files."""
-    issued = record_and_write(directory, requests, Licence(product, quantity, expires, name), out)
-    if issued.item is not None:
-        click.echo(f"Issued {describe_item(issued.item)}")
+    """Issue licences to the containers that made the request files.
+
+    Each gets the next TMR-Id, or with --network none.
+    """
+    fields = gathered(given)
+    if items_file is not None:
+        if fields:
+            raise click.UsageError("With --items the options of the licences stand in the file.")
+        licences = read_items(items_file)
+    else:
+        for name, field in (("product", "product_code"), ("quantity", "quantity")):
+            if field not in fields:
+                raise click.UsageError(f"Missing option '--{name}', or --items with a file of licences.")
+        licences = [Licence(**fields)]
+    record_and_write(directory, requests, licences, out, network)
 
 
 @vendor.command()
-@dir_option
-@request_option
-@out_option
+@issuing
+@naming
+@with_options(*OPTIONS)
 @explained
-def reissue(directory: Path, requests: tuple[Path, ...], out: Path) -> None:
+def change(
+    directory: Path,
+    requests: tuple[Path, ...],
+    network: bool,
+    out: Path,
+    tmr_id: int | None,
+    product: int | None,
+    reference: int,
+    **given: Fields | None,
+) -> None:
+    """Change options of a licence. The word none, or an empty text, takes an option away."""
+    fields = gathered(given)
+    if not fields:
+        raise click.UsageError("Nothing is changed. Give the options that shall have a new value.")
+    change = Change(which(tmr_id, product, reference), fields)
+    record_and_write(directory, requests, [change], out, network)
+
+
+@vendor.command()
+@issuing
+@naming
+@click.option("--units", required=True, metavar="+N", help="Units to add to the Unit Counter.")
+@explained
+def refill(
+    directory: Path,
+    requests: tuple[Path, ...],
+    network: bool,
+    out: Path,
+    tmr_id: int | None,
+    product: int | None,
+    reference: int,
+    units: str,
+) -> None:
+    """Add units to a licence."""
+    try:
+        more = whole(units.removeprefix("+"), 1, CODE_MAX)
+    except ValueError as error:
+        raise click.BadParameter(f"{error}, such as +500", param_hint="--units") from None
+    record_and_write(directory, requests, [Refill(which(tmr_id, product, reference), more)], out, network)
+
+
+@vendor.command()
+@issuing
+@naming
+@explained
+def remove(
+    directory: Path,
+    requests: tuple[Path, ...],
+    network: bool,
+    out: Path,
+    tmr_id: int | None,
+    product: int | None,
+    reference: int,
+) -> None:
+    """Take a licence away."""
+    record_and_write(directory, requests, [Removal(which(tmr_id, product, reference))], out, network)
+
+
+@vendor.command()
+@issuing
+@explained
+def reissue(directory: Path, requests: tuple[Path, ...], network: bool, out: Path) -> None:
     """Issue again what a system has, for instance when a new container replaces a broken one."""
-    record_and_write(directory, requests, None, out)
+    record_and_write(directory, requests, [], out, network)
 
 
 @vendor.command()
@@ -258,8 +337,10 @@ def show(file: Path, key_file: Path | None) -> None:
         click.echo(line)
 
 
-def record_and_write(directory: Path, requests: Iterable[Path], licence: Licence | None, out: Path) -> Issued:
-    """Issue, put the update on record, then write it to `out`."""
+def record_and_write(
+    directory: Path, requests: Iterable[Path], orders: Sequence[Order], out: Path, network: bool
+) -> None:
+    """Issue, put the update on record, write it to `out`, and tell what it does."""
     opened = open_directory(directory)
     if out.exists():
         raise click.ClickException(f"{out} exists. Choose another name for the update file.")
@@ -272,11 +353,12 @@ def record_and_write(directory: Path, requests: Iterable[Path], licence: Licence
             issued = issue(
                 history,
                 read,
-                licence,
+                orders,
                 firm_code=opened.firm_code,
                 key=opened.key,
                 issued_ms=time.time_ns() // 1_000_000,
                 update_id=uuid.uuid4().hex,
+                network=network,
             )
         except NotIssued as error:
             if error.code != "update-pending":
@@ -300,7 +382,16 @@ def record_and_write(directory: Path, requests: Iterable[Path], licence: Licence
             f"Copy {recorded} instead."
         ) from error
     click.echo(f"Update {issued.update.update_id} for the system {issued.update.act_id} written to {out}")
-    return issued
+    for done, items in (
+        ("Issued", issued.added),
+        ("Changed", issued.changed),
+        ("Removed", issued.removed),
+    ):
+        for item in items:
+            click.echo(f"{done} {describe_item(item)}")
+            if done != "Removed":
+                for name, value in describe_options(item):
+                    click.echo(f"  {name}: {value}")
 
 
 def open_directory(path: Path) -> VendorDirectory:
@@ -355,40 +446,3 @@ def publish(path: Path, data: bytes, mode: int) -> None:
             os.fsync(directory)
         finally:
             os.close(directory)
-
-
-def describe_item(item: ProductItem) -> str:
-    """One line for a person."""
-    quantity = "unlimited" if item.quantity is None else str(item.quantity)
-    expires = "never expires" if item.expiration_ms is None else f"expires {moment(item.expiration_ms)}"
-    return f"{item.key}, quantity {quantity}, {expires}" + (f", {item.name}" if item.name else "")
-
-
-def describe_request(request: Request) -> list[str]:
-    """Lines for a person."""
-    vendor_key = fingerprint(bytes.fromhex(request.vendor_key)) if request.vendor_key else "none yet"
-    return [
-        f"Request of the container {request.container} of the system {request.act_id}",
-        f"  to the firm      {request.firm_code}",
-        f"  update counter   {request.counter}",
-        f"  container key    {fingerprint(bytes.fromhex(request.container_key))}",
-        f"  vendor key       {vendor_key}",
-        f"  items digest     {request.items_digest}",
-        "  signature        valid, by this container",
-    ]
-
-
-def describe_update(update: Update, verdict: str) -> list[str]:
-    """Lines for a person."""
-    return [
-        f"Update {update.update_id} of the firm {update.firm_code} for the system {update.act_id}",
-        f"  issued           {moment(update.issued_ms)}",
-        f"  signature        {verdict}",
-        *(f"  container        {part.container}, update counter {part.counter}" for part in update.parts),
-        *(f"  item             {describe_item(item)}" for item in update.parts[0].items),
-    ]
-
-
-def moment(ms: int) -> str:
-    """A time in milliseconds as RFC 3339, UTC."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).isoformat(timespec="seconds")

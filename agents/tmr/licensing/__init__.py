@@ -15,7 +15,7 @@ from tmr.licensing.errors import (
 from tmr.licensing.items import LicenceKey, ProductItem
 from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, alone, merge
 from tmr.licensing.request import Request, open_request
-from tmr.licensing.serial import Kind, Serial, container_serial, virtual_serial
+from tmr.licensing.serial import Kind, Place, Serial, container_serial, virtual_serial
 from tmr.licensing.signing import (
     fingerprint,
     private_key_from_pem,
@@ -26,7 +26,16 @@ from tmr.licensing.signing import (
 )
 from tmr.licensing.statement import SignedStatement, Statement, open_statement, sign
 from tmr.licensing.update import Part, Update, open_update
-from tmr.licensing.vendor import Issued, Licence, issue, next_tmr_id
+from tmr.licensing.vendor import (
+    Change,
+    Issued,
+    Licence,
+    Refill,
+    Removal,
+    Which,
+    issue,
+    next_tmr_id,
+)
 
 __all__ = [
     "ENVELOPE_MAX",
@@ -35,6 +44,7 @@ __all__ = [
     "BadRequest",
     "BadSerial",
     "BadStatement",
+    "Change",
     "Container",
     "Firm",
     "Incomplete",
@@ -47,14 +57,18 @@ __all__ = [
     "MergedLicence",
     "NotIssued",
     "Part",
+    "Place",
     "ProductItem",
+    "Refill",
     "Refused",
     "Rejected",
+    "Removal",
     "Request",
     "Serial",
     "SignedStatement",
     "Statement",
     "Update",
+    "Which",
     "activate",
     "alone",
     "check_for",

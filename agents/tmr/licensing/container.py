@@ -1,14 +1,14 @@
 """The state of one CmContainer, its requests, and how it activates updates. Whoever serves it persists it."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Self
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.errors import BadItem, BadKey, Refused
-from tmr.licensing.items import ProductItem, ordered
+from tmr.licensing.items import ProductItem, ordered, packed
 from tmr.licensing.request import FORMAT, Request, seal_request
 from tmr.licensing.serial import container_serial
 from tmr.licensing.signing import fingerprint, raw_public_key
@@ -64,7 +64,7 @@ class Container(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def digest(items: tuple[ProductItem, ...]) -> str:
     """SHA-256 over sorted items, 64 hexadecimal digits: equal for equal items in every container."""
-    return hashlib.sha256(msgspec.msgpack.encode(ordered(items))).hexdigest()
+    return hashlib.sha256(packed(ordered(items))).hexdigest()
 
 
 def make_request(container: Container, firm_code: int, key: Ed25519PrivateKey) -> bytes:
@@ -92,10 +92,17 @@ def make_request(container: Container, firm_code: int, key: Ed25519PrivateKey) -
     return seal_request(request, key)
 
 
-def activate(container: Container, update_file: bytes, trusted: Mapping[int, bytes]) -> Container:
+def activate(
+    container: Container,
+    update_file: bytes,
+    trusted: Mapping[int, bytes],
+    *,
+    network: bool | None = None,
+) -> Container:
     """The container after this update. `trusted`: Firm Code to the public key (raw, 32 bytes) of its vendor.
 
-    Raises `Refused` with one of all its codes; the container given is never changed.
+    `network`: whether the container serves a network licence server (True) or a TMR system (False), where the
+    caller knows it. Raises `Refused` with one of all its codes; the container given is never changed.
     """
     envelope = read_update_envelope(update_file)
     signed = {key: envelope.signed_by(key) for key in trusted.values()}
@@ -126,7 +133,7 @@ def activate(container: Container, update_file: bytes, trusted: Mapping[int, byt
             f"{fingerprint(pinned.vendor_key)[:16]}, this one is signed with {fingerprint(signer)[:16]}",
             "put the former public key back, and ask the vendor to sign with the former key",
         )
-    items = check_for(update, container)
+    items = check_for(update, container, network=network)
     counter = pinned.counter + 1 if pinned else 1
     firm = Firm(update.firm_code, counter, update.update_id, signer)
     others = tuple(other for other in container.firms if other.firm_code != update.firm_code)
@@ -138,11 +145,13 @@ def activate(container: Container, update_file: bytes, trusted: Mapping[int, byt
     )
 
 
-def check_for(update: Update, container: Container) -> tuple[ProductItem, ...]:
+def check_for(
+    update: Update, container: Container, *, network: bool | None = None
+) -> tuple[ProductItem, ...]:
     """All items, of every firm, that the container holds after a verified update.
 
-    Raises `Refused`: `other-system`, `other-container`, `replayed`, `older-counter`, `counter-skips`,
-    `too-many-items`.
+    `network` as for `activate`. Raises `Refused`: `other-system`, `other-container`, `replayed`,
+    `older-counter`, `counter-skips`, `other-kind`, `units-lowered`, `too-many-items`.
     """
     where = f"{container.serial} of the system {container.act_id}"
     if update.act_id != container.act_id:
@@ -178,8 +187,40 @@ def check_for(update: Update, container: Container) -> tuple[ProductItem, ...]:
             f"the update has the counter {part.counter}, {where} is at {counter}",
             "activate the updates between first, in order",
         )
+    _check_kind(update, container, where, network)
+    _check_units(container.items_of(update.firm_code), part.items)
     others = tuple(item for item in container.items if item.firm_code != update.firm_code)
     try:
         return ordered((*others, *part.items))
     except BadItem as error:
         raise Refused("too-many-items", error.reason, error.remedy) from None
+
+
+def _check_kind(update: Update, container: Container, where: str, network: bool | None) -> None:
+    """A container is of a network licence server or of a TMR system: what it holds says which."""
+    if network is None:
+        network = next((item.tmr_id is None for item in container.items), update.network)
+    if update.network == network:
+        return
+    kinds = "plain licences, for a network licence server", "TMR licences, for three containers"
+    raise Refused(
+        "other-kind",
+        f"the update holds {kinds[not update.network]}; {where} is "
+        f"{'of a network licence server' if network else 'one of three'}",
+        "activate it on an upstream of the right kind, or ask the vendor for an update of the other kind",
+    )
+
+
+def _check_units(before: Iterable[ProductItem], after: Iterable[ProductItem]) -> None:
+    """Units are issued in all, so the number never falls: what remains is it less what was taken."""
+    new = {item.key: item for item in after}
+    for old in before:
+        item = new.get(old.key)
+        if item is None or old.units is None or (item.units is not None and item.units >= old.units):
+            continue
+        left = "no Unit Counter" if item.units is None else f"{item.units} units issued in all"
+        raise Refused(
+            "units-lowered",
+            f"the update gives {item.key} {left}, the container has {old.units}",
+            "ask the vendor for an update that states all units ever issued; to end a licence, it is removed",
+        )

@@ -31,7 +31,7 @@ class LicensingError(ValueError):
 
 
 class BadSerial(LicensingError):
-    """No serial of a CmContainer. Codes: `ill-formed`, `unknown-mask`, `out-of-range`."""
+    """No serial of a CmContainer. Codes: `ill-formed`, `unknown-mask`, `out-of-range`, `wrong-kind`."""
 
 
 class BadItem(LicensingError):
@@ -53,8 +53,10 @@ class BadRequest(LicensingError):
 class NotIssued(LicensingError):
     """The vendor refuses to issue.
 
-    Codes: `not-three`, `duplicate-container`, `other-system`, `wrong-firm`, `vendor-key-changed`,
-    `update-pending`, `record-behind`, `nothing-to-issue`, `too-many-new`, `too-many-items`, `out-of-range`.
+    Codes: `not-three`, `not-one`, `duplicate-container`, `serial-collision`, `other-system`, `other-kind`,
+    `wrong-firm`, `vendor-key-changed`, `update-pending`, `record-behind`, `nothing-to-issue`, `too-many-new`,
+    `too-many-items`, `unknown-licence`, `ordered-twice`, `licence-exists`, `reference-used`,
+    `no-unit-counter`, `units-lowered`, `out-of-range`.
     """
 
 
@@ -62,5 +64,6 @@ class Refused(LicensingError):
     """A container refuses an update and stays as it was.
 
     Codes: `ill-formed`, `unknown-vendor`, `tampered`, `wrong-firm`, `vendor-key-changed`, `parts-differ`,
-    `other-system`, `other-container`, `replayed`, `older-counter`, `counter-skips`, `too-many-items`.
+    `other-system`, `other-container`, `other-kind`, `replayed`, `older-counter`, `counter-skips`,
+    `units-lowered`, `too-many-items`.
     """

@@ -1,4 +1,11 @@
-"""Product Items, the licences of a container, and the key that tells one from another."""
+"""Product Items, the licences of a container, and the key that tells one from another.
+
+The options and their meaning follow what Wibu-Systems publishes of CodeMeter's Product Item Options: white
+paper "Software Protection and Licensing", table 1 (which option is for what, and who may write it) and
+chapter "License Models"; CodeMeter Administrator Guide, log entries ("the Expiration Time contains the
+minimum of the Product Item Option Expiration Time and the value of an activated Usage Period"). Left out:
+Protected, Hidden and Secret Data, which serve encryption by a CmDongle.
+"""
 
 import re
 from collections.abc import Iterable
@@ -49,7 +56,13 @@ class LicenceKey(msgspec.Struct, frozen=True, array_like=True):
         check_range("Product Code", self.product_code, 0, CODE_MAX)
         if self.tmr_id is not None:
             check_range("TMR-Id", self.tmr_id, 1, CODE_MAX)
-        check_range("reference", self.reference, 0, CODE_MAX if self.tmr_id is None else 0)
+        check_range("Product Item Reference", self.reference, 0, CODE_MAX)
+        if self.tmr_id is not None and self.reference:
+            raise BadItem(
+                "out-of-range",
+                f"the licence with the TMR-Id {self.tmr_id} has the Product Item Reference {self.reference}",
+                "leave the reference out: the TMR-Id tells such licences apart",
+            )
 
     # written out, because None and a number do not compare
     def __lt__(self, other: "LicenceKey") -> bool:
@@ -85,19 +98,21 @@ class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     product_code: int
     tmr_id: int | None
     quantity: int | None
-    """License Quantity: seats; `None` for unlimited."""
+    """License Quantity: seats; `None` for unlimited. CodeMeter's 0, a licence for local use only, is refused:
+    here every licence is used through the network."""
     expiration_ms: int | None
-    """Expiration Time: from then on it is not valid."""
+    """Expiration Time: from then on it is not valid. The earlier of it and the Usage Period's end counts."""
     name: str = ""
     """For people."""
     reference: int = 0
     """Product Item Reference, see `LicenceKey`."""
     units: int | None = None
-    """Unit Counter: units issued in all since the first issue. What remains is this less what was taken."""
+    """Unit Counter: units issued in all since the first issue. What remains is this less what was taken; only
+    the vendor increases it (white paper, table 1), and nothing lowers it."""
     activation_ms: int | None = None
     """Activation Time: before it is not valid."""
     usage_s: int | None = None
-    """Usage Period: valid for so long from the first use on."""
+    """Usage Period: valid for so long from the first use on (white paper: demos, cold standby)."""
     maintenance_start_ms: int | None = None
     maintenance_end_ms: int | None = None
     """Maintenance Period: versions released from the start up to the end may use it."""
@@ -108,11 +123,13 @@ class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     borrow_seats: int | None = None
     """Seats that may be borrowed at a time; `None`: all."""
     feature_map: int = 0
-    """32 bits, one for each module of the product."""
+    """32 bits, one for each module or version of the product; bit 0 is the lowest."""
     text: str = ""
+    """For display. Users cannot change Text and User Data as CodeMeter's can: three containers must agree."""
     customer: str = ""
-    """Customer Owned License Information."""
+    """Customer Owned License Information, such as the name of the licensee."""
     user_data: bytes = b""
+    """For the application, such as its configuration."""
 
     def __post_init__(self) -> None:
         _ = self.key
@@ -140,8 +157,12 @@ class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
         if type(self.user_data) is not bytes or len(self.user_data) > USER_DATA_MAX:
             raise BadItem(
                 "out-of-range",
-                f"the User Data of {self.key} has more than {USER_DATA_MAX} bytes",
+                f"the User Data of {self.key} is not at most {USER_DATA_MAX} bytes",
                 "store a reference to the data instead",
+            )
+        if type(self.emergency) is not bool:
+            raise BadItem(
+                "out-of-range", f"the emergency of {self.key} is no yes or no", "give true or false"
             )
         self._check_together()
 
@@ -185,11 +206,26 @@ class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
                 f"{self.key} has seats to borrow, but no longest borrowing",
                 "say for how long it may be borrowed",
             )
+        seats, borrowed = self.quantity, self.borrow_seats
+        if seats is not None and borrowed is not None and borrowed > seats:
+            raise BadItem(
+                "out-of-range",
+                f"{self.key} has {borrowed} seats to borrow, but a License Quantity of {seats}",
+                "let at most all of its seats be borrowed",
+            )
 
     @property
     def key(self) -> LicenceKey:
         """What names this licence."""
         return LicenceKey(self.firm_code, self.product_code, self.tmr_id, self.reference)
+
+
+def packed(value: object) -> bytes:
+    """MessagePack of items, or of what holds items, that stays the same when `ProductItem` gets more options.
+
+    msgspec writes the map of a Struct with more than 15 fields with a long header, however few are set.
+    """
+    return msgspec.msgpack.encode(msgspec.to_builtins(value, builtin_types=(bytes,)))
 
 
 def check_range(what: str, value: int, low: int, high: int) -> None:
@@ -219,3 +255,28 @@ def ordered(items: Iterable[ProductItem]) -> tuple[ProductItem, ...]:
                 "out-of-range", f"the Product Item {latter.key} occurs twice", "keep one of the two"
             )
     return result
+
+
+def check_kind(items: Iterable[ProductItem], *, network: bool) -> None:
+    """Raise `BadItem` unless all items are plain ones (`network`), or all have a TMR-Id of their own.
+
+    A vendor numbers TMR-Ids consecutively, so one TMR-Id is never on two products of a firm.
+    """
+    products: dict[tuple[int, int], int] = {}
+    for item in items:
+        if network != (item.tmr_id is None):
+            where = "one container of a network licence server" if network else "the three of a TMR system"
+            raise BadItem(
+                "out-of-range",
+                f"the Product Item {item.key} {'has a' if network else 'has no'} TMR-Id, but is for {where}",
+                "issue TMR licences to three containers, and plain ones to a network licence server",
+            )
+        if item.tmr_id is None:
+            continue
+        product = products.setdefault((item.firm_code, item.tmr_id), item.product_code)
+        if product != item.product_code:
+            raise BadItem(
+                "out-of-range",
+                f"the TMR-Id {item.tmr_id} is on two products, {product} and {item.product_code}",
+                "give each licence a TMR-Id of its own",
+            )

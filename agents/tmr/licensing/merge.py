@@ -1,7 +1,7 @@
 """Three containers made one: which TMR licences have at least two identical constituents."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -55,6 +55,16 @@ class Incomplete(msgspec.Struct, frozen=True):
         """Whether there are enough constituents, but no two identical ones."""
         return len(self.present) >= MAJORITY
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """Integrity alarms, for people: constituents of which no two are identical."""
+        if not self.differ:
+            return ()
+        return (
+            f"{' and '.join(self.present)} hold different constituents of {self.key}, no two of them "
+            "identical: it is not served",
+        )
+
 
 class Rejected(msgspec.Struct, frozen=True):
     """A statement that was not counted, and why."""
@@ -63,6 +73,11 @@ class Rejected(msgspec.Struct, frozen=True):
     container: str
     reason: str
 
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """An integrity alarm, for people."""
+        return (f"the container {self.container} of {self.upstream} does not count: {self.reason}",)
+
 
 class Merged(msgspec.Struct, frozen=True):
     """The virtual container; each part is sorted, so the order of the statements does not matter."""
@@ -70,6 +85,30 @@ class Merged(msgspec.Struct, frozen=True):
     licences: tuple[MergedLicence, ...] = ()
     incomplete: tuple[Incomplete, ...] = ()
     rejected: tuple[Rejected, ...] = ()
+
+    @property
+    def alarms(self) -> tuple[str, ...]:
+        """All integrity alarms, for people."""
+        parts: tuple[MergedLicence | Incomplete | Rejected, ...]
+        parts = (*self.licences, *self.incomplete, *self.rejected)
+        return (*(alarm for part in parts for alarm in part.alarms), *self._tmr_ids_on_two_products())
+
+    def _tmr_ids_on_two_products(self) -> Iterator[str]:
+        """A vendor gives a TMR-Id to one licence. Here they are two, and each merges by itself."""
+        products: dict[tuple[int, int], dict[int, tuple[str, ...]]] = {}
+        for licence in self.licences:
+            if licence.key.tmr_id is not None:
+                held = products.setdefault((licence.key.firm_code, licence.key.tmr_id), {})
+                held[licence.key.product_code] = (*licence.agreeing, *licence.differing)
+        for lost in self.incomplete:
+            if lost.key.tmr_id is not None:
+                products.setdefault((lost.key.firm_code, lost.key.tmr_id), {})[lost.key.product_code] = (
+                    lost.present
+                )
+        for (firm_code, tmr_id), held in sorted(products.items()):
+            if len(held) > 1:
+                where = " and ".join(f"{code} on {', '.join(names)}" for code, names in sorted(held.items()))
+                yield f"the TMR-Id {tmr_id} of the firm {firm_code} is on more than one product: {where}"
 
 
 def merge(statements: Iterable[Statement], act_id: str | None = None) -> Merged:
@@ -128,7 +167,9 @@ def _countable(given: list[Statement], act_id: str | None) -> tuple[list[Stateme
         elif any(other.upstream == statement.upstream for other in counted):
             reason = "this upstream has another statement already"
         elif any(other.container == statement.container for other in counted):
-            reason = "another upstream states the same container: it was copied"
+            reason = (
+                "another upstream states the same container: it was copied, or two share a serial by chance"
+            )
         if reason is None:
             counted.append(statement)
         else:

@@ -36,6 +36,28 @@ MASKS: Final[dict[int, Kind]] = {
 """Mask byte to kind (DESIGN section 1; CodeMeter's documentation of serial numbers)."""
 
 
+class Place(StrEnum):
+    """Where a serial can stand; each place takes one kind of container."""
+
+    LICENCE_FILE = "a request, an update or a statement"
+    NETWORK_SERVER = "a network licence server"
+    TMR_SERVER = "a TMR server"
+
+
+FITTING: Final = {
+    Place.LICENCE_FILE: Kind.CM_ACT_LICENSE_UNIVERSAL,
+    Place.NETWORK_SERVER: Kind.CM_ACT_LICENSE_UNIVERSAL,
+    Place.TMR_SERVER: Kind.TMR_VIRTUAL,
+}
+"""Licence files are of one real container; what clients see is that container, or the TMR system's own."""
+
+_FOREIGN: Final = {
+    Kind.CM_DONGLE: "a dongle's licences are programmed with the tools of its maker",
+    Kind.CM_ACT_LICENSE: "such a container has no Universal Firm Code",
+    Kind.CM_CLOUD_CONTAINER: "a cloud container is kept by its maker's service",
+}
+
+
 class Serial(msgspec.Struct, frozen=True, order=True):
     """One serial. `number` has 32 bits, `mask` is one of `MASKS`; else `BadSerial`."""
 
@@ -72,6 +94,27 @@ class Serial(msgspec.Struct, frozen=True, order=True):
     def kind(self) -> Kind:
         """What this container is."""
         return MASKS[self.mask]
+
+    def check(self, place: Place) -> Self:
+        """This serial, if its kind of container belongs to `place`; else `BadSerial` `wrong-kind`."""
+        if self.kind is FITTING[place]:
+            return self
+        if self.kind is Kind.TMR_VIRTUAL:
+            why = "a virtual container holds nothing itself, its licences are in three others"
+            if place is Place.NETWORK_SERVER:
+                why = "only a TMR server shows a virtual container"
+        elif place is Place.TMR_SERVER and self.kind is Kind.CM_ACT_LICENSE_UNIVERSAL:
+            why = "clients see the virtual container, not the three it is made of"
+        else:
+            why = _FOREIGN[self.kind]
+        remedy = (
+            "use the serial of the virtual container, 131-…: tmr list shows it"
+            if place is Place.TMR_SERVER
+            else "use the serial of an upstream's own container, 130-…: tmr-upstream status shows it"
+        )
+        raise BadSerial(
+            "wrong-kind", f"serial {self}: a {self.kind} does not belong to {place.value}: {why}", remedy
+        )
 
     def __str__(self) -> str:
         return f"{self.mask}-{self.number}"

@@ -11,8 +11,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.errors import BadItem, BadStatement
-from tmr.licensing.items import ProductItem, ordered
-from tmr.licensing.serial import Serial
+from tmr.licensing.items import ProductItem, ordered, packed
+from tmr.licensing.serial import Place, Serial
 from tmr.licensing.signing import raw_public_key, sign_bytes, signature_holds
 
 STATEMENT_TYPE: Final = "application/vnd.tmr.statement+msgpack"
@@ -47,7 +47,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_name("upstream", self.upstream)
         check_name("CmActId", self.act_id)
-        Serial.parse(self.container)
+        Serial.parse(self.container).check(Place.LICENCE_FILE)
         if type(self.generation) is not int or not 0 <= self.generation <= COUNT_MAX:
             raise BadItem("out-of-range", "the generation of a statement is no count", "start it at 0")
         msgspec.structs.force_setattr(self, "items", ordered(self.items))
@@ -63,7 +63,7 @@ class SignedStatement(msgspec.Struct, frozen=True):
 
 def sign(statement: Statement, private_key: Ed25519PrivateKey) -> SignedStatement:
     """The statement signed with the container's key."""
-    payload = msgspec.msgpack.encode(statement)
+    payload = packed(statement)
     return SignedStatement(
         payload, sign_bytes(STATEMENT_TYPE, payload, private_key), raw_public_key(private_key)
     )

@@ -1,5 +1,7 @@
 """Update files: what a vendor sends to the three containers of one TMR system, signed as one.
 
+An update with one part is for a network licence server, whose one container holds plain licences.
+
 A part states *all* Product Items of the firm: they replace what the container held of that firm. So a
 container that is new, or that lost its disk, ends with the same items as the others after one update,
 whatever it held before.
@@ -12,8 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, read_envelope, seal
 from tmr.licensing.errors import BadItem, Refused
-from tmr.licensing.items import CODE_MAX, EXPIRATION_MS_MAX, FIRM_CODE_MIN, ProductItem, check_range, ordered
-from tmr.licensing.serial import Serial
+from tmr.licensing.items import (
+    CODE_MAX,
+    EXPIRATION_MS_MAX,
+    FIRM_CODE_MIN,
+    ProductItem,
+    check_kind,
+    check_range,
+    ordered,
+)
+from tmr.licensing.serial import Place, Serial
 from tmr.licensing.signing import check_hex, fingerprint
 from tmr.licensing.statement import COUNT_MAX, check_name
 from tmr.licensing.strict_json import IllFormed, read_json
@@ -21,6 +31,7 @@ from tmr.licensing.strict_json import IllFormed, read_json
 UPDATE_TYPE: Final = "application/vnd.tmr.update+json"
 FORMAT: Final = 1
 PARTS: Final = 3
+"""Containers of a TMR system."""
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -36,15 +47,17 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: tuple[ProductItem, ...]
 
     def __post_init__(self) -> None:
-        Serial.parse(self.container)
+        Serial.parse(self.container).check(Place.LICENCE_FILE)
         check_hex("container key", self.container_key)
         check_range("update counter", self.counter, 1, COUNT_MAX)
         msgspec.structs.force_setattr(self, "items", ordered(self.items))
 
 
 class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One update of one firm for the three containers of one system.
+    """One update of one firm for the three containers of one system, or for that of a network licence server.
 
+    Three parts hold licences with TMR-Id alone, one part holds plain ones: a constituent is worth nothing by
+    itself, and three plain licences would be three times the licence.
     `issued_ms`: Unix time in milliseconds, for people. `update_id`: names this update. Raises `BadItem`.
     """
 
@@ -61,9 +74,10 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_name("CmActId", self.act_id)
         check_range("time of issue (ms)", self.issued_ms, 0, EXPIRATION_MS_MAX)
         check_name("update id", self.update_id)
-        check_range("number of parts", len(self.parts), PARTS, PARTS)
+        if not self.network:
+            check_range("number of parts", len(self.parts), PARTS, PARTS)
         for what in ({part.container for part in self.parts}, {part.container_key for part in self.parts}):
-            if len(what) != PARTS:
+            if len(what) != len(self.parts):
                 raise BadItem(
                     "out-of-range", "two parts are for the same container", "give each container one"
                 )
@@ -75,10 +89,16 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                         f"the Product Item {item.key} is not of the firm {self.firm_code}",
                         "issue each firm's items in an update of their own",
                     )
+            check_kind(part.items, network=self.network)
+
+    @property
+    def network(self) -> bool:
+        """Whether it is for a network licence server: one container, plain licences."""
+        return len(self.parts) == 1
 
     @property
     def identical(self) -> bool:
-        """Whether the three parts state the same items."""
+        """Whether all parts state the same items."""
         return all(part.items == self.parts[0].items for part in self.parts)
 
 

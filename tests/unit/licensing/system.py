@@ -1,5 +1,6 @@
 """A vendor and the three containers of one TMR system, for the tests."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -19,6 +20,7 @@ from tmr.licensing import (
     open_request,
     raw_public_key,
 )
+from tmr.licensing.vendor import Order
 
 FIRM: Final = 6_000_010
 ACT_ID: Final = "lab-4f3a0c119d2b7e58"
@@ -50,20 +52,23 @@ def key_of(container: Container) -> Ed25519PrivateKey:
 def issue_to(
     system: list[Container],
     history: list[Update],
-    licence: Licence | None = EDITOR,
+    licence: Order | Sequence[Order] | None = EDITOR,
     key: Ed25519PrivateKey = VENDOR,
     firm_code: int = FIRM,
+    network: bool = False,
 ) -> Issued:
     """Issue by request files of these containers, and add the update to the history."""
+    orders = licence if isinstance(licence, Sequence) else [licence] if licence is not None else []
     requests = [open_request(make_request(c, firm_code, key_of(c))) for c in system]
     issued = issue(
         history,
         requests,
-        licence,
+        orders,
         firm_code=firm_code,
         key=key,
         issued_ms=NOW_MS,
         update_id=f"update-{firm_code}-{len(history) + 1}",
+        network=network,
     )
     history.append(issued.update)
     return issued

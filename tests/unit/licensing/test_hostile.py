@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from tmr.licensing import (
     BadRequest,
+    Licence,
     Refused,
     activate,
     make_request,
@@ -26,7 +27,24 @@ from tmr.licensing.update import UPDATE_TYPE
 from .system import CONTAINER_KEYS, FIRM, TRUSTED, VENDOR, containers, issue_to
 
 SYSTEM = containers()
-UPDATE_FILE = issue_to(SYSTEM, []).file
+EVERY_OPTION = Licence(
+    1001,
+    5,
+    2_000_000_000_000,
+    "Editor",
+    units=1,
+    activation_ms=1,
+    usage_s=1,
+    maintenance_start_ms=1,
+    maintenance_end_ms=2,
+    borrow_s=1,
+    borrow_seats=1,
+    feature_map=1,
+    text="text",
+    customer="customer",
+    user_data=b"data",
+)
+UPDATE_FILE = issue_to(SYSTEM, [], EVERY_OPTION).file
 UPDATE = json.loads(read_envelope(UPDATE_FILE).payload)
 REQUEST_FILE = make_request(SYSTEM[0], FIRM, CONTAINER_KEYS[0])
 REQUEST = json.loads(read_envelope(REQUEST_FILE).payload)

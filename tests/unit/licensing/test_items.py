@@ -14,30 +14,25 @@ from tmr.licensing.items import (
     ITEMS_MAX,
     NAME_MAX,
     QUANTITY_MAX,
+    SECONDS_MAX,
+    UNITS_MAX,
+    USER_DATA_MAX,
+    check_kind,
     ordered,
 )
 
+from .strategies import items
 from .system import FIRM, item
 
-names = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp")), max_size=NAME_MAX)
 keys = st.builds(
     LicenceKey,
     st.integers(FIRM_CODE_MIN, CODE_MAX),
     st.integers(0, CODE_MAX),
     st.none() | st.integers(1, CODE_MAX),
 )
-items = st.builds(
-    ProductItem,
-    firm_code=st.integers(FIRM_CODE_MIN, CODE_MAX),
-    product_code=st.integers(0, CODE_MAX),
-    tmr_id=st.none() | st.integers(1, CODE_MAX),
-    quantity=st.none() | st.integers(1, QUANTITY_MAX),
-    expiration_ms=st.none() | st.integers(1, EXPIRATION_MS_MAX),
-    name=names,
-)
 
 
-@given(keys | items)
+@given(keys | items())
 def test_round_trips(value: LicenceKey | ProductItem) -> None:
     for codec in (msgspec.json, msgspec.msgpack):
         assert codec.decode(codec.encode(value), type=type(value)) == value
@@ -83,6 +78,35 @@ def test_a_plain_licence_comes_before_those_of_a_tmr() -> None:
         {"name": "left\u202eright"},
         {"name": "\ud800"},
         {"name": b"bytes"},
+        {"reference": 1},
+        {"reference": -1, "tmr_id": None},
+        {"reference": CODE_MAX + 1, "tmr_id": None},
+        {"units": 0},
+        {"units": UNITS_MAX + 1},
+        {"activation_ms": 0},
+        {"activation_ms": EXPIRATION_MS_MAX + 1},
+        {"activation_ms": 2000, "expiration_ms": 2000},
+        {"usage_s": 0},
+        {"usage_s": SECONDS_MAX + 1},
+        {"maintenance_start_ms": 0},
+        {"maintenance_end_ms": EXPIRATION_MS_MAX + 1},
+        {"maintenance_start_ms": 2, "maintenance_end_ms": 1},
+        {"emergency": True},
+        {"emergency": 1, "usage_s": 60},
+        {"emergency": True, "usage_s": 60, "borrow_s": 60},
+        {"borrow_s": 0},
+        {"borrow_s": SECONDS_MAX + 1},
+        {"borrow_seats": 1},
+        {"borrow_s": 60, "borrow_seats": 0},
+        {"borrow_s": 60, "borrow_seats": 6},
+        {"feature_map": -1},
+        {"feature_map": 2**32},
+        {"text": "x" * (NAME_MAX + 1)},
+        {"text": "a\nb"},
+        {"customer": "x" * (NAME_MAX + 1)},
+        {"customer": "\x1b"},
+        {"user_data": bytes(USER_DATA_MAX + 1)},
+        {"user_data": "text"},
     ],
 )
 def test_limits(change: dict[str, object]) -> None:
@@ -117,3 +141,48 @@ def test_ordered_refuses_twins_and_too_many() -> None:
     assert len(ordered(item(n) for n in range(1, ITEMS_MAX + 1))) == ITEMS_MAX
     with pytest.raises(BadItem, match="at most"):
         ordered(item(n) for n in range(1, ITEMS_MAX + 2))
+
+
+def test_the_largest_of_every_option_fits() -> None:
+    largest = ProductItem(
+        CODE_MAX,
+        CODE_MAX,
+        None,
+        QUANTITY_MAX,
+        EXPIRATION_MS_MAX,
+        "x" * NAME_MAX,
+        CODE_MAX,
+        UNITS_MAX,
+        EXPIRATION_MS_MAX - 1,
+        SECONDS_MAX,
+        EXPIRATION_MS_MAX - 1,
+        EXPIRATION_MS_MAX,
+        False,
+        SECONDS_MAX,
+        QUANTITY_MAX,
+        2**32 - 1,
+        "x" * NAME_MAX,
+        "x" * NAME_MAX,
+        bytes(USER_DATA_MAX),
+    )
+    assert msgspec.json.decode(msgspec.json.encode(largest), type=ProductItem) == largest
+
+
+def test_plain_licences_of_a_product_are_told_apart_by_reference() -> None:
+    first, second = (ProductItem(FIRM, 1, None, 1, None, reference=number) for number in (0, 7))
+    assert ordered([second, first]) == (first, second)
+    assert (str(first.key), str(second.key)) == ("6000010:1", "6000010:1 reference 7")
+
+
+def test_items_of_one_kind() -> None:
+    check_kind([item(1), item(2)], network=False)
+    check_kind([item(None), item(None, 2)], network=True)
+    # a TMR-Id is the vendor's: another firm may have the same
+    check_kind([item(1), msgspec.structs.replace(item(1, 7), firm_code=FIRM + 1)], network=False)
+    for wrong, network, told in (
+        ([item(1), item(None)], False, "has no TMR-Id"),
+        ([item(None), item(1)], True, "has a TMR-Id"),
+        ([item(1), item(1, 1002)], False, "TMR-Id 1 is on two products, 1001 and 1002"),
+    ):
+        with pytest.raises(BadItem, match=told):
+            check_kind(wrong, network=network)

@@ -1,12 +1,23 @@
 from itertools import permutations
+from typing import Any
 
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmr.licensing import Incomplete, Merged, MergedLicence, ProductItem, Statement, merge
+from tmr.licensing import (
+    BadItem,
+    Incomplete,
+    Merged,
+    MergedLicence,
+    ProductItem,
+    Statement,
+    alone,
+    merge,
+)
 
-from .system import ACT_ID, item
+from .strategies import options
+from .system import ACT_ID, FIRM, item
 
 
 def stated(number: int, *items: ProductItem, act_id: str = ACT_ID) -> Statement:
@@ -38,6 +49,29 @@ def test_two_identical_and_one_different_count_and_raise_an_alarm() -> None:
         )
 
 
+@given(options(), options(), st.integers(0, 2))
+def test_constituents_that_differ_in_any_option_never_count_together(
+    some: dict[str, Any], other: dict[str, Any], place: int
+) -> None:
+    same = ProductItem(firm_code=FIRM, product_code=1, tmr_id=1, **some)
+    for field in ProductItem.__struct_fields__:
+        if field not in other:
+            continue
+        try:
+            changed = msgspec.structs.replace(same, **{field: other[field]})
+        except BadItem:
+            continue  # contradicts the other options
+        held = [same, same, same]
+        held[place] = changed
+        merged = merge(stated(number, each) for number, each in enumerate(held, start=1))
+        assert [licence.item for licence in merged.licences] == [same]
+        differing = () if changed == same else (f"up{place + 1}",)
+        assert merged.licences[0].differing == differing
+        assert len(merged.alarms) == len(differing)
+        two = merge([stated(1, same), stated(2, changed)])
+        assert bool(two.licences) == (changed == same)
+
+
 def test_one_alone_yields_nothing() -> None:
     key = item().key
     assert merge([stated(2, item())]) == Merged((), (Incomplete(key, ("up2",)),))
@@ -49,6 +83,36 @@ def test_all_different_yield_nothing() -> None:
     merged = merge([stated(n, item(quantity=n)) for n in (1, 2, 3)])
     assert merged == Merged((), (Incomplete(item().key, ("up1", "up2", "up3")),))
     assert merged.incomplete[0].differ
+    assert merged.alarms == (
+        "up1 and up2 and up3 hold different constituents of 6000010:1001 TMR-Id 1, no two of them identical: "
+        "it is not served",
+    )
+
+
+def test_two_different_and_one_away_yield_nothing() -> None:
+    merged = merge([stated(1, item()), stated(3, item(quantity=6))])
+    assert merged.licences == ()
+    assert len(merged.alarms) == 1
+
+
+def test_one_constituent_missing_is_no_alarm() -> None:
+    assert merge([stated(1, item()), stated(2), stated(3, item())]).alarms == ()
+    assert merge([stated(1, item()), stated(2)]).alarms == ()
+
+
+def test_one_tmr_id_on_two_products() -> None:
+    merged = merge([stated(1, item()), stated(2, item()), stated(3, item(product_code=1002))])
+    assert [(licence.item, licence.agreeing) for licence in merged.licences] == [(item(), ("up1", "up2"))]
+    assert [lost.present for lost in merged.incomplete] == [("up3",)]
+    assert merged.alarms == (
+        "the TMR-Id 1 of the firm 6000010 is on more than one product: 1001 on up1, up2 and 1002 on up3",
+    )
+    within = merge([stated(n, item(), item(product_code=1002)) for n in (1, 2)])
+    assert [licence.key.product_code for licence in within.licences] == [1001, 1002]
+    assert len(within.alarms) == 1
+    # TMR-Ids are the vendor's own: two firms number alike
+    other = msgspec.structs.replace(item(), firm_code=FIRM + 1)
+    assert merge([stated(n, item(), other) for n in (1, 2)]).alarms == ()
 
 
 def test_another_tmr_id_is_another_licence() -> None:
@@ -61,12 +125,30 @@ def test_plain_licences_never_merge() -> None:
     assert merge([stated(n, item(None)) for n in (1, 2, 3)]) == Merged()
 
 
+def test_a_network_licence_server_serves_its_plain_licences_alone() -> None:
+    plain = [item(None), msgspec.structs.replace(item(None), reference=1)]
+    merged = alone(stated(1, item(1), *plain))
+    assert [licence.item for licence in merged.licences] == plain
+    assert merged.incomplete == ()
+
+
 def test_a_copied_container_counts_once() -> None:
     copy = Statement("up2", "130-1", ACT_ID, 0, (item(),))
     merged = merge([stated(1, item()), copy])
     assert merged.licences == ()
     assert merged.incomplete == (Incomplete(item().key, ("up1",)),)
     assert [(r.upstream, r.container) for r in merged.rejected] == [("up2", "130-1")]
+    assert merged.alarms == (
+        "the container 130-1 of up2 does not count: another upstream states the same container: it was "
+        "copied, or two share a serial by chance",
+    )
+
+
+def test_two_of_three_containers_with_one_serial() -> None:
+    copies = [stated(1, item()), Statement("up2", "130-1", ACT_ID, 0, (item(),)), stated(3, item())]
+    merged = merge(copies)
+    assert merged.licences[0].agreeing == ("up1", "up3")
+    assert len(merged.alarms) == 1
 
 
 def test_one_upstream_counts_once() -> None:

@@ -1,9 +1,24 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmr.licensing import BadSerial, Kind, Serial, container_serial, virtual_serial
+from tmr.licensing import (
+    BadSerial,
+    Kind,
+    Part,
+    Place,
+    Request,
+    Serial,
+    Statement,
+    container_serial,
+    make_request,
+    open_request,
+    virtual_serial,
+)
 from tmr.licensing.serial import MASKS, NUMBER_MAX
+
+from .system import ACT_ID, CONTAINER_KEYS, FIRM, containers
 
 
 @pytest.mark.parametrize(
@@ -69,3 +84,53 @@ def test_derived_serials_are_fixed_for_ever() -> None:
     # a change here would rename every container in the field
     assert str(container_serial(bytes(32))) == "130-3869582238"
     assert str(virtual_serial("lab-4f3a0c119d2b7e58")) == "131-4001922990"
+
+
+@pytest.mark.parametrize(
+    ("place", "mask", "told"),
+    [
+        (Place.LICENCE_FILE, 130, None),
+        (Place.NETWORK_SERVER, 130, None),
+        (Place.TMR_SERVER, 131, None),
+        *((place, mask, "tools of its maker") for place in Place for mask in (1, 2, 3)),
+        *((place, mask, "no Universal Firm Code") for place in Place for mask in (128, 129)),
+        *((place, 140, "maker's service") for place in Place),
+        (Place.LICENCE_FILE, 131, "holds nothing itself"),
+        (Place.NETWORK_SERVER, 131, "only a TMR server"),
+        (Place.TMR_SERVER, 130, "clients see the virtual container"),
+    ],
+)
+def test_each_place_takes_its_kind(place: Place, mask: int, told: str | None) -> None:
+    serial = Serial(mask, 7)
+    if told is None:
+        assert serial.check(place) is serial
+        return
+    with pytest.raises(BadSerial, match=told) as caught:
+        serial.check(place)
+    assert caught.value.code == "wrong-kind"
+    assert f"serial {mask}-7: a {serial.kind}" in caught.value.reason
+    assert ("131-" if place is Place.TMR_SERVER else "130-") in caught.value.remedy
+
+
+def test_every_mask_is_judged_for_every_place() -> None:
+    for mask in MASKS:
+        taken = []
+        for place in Place:
+            try:
+                taken.append(Serial(mask, 1).check(place) and place)
+            except BadSerial as error:
+                assert error.code == "wrong-kind"
+        wanted = {130: [Place.LICENCE_FILE, Place.NETWORK_SERVER], 131: [Place.TMR_SERVER]}
+        assert taken == wanted.get(mask, [])
+
+
+@pytest.mark.parametrize("mask", sorted(set(MASKS) - {130}))
+def test_licence_files_of_other_kinds_of_container_are_refused(mask: int) -> None:
+    request = open_request(make_request(containers()[0], FIRM, CONTAINER_KEYS[0]))
+    serial = f"{mask}-7"
+    with pytest.raises(BadSerial, match="does not belong to a request, an update or a statement"):
+        Statement("up1", serial, ACT_ID, 0)
+    with pytest.raises(BadSerial, match="does not belong"):
+        Part(serial, request.container_key, 1, ())
+    with pytest.raises(msgspec.ValidationError, match="does not belong"):
+        msgspec.convert(msgspec.to_builtins(request) | {"container": serial}, Request)

@@ -14,6 +14,7 @@ from tmr.licensing import (
     Firm,
     Licence,
     NotIssued,
+    ProductItem,
     Update,
     activate,
     issue,
@@ -59,22 +60,23 @@ def test_three_parts_are_identical_and_follow_each_counter() -> None:
     issued = issue_to(containers(), [])
     assert issued.update.identical
     assert [part.counter for part in issued.update.parts] == [1, 1, 1]
-    assert issued.item is not None
-    assert issued.item.tmr_id == 1
+    (added,) = issued.added
+    assert added.tmr_id == 1
+    assert (issued.changed, issued.removed) == ((), ())
 
 
 def test_tmr_ids_are_consecutive_over_all_systems_of_the_firm() -> None:
     history: list[Update] = []
     first, second = containers(), containers("second", SECOND_SYSTEM)
-    found = []
+    found: list[ProductItem] = []
     for _ in range(3):
         issued = issue_to(first, history)
         first = activated(first, issued.file)
-        found.append(issued.item)
+        found += issued.added
         issued = issue_to(second, history, Licence(2, None))
         second = activated(second, issued.file)
-        found.append(issued.item)
-    assert [i.tmr_id for i in found if i] == [1, 2, 3, 4, 5, 6]
+        found += issued.added
+    assert [i.tmr_id for i in found] == [1, 2, 3, 4, 5, 6]
     assert [i.tmr_id for i in first[0].items] == [1, 3, 5]
     assert next_tmr_id(history) == 7
 
@@ -86,7 +88,7 @@ def test_a_new_container_in_place_of_a_broken_one_gets_everything() -> None:
     new = Container.create(ACT_ID, raw_public_key(private_key(20)))
     system = [system[0], system[1], new]
     issued = issue_to(system, history, None)
-    assert issued.item is None
+    assert issued.added == ()
     assert sorted(part.counter for part in issued.update.parts) == [1, 3, 3]
     after = activated(system, issued.file)
     assert {container.items for container in after} == {system[0].items}
@@ -125,7 +127,7 @@ def test_wrong_firm() -> None:
         open_request(make_request(c, FIRM + 1, k)) for c, k in zip(containers(), CONTAINER_KEYS, strict=True)
     ]
     with pytest.raises(NotIssued) as caught:
-        issue([], requests, EDITOR, firm_code=FIRM, key=VENDOR, issued_ms=NOW_MS, update_id="u")
+        issue([], requests, [EDITOR], firm_code=FIRM, key=VENDOR, issued_ms=NOW_MS, update_id="u")
     assert caught.value.code == "wrong-firm"
 
 
@@ -218,6 +220,5 @@ def test_no_tmr_id_twice(order: list[str]) -> None:
     for name in order:
         issued = issue_to(systems[name], history)
         systems[name] = activated(systems[name], issued.file)
-        assert issued.item is not None
-        given_ids.append(issued.item.tmr_id)
+        given_ids += [added.tmr_id for added in issued.added]
     assert given_ids == list(range(1, len(order) + 1))

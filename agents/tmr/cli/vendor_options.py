@@ -1,0 +1,345 @@
+"""How people write Product Item Options: on the command line, and in a file of items.
+
+One table, `OPTIONS`, makes both. A parser takes the text and gives the fields of `ProductItem` that it sets;
+it raises `ValueError` with what to write instead.
+"""
+
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+import msgspec
+
+from tmr.licensing import ENVELOPE_MAX, BadItem, Licence, ProductItem
+from tmr.licensing.items import CODE_MAX, ITEMS_MAX, QUANTITY_MAX, SECONDS_MAX, UNITS_MAX, USER_DATA_MAX
+from tmr.licensing.strict_json import IllFormed, printable, read_json
+
+Fields = dict[str, Any]
+YEAR_MAX: Final = 9998
+NONE: Final = "none"
+"""Written for an option that is not, or no longer, set."""
+_PERIODS: Final = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+class Option(msgspec.Struct, frozen=True):
+    """One Product Item Option. `name`: as on the command line, without the two hyphens."""
+
+    name: str
+    parse: Callable[[str], Fields]
+    metavar: str
+    help: str
+    flag: bool = False
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def parameter(self) -> str:
+        """Its name in Python."""
+        return self.name.replace("-", "_")
+
+
+def whole(text: str, low: int, high: int) -> int:
+    """The whole number from `low` to `high` that the text spells."""
+    if re.fullmatch(r"[0-9]{1,20}", text, re.ASCII) and low <= int(text) <= high:
+        return int(text)
+    raise ValueError(f"give a whole number from {low} to {high}")
+
+
+def moment(text: str, *, end: bool) -> int:
+    """Unix milliseconds of a time `YYYY-MM-DDThh:mm`, or of a day: its start, with `end` its end. UTC."""
+    shape = re.fullmatch(
+        r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|\+00:00)?)?", text, re.ASCII
+    )
+    try:
+        found = datetime.fromisoformat(text) if shape else None
+    except ValueError:
+        found = None
+    if found is None:
+        raise ValueError("write the day as YYYY-MM-DD, or a time in UTC as YYYY-MM-DDThh:mm")
+    if not 1971 <= found.year <= YEAR_MAX:
+        raise ValueError(f"give a year from 1971 to {YEAR_MAX}; leave the option out for no limit")
+    if shape is not None and shape[1] is None and end:
+        found += timedelta(days=1)
+    return int(found.replace(tzinfo=UTC).timestamp()) * 1000
+
+
+def period(text: str) -> int:
+    """Seconds of a period such as `30d`, `12h`, `90min`, `2w`, `45s`."""
+    shape = re.fullmatch(r"([0-9]{1,12})(s|min|h|d|w)", text, re.ASCII)
+    seconds = int(shape[1]) * _PERIODS[shape[2]] if shape else 0
+    if not 1 <= seconds <= SECONDS_MAX:
+        raise ValueError("write a number and s, min, h, d or w, such as 30d or 12h; at most a hundred years")
+    return seconds
+
+
+def _quantity(text: str) -> Fields:
+    if text == "unlimited":
+        return {"quantity": None}
+    try:
+        return {"quantity": whole(text, 1, QUANTITY_MAX)}
+    except ValueError as error:
+        raise ValueError(f"{error}, or the word unlimited") from None
+
+
+def _expires(text: str) -> Fields:
+    if text in (NONE, "never"):
+        return {"expiration_ms": None}
+    end = moment(text, end=True)
+    if end <= datetime.now(UTC).timestamp() * 1000:
+        raise ValueError("this is past: the licence would be expired from the start")
+    return {"expiration_ms": end}
+
+
+def _maintenance(text: str) -> Fields:
+    if text == NONE:
+        return {"maintenance_start_ms": None, "maintenance_end_ms": None}
+    first, dots, last = text.partition("..")
+    if not dots or not (first or last):
+        raise ValueError("write START..END, such as 2026-01-01..2026-12-31; one of the two may be left out")
+    return {
+        "maintenance_start_ms": moment(first, end=False) if first else None,
+        "maintenance_end_ms": moment(last, end=True) if last else None,
+    }
+
+
+def _features(text: str) -> Fields:
+    if text == NONE:
+        return {"feature_map": 0}
+    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}", text, re.ASCII):
+        return {"feature_map": int(text, 16)}
+    bits = 0
+    for part in text.split(","):
+        if not re.fullmatch(r"[0-9]{1,2}", part.strip(), re.ASCII) or int(part) > 31:
+            raise ValueError("write bits from 0 to 31 with commas, such as 0,3,5, or all as 0x29")
+        bits |= 1 << int(part)
+    return {"feature_map": bits}
+
+
+def _user_data(text: str) -> Fields:
+    if text in (NONE, ""):
+        return {"user_data": b""}
+    if text.startswith("@"):
+        try:
+            with Path(text[1:]).open("rb") as file:
+                data = file.read(USER_DATA_MAX + 1)
+        except OSError as error:
+            raise ValueError(f"{text[1:]} cannot be read: {error.strerror}") from None
+    else:
+        if not re.fullmatch(r"(?:[0-9a-fA-F]{2}){1,1000}", text, re.ASCII):
+            raise ValueError("write bytes in hexadecimal, such as 00ff, or @FILE for what a file holds")
+        data = bytes.fromhex(text)
+    if len(data) > USER_DATA_MAX:
+        raise ValueError(f"give at most {USER_DATA_MAX} bytes")
+    return {"user_data": data}
+
+
+def _emergency(text: str) -> Fields:
+    if text not in ("true", "false"):
+        raise ValueError("write true or false")
+    return {"emergency": text == "true"}
+
+
+def _borrow(text: str) -> Fields:
+    return {"borrow_s": None, "borrow_seats": None} if text == NONE else {"borrow_s": period(text)}
+
+
+def _or_none(field: str, parse: Callable[[str], Any]) -> Callable[[str], Fields]:
+    return lambda text: {field: None if text == NONE else parse(text)}
+
+
+def _as_is(field: str) -> Callable[[str], Fields]:
+    return lambda text: {field: text}
+
+
+OPTIONS: Final = (
+    Option("quantity", _quantity, "N|unlimited", "License Quantity: seats."),
+    Option("name", _as_is("name"), "TEXT", "Name of the licence, for people."),
+    Option(
+        "units",
+        lambda text: {"units": whole(text, 1, UNITS_MAX)},
+        "N",
+        "Unit Counter: units issued in all since the first issue.",
+    ),
+    Option(
+        "activation",
+        _or_none("activation_ms", lambda text: moment(text, end=False)),
+        "YYYY-MM-DD",
+        "Activation Time: first day on which it is valid, or a time, UTC.",
+    ),
+    Option(
+        "expires",
+        _expires,
+        "YYYY-MM-DD",
+        "Expiration Time: last day on which it is valid, or a time, UTC; never expires if left out.",
+        aliases=("expiration",),
+    ),
+    Option(
+        "usage-period",
+        _or_none("usage_s", period),
+        "PERIOD",
+        "Usage Period from the first use on, such as 30d or 12h.",
+    ),
+    Option(
+        "maintenance",
+        _maintenance,
+        "START..END",
+        "Maintenance Period: first and last release day of the versions that may use it.",
+    ),
+    Option(
+        "emergency",
+        _emergency,
+        "",
+        "Used only when no ordinary licence of the product is free; needs a Usage Period.",
+        flag=True,
+    ),
+    Option("borrow", _borrow, "PERIOD", "Longest borrowing, such as 14d; without it nobody can borrow."),
+    Option(
+        "borrow-seats",
+        _or_none("borrow_seats", lambda text: whole(text, 1, QUANTITY_MAX)),
+        "N",
+        "Seats that may be borrowed at a time; all if left out.",
+    ),
+    Option("features", _features, "BITS", "Feature Map: bits from 0 to 31 such as 0,3,5, or 0x29."),
+    Option("text", _as_is("text"), "TEXT", "Text, for display."),
+    Option("customer", _as_is("customer"), "TEXT", "Customer Owned License Information."),
+    Option("user-data", _user_data, "HEX|@FILE", f"User Data: at most {USER_DATA_MAX} bytes."),
+)
+"""All that can be changed; what names a licence is `PRODUCT` and `REFERENCE`."""
+PRODUCT: Final = Option(
+    "product", lambda text: {"product_code": whole(text, 0, CODE_MAX)}, "CODE", "Product Code."
+)
+REFERENCE: Final = Option(
+    "reference",
+    lambda text: {"reference": whole(text, 0, CODE_MAX)},
+    "N",
+    "Product Item Reference: tells apart plain licences of one product; 0 if left out.",
+)
+OF_AN_ITEM: Final = (PRODUCT, REFERENCE, *OPTIONS)
+
+
+def with_options(*options: Option) -> Callable[[_F], _F]:
+    """Give a command these options. Each arrives as the fields it sets, or None where it is not given."""
+
+    def decorate(command: _F) -> _F:
+        for option in reversed(options):
+            names = [f"--{name}" for name in (option.name, *option.aliases)]
+            if option.flag:
+                names = [f"--{option.name}/--no-{option.name}"]
+            command = click.option(
+                *names,
+                option.parameter,
+                callback=_callback(option),
+                metavar=None if option.flag else option.metavar,
+                help=option.help,
+                default=None,
+            )(command)
+        return command
+
+    return decorate
+
+
+def _callback(option: Option) -> Callable[[click.Context, click.Parameter, Any], Fields | None]:
+    def call(_: click.Context, __: click.Parameter, value: Any) -> Fields | None:
+        if value is None:
+            return None
+        try:
+            return option.parse(str(value).lower() if option.flag else value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return call
+
+
+def gathered(given: Mapping[str, Fields | None]) -> Fields:
+    """The fields that the options given set."""
+    return {field: value for fields in given.values() if fields for field, value in fields.items()}
+
+
+# -- a file of items ---------------------------------------------------------------------------------------
+
+
+def read_items(path: Path) -> list[Licence]:
+    """The licences in a file of items, TOML or (`.json`) JSON. Raises `click.ClickException`."""
+    with path.open("rb") as file:
+        data = file.read(ENVELOPE_MAX + 1)
+    try:
+        if path.suffix == ".json":
+            tree = read_json(data, dict, ENVELOPE_MAX)
+        elif len(data) > ENVELOPE_MAX:
+            raise IllFormed(f"it has more than {ENVELOPE_MAX} bytes")
+        else:
+            tree = tomllib.loads(data.decode())
+    except RecursionError:
+        raise click.ClickException(
+            f"{path}: it is nested too deeply. Write one [[item]] for each licence."
+        ) from None
+    except ValueError as error:  # IllFormed, UnicodeDecodeError, TOMLDecodeError
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise click.ClickException(f"{path} is no {kind}: {printable(str(error))}.") from None
+    items = tree.get("item")
+    if set(tree) != {"item"} or not isinstance(items, list) or not items:
+        raise click.ClickException(
+            f"{path} does not hold a list named item alone. Write one [[item]] for each licence, and its "
+            "options below."
+        )
+    if len(items) > ITEMS_MAX:
+        raise click.ClickException(f"{path} holds {len(items)} items. A container takes at most {ITEMS_MAX}.")
+    return [_item(f"{path}: item {number}", item, path.parent) for number, item in enumerate(items, start=1)]
+
+
+def _item(where: str, tree: object, directory: Path) -> Licence:
+    if not isinstance(tree, dict):
+        raise click.ClickException(f"{where} has no members. Write product, quantity and its options.")
+    product = tree.get("product")
+    if isinstance(product, int | str):
+        where += f" (product {printable(str(product)[:20])})"
+    known = {name: option for option in OF_AN_ITEM for name in (option.name, *option.aliases)}
+    fields: Fields = {}
+    for member, value in tree.items():
+        option = known.get(member)
+        if option is None:
+            raise click.ClickException(
+                f"{where}: there is no option {printable(member)}. Known are {', '.join(known)}."
+            )
+        try:
+            text = _text(value)
+            if member == "user-data" and text.startswith("@"):
+                text = f"@{directory / text[1:]}"
+            fields |= option.parse(text)
+        except ValueError as error:
+            raise click.ClickException(f"{where}: {member}: {error}.") from None
+    for member, field in (("product", "product_code"), ("quantity", "quantity")):
+        if field not in fields:
+            raise click.ClickException(f"{where}: {member} is missing. Add {member} = … to it.")
+    try:
+        # what no option says alone: limits of texts, options that contradict one another
+        ProductItem(firm_code=CODE_MAX, tmr_id=None, **msgspec.structs.asdict(Licence(**fields)))
+    except BadItem as error:
+        reason = error.reason.replace(f"{CODE_MAX}:", "product ")
+        raise click.ClickException(
+            f"{where}: {reason}. {error.remedy[:1].upper()}{error.remedy[1:]}."
+        ) from None
+    return Licence(**fields)
+
+
+def _text(value: object) -> str:
+    """A value of TOML or JSON as it would be written on the command line."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and abs(value) < 2**64:
+        return str(value)
+    if isinstance(value, datetime):
+        if value.tzinfo is not None:
+            value = value.astimezone(UTC).replace(tzinfo=None)
+        return value.isoformat(timespec="seconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, list) and all(type(each) is int and 0 <= each < 100 for each in value):
+        return ",".join(map(str, value)) or NONE
+    raise ValueError("this is no text, whole number, date, true or false, or list of bits")
