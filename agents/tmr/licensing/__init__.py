@@ -1,5 +1,6 @@
 """Containers, Product Items, vendor-signed licence files, three containers merged. No clock, no I/O."""
 
+from tmr.licensing.borrow_file import Share, Terms, check_share, seal_borrow_file, share
 from tmr.licensing.container import Container, Firm, activate, check_for, make_request
 from tmr.licensing.dsse import ENVELOPE_MAX
 from tmr.licensing.errors import (
@@ -7,9 +8,11 @@ from tmr.licensing.errors import (
     BadKey,
     BadRequest,
     BadSerial,
+    BadShare,
     BadStatement,
     LicensingError,
     NotIssued,
+    NotSigned,
     Refused,
 )
 from tmr.licensing.items import LicenceKey, ProductItem
@@ -34,6 +37,7 @@ __all__ = [
     "BadKey",
     "BadRequest",
     "BadSerial",
+    "BadShare",
     "BadStatement",
     "Container",
     "Firm",
@@ -46,18 +50,22 @@ __all__ = [
     "Merged",
     "MergedLicence",
     "NotIssued",
+    "NotSigned",
     "Part",
     "ProductItem",
     "Refused",
     "Rejected",
     "Request",
     "Serial",
+    "Share",
     "SignedStatement",
     "Statement",
+    "Terms",
     "Update",
     "activate",
     "alone",
     "check_for",
+    "check_share",
     "container_serial",
     "fingerprint",
     "issue",
@@ -72,6 +80,8 @@ __all__ = [
     "public_key_from_pem",
     "public_key_to_pem",
     "raw_public_key",
+    "seal_borrow_file",
+    "share",
     "sign",
     "virtual_serial",
 ]
