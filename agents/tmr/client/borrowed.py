@@ -48,7 +48,7 @@ UPDATE_TYPE: Final = "application/vnd.tmr.update+json"
 FILE_MAX: Final = 4 * 2**20 + 32_768
 """Bytes in a borrow file."""
 SIGNERS: Final = 2
-"""Different containers of the vendor's update that must sign."""
+"""Different containers of the vendor's update that must sign a TMR licence."""
 CLOCK_TOLERANCE: Final = timedelta(seconds=60)
 """How far the borrower's clock may be behind, and step back: the servers count the seat so much longer."""
 _DIGITS_MAX: Final = 20
@@ -105,7 +105,7 @@ class _Item(_Exact):
 
 class _Lent(_Exact):
     format: Literal[1]
-    borrow: str = Field(pattern=r"\A[A-Za-z0-9][A-Za-z0-9._~-]{0,127}\Z")
+    borrow: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._~-]{0,127}$")
     act_id: str
     container: str
     client: str
@@ -127,7 +127,7 @@ class _Signed(BaseModel):
 
 class _Part(_Signed):
     container: str
-    container_key: str = Field(pattern=r"\A[0-9a-f]{64}\Z")
+    container_key: str = Field(pattern=r"^[0-9a-f]{64}$")
     items: list[dict[str, Any]]
 
 
@@ -268,6 +268,13 @@ def read(data: bytes, vendor_key: bytes | str) -> BorrowedLicence:
     lent = _model(payload, _Lent, "its borrowing")
     if lent.update_digest != hashlib.sha256(update_payload).hexdigest():
         raise Tampered("The borrow file carries another update than the one it was signed with", _AGAIN)
+    # The vendor names one container alone only for plain licences, which it serves by itself.
+    needed = 1 if lent.item.tmr_id is None and len(update.parts) == 1 else SIGNERS
+    if len(signers) < needed:
+        raise TooFewSignatures(
+            f"{len(signers)} container has signed the borrowing, {needed} different ones are needed",
+            "Fetch the borrow file again.",
+        )
     _check_licence(lent, update, signers)
     return _licence(lent, signers)
 
@@ -369,11 +376,6 @@ def _signers(envelope: _Envelope, payload: bytes, update: _Update) -> tuple[_Par
         if not _holds(BORROWING_TYPE, payload, signature, public):
             raise Tampered(f"The signature of the container {_shown(part.container)} does not hold", _AGAIN)
         signers[part.container_key] = part
-    if len(signers) < SIGNERS:
-        raise TooFewSignatures(
-            f"{len(signers)} container has signed the borrowing, {SIGNERS} different ones are needed",
-            "Fetch the borrow file again.",
-        )
     return tuple(signers.values())
 
 

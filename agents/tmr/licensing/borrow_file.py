@@ -31,7 +31,8 @@ FORMAT: Final = 1
 PAYLOAD_MAX: Final = 16_384
 """Bytes in the payload: one Product Item and a few names."""
 SIGNERS: Final = 2
-"""Different containers that sign a borrow file: a majority of the three."""
+"""Different containers that sign a borrow file: a majority of the three. A plain licence, whose update names
+one container alone, needs this one."""
 
 
 class Terms(msgspec.Struct, frozen=True):
@@ -80,6 +81,13 @@ class Share(msgspec.Struct, frozen=True):
     signature: bytes
     key: bytes
     update: bytes
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What a share lends, and how many different containers have to sign it."""
+
+    lent: Lent
+    signers: int
 
 
 class _File(msgspec.Struct):
@@ -131,7 +139,7 @@ def share(terms: Terms, container: Container, key: Ed25519PrivateKey) -> Share:
     return Share(payload, sign_bytes(BORROWING_TYPE, payload, key), container.key, firm.update)
 
 
-def check_share(given: Share) -> Lent:
+def check_share(given: Share) -> Checked:
     """What is lent, if the parts of the share belong together; the vendor's signature is not checked.
 
     Raises `BadShare`: `ill-formed`, `tampered`, `other-update`.
@@ -159,17 +167,21 @@ def check_share(given: Share) -> Lent:
             f"the update {update.update_id} that comes with the borrowing does not name its signer",
             "activate the vendor's latest update on every upstream",
         )
-    return lent
+    alone = lent.item.tmr_id is None and len(update.parts) == 1
+    return Checked(lent, 1 if alone else SIGNERS)
 
 
 def seal_borrow_file(shares: Sequence[Share]) -> bytes:
-    """The borrow file of `SIGNERS` checked shares, of different containers and with one payload.
+    """The borrow file of as many checked shares as it needs, of different containers and with one payload.
 
     It has one spelling: JSON without spaces, the fields in this order. Raises ValueError for other shares.
     """
-    if len({one.key for one in shares}) != SIGNERS or len(shares) != SIGNERS:
-        raise ValueError(f"a borrow file has the signatures of {SIGNERS} different containers")
+    if not shares:
+        raise ValueError("a borrow file has signatures")
     first = shares[0]
+    needed = check_share(first).signers
+    if len({one.key for one in shares}) != needed or len(shares) != needed:
+        raise ValueError(f"this borrow file has the signatures of {needed} different containers")
     if any(one.payload != first.payload for one in shares):
         raise ValueError("the shares of a borrow file have one payload")
     signatures = tuple(

@@ -64,7 +64,8 @@ class _Collection:
         while True:
             try:
                 share = await link.share(self._borrow)
-                lent = check_share(share)
+                checked = check_share(share)
+                lent = checked.lent
                 if lent.borrow != self._borrow:
                     raise LinkError(name, f"it signs another borrowing, {lent.borrow}")
             except LinkError as error:
@@ -77,7 +78,7 @@ class _Collection:
             else:
                 self._shares[name] = share
                 self._updates[name] = lent.update_id
-                self._decide()
+                self._decide(checked.signers)
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSE_MAX)
 
@@ -87,14 +88,15 @@ class _Collection:
 
     def _give_up(self, name: str) -> None:
         self._final.add(name)
-        if len(self._links) - len(self._final) < SIGNERS and not self._decided.done():
+        needed = min(SIGNERS, len(self._links))
+        if len(self._links) - len(self._final) < needed and not self._decided.done():
             self._decided.set_result(None)
 
-    def _decide(self) -> None:
+    def _decide(self, needed: int) -> None:
         for share in self._shares.values():
             equal = {other.key: other for other in self._shares.values() if other.payload == share.payload}
-            if len(equal) >= SIGNERS and not self._decided.done():
-                self._decided.set_result(seal_borrow_file(list(equal.values())[:SIGNERS]))
+            if len(equal) >= needed and not self._decided.done():
+                self._decided.set_result(seal_borrow_file(list(equal.values())[:needed]))
 
     def _failed(self) -> Problem:
         found = [
