@@ -13,7 +13,6 @@ import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
 
-from tests.support.vendor import Vendor
 from tests.system.vip_peer import VipPeer
 from tmr.ledger import Ledger
 from tmr.licensing import (
@@ -23,7 +22,6 @@ from tmr.licensing import (
     Share,
     SignedStatement,
     activate,
-    make_request,
     raw_public_key,
     share,
     sign,
@@ -125,13 +123,9 @@ class Upstream:
         except NotSigned as error:
             raise LinkRefused(self.name, error.reason, error.code) from None
 
-    def request(self) -> bytes:
-        """The container's request file."""
-        return make_request(self.box, FIRM, self._key)
-
-    def activate(self, vendor: Vendor, file: bytes) -> None:
-        """The container takes a vendor's update."""
-        self.box = activate(self.box, file, {FIRM: raw_public_key(vendor.key)})
+    def activate(self, vendor_key: bytes, file: bytes) -> None:
+        """The container takes the update of the vendor with this public key."""
+        self.box = activate(self.box, file, {FIRM: vendor_key})
         self.acceptor.generation = self.box.generation
 
     async def close(self) -> None:
