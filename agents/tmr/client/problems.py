@@ -294,7 +294,7 @@ _ALL: Final = (
     ),
     ProblemType(
         "borrow-failed",
-        503,
+        409,
         None,
         "The borrow file is not signed",
         "Two of the three upstreams must sign it: repair what the detail names, and fetch the file again.",
