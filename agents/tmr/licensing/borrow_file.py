@@ -9,6 +9,7 @@ Every upstream builds the payload from its own state alone, without a clock, and
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -21,7 +22,7 @@ from tmr.licensing.items import ProductItem
 from tmr.licensing.serial import virtual_serial
 from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
 from tmr.licensing.strict_json import IllFormed, read_json
-from tmr.licensing.update import Update, read_update, read_update_envelope
+from tmr.licensing.update import read_update, read_update_envelope
 
 BORROWING_TYPE: Final = "application/vnd.tmr.borrowing+json"
 """Type of the signed payload."""
@@ -30,6 +31,8 @@ MEDIA_TYPE: Final = "application/vnd.tmr.borrow-file+json"
 FORMAT: Final = 1
 PAYLOAD_MAX: Final = 16_384
 """Bytes in the payload: one Product Item and a few names."""
+FILE_MAX: Final = ENVELOPE_MAX + 2 * PAYLOAD_MAX
+"""Bytes in a borrow file."""
 SIGNERS: Final = 2
 """Different containers that sign a borrow file: a majority of the three. A plain licence, whose update names
 one container alone, needs this one."""
@@ -90,6 +93,15 @@ class Checked(msgspec.Struct, frozen=True):
     signers: int
 
 
+class _Named(msgspec.Struct, frozen=True):
+    """Whom an update names."""
+
+    update_id: str
+    keys: tuple[bytes, ...]
+    digest: str
+    signatures: int
+
+
 class _File(msgspec.Struct):
     format: int
     borrowing: msgspec.Raw
@@ -132,7 +144,7 @@ def share(terms: Terms, container: Container, key: Ed25519PrivateKey) -> Share:
         from_ms=terms.from_ms,
         until_ms=terms.until_ms,
         update_id=firm.update_id,
-        update_digest=_digest(read_update_envelope(firm.update)),
+        update_digest=_digest(firm.update),
         item=terms.item,
     )
     payload = msgspec.json.encode(lent)
@@ -152,22 +164,20 @@ def check_share(given: Share) -> Checked:
         )
     try:
         lent = read_json(given.payload, Lent, PAYLOAD_MAX)
-        envelope = read_update_envelope(given.update)
-        update: Update = read_update(envelope.payload)
+        update = _named(given.update)
     except (IllFormed, Refused) as error:
         raise BadShare(
             "ill-formed",
             f"the share of the borrow file is not understood: {error}",
             "upgrade the older of the two machines",
         ) from None
-    named = any(part.container_key == given.key.hex() for part in update.parts)
-    if lent.update_digest != _digest(envelope) or len(envelope.signatures) != 1 or not named:
+    if lent.update_digest != update.digest or update.signatures != 1 or given.key not in update.keys:
         raise BadShare(
             "other-update",
             f"the update {update.update_id} that comes with the borrowing does not name its signer",
             "activate the vendor's latest update on every upstream",
         )
-    alone = lent.item.tmr_id is None and len(update.parts) == 1
+    alone = lent.item.tmr_id is None and len(update.keys) == 1
     return Checked(lent, 1 if alone else SIGNERS)
 
 
@@ -192,9 +202,17 @@ def seal_borrow_file(shares: Sequence[Share]) -> bytes:
     return msgspec.json.encode(_File(FORMAT, msgspec.Raw(write_envelope(borrowing)), msgspec.Raw(update)))
 
 
-FILE_MAX: Final = ENVELOPE_MAX + 2 * PAYLOAD_MAX
-"""Bytes in a borrow file."""
+# Both are asked for the same few updates again and again, and one may have megabytes.
 
 
-def _digest(update: Envelope) -> str:
-    return hashlib.sha256(update.payload).hexdigest()
+@lru_cache(maxsize=8)
+def _digest(update_file: bytes) -> str:
+    return hashlib.sha256(read_update_envelope(update_file).payload).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _named(update_file: bytes) -> _Named:
+    envelope = read_update_envelope(update_file)
+    update = read_update(envelope.payload)
+    keys = tuple(bytes.fromhex(part.container_key) for part in update.parts)
+    return _Named(update.update_id, keys, _digest(update_file), len(envelope.signatures))

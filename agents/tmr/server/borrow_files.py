@@ -64,7 +64,7 @@ class _Collection:
         while True:
             try:
                 share = await link.share(self._borrow)
-                checked = check_share(share)
+                checked = await asyncio.to_thread(check_share, share)  # an update may have megabytes
                 lent = checked.lent
                 if lent.borrow != self._borrow:
                     raise LinkError(name, f"it signs another borrowing, {lent.borrow}")
