@@ -334,6 +334,20 @@ def test_even_two_containers_cannot_lend_more_than_the_vendor_gave(
         verified(resigned(**changes))
 
 
+@pytest.mark.parametrize("changes", [{"act_id": "other"}, {"update_id": "update-0"}])
+def test_the_borrowing_and_the_update_name_the_same_system_and_update(changes: dict[str, Any]) -> None:
+    with pytest.raises(Tampered, match="one system, update and firm"):
+        verified(resigned(**changes))
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_the_update_has_the_one_signature_of_the_vendor(count: int) -> None:
+    tree = json.loads(FILE)
+    tree["update"]["signatures"] *= count
+    with pytest.raises(Tampered, match="one signature"):
+        verified(spelt(tree))
+
+
 def test_a_licence_that_cannot_be_borrowed_is_not_lent() -> None:
     lender = Lender(item(borrow_s=None, borrow_seats=None))
     with pytest.raises(BeyondLicence):
