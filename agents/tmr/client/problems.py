@@ -28,6 +28,7 @@ it. Everything that the client raises is a `TmrError`:
         ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
         ├── WrongRole           the certificate's role may not do this
         ├── ConflictingKey      an idempotency key used before for something else
+        ├── BorrowFailed        too few upstreams sign a borrowing; `problem.detail`: what is missing where
         └── BadRequest          the request is ill-formed
 """
 
@@ -180,6 +181,10 @@ class WrongRole(Refused):
 
 class ConflictingKey(Refused):
     """An idempotency key that was used before for something else."""
+
+
+class BorrowFailed(Refused):
+    """Too few upstreams sign the borrow file."""
 
 
 class BadRequest(Refused):
@@ -372,6 +377,14 @@ _ALL: Final = (
         "A licence with a TMR-Id is not given out outside its TMR system",
         "Ask at the virtual address of the TMR servers.",
         OutsideTmr,
+    ),
+    ProblemType(
+        "borrow-failed",
+        409,
+        None,
+        "The borrow file is not signed",
+        "Two of the three upstreams must sign it: repair what the detail names, and fetch the file again.",
+        BorrowFailed,
     ),
     ProblemType(
         "conflicting-key",

@@ -1,5 +1,6 @@
 """Containers, Product Items, vendor-signed licence files, three containers merged. No clock, no I/O."""
 
+from tmr.licensing.borrow_file import Share, Terms, check_share, seal_borrow_file, share
 from tmr.licensing.container import Container, Firm, activate, check_for, make_request
 from tmr.licensing.dsse import ENVELOPE_MAX
 from tmr.licensing.errors import (
@@ -7,9 +8,11 @@ from tmr.licensing.errors import (
     BadKey,
     BadRequest,
     BadSerial,
+    BadShare,
     BadStatement,
     LicensingError,
     NotIssued,
+    NotSigned,
     Refused,
 )
 from tmr.licensing.items import LicenceKey, ProductItem
@@ -43,6 +46,7 @@ __all__ = [
     "BadKey",
     "BadRequest",
     "BadSerial",
+    "BadShare",
     "BadStatement",
     "Change",
     "Container",
@@ -56,6 +60,7 @@ __all__ = [
     "Merged",
     "MergedLicence",
     "NotIssued",
+    "NotSigned",
     "Part",
     "Place",
     "ProductItem",
@@ -65,13 +70,16 @@ __all__ = [
     "Removal",
     "Request",
     "Serial",
+    "Share",
     "SignedStatement",
     "Statement",
+    "Terms",
     "Update",
     "Which",
     "activate",
     "alone",
     "check_for",
+    "check_share",
     "container_serial",
     "fingerprint",
     "issue",
@@ -86,6 +94,8 @@ __all__ = [
     "public_key_from_pem",
     "public_key_to_pem",
     "raw_public_key",
+    "seal_borrow_file",
+    "share",
     "sign",
     "virtual_serial",
 ]

@@ -7,6 +7,7 @@ from typing import Self
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.licensing.dsse import write_envelope
 from tmr.licensing.errors import BadItem, BadKey, Refused
 from tmr.licensing.items import ProductItem, ordered, packed
 from tmr.licensing.request import FORMAT, Request, seal_request
@@ -20,13 +21,16 @@ class Firm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a container remembers of one firm.
 
     `counter`: updates activated so far, `update_id`: the last of them, `vendor_key`: the public key (raw,
-    32 bytes) that signed the first, and must sign all that follow.
+    32 bytes) that signed the first, and must sign all that follow. `update`: the last update's envelope with
+    this one signature, at most `ENVELOPE_MAX` bytes, for whoever has to prove offline that the vendor named
+    this container; empty if a version activated it that kept none.
     """
 
     firm_code: int
     counter: int
     update_id: str
     vendor_key: bytes
+    update: bytes = b""
 
 
 class Container(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -135,7 +139,7 @@ def activate(
         )
     items = check_for(update, container, network=network)
     counter = pinned.counter + 1 if pinned else 1
-    firm = Firm(update.firm_code, counter, update.update_id, signer)
+    firm = Firm(update.firm_code, counter, update.update_id, signer, write_envelope(envelope.only(signer)))
     others = tuple(other for other in container.firms if other.firm_code != update.firm_code)
     return msgspec.structs.replace(
         container,

@@ -43,6 +43,16 @@ class Envelope(msgspec.Struct, frozen=True):
             return None
         return any(signature_holds(self.payload_type, self.payload, s, public_key) for s in own)
 
+    def only(self, public_key: bytes) -> "Envelope":
+        """The same with the one signature of `public_key` that holds. Raises `IllFormed` if none does."""
+        keyid = fingerprint(public_key)
+        for one in self.signatures:
+            if one.keyid == keyid and signature_holds(
+                self.payload_type, self.payload, one.signature, public_key
+            ):
+                return Envelope(self.payload_type, self.payload, (one,))
+        raise IllFormed(f"no signature of the key {keyid[:16]} holds")
+
 
 class _WireSignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     keyid: str
@@ -57,16 +67,18 @@ class _WireEnvelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 def seal(payload_type: str, payload: bytes, *keys: Ed25519PrivateKey) -> bytes:
     """The envelope, as JSON without spaces, with one signature of each key."""
+    signatures = (
+        Signature(fingerprint(raw_public_key(key)), sign_bytes(payload_type, payload, key)) for key in keys
+    )
+    return write_envelope(Envelope(payload_type, payload, tuple(signatures)))
+
+
+def write_envelope(envelope: Envelope) -> bytes:
+    """The envelope, as JSON without spaces: the one spelling of these bytes and signatures."""
     wire = _WireEnvelope(
-        base64.b64encode(payload).decode(),
-        payload_type,
-        [
-            _WireSignature(
-                fingerprint(raw_public_key(key)),
-                base64.b64encode(sign_bytes(payload_type, payload, key)).decode(),
-            )
-            for key in keys
-        ],
+        base64.b64encode(envelope.payload).decode(),
+        envelope.payload_type,
+        [_WireSignature(s.keyid, base64.b64encode(s.signature).decode()) for s in envelope.signatures],
     )
     return msgspec.json.encode(wire)
 

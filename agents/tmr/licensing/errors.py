@@ -7,6 +7,8 @@
     ├── BadStatement          a container's statement that cannot be believed
     ├── BadRequest            a request file that a vendor cannot use
     ├── NotIssued             the vendor refuses to issue an update
+    ├── NotSigned             a container does not sign a borrowing
+    ├── BadShare              what an upstream sent for a borrow file does not hold together
     └── Refused               a container refuses an update file, and stays as it was
 
 All are `ValueError`s, so that a limit broken inside a decoded message becomes msgspec's `ValidationError`.
@@ -58,6 +60,14 @@ class NotIssued(LicensingError):
     `too-many-items`, `unknown-licence`, `ordered-twice`, `licence-exists`, `reference-used`,
     `no-unit-counter`, `units-lowered`, `out-of-range`.
     """
+
+
+class NotSigned(LicensingError):
+    """A container does not sign a borrowing. Codes: `no-update`, `item-differs`."""
+
+
+class BadShare(LicensingError):
+    """A share of a borrow file that cannot be used. Codes: `ill-formed`, `tampered`, `other-update`."""
 
 
 class Refused(LicensingError):

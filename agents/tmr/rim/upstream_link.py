@@ -4,11 +4,12 @@ import asyncio
 import errno
 import ssl
 from typing import Final
+from urllib.parse import quote
 
 import aiohttp
 import msgspec
 
-from tmr.licensing import SignedStatement
+from tmr.licensing import Share, SignedStatement
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -31,6 +32,8 @@ PATHS: Final[dict[type, str]] = {
     Found: "/v1/found",
 }
 """Where each message is posted."""
+BORROWINGS: Final = "/v1/borrowings"
+"""Below it, by id: an upstream's share of a borrow file."""
 FOLLOW_WAIT: Final = 25.0
 """Seconds after which an upstream answers `follow` even without news."""
 REPLY_LIMIT: Final = 256 * 2**20
@@ -49,6 +52,14 @@ class LinkError(Exception):
         super().__init__(f"{upstream}: {reason}")
         self.upstream = upstream
         self.reason = reason
+
+
+class LinkRefused(LinkError):
+    """The upstream answered no; `code` is its reason for programs."""
+
+    def __init__(self, upstream: str, reason: str, code: str) -> None:
+        super().__init__(upstream, reason)
+        self.code = code
 
 
 class UpstreamLink:
@@ -91,6 +102,15 @@ class UpstreamLink:
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
+    async def share(self, borrow: str) -> Share:
+        """The upstream's share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
+        path = f"{BORROWINGS}/{quote(borrow, safe='')}"
+        body = await self._ask(self._session("call", _CALLS), "GET", path, self._timeout, None)
+        try:
+            return msgspec.msgpack.decode(body, type=Share)
+        except msgspec.MsgspecError as error:
+            raise LinkError(self.name, f"its answer is not understood ({error})") from None
+
     async def close(self) -> None:
         """Close every connection; calls under way fail."""
         sessions = list(self._sessions.values())
@@ -127,7 +147,7 @@ class UpstreamLink:
                 ) as response,
             ):
                 if response.status != 200:
-                    raise LinkError(self.name, await _problem(response))
+                    raise await _refusal(self.name, response)
                 return await _bounded(response)
         except TimeoutError:
             raise LinkError(self.name, f"no answer within {patience:g} s") from None
@@ -149,13 +169,15 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     return bytes(body)
 
 
-async def _problem(response: aiohttp.ClientResponse) -> str:
+async def _refusal(name: str, response: aiohttp.ClientResponse) -> LinkError:
     """The refusal in words: the `detail` of a problem document where there is one."""
     try:
         document = msgspec.json.decode(await response.content.read(65_536), type=dict[str, object])
-        return f"refused ({response.status}): {document['detail']}"
+        reason = f"refused ({response.status}): {document['detail']}"
     except (msgspec.MsgspecError, KeyError):
-        return f"refused with HTTP status {response.status}"
+        return LinkError(name, f"refused with HTTP status {response.status}")
+    code = document.get("refusal")
+    return LinkRefused(name, reason, code) if isinstance(code, str) else LinkError(name, reason)
 
 
 _REASONS: Final = {

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from tmr.ledger import Command, Ledger, Outcome, encode
-from tmr.licensing import SignedStatement
+from tmr.licensing import Share, SignedStatement
 from tmr.quorum.messages import Release, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
 from tmr.rim.logs import fields
@@ -35,6 +35,9 @@ class Link(Protocol):
 
     async def container(self) -> SignedStatement:
         """What it states about its container. Raises LinkError."""
+
+    async def share(self, borrow: str) -> Share:
+        """Its share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
 
     async def close(self) -> None:
         """End all connections."""

@@ -19,7 +19,8 @@ from tmr.rim.body import read_body
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem, bad_request, install
 from tmr.rim.serve import demand, demand_local, peer_of
-from tmr.rim.upstream_link import CONTENT_TYPE, PATHS
+from tmr.rim.upstream_link import BORROWINGS, CONTENT_TYPE, PATHS
+from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node, NodeFailed
@@ -38,7 +39,9 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
-def create_app(node: Node, keeper: Keeper, metrics: Metrics, status: Callable[[], Status]) -> FastAPI:
+def create_app(
+    node: Node, keeper: Keeper, borrowings: Borrowings, metrics: Metrics, status: Callable[[], Status]
+) -> FastAPI:
     """The application; its lifespan ends the node. `status` reads the upstream as it is now."""
 
     @asynccontextmanager
@@ -65,6 +68,7 @@ def create_app(node: Node, keeper: Keeper, metrics: Metrics, status: Callable[[]
     ]
     routes += [
         ("/v1/container", "GET", _container(keeper, metrics)),
+        (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, metrics)),
         ("/v1/sessions", "POST", _outside_tmr(metrics)),
         ("/metrics", "GET", _metrics(metrics)),
         ("/v1/requests/{firm_code}", "GET", _request_file(keeper)),
@@ -137,6 +141,18 @@ def _container(keeper: Keeper, metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         _twin(request, metrics)
         return Response(msgspec.msgpack.encode(keeper.statement), media_type=CONTENT_TYPE)
+
+    return endpoint
+
+
+def _borrowing(borrowings: Borrowings, metrics: Metrics) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        _twin(request, metrics)
+        try:
+            share = await borrowings.share(request.path_params["borrow"])
+        except NodeFailed:
+            raise _failed() from None
+        return Response(msgspec.msgpack.encode(share), media_type=CONTENT_TYPE)
 
     return endpoint
 

@@ -16,6 +16,7 @@ from tmr.rim.serve import Listener, PeerServer, tcp_listener
 from tmr.rim.tls import Renewal, server_context
 from tmr.upstream import status
 from tmr.upstream.app import create_app
+from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
 from tmr.upstream.keeper import Keeper
@@ -47,8 +48,9 @@ def _die(error: BaseException) -> NoReturn:
 async def _serve(settings: UpstreamConfig) -> None:
     store = Store.open(Path(settings.state_dir), machine_fingerprint())
     keeper = Keeper.open(store, settings.name, settings.act_id, Path(settings.vendors))
+    ledger = Ledger()
     acceptor = Acceptor(
-        store.load(), Ledger(), boottime(), settings.lease_ttl, generation=keeper.container.generation
+        store.load(), ledger, boottime(), settings.lease_ttl, generation=keeper.container.generation
     )
     metrics = Metrics()
 
@@ -81,6 +83,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         create_app(
             node,
             keeper,
+            Borrowings(node, keeper, ledger),
             metrics,
             lambda: status.read(settings.name, settings.system, node, keeper, boottime()),
         ),

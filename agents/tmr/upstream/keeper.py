@@ -13,13 +13,16 @@ from tmr.licensing import (
     Container,
     ProductItem,
     Refused,
+    Share,
     SignedStatement,
+    Terms,
     activate,
     make_request,
     private_key_from_pem,
     private_key_to_pem,
     public_key_from_pem,
     raw_public_key,
+    share,
     sign,
 )
 from tmr.rim.logs import fields
@@ -67,6 +70,10 @@ class Keeper:
     def request(self, firm_code: int) -> bytes:
         """The request file for one firm. Raises BadItem where that is no Universal Firm Code."""
         return make_request(self.container, firm_code, self._key)
+
+    def share(self, terms: Terms) -> Share:
+        """The container's share of a borrow file. Raises NotSigned. May be called in any thread."""
+        return share(terms, self.container, self._key)
 
     def activate(self, update_file: bytes) -> Activated:
         """Carry out an update: durable before this returns. Raises Refused, having changed nothing.

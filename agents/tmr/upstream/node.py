@@ -88,6 +88,10 @@ class Node:
             self._wake()
         return answer.reply
 
+    async def settled(self) -> None:
+        """Wait until everything decided so far is on disk. Raises NodeFailed."""
+        await self._settled([])
+
     async def in_writer(self, work: Callable[[], T]) -> T:
         """Run `work` in the writer thread, in order with the batches."""
         return await asyncio.get_running_loop().run_in_executor(self._writer, work)

@@ -15,16 +15,28 @@ from starlette.types import Receive, Scope, Send
 
 from tests.system.vip_peer import VipPeer
 from tmr.ledger import Ledger
-from tmr.licensing import Container, ProductItem, SignedStatement, raw_public_key, sign
+from tmr.licensing import (
+    Container,
+    NotSigned,
+    ProductItem,
+    Share,
+    SignedStatement,
+    activate,
+    raw_public_key,
+    share,
+    sign,
+)
 from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.messages import Follow, Reply, Request, decode_reply, decode_request, encode
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.identity import Identity
+from tmr.rim.problem import Problem
 from tmr.rim.tls import TlsFiles
-from tmr.rim.upstream_link import LinkError
+from tmr.rim.upstream_link import LinkError, LinkRefused
 from tmr.server.agent import Agent
 from tmr.server.app import create_app
 from tmr.server.config import ServerConfig, UpstreamAddress
+from tmr.upstream.borrowings import lent_terms
 
 ACT_ID = "lab-0123456789abcdef"
 FIRM = 6_000_010
@@ -55,7 +67,8 @@ class Upstream:
         self.delay = 0.0
         self._key = Ed25519PrivateKey.generate()
         self.box = Container.create(ACT_ID, raw_public_key(self._key))
-        self.acceptor = Acceptor(Durable(disk=f"disk-{name}"), Ledger(), boottime(), TTL)
+        self.ledger = Ledger()
+        self.acceptor = Acceptor(Durable(disk=f"disk-{name}"), self.ledger, boottime(), TTL)
         self._news = asyncio.Event()
         self.hold(*items)
 
@@ -98,6 +111,22 @@ class Upstream:
         if not self.up:
             raise LinkError(self.name, "connection refused")
         return sign(self.box.statement(self.name), self._key)
+
+    async def share(self, borrow: str) -> Share:
+        """As UpstreamLink, and the upstream's application behind it."""
+        if not self.up:
+            raise LinkError(self.name, "connection refused")
+        try:
+            return share(lent_terms(self.ledger, borrow), self.box, self._key)
+        except Problem as problem:
+            raise LinkRefused(self.name, str(problem), problem.document["refusal"]) from None
+        except NotSigned as error:
+            raise LinkRefused(self.name, error.reason, error.code) from None
+
+    def activate(self, vendor_key: bytes, file: bytes) -> None:
+        """The container takes the update of the vendor with this public key."""
+        self.box = activate(self.box, file, {FIRM: vendor_key})
+        self.acceptor.generation = self.box.generation
 
     async def close(self) -> None:
         """As UpstreamLink."""

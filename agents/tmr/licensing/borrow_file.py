@@ -1,0 +1,218 @@
+"""Borrow files: a seat taken along, which a program verifies offline with nothing but the vendor's key.
+
+The chain of trust, from the end: two containers sign the same borrowing; a vendor's update, carried along,
+names these containers with their keys and states the licence; the vendor's key signs the update. No server
+key appears in it, so neither a twin nor a single upstream can make one.
+
+Every upstream builds the payload from its own state alone, without a clock, and all build the same bytes.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tmr.licensing.container import Container
+from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, Signature, write_envelope
+from tmr.licensing.errors import BadKey, BadShare, NotSigned, Refused
+from tmr.licensing.items import ProductItem
+from tmr.licensing.serial import virtual_serial
+from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
+from tmr.licensing.strict_json import IllFormed, read_json
+from tmr.licensing.update import read_update, read_update_envelope
+
+BORROWING_TYPE: Final = "application/vnd.tmr.borrowing+json"
+"""Type of the signed payload."""
+MEDIA_TYPE: Final = "application/vnd.tmr.borrow-file+json"
+"""Type of the whole file."""
+FORMAT: Final = 1
+PAYLOAD_MAX: Final = 16_384
+"""Bytes in the payload: one Product Item and a few names."""
+FILE_MAX: Final = ENVELOPE_MAX + 2 * PAYLOAD_MAX
+"""Bytes in a borrow file."""
+SIGNERS: Final = 2
+"""Different containers that sign a borrow file: a majority of the three. A plain licence, whose update names
+one container alone, needs this one."""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the ledger says of one borrowing, and of the licence that it takes a seat of.
+
+    `borrower`: SHA-256 (64 hexadecimal digits) of the SubjectPublicKeyInfo in the borrower's certificate.
+    Times are Unix milliseconds; `until_ms` is no part of the borrowing any more.
+    """
+
+    borrow: str
+    client: str
+    borrower: str
+    station: str
+    user: str
+    from_ms: int
+    until_ms: int
+    item: ProductItem
+
+
+class Lent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The payload: the terms, the system, and the update that the licence comes from.
+
+    `container`: serial of the virtual container. `update_digest`: SHA-256 (hexadecimal) of the update's
+    payload, so that no other update of the vendor can take its place.
+    """
+
+    format: int
+    borrow: str
+    act_id: str
+    container: str
+    client: str
+    borrower: str
+    station: str
+    user: str
+    from_ms: int
+    until_ms: int
+    update_id: str
+    update_digest: str
+    item: ProductItem
+
+
+class Share(msgspec.Struct, frozen=True):
+    """One container's share: the payload, its signature, its public key (raw, 32 bytes), the update file."""
+
+    payload: bytes
+    signature: bytes
+    key: bytes
+    update: bytes
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """What a share lends, and how many different containers have to sign it."""
+
+    lent: Lent
+    signers: int
+
+
+class _Named(msgspec.Struct, frozen=True):
+    """Whom an update names."""
+
+    update_id: str
+    keys: tuple[bytes, ...]
+    digest: str
+    signatures: int
+
+
+class _File(msgspec.Struct):
+    format: int
+    borrowing: msgspec.Raw
+    update: msgspec.Raw
+
+
+def share(terms: Terms, container: Container, key: Ed25519PrivateKey) -> Share:
+    """What the container contributes to the borrow file. Equal terms and updates give equal payloads.
+
+    Raises `NotSigned`: `no-update`, `item-differs`; `BadKey` if `key` is not the container's.
+    """
+    if raw_public_key(key) != container.key:
+        raise BadKey(
+            "bad-key",
+            f"the private key at hand is not that of the container {container.serial}",
+            "restore key and container from the same backup",
+        )
+    firm = container.firm(terms.item.firm_code)
+    if firm is None or not firm.update:
+        raise NotSigned(
+            "no-update",
+            f"the container {container.serial} has kept no update of the firm {terms.item.firm_code}",
+            "activate a new update of the vendor (`tmr vendor reissue`) on every upstream",
+        )
+    if terms.item not in container.items:
+        raise NotSigned(
+            "item-differs",
+            f"the container {container.serial} does not hold the {terms.item.key} that is lent",
+            "activate the vendor's latest update on every upstream",
+        )
+    lent = Lent(
+        format=FORMAT,
+        borrow=terms.borrow,
+        act_id=container.act_id,
+        container=str(virtual_serial(container.act_id)),
+        client=terms.client,
+        borrower=terms.borrower,
+        station=terms.station,
+        user=terms.user,
+        from_ms=terms.from_ms,
+        until_ms=terms.until_ms,
+        update_id=firm.update_id,
+        update_digest=_digest(firm.update),
+        item=terms.item,
+    )
+    payload = msgspec.json.encode(lent)
+    return Share(payload, sign_bytes(BORROWING_TYPE, payload, key), container.key, firm.update)
+
+
+def check_share(given: Share) -> Checked:
+    """What is lent, if the parts of the share belong together; the vendor's signature is not checked.
+
+    Raises `BadShare`: `ill-formed`, `tampered`, `other-update`.
+    """
+    if not signature_holds(BORROWING_TYPE, given.payload, given.signature, given.key):
+        raise BadShare(
+            "tampered",
+            "the container's signature of the borrowing does not hold",
+            "ask again; if it repeats, look who is between",
+        )
+    try:
+        lent = read_json(given.payload, Lent, PAYLOAD_MAX)
+        update = _named(given.update)
+    except (IllFormed, Refused) as error:
+        raise BadShare(
+            "ill-formed",
+            f"the share of the borrow file is not understood: {error}",
+            "upgrade the older of the two machines",
+        ) from None
+    if lent.update_digest != update.digest or update.signatures != 1 or given.key not in update.keys:
+        raise BadShare(
+            "other-update",
+            f"the update {update.update_id} that comes with the borrowing does not name its signer",
+            "activate the vendor's latest update on every upstream",
+        )
+    alone = lent.item.tmr_id is None and len(update.keys) == 1
+    return Checked(lent, 1 if alone else SIGNERS)
+
+
+def seal_borrow_file(shares: Sequence[Share]) -> bytes:
+    """The borrow file of as many checked shares as it needs, of different containers and with one payload.
+
+    It has one spelling: JSON without spaces, the fields in this order. Raises ValueError for other shares.
+    """
+    if not shares:
+        raise ValueError("a borrow file has signatures")
+    first = shares[0]
+    needed = check_share(first).signers
+    if len({one.key for one in shares}) != needed or len(shares) != needed:
+        raise ValueError(f"this borrow file has the signatures of {needed} different containers")
+    if any(one.payload != first.payload for one in shares):
+        raise ValueError("the shares of a borrow file have one payload")
+    signatures = tuple(
+        Signature(fingerprint(one.key), one.signature) for one in sorted(shares, key=lambda one: one.key)
+    )
+    borrowing = Envelope(BORROWING_TYPE, first.payload, signatures)
+    update = write_envelope(read_update_envelope(first.update))
+    return msgspec.json.encode(_File(FORMAT, msgspec.Raw(write_envelope(borrowing)), msgspec.Raw(update)))
+
+
+# Both are asked for the same few updates again and again, and one may have megabytes.
+
+
+@lru_cache(maxsize=8)
+def _digest(update_file: bytes) -> str:
+    return hashlib.sha256(read_update_envelope(update_file).payload).hexdigest()
+
+
+@lru_cache(maxsize=8)
+def _named(update_file: bytes) -> _Named:
+    envelope = read_update_envelope(update_file)
+    update = read_update(envelope.payload)
+    keys = tuple(bytes.fromhex(part.container_key) for part in update.parts)
+    return _Named(update.update_id, keys, _digest(update_file), len(envelope.signatures))

@@ -1,0 +1,80 @@
+"""The upstream's share of a borrow file: signed because its own committed ledger says so, and only then.
+
+Nothing of the content comes from the twin that asks. It names a borrowing; what is signed stands in the
+journal, and the licence in it is one that the vendor gave this container. So whoever holds a twin's
+certificate can have signed only what a majority has committed anyway.
+"""
+
+import re
+from typing import Final
+
+from tmr.ledger import Ledger
+from tmr.licensing import NotSigned, Share, Terms
+from tmr.rim.problem import Problem, bad_request
+from tmr.upstream.keeper import Keeper
+from tmr.upstream.node import Node
+
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}", re.ASCII)
+
+
+class Borrowings:
+    """Signs what `ledger`, the state machine of the node's acceptor, has lent. Use in the event loop."""
+
+    def __init__(self, node: Node, keeper: Keeper, ledger: Ledger) -> None:
+        self._node = node
+        self._keeper = keeper
+        self._ledger = ledger
+
+    async def share(self, borrow: str) -> Share:
+        """This container's share for the borrowing, once everything that it rests on is on disk.
+
+        Raises Problem `borrow-failed`, `refusal` says why: `not-committed`, `not-voting`, `unavailable`,
+        `no-update`, `item-differs`; NodeFailed.
+        """
+        if _ID.fullmatch(borrow) is None:
+            raise bad_request(f"{borrow[:40]!a} is no id of a borrowing.", "Give the id from the answer.")
+        if not self._node.acceptor.voting:
+            raise refused(
+                "not-voting", 409, "This upstream does not vote: its ledger may be behind.", "Ask the others."
+            )
+        try:
+            share = self._keeper.share(lent_terms(self._ledger, borrow))
+        except NotSigned as error:
+            raise refused(error.code, 409, f"{error.reason}.", f"{error.remedy}.") from None
+        await self._node.settled()
+        return share
+
+
+def lent_terms(ledger: Ledger, borrow: str) -> Terms:
+    """What the ledger says of the borrowing. Raises Problem `borrow-failed`."""
+    borrowing = ledger.borrowings.get(borrow)
+    if borrowing is None:
+        raise refused(
+            "not-committed",
+            404,
+            f"The committed ledger of this upstream has no borrowing {borrow}.",
+            "Ask again if it was committed a moment ago; else it has ended.",
+        )
+    licence = ledger.licences.get(borrowing.key)
+    if licence is None:
+        raise refused(
+            "unavailable",
+            409,
+            f"The licence {borrowing.key} has no two identical constituents any more.",
+            "Activate the vendor's latest update on every upstream.",
+        )
+    return Terms(
+        borrow=borrowing.id,
+        client=borrowing.client,
+        borrower=borrowing.borrower,
+        station=borrowing.station,
+        user=borrowing.user,
+        from_ms=borrowing.from_ms,
+        until_ms=borrowing.until_ms,
+        item=licence.item,
+    )
+
+
+def refused(code: str, status: int, detail: str, remedy: str) -> Problem:
+    """Why this upstream does not sign."""
+    return Problem("borrow-failed", status, "The borrowing is not signed", detail, remedy, refusal=code)
