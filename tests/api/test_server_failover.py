@@ -168,7 +168,7 @@ async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
                 "urn:tmr:problem:licence-unavailable",
             )
             both = await client.post("/v1/heartbeats", json={"sessions": ids})
-            assert both.json() == {"alive": ids[:1], "lost": [], "unavailable": ids[1:]}
+            assert both.json() == {"alive": ids[:1], "lost": [], "unavailable": ids[1:], "ended": []}
             refusal = await client.post("/v1/sessions", json=ask(2), headers=key())
             assert refusal.json()["type"] == "urn:tmr:problem:licence-unavailable"
             assert "up3 holds no" in refusal.json()["detail"]
