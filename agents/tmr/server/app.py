@@ -8,6 +8,7 @@ from typing import Any, Final, TypeVar
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.background import BackgroundTask
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tmr.client.access import AccessList
@@ -26,7 +27,6 @@ from tmr.client.models import (
     HeartbeatsRequest,
     ItemList,
     Place,
-    Problem,
     Session,
     SessionList,
     SessionRequest,
@@ -41,6 +41,18 @@ from tmr.rim.serve import demand, peer_of, public_key_of
 from tmr.server.agent import Agent
 from tmr.server.desk import Desk
 from tmr.server.metrics import Metrics
+from tmr.server.openapi import (
+    ANYONE,
+    HOLDING,
+    JOURNAL,
+    OPERATORS,
+    WISHING,
+    BorrowingName,
+    Serial,
+    SessionName,
+    documented,
+)
+from tmr.server.openapi import install as install_openapi
 from tmr.server.page import page
 
 BODY_LIMIT: Final = 256 * 1024
@@ -68,11 +80,10 @@ def create_app(agent: Agent) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
-        responses={
-            "default": {"model": Problem, "description": "Why it was refused (application/problem+json)"}
-        },
+        redirect_slashes=False,
     )
     install(app)
+    install_openapi(app)
     client_routes(app, agent.desk)
     _operator_routes(app, agent)
     app.add_middleware(Counting, metrics=agent.metrics)
@@ -88,14 +99,19 @@ def client_routes(app: FastAPI, desk: Desk) -> None:
 
 
 def _licence_routes(app: FastAPI, desk: Desk) -> None:
-    @app.get("/v1/containers", response_model=ContainerList, tags=["licences"])
+    @app.get("/v1/containers", response_model=ContainerList, tags=["licences"], openapi_extra=documented())
     async def containers(request: Request) -> Response:
         """The virtual container."""
         _client(request)
         return _answer(ContainerList(containers=(desk.catalogue.container(),)))
 
-    @app.get("/v1/containers/{serial}/items", response_model=ItemList, tags=["licences"])
-    async def items(request: Request, serial: str) -> Response:
+    @app.get(
+        "/v1/containers/{serial}/items",
+        response_model=ItemList,
+        tags=["licences"],
+        openapi_extra=documented("entry-not-found"),
+    )
+    async def items(request: Request, serial: Serial) -> Response:
         """The licences that can be used, and those that cannot, with the reason."""
         _client(request)
         return _answer(desk.catalogue.items(serial))
@@ -104,7 +120,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/explain",
         response_model=Explanation,
         tags=["licences"],
-        openapi_extra=_takes(ExplainRequest),
+        openapi_extra=documented(takes=ExplainRequest),
     )
     async def explain(request: Request) -> Response:
         """What would happen to a request, and why. Nothing changes."""
@@ -122,7 +138,9 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         status_code=201,
         responses={202: {"model": Place, "description": "A place in the queue (`wait`): ask again"}},
         tags=["sessions"],
-        openapi_extra=_takes(SessionRequest, header=IDEMPOTENCY_HEADER),
+        openapi_extra=documented(
+            *WISHING, "not-enough-units", "session-lost", takes=SessionRequest, key=True
+        ),
     )
     async def open_session(request: Request) -> Response:
         """One access to one licence. The same key again: the same session, or place in the queue."""
@@ -131,13 +149,18 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         found = await service.grant(peer, _address(request), _request_id(request), asked)
         return _answer(found, 201 if isinstance(found, Session) else 202)
 
-    @app.get("/v1/sessions", response_model=SessionList, tags=["sessions"])
+    @app.get("/v1/sessions", response_model=SessionList, tags=["sessions"], openapi_extra=documented())
     async def sessions(request: Request) -> Response:
         """The own sessions and places in queues; an operator sees everybody's."""
         return _answer(await service.held(_client(request)))
 
-    @app.put("/v1/sessions/{session}/heartbeat", response_model=Heartbeat, tags=["sessions"])
-    async def heartbeat(request: Request, session: str) -> Response:
+    @app.put(
+        "/v1/sessions/{session}/heartbeat",
+        response_model=Heartbeat,
+        tags=["sessions"],
+        openapi_extra=documented(*HOLDING),
+    )
+    async def heartbeat(request: Request, session: SessionName) -> Response:
         """Keep a session alive."""
         return _answer(await service.heartbeat(_client(request), session))
 
@@ -145,7 +168,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/heartbeats",
         response_model=Heartbeats,
         tags=["sessions"],
-        openapi_extra=_takes(HeartbeatsRequest),
+        openapi_extra=documented(takes=HeartbeatsRequest),
     )
     async def heartbeats(request: Request) -> Response:
         """Keep many sessions alive."""
@@ -157,16 +180,23 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/sessions/{session}/units",
         response_model=Consumption,
         tags=["sessions"],
-        openapi_extra=_takes(UnitsRequest, header=IDEMPOTENCY_HEADER),
+        openapi_extra=documented(
+            *HOLDING, "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
+        ),
     )
-    async def consume(request: Request, session: str) -> Response:
+    async def consume(request: Request, session: SessionName) -> Response:
         """Take units from the licence of a session. The same key again takes them once."""
         peer = _client(request)
         asked = await _body(request, UnitsRequest)
         return _answer(await service.consume(peer, _request_id(request), session, asked.units))
 
-    @app.delete("/v1/sessions/{session}", status_code=204, tags=["sessions"])
-    async def release(request: Request, session: str) -> Response:
+    @app.delete(
+        "/v1/sessions/{session}",
+        status_code=204,
+        tags=["sessions"],
+        openapi_extra=documented("access-denied", *JOURNAL),
+    )
+    async def release(request: Request, session: SessionName) -> Response:
         """End a session, or leave the queue. One that has ended already is no error."""
         await service.release(_client(request), session)
         return Response(status_code=204)
@@ -180,7 +210,7 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
         response_model=Borrowing,
         status_code=201,
         tags=["borrowing"],
-        openapi_extra=_takes(BorrowRequest, header=IDEMPOTENCY_HEADER),
+        openapi_extra=documented(*WISHING, "borrow-failed", "borrowing-ended", takes=BorrowRequest, key=True),
     )
     async def borrow(request: Request) -> Response:
         """Take a seat out of the network for a bounded time. The same key again: the same borrowing."""
@@ -191,26 +221,41 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
         )
         return _answer(found, 201)
 
-    @app.get("/v1/borrowings", response_model=BorrowingList, tags=["borrowing"])
+    @app.get("/v1/borrowings", response_model=BorrowingList, tags=["borrowing"], openapi_extra=documented())
     async def borrowings(request: Request) -> Response:
         """The own borrowings; an operator sees everybody's."""
         return _answer(BorrowingList(borrowings=tuple(lending.list(_client(request)))))
 
-    @app.delete("/v1/borrowings/{borrowing}", status_code=204, tags=["borrowing"])
-    async def give_back(request: Request, borrowing: str) -> Response:
+    @app.delete(
+        "/v1/borrowings/{borrowing}",
+        status_code=204,
+        tags=["borrowing"],
+        openapi_extra=documented("access-denied", *JOURNAL),
+    )
+    async def give_back(request: Request, borrowing: BorrowingName) -> Response:
         """End a borrowing early. One that has ended already is no error."""
         await lending.give_back(_client(request), borrowing)
         return Response(status_code=204)
 
 
 def _access_routes(app: FastAPI, desk: Desk) -> None:
-    @app.get("/v1/access", response_model=AccessList, tags=["operation"])
+    @app.get(
+        "/v1/access",
+        response_model=AccessList,
+        tags=["operation"],
+        openapi_extra=documented(roles=OPERATORS),
+    )
     async def access(request: Request) -> Response:
         """The access list that is in force."""
         demand(peer_of(request), "operator")
         return _answer(desk.access.current())
 
-    @app.put("/v1/access", response_model=AccessList, tags=["operation"], openapi_extra=_takes(AccessList))
+    @app.put(
+        "/v1/access",
+        response_model=AccessList,
+        tags=["operation"],
+        openapi_extra=documented("access-list-changed", *JOURNAL, takes=AccessList, roles=OPERATORS),
+    )
     async def set_access(request: Request, check: bool = False) -> Response:
         """Put an access list into force, all of it or nothing. `check`: only say what is wrong with it."""
         peer = peer_of(request)
@@ -226,13 +271,23 @@ def _operator_routes(app: FastAPI, agent: Agent) -> None:
         peer_of(request)
         return page()
 
-    @app.get("/v1/status", response_model=Status, tags=["operation"])
+    @app.get(
+        "/v1/status",
+        response_model=Status,
+        tags=["operation"],
+        openapi_extra=documented(roles=ANYONE, serving=False),
+    )
     async def status(request: Request) -> Response:
         """This twin: its role, the upstreams, licences and alarms. The passive twin answers, too."""
         peer_of(request)
         return _answer(agent.status())
 
-    @app.get("/metrics", tags=["operation"])
+    @app.get(
+        "/metrics",
+        response_class=PlainTextResponse,
+        tags=["operation"],
+        openapi_extra=documented(roles=ANYONE, serving=False),
+    )
     async def metrics(request: Request) -> Response:
         """For Prometheus. The passive twin answers, too."""
         peer_of(request)
@@ -241,7 +296,13 @@ def _operator_routes(app: FastAPI, agent: Agent) -> None:
     async def hand_over(reason: str) -> None:
         agent.leave(reason)
 
-    @app.post("/v1/operator/switchover", response_model=Switchover, status_code=202, tags=["operation"])
+    @app.post(
+        "/v1/operator/switchover",
+        response_model=Switchover,
+        status_code=202,
+        tags=["operation"],
+        openapi_extra=documented(roles=OPERATORS),
+    )
     async def switchover(request: Request) -> Response:
         """The active twin steps down in good order; the other takes over."""
         peer = peer_of(request)
@@ -296,25 +357,6 @@ def _request_id(request: Request) -> str:
             "Send a new random key with each new request, and the same one when you repeat it.",
         )
     return key
-
-
-def _takes(kind: type[BaseModel], header: str = "") -> dict[str, Any]:
-    """The OpenAPI description of a body that is read by hand."""
-    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
-    described: dict[str, Any] = {
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}
-    }
-    if header:
-        described["parameters"] = [
-            {
-                "name": header,
-                "in": "header",
-                "required": True,
-                "schema": {"type": "string", "pattern": IDEMPOTENCY_KEY},
-            }
-        ]
-    return described
 
 
 class Counting:
