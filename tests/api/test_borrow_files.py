@@ -161,7 +161,7 @@ async def failure(links: dict[str, UpstreamLink], borrow: str, patience: float =
     with pytest.raises(Problem) as caught:
         await borrow_file(links, borrow, patience=patience)
     document = caught.value.document
-    assert document["type"] == "urn:tmr:problem:borrow-failed"
+    assert document["type"] == "urn:tmr:problem:borrow-not-signed"
     assert document["remedy"]
     return document
 

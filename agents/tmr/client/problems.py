@@ -22,13 +22,12 @@ it. Everything that the client raises is a `TmrError`:
         ├── MaintenanceEnded    the version was released outside the Maintenance Period
         ├── FeatureMissing      the Feature Map lacks a bit that was asked for
         ├── NotEnoughUnits      fewer units are left than were asked for
-        ├── BorrowFailed        the licence cannot be borrowed like this
+        ├── BorrowFailed        the licence cannot be borrowed like this, or its file is not signed
         ├── AccessListChanged   somebody else changed the access list meanwhile
         ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
         ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
         ├── WrongRole           the certificate's role may not do this
         ├── ConflictingKey      an idempotency key used before for something else
-        ├── BorrowFailed        too few upstreams sign a borrowing; `problem.detail`: what is missing where
         └── BadRequest          the request is ill-formed
 """
 
@@ -160,7 +159,7 @@ class NotEnoughUnits(Refused):
 
 
 class BorrowFailed(Refused):
-    """The licence cannot be borrowed: not at all, not for so long, or too many of its seats are."""
+    """The licence cannot be borrowed like this, or too few upstreams sign the borrow file."""
 
 
 class AccessListChanged(Refused):
@@ -181,10 +180,6 @@ class WrongRole(Refused):
 
 class ConflictingKey(Refused):
     """An idempotency key that was used before for something else."""
-
-
-class BorrowFailed(Refused):
-    """Too few upstreams sign the borrow file."""
 
 
 class BadRequest(Refused):
@@ -379,7 +374,7 @@ _ALL: Final = (
         OutsideTmr,
     ),
     ProblemType(
-        "borrow-failed",
+        "borrow-not-signed",
         409,
         None,
         "The borrow file is not signed",

@@ -18,6 +18,7 @@ from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
 from tmr.rim import notify
 from tmr.rim.logs import fields
 from tmr.server.assembler import Assembler
+from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
 from tmr.server.desk import Desk
@@ -70,7 +71,7 @@ class Agent:
         )
         self.virtual = VirtualContainer(ledger, config.act_id)
         self.gate = Gate(self.core, self.virtual, config.vip, wall_ms)
-        self.desk = Desk(self.gate, fatal=fatal)
+        self.desk = Desk(self.gate, self._borrow_file, fatal=fatal)
         self.metrics = Metrics()
         self._assembler = Assembler(self.core, config.act_id, fatal)
         self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
@@ -183,6 +184,10 @@ class Agent:
     def _vip_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fatal(error)
+
+    async def _borrow_file(self, borrowing: str) -> bytes:
+        """The file of a borrowing, signed by two upstreams. Raises Problem."""
+        return await borrow_file(dict(zip(self.core.twin.upstreams, self.core.links, strict=True)), borrowing)
 
     # -- views ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeVar
 from fastapi import FastAPI, Request, Response
 from pydantic import BaseModel, ValidationError
 from starlette.background import BackgroundTask
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tmr.client.access import AccessList
@@ -225,6 +225,17 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
     async def borrowings(request: Request) -> Response:
         """The own borrowings; an operator sees everybody's."""
         return _answer(BorrowingList(borrowings=tuple(lending.list(_client(request)))))
+
+    @app.get(
+        "/v1/borrowings/{borrowing}/file",
+        response_class=JSONResponse,
+        tags=["borrowing"],
+        openapi_extra=documented("borrowing-ended", "access-denied", "borrow-not-signed"),
+    )
+    async def borrow_file(request: Request, borrowing: BorrowingName) -> Response:
+        """The signed file of a borrowing, to be used without the network. Any number of times."""
+        data = await lending.file(_client(request), borrowing)
+        return Response(data, media_type="application/json")
 
     @app.delete(
         "/v1/borrowings/{borrowing}",

@@ -24,7 +24,7 @@ async def borrow_file(links: Mapping[str, Link], borrow: str, *, patience: float
     """The borrow file of the borrowing `borrow`, signed by two of the upstreams `links` (by name).
 
     All are asked at once, and again while they have not applied the borrowing yet. Raises Problem
-    `borrow-failed` after `patience` seconds, or as soon as too few can sign; it says what is missing where.
+    `borrow-not-signed` after `patience` seconds, or as soon as too few can sign: what is missing where.
     """
     return await _Collection(links, borrow).gather(patience)
 
@@ -106,7 +106,7 @@ class _Collection:
             for name in self._links
         ]
         return problem(
-            "borrow-failed",
+            "borrow-not-signed",
             f"Too few upstreams sign the borrowing {self._borrow} with the same update. {'; '.join(found)}.",
             remedy="Activate the vendor's latest update on every upstream and repair what is down; the "
             "borrowing stands, so fetch its file again or give it back.",

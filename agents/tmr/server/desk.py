@@ -1,6 +1,6 @@
 """All that clients and operators ask for, behind one gate."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from tmr.quorum.proposer import Applied
 from tmr.server.access_control import AccessControl
@@ -12,13 +12,22 @@ from tmr.server.service import Service
 
 
 class Desk:
-    """The parts of the client API. `fatal` ends the process: its state cannot be trusted."""
+    """The parts of the client API. `fatal` ends the process: its state cannot be trusted.
 
-    def __init__(self, gate: Gate, *, fatal: Callable[[BaseException], None]) -> None:
+    `sign(borrowing)` has the borrow file signed by those who hold the containers; it raises Problem.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        sign: Callable[[str], Awaitable[bytes]],
+        *,
+        fatal: Callable[[BaseException], None],
+    ) -> None:
         self.gate = gate
         self.catalogue = Catalogue(gate)
         self.service = Service(gate, fatal=fatal)
-        self.lending = Lending(gate, fatal=fatal)
+        self.lending = Lending(gate, sign, fatal=fatal)
         self.access = AccessControl(gate)
         self.explainer = Explainer(gate)
 

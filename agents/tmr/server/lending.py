@@ -1,7 +1,7 @@
 """Borrowing: seats that leave the network for a bounded time."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from tmr.client.models import Borrowing, BorrowRequest
@@ -17,10 +17,20 @@ from tmr.server.virtual import instant, milliseconds
 
 
 class Lending:
-    """Requests of clients about borrowings. `fatal` ends the process: its state cannot be trusted."""
+    """Requests of clients about borrowings. `fatal` ends the process: its state cannot be trusted.
 
-    def __init__(self, gate: Gate, *, fatal: Callable[[BaseException], None]) -> None:
+    `sign(borrowing)` gives the signed borrow file; it raises Problem.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        sign: Callable[[str], Awaitable[bytes]],
+        *,
+        fatal: Callable[[BaseException], None],
+    ) -> None:
         self.gate = gate
+        self._sign = sign
         self.kernel = gate.kernel
         self.ledger = gate.ledger
         self._fatal = fatal
@@ -81,6 +91,15 @@ class Lending:
             )
         assert isinstance(outcome, Borrowed)  # noqa: S101
         return _shown(self.own(peer, outcome.borrow))
+
+    async def file(self, peer: Identity, borrowing: str) -> bytes:
+        """The signed file of the peer's borrowing, any number of times. Raises Problem."""
+        self.gate.check()
+        self.own(peer, borrowing)
+        data = await self._sign(borrowing)
+        self.gate.confirm()
+        self.own(peer, borrowing)
+        return data
 
     async def give_back(self, peer: Identity, borrowing: str) -> None:
         """End a borrowing; one that has ended already is no error. Raises Problem."""

@@ -53,7 +53,7 @@ def asked(*upstreams: Upstream, patience: float = 20.0) -> bytes:
 def failed(*upstreams: Upstream) -> str:
     with pytest.raises(Problem) as caught:
         asked(*upstreams, patience=0.3)
-    assert caught.value.document["type"] == "urn:tmr:problem:borrow-failed"
+    assert caught.value.document["type"] == "urn:tmr:problem:borrow-not-signed"
     return str(caught.value.document["detail"])
 
 
