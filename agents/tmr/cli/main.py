@@ -5,200 +5,81 @@ of its command once that was started.
 """
 
 import asyncio
+import contextlib
+import datetime as dt
 import importlib
-import json
-import logging
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import wraps
+from functools import partial
 from pathlib import Path
-from typing import Any, Concatenate, Final, NoReturn, ParamSpec
+from typing import Final
 
 import click
-from pydantic import BaseModel
-from rich.console import Console, RenderableType
 
 from tmr.cli import hold, tables
-from tmr.client import (
-    AccessMode,
-    AsyncClient,
-    BadAnswer,
-    Client,
-    Config,
-    ConfigError,
-    NoService,
-    Policy,
-    TlsFiles,
-    TmrError,
-    Untrusted,
-    load,
+from tmr.cli.common import (
+    LOOK,
+    NO_SERVICE,
+    Settings,
+    common,
+    config_option,
+    licence_options,
+    say,
+    tell_on_stderr,
+    version_options,
 )
-from tmr.client.models import CODE_MAX, FIRM_CODE_MIN, TTL_DEFAULT, TTL_MAX, TTL_MIN, Role
+from tmr.client import AccessMode, AsyncClient, Client, Config, NoService, Policy, SessionLost, TmrError
+from tmr.client.models import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX, Place, Role
+from tmr.client.session import default_request
 
-REFUSED: Final = 1
-USAGE: Final = 2
-NO_SERVICE: Final = 3
-
-PIPE_WIDTH: Final = 240
-"""Columns when nobody looks: one line for one thing, so that it can be searched."""
-LOOK: Final = Policy(patience=5.0, refusal_patience=2.0)
-"""For commands that a person waits for."""
 SWITCHOVER_TIME: Final = 15.0
 """Seconds for the other twin to become active."""
 
-P = ParamSpec("P")
+
+_ELSEWHERE: Final = {
+    "access": ("tmr.cli.access", "access"),
+    "borrow": ("tmr.cli.borrowing", "borrow"),
+    "borrowed": ("tmr.cli.borrowing", "borrowed"),
+    "explain": ("tmr.cli.explain", "explain"),
+    "return": ("tmr.cli.borrowing", "give_back"),
+    "vendor": ("tmr.cli.vendor", "vendor"),
+}
+"""Commands that live in modules of their own, which are imported when they are called."""
 
 
-class Settings:
-    """How the command was called: which configuration, and how to answer."""
-
-    def __init__(self) -> None:
-        self.path: Path | None = None
-        self.certificate: Path | None = None
-        self.key: Path | None = None
-        self.patience: float | None = None
-        self.json = False
-
-    def config(self) -> Config:
-        """client.toml, with the certificate that the command line names instead. Raises ConfigError."""
-        config = load(self.path)
-        if self.certificate is None and self.key is None:
-            return config
-        if self.certificate is None or self.key is None:
-            raise ConfigError("--certificate and --key belong together", "Give both, or neither.")
-        files = TlsFiles(certificate=self.certificate, key=self.key, ca=config.tls.ca)
-        return config.model_copy(update={"tls": files})
-
-    def policy(self, usual: Policy) -> Policy:
-        """`usual`, with the patience that the command line names."""
-        if self.patience is None:
-            return usual
-        return replace(
-            usual, patience=self.patience, refusal_patience=min(self.patience, usual.refusal_patience)
-        )
-
-    def show(self, renderables: Iterable[RenderableType], document: object) -> None:
-        """Print to stdout: tables, or the document with --json."""
-        if self.json:
-            click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False))
-        else:
-            _print(sys.stdout, renderables)
-
-    def fail(self, error: TmrError) -> NoReturn:
-        """Tell the error on stderr, and exit."""
-        if self.json:
-            click.echo(json.dumps(_error_document(error), indent=2, ensure_ascii=False), err=True)
-        else:
-            _print(sys.stderr, tables.error(error))
-        sys.exit(exit_code(error))
-
-
-def exit_code(error: TmrError) -> int:
-    """The exit code that tells scripts what kind of error it was."""
-    match error:
-        case ConfigError() | Untrusted():
-            return USAGE
-        case NoService() | BadAnswer():
-            return NO_SERVICE
-        case _:
-            return REFUSED
-
-
-class _Lazy(click.Group):
-    """A group that lives in a module of its own, which is imported when one of its commands is called."""
-
-    def __init__(self, name: str, module: str, help: str) -> None:  # noqa: A002
-        super().__init__(name, help=help)
-        self._module = module
-
-    def _group(self) -> click.Group:
-        group = getattr(importlib.import_module(self._module), str(self.name))
-        assert isinstance(group, click.Group)  # noqa: S101
-        return group
-
+class _Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return self._group().list_commands(ctx)
+        return sorted({*super().list_commands(ctx), *_ELSEWHERE})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        return self._group().get_command(ctx, cmd_name)
-
-
-def _common(
-    *, json_too: bool = True
-) -> Callable[[Callable[Concatenate[Settings, P], None]], Callable[P, None]]:
-    """Options of every command that asks the servers; the command gets the Settings first."""
-
-    def decorate(command: Callable[Concatenate[Settings, P], None]) -> Callable[P, None]:
-        @click.pass_context
-        @wraps(command)
-        def run(ctx: click.Context, *args: Any, **named: Any) -> None:
-            settings = ctx.ensure_object(Settings)
-            for name, attribute in _OPTIONS.items():
-                value = named.pop(name, None)
-                if value:
-                    setattr(settings, attribute, value)
-            try:
-                command(settings, *args, **named)
-            except TmrError as error:
-                settings.fail(error)
-
-        wrapped: Any = run
-        if json_too:
-            wrapped = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(wrapped)
-        wrapped = click.option(
-            "--patience",
-            type=click.FloatRange(min=0.0),
-            metavar="SECONDS",
-            help="How long to try while nobody answers.",
-        )(wrapped)
-        wrapped = click.option("--key", type=_FILE, help="The certificate's key.")(wrapped)
-        wrapped = click.option("--certificate", type=_FILE, help="Instead of that of client.toml.")(wrapped)
-        wrapped = _config_option(wrapped)
-        return wrapped  # type: ignore[no-any-return]
-
-    return decorate
-
-
-_FILE: Final = click.Path(path_type=Path, dir_okay=False)
-_FIRM_CODE: Final = click.IntRange(FIRM_CODE_MIN, CODE_MAX)
-_PRODUCT_CODE: Final = click.IntRange(0, CODE_MAX)
-_TMR_ID: Final = click.IntRange(1, CODE_MAX)
-_OPTIONS: Final = {
-    "config": "path",
-    "certificate": "certificate",
-    "key": "key",
-    "patience": "patience",
-    "as_json": "json",
-}
-_config_option: Final = click.option(
-    "--config",
-    type=_FILE,
-    metavar="FILE",
-    help="The configuration; otherwise $TMR_CONFIG, otherwise /etc/tmr/client.toml.",
-)
+        if cmd_name not in _ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, name = _ELSEWHERE[cmd_name]
+        command = getattr(importlib.import_module(module), name)
+        assert isinstance(command, click.Command)  # noqa: S101
+        return command
 
 
 @click.group(
+    cls=_Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no service.",
 )
 @click.version_option(package_name="tmr", prog_name="tmr")
-@_config_option
+@config_option
 @click.pass_context
 def cli(ctx: click.Context, config: Path | None) -> None:
     """Licences of a TMR system: see them, hold them, and look after the servers."""
     ctx.ensure_object(Settings).path = config
 
 
-cli.add_command(_Lazy("vendor", "tmr.cli.vendor", "The vendor's tools: make keys, issue licences."))
-
-
 @cli.command("list")
-@_common()
-def list_licences(settings: Settings) -> None:
+@click.option("--verbose", "-v", is_flag=True, help="Show all options of each licence.")
+@common()
+def list_licences(settings: Settings, verbose: bool) -> None:
     """Show the virtual container and its licences.
 
     Licences of which too few constituents are available are shown below, with what is missing where.
@@ -213,20 +94,82 @@ def list_licences(settings: Settings) -> None:
         }
     )
     document = {"containers": found, "items": merged.items, "unavailable": merged.unavailable}
-    settings.show(tables.containers(found, merged), document)
+    more = tables.details(merged.items) if verbose else []
+    settings.show([*tables.containers(found, merged), *more], document)
 
 
-@cli.command(short_help="Show who holds which licence.")
-@_common()
+@cli.command(short_help="Show who holds which licence, and who waits.")
+@common()
 def sessions(settings: Settings) -> None:
-    """Show the sessions of this client's certificate; with an operator's, everybody's."""
+    """Show sessions and waiting requests: of this certificate; with an operator's, everybody's."""
     with Client(settings.config(), policy=settings.policy(LOOK)) as client:
-        held = client.sessions()
-    settings.show(tables.sessions(held), {"sessions": held})
+        found = client.session_list()
+    settings.show(
+        tables.sessions(found.sessions, found.queue), {"sessions": found.sessions, "queue": found.queue}
+    )
+
+
+@cli.command(short_help="End a session, or a place in a queue.")
+@click.argument("session", metavar="ID")
+@common()
+def end(settings: Settings, session: str) -> None:
+    """End a session, or give up a place in a queue; `tmr sessions` shows their ids.
+
+    With an operator's certificate, anybody's: its program is told that an operator ended it.
+    """
+    with Client(settings.config(), policy=settings.policy(Policy(patience=15.0))) as client:
+        client.release(session)
+    settings.show([f"Session {session} has ended."], {"session": session, "ended": True})
+
+
+@cli.command(short_help="Take units from a Unit Counter.")
+@licence_options
+@click.option("--units", type=click.IntRange(1, UNITS_MAX), metavar="N", required=True, help="How many.")
+@click.option(
+    "--once",
+    metavar="KEY",
+    help="An idempotency key, 8 to 128 of A-Z a-z 0-9 . _ ~ -: a script that repeats the command with the "
+    "same key within ten minutes takes the units once.",
+)
+@common()
+def consume(
+    settings: Settings, firm: int, product: int, tmr_id: int | None, units: int, once: str | None
+) -> None:
+    """Take units, all of them or none; exactly once, whatever happens on the way.
+
+    \b
+        tmr consume --firm 6000010 --product 301 --units 12
+    """
+    request = default_request(
+        firm_code=firm,
+        product_code=product,
+        tmr_id=tmr_id,
+        access_mode=AccessMode.NO_USER_LIMIT,
+        ttl=TTL_MIN,
+        units=units,
+        station=None,
+        user=None,
+        process=None,
+    )
+    with Client(settings.config(), policy=settings.policy(Policy())) as client:
+        try:
+            taken = client.acquire(request, key=once)
+        except SessionLost:
+            if once is None:
+                raise
+            settings.show([f"The units were taken before, with the key {once}."], {"units": units})
+            return
+        with contextlib.suppress(TmrError):
+            client.release(taken.id)
+    left = "" if taken.units_remaining is None else f"; {taken.units_remaining} are left"
+    settings.show(
+        [f"{units} units of {taken.label} were taken{left}."],
+        {"licence": taken.label, "units": units, "remaining": taken.units_remaining},
+    )
 
 
 @cli.command(short_help="Show twins, upstreams and votes.")
-@_common()
+@common()
 def status(settings: Settings) -> None:
     """Show the twins side by side, the upstreams, and the licences with their votes.
 
@@ -260,15 +203,7 @@ async def _ask_all(config: Config, policy: Policy) -> tuple[list[tables.TwinView
     context_settings={"allow_interspersed_args": False},
     options_metavar="--firm CODE --product CODE [OPTIONS] --",
 )
-@click.option(
-    "--firm", type=click.IntRange(FIRM_CODE_MIN, CODE_MAX), metavar="CODE", required=True, help="Firm Code."
-)
-@click.option(
-    "--product", type=click.IntRange(0, CODE_MAX), metavar="CODE", required=True, help="Product Code."
-)
-@click.option(
-    "--tmr-id", type=click.IntRange(1, CODE_MAX), metavar="N", help="Only this licence of the product."
-)
+@licence_options
 @click.option(
     "--mode",
     type=click.Choice([mode.value for mode in AccessMode]),
@@ -284,9 +219,24 @@ async def _ask_all(config: Config, policy: Policy) -> tuple[list[tables.TwinView
     show_default=True,
     help="Seconds without a sign of life after which the server takes the licence back.",
 )
+@version_options
+@click.option(
+    "--units", type=click.IntRange(0, UNITS_MAX), default=0, metavar="N", help="Units to take at the start."
+)
+@click.option(
+    "--instance",
+    default="",
+    metavar="NAME",
+    help="Names this run place: started again after a crash, COMMAND gets its old seat at once.",
+)
+@click.option("--wait", is_flag=True, help="Queue for a seat where none is free.")
+@click.option(
+    "--wait-at-most", type=click.FloatRange(min=0.0), metavar="SECONDS", help="The same, but no longer."
+)
+@click.option("--borrowed", is_flag=True, help="Use a licence borrowed on this machine, without the network.")
 @click.option("--verbose", "-v", is_flag=True, help="Tell what was granted.")
 @click.argument("command", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
-@_common(json_too=False)
+@common(json_too=False)
 def run(
     settings: Settings,
     firm: int,
@@ -294,6 +244,13 @@ def run(
     tmr_id: int | None,
     mode: str,
     ttl: int,
+    features: int,
+    released: dt.datetime | None,
+    units: int,
+    instance: str,
+    wait: bool,
+    wait_at_most: float | None,
+    borrowed: bool,
     verbose: bool,
     command: Sequence[str],
 ) -> None:
@@ -306,30 +263,86 @@ def run(
     Signals are passed on to it. It goes on during a failover; should the licence be lost, this is told on
     stderr.
     """
-    _tell_on_stderr()
-    code = 0
-    with Client(settings.config(), policy=settings.policy(Policy())) as client:
-        process = f"{Path(command[0]).name}[{os.getpid()}]"
-        with client.session(
-            firm, product, tmr_id=tmr_id, access_mode=mode, ttl=ttl, process=process
-        ) as session:
-            if verbose:
-                granted = session.licence
-                seats = "unlimited" if granted.quantity is None else granted.quantity
-                _say(
-                    f"licence {granted.label} of container {granted.container}: session {granted.id}, "
-                    f"{granted.access_mode}, {granted.in_use} of {seats} in use"
-                )
-            try:
-                code = hold.run(command)
-            except hold.NotStarted as error:
-                _say(str(error))
-                code = error.code
+    tell_on_stderr()
+    if borrowed:
+        sys.exit(_run_borrowed(settings, firm, product, tmr_id, features, released, verbose, command))
+    with (
+        Client(settings.config(), policy=settings.policy(Policy())) as client,
+        client.session(
+            firm,
+            product,
+            tmr_id=tmr_id,
+            access_mode=mode,
+            ttl=ttl,
+            features=features,
+            released=released,
+            units=units,
+            instance=instance,
+            wait=True if wait and wait_at_most is None else wait_at_most or 0.0,
+            on_wait=_Waiting(),
+            process=f"{Path(command[0]).name}[{os.getpid()}]",
+        ) as session,
+    ):
+        for warning in session.licence.warnings:
+            say(warning)
+        if verbose:
+            granted = session.licence
+            seats = "unlimited" if granted.quantity is None else granted.quantity
+            say(
+                f"licence {granted.label} of container {granted.container}: session {granted.id}, "
+                f"{granted.access_mode}, {granted.in_use} of {seats} in use"
+            )
+        code = _run(command)
     sys.exit(code)
 
 
+def _run(command: Sequence[str]) -> int:
+    try:
+        return hold.run(command)
+    except hold.NotStarted as error:
+        say(str(error))
+        return error.code
+
+
+def _run_borrowed(
+    settings: Settings,
+    firm: int,
+    product: int,
+    tmr_id: int | None,
+    features: int,
+    released: dt.datetime | None,
+    verbose: bool,
+    command: Sequence[str],
+) -> int:
+    from tmr.cli.borrowing import Watch, usable  # noqa: PLC0415
+
+    find = partial(usable, settings.config(), firm, product, tmr_id, features, released)
+    licence = find()
+    if verbose:
+        say(f"licence {licence.label}: borrowing {licence.borrow}, until {tables.moment(licence.until)}")
+    with Watch(find, say):
+        return _run(command)
+
+
+class _Waiting:
+    """Tells the position in the queue when it changes."""
+
+    def __init__(self) -> None:
+        self._told = 0
+
+    def __call__(self, place: Place) -> None:
+        if place.position != self._told:
+            self._told = place.position
+            until = (
+                ""
+                if place.next_end is None
+                else f"; a seat is back at the latest {tables.moment(place.next_end)}"
+            )
+            say(f"no seat is free; place {place.position} of {place.waiting} in the queue{until}")
+
+
 @cli.command(short_help="Make the other twin active.")
-@_common()
+@common()
 def switchover(settings: Settings) -> None:
     """Make the active twin step down, and wait until the other is active.
 
@@ -353,69 +366,8 @@ def switchover(settings: Settings) -> None:
     settings.show([text], {"from": before, "to": now.name, "epoch": now.epoch, "seconds": round(took, 3)})
 
 
-# -- output ------------------------------------------------------------------------------------------------
-
-
-def _print(stream: Any, renderables: Iterable[RenderableType]) -> None:
-    console = Console(file=stream, highlight=False, emoji=False, markup=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = PIPE_WIDTH
-    with console.capture() as printed:
-        for renderable in renderables:
-            console.print(tables.Clean(renderable))
-    text = printed.get()
-    if not console.is_terminal:
-        text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
-    stream.write(text)
-    stream.flush()
-
-
-def _say(text: str) -> None:
-    click.echo(f"tmr: {tables.clean(text)}", err=True)
-
-
-class _Told(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        return f"tmr: {tables.clean(record.getMessage())}"
-
-
-def _tell_on_stderr() -> None:
-    """What the client logs (a pause, a loss) is told to whoever watches the command."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(_Told())
-    logger = logging.getLogger("tmr.client")
-    logger.addHandler(handler)
-    logger.setLevel(logging.INFO)
-    logger.propagate = False
-
-
 def _view(view: tables.TwinView) -> dict[str, object]:
     return {"address": view.address, "status": view.status, "error": view.error or None}
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True)
-    if isinstance(value, dict):
-        return {name: _plain(each) for name, each in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    return value
-
-
-def _error_document(error: TmrError) -> dict[str, object]:
-    told = getattr(error, "problem", None)
-    reasons = error.reasons if isinstance(error, NoService) else ()
-    return {
-        "error": type(error).__name__,
-        "message": error.message,
-        "remedy": error.remedy,
-        "problem": _plain(told),
-        "reasons": [
-            {"address": each.address, "problem": _plain(each.problem), "error": each.error or None}
-            for each in reasons
-        ],
-    }
 
 
 def main() -> None:

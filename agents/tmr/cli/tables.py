@@ -15,8 +15,10 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from tmr.cli.spelling import bits_of, written_period
 from tmr.client.models import (
     UNFIT,
+    Candidate,
     Constituent,
     ConstituentState,
     Container,
@@ -26,6 +28,7 @@ from tmr.client.models import (
     ItemList,
     LicenceState,
     LicenceStatus,
+    QueuedRequest,
     Role,
     Status,
     Unavailable,
@@ -94,10 +97,19 @@ def containers(found: Sequence[Container], items: ItemList) -> list[RenderableTy
     now = found[0].certified_time if found else dt.datetime.now(dt.UTC)
     out.append("")
     if items.items:
-        table = _table("Licence", "Name", ">In use", "Expires", "Constituents")
+        special = any(_options(item) for item in items.items)
+        table = grid(
+            "Licence", "Name", ">In use", "Expires", *(["Options"] if special else []), "Constituents"
+        )
         for item in items.items:
+            options = [_options(item)] if special else []
             table.add_row(
-                item.label, item.name, _use(item), _expires(item, now), _constituents(item.constituents)
+                item.label,
+                item.name,
+                use(item),
+                _expires(item, now),
+                *options,
+                constituents(item.constituents),
             )
         out.append(table)
     else:
@@ -109,23 +121,94 @@ def containers(found: Sequence[Container], items: ItemList) -> list[RenderableTy
     return out
 
 
-def _use(licence: Item | LicenceStatus) -> Text:
+def use(licence: Item | LicenceStatus | Candidate) -> Text:
+    """`3 of 5`, marked where none is free."""
     if licence.quantity is None:
         return Text(f"{licence.in_use} of unlimited")
     full = licence.in_use >= licence.quantity
     return Text(f"{licence.in_use} of {licence.quantity}", WARN if full else "")
 
 
+def _options(item: Item) -> str:
+    """What is special about the licence, in few words."""
+    said = []
+    if item.emergency:
+        said.append("emergency")
+    if item.units_remaining is not None:
+        said.append(f"{item.units_remaining} units")
+    if item.usage_seconds is not None and item.first_use is None:
+        said.append(f"{written_period(item.usage_seconds)} from first use")
+    if item.borrow_seconds is not None:
+        out = f", {item.borrowed} out" if item.borrowed else ""
+        said.append(f"borrow {written_period(item.borrow_seconds)}{out}")
+    if item.feature_map:
+        said.append(f"features {bits_of(item.feature_map)}")
+    if item.maintenance_end is not None:
+        said.append(f"maintained to {moment(item.maintenance_end, '%Y-%m-%d')}")
+    return "; ".join(said)
+
+
+def details(found: Sequence[Item]) -> list[RenderableType]:
+    """All options of each licence, one to a line."""
+    out: list[RenderableType] = []
+    for item in found:
+        out += ["", Text(f"{item.label} {item.name}".rstrip(), "bold")]
+        rows = (
+            ("Activation Time", item.activation and moment(item.activation)),
+            ("Expiration Time", item.expiration and moment(item.expiration)),
+            ("Usage Period", item.usage_seconds and _usage(item)),
+            ("Maintenance Period", _maintenance(item)),
+            ("Unit Counter", item.units and f"{item.units_remaining} of {item.units} units left"),
+            ("Emergency licence", item.emergency and "yes"),
+            ("Borrowing", item.borrow_seconds and _borrowing(item)),
+            ("Feature Map", item.feature_map and f"bits {bits_of(item.feature_map)}"),
+            ("Text", item.text),
+            ("Customer", item.customer),
+            ("User Data", item.user_data and f"{item.user_data} (Base64)"),
+        )
+        table = grid("", "")
+        table.show_header = False
+        for label, value in rows:
+            if value:
+                table.add_row(Text(label, FAINT), str(value))
+        out.append(Padding(table, (0, 0, 0, 2)) if table.row_count else Text("  no special options", FAINT))
+    return out
+
+
+def _usage(item: Item) -> str:
+    period = written_period(item.usage_seconds or 0)
+    if item.first_use is None:
+        return f"{period} from the first use on; not used yet"
+    return f"{period} from {moment(item.first_use)} on, so to {moment(item.ends) if item.ends else 'then'}"
+
+
+def _maintenance(item: Item) -> str:
+    start, end = item.maintenance_start, item.maintenance_end
+    if start is None and end is None:
+        return ""
+    day = "%Y-%m-%d"
+    return (
+        f"versions released {'at any time' if start is None else 'from ' + moment(start, day)}"
+        f"{'' if end is None else ' up to ' + moment(end, day)}"
+    )
+
+
+def _borrowing(item: Item) -> str:
+    seats = "all seats" if item.borrow_seats is None else f"{item.borrow_seats} seats"
+    return f"{seats} for up to {written_period(item.borrow_seconds or 0)}; {item.borrowed} out"
+
+
 def _expires(item: Item, now: dt.datetime) -> Text:
-    if item.expiration is None:
+    ends = item.ends or item.expiration
+    if ends is None:
         return Text("never", FAINT)
-    return Text(moment(item.expiration), WARN if item.expiration - now < SOON else "")
+    return Text(moment(ends), WARN if ends - now < SOON else "")
 
 
-def _constituents(constituents: Iterable[Constituent]) -> Text:
+def constituents(found: Iterable[Constituent]) -> Text:
     """`up1 up2`, and what is wrong with the others."""
     text = Text()
-    for each in constituents:
+    for each in found:
         text.append(" " if text else "")
         if each.state is ConstituentState.AVAILABLE:
             text.append(each.upstream, GOOD)
@@ -136,7 +219,7 @@ def _constituents(constituents: Iterable[Constituent]) -> Text:
 
 def _missing(unavailable: Sequence[Unavailable]) -> Table:
     """Unavailable licences with one line for each constituent."""
-    table = _table("Licence", "Upstream", "State", "Detail")
+    table = grid("Licence", "Upstream", "State", "Detail")
     rows = [
         (licence.label if first else "", constituent)
         for licence in unavailable
@@ -181,7 +264,7 @@ def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[Renderab
 
 
 def _twins(views: Sequence[TwinView]) -> Table:
-    table = _table("", *(view.status.name if view.status else "no answer" for view in views))
+    table = grid("", *(view.status.name if view.status else "no answer" for view in views))
 
     def row(label: str, cell: Callable[[Status], Text]) -> None:
         cells = [Text("") if view.status is None else cell(view.status) for view in views]
@@ -210,7 +293,7 @@ def _lease(status: Status) -> str:
 
 
 def _upstreams(seen: Sequence[Status]) -> Table:
-    table = _table("Upstream", "Container", *(f"seen by {each.name}" for each in seen))
+    table = grid("Upstream", "Container", *(f"seen by {each.name}" for each in seen))
     names = dict.fromkeys(upstream.name for each in seen for upstream in each.upstreams)
     for name in names:
         views = [next((u for u in each.upstreams if u.name == name), None) for each in seen]
@@ -231,14 +314,14 @@ def _upstream(view: UpstreamStatus | None) -> Text:
 
 
 def _licences(licences: Sequence[LicenceStatus]) -> Table:
-    table = _table("Licence", "Name", ">In use", "Votes", "State")
+    table = grid("Licence", "Name", ">In use", "Votes", "State")
     for licence in licences:
         votes = f"{licence.votes} of {len(licence.constituents) or 3}"
         good = licence.state is LicenceState.AVAILABLE
         table.add_row(
             licence.label,
             licence.name,
-            _use(licence),
+            use(licence),
             Text(votes, GOOD if licence.votes >= 3 else WARN if licence.votes == 2 else BAD),
             Text(licence.state, GOOD if good else BAD),
         )
@@ -248,11 +331,25 @@ def _licences(licences: Sequence[LicenceStatus]) -> Table:
 # -- tmr sessions ------------------------------------------------------------------------------------------
 
 
-def sessions(held: Sequence[HeldSession]) -> list[RenderableType]:
-    """Who holds what."""
+def sessions(held: Sequence[HeldSession], queue: Sequence[QueuedRequest] = ()) -> list[RenderableType]:
+    """Who holds what, and who waits."""
+    waiting: list[RenderableType] = []
+    if queue:
+        rows = grid("Product", ">Position", "Mode", "Client", "Waits", "Since", "Id")
+        for one in queue:
+            rows.add_row(
+                f"{one.firm_code}:{one.product_code}",
+                str(one.position),
+                one.access_mode,
+                one.client,
+                f"{one.user}@{one.station}" if one.user else one.station,
+                moment(one.since, "%m-%d %H:%M"),
+                one.id,
+            )
+        waiting = ["", Text("Waiting for a seat", "bold"), rows]
     if not held:
-        return ["No sessions."]
-    table = _table("Licence", "Mode", "Client", "Held by", "Since", ">Ends in", "Process")
+        return ["No sessions.", *waiting]
+    table = grid("Licence", "Mode", "Client", "Held by", "Since", ">Ends in", "Process", "Session")
     for each in held:
         table.add_row(
             each.label,
@@ -262,8 +359,9 @@ def sessions(held: Sequence[HeldSession]) -> list[RenderableType]:
             moment(each.granted_at, "%m-%d %H:%M"),
             "-" if each.remaining_ms is None else f"{each.remaining_ms / 1000:.0f} s",
             each.process,
+            each.id,
         )
-    return [table]
+    return [table, *waiting]
 
 
 # -- errors ------------------------------------------------------------------------------------------------
@@ -283,8 +381,14 @@ def error(raised: TmrError) -> list[RenderableType]:
         out += ["", _missing(problem.unavailable)]
     elif problem is not None and any(c.state != "available" for c in problem.constituents):
         out += ["", _problem_constituents(problem.constituents)]
+    if problem is not None and problem.rule and repr(problem.rule) not in raised.message:
+        out.append(f"Access rule: {problem.rule}")
     if problem is not None and problem.holders:
-        out += ["", _holders(problem.holders)]
+        out += ["", holders(problem.holders)]
+    if problem is not None and problem.next_end is not None:
+        out.append(f"A seat comes back at the latest {moment(problem.next_end)}.")
+    if problem is not None and problem.waiting:
+        out.append(f"{problem.waiting} requests wait for a seat already.")
     if isinstance(raised, NoService) and raised.reasons:
         out += ["", _reasons(raised.reasons, raised.message)]
     remedy = raised.remedy
@@ -293,25 +397,33 @@ def error(raised: TmrError) -> list[RenderableType]:
     return out
 
 
-def _problem_constituents(constituents: Sequence[Constituent]) -> Table:
-    table = _table("Upstream", "Container", "State", "Detail")
-    for each in dict.fromkeys(constituents):
+def _problem_constituents(found: Sequence[Constituent]) -> Table:
+    table = grid("Upstream", "Container", "State", "Detail")
+    for each in dict.fromkeys(found):
         table.add_row(
             each.upstream, each.container or "-", Text(each.state, _STATES[each.state]), each.detail
         )
     return table
 
 
-def _holders(holders: Sequence[Holder]) -> Table:
-    table = _table("Held by", "Station", "Mode", "Since", ">Seats")
-    for each in holders[:PROBLEM_ROWS]:
-        table.add_row(each.user or "-", each.station, each.access_mode, moment(each.since), str(each.seats))
-    _more(table, len(holders))
+def holders(found: Sequence[Holder]) -> Table:
+    """Who holds the seats, and until when where that is known."""
+    table = grid("Held by", "Station", "Mode", "Since", ">Seats", "Until")
+    for each in found[:PROBLEM_ROWS]:
+        table.add_row(
+            each.user or "-",
+            each.station,
+            each.access_mode or "borrowed",
+            moment(each.since),
+            str(each.seats),
+            "released" if each.until is None else moment(each.until),
+        )
+    _more(table, len(found))
     return table
 
 
 def _reasons(reasons: Sequence[TwinAnswer], known: str) -> Table:
-    table = _table("Twin", "Says")
+    table = grid("Twin", "Says")
     for each in reasons:
         if each.problem is None:
             table.add_row(each.address, Text(each.error, BAD))
@@ -352,7 +464,7 @@ def _clock(time: dt.datetime | None) -> str:
     return "-" if time is None else moment(time, "%H:%M:%S")
 
 
-def _table(*columns: str) -> Table:
+def grid(*columns: str) -> Table:
     """A table without frames; `>` before a title: to the right."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:

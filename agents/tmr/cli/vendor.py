@@ -21,7 +21,8 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.cli.vendor_options import OF_AN_ITEM, OPTIONS, Fields, gathered, read_items, whole, with_options
+from tmr.cli.spelling import whole
+from tmr.cli.vendor_options import OF_AN_ITEM, OPTIONS, Fields, gathered, read_items, with_options
 from tmr.cli.vendor_show import describe_item, describe_options, describe_request, describe_update
 from tmr.licensing import (
     ENVELOPE_MAX,

@@ -7,22 +7,21 @@ it raises `ValueError` with what to write instead.
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import click
 import msgspec
 
+from tmr.cli.spelling import features, moment, period, whole
 from tmr.licensing import ENVELOPE_MAX, BadItem, Licence, ProductItem
-from tmr.licensing.items import CODE_MAX, ITEMS_MAX, QUANTITY_MAX, SECONDS_MAX, UNITS_MAX, USER_DATA_MAX
+from tmr.licensing.items import CODE_MAX, ITEMS_MAX, QUANTITY_MAX, UNITS_MAX, USER_DATA_MAX
 from tmr.licensing.strict_json import IllFormed, printable, read_json
 
 Fields = dict[str, Any]
-YEAR_MAX: Final = 9998
 NONE: Final = "none"
 """Written for an option that is not, or no longer, set."""
-_PERIODS: Final = {"s": 1, "min": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
@@ -40,40 +39,6 @@ class Option(msgspec.Struct, frozen=True):
     def parameter(self) -> str:
         """Its name in Python."""
         return self.name.replace("-", "_")
-
-
-def whole(text: str, low: int, high: int) -> int:
-    """The whole number from `low` to `high` that the text spells."""
-    if re.fullmatch(r"[0-9]{1,20}", text, re.ASCII) and low <= int(text) <= high:
-        return int(text)
-    raise ValueError(f"give a whole number from {low} to {high}")
-
-
-def moment(text: str, *, end: bool) -> int:
-    """Unix milliseconds of a time `YYYY-MM-DDThh:mm`, or of a day: its start, with `end` its end. UTC."""
-    shape = re.fullmatch(
-        r"[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|\+00:00)?)?", text, re.ASCII
-    )
-    try:
-        found = datetime.fromisoformat(text) if shape else None
-    except ValueError:
-        found = None
-    if found is None:
-        raise ValueError("write the day as YYYY-MM-DD, or a time in UTC as YYYY-MM-DDThh:mm")
-    if not 1971 <= found.year <= YEAR_MAX:
-        raise ValueError(f"give a year from 1971 to {YEAR_MAX}; leave the option out for no limit")
-    if shape is not None and shape[1] is None and end:
-        found += timedelta(days=1)
-    return int(found.replace(tzinfo=UTC).timestamp()) * 1000
-
-
-def period(text: str) -> int:
-    """Seconds of a period such as `30d`, `12h`, `90min`, `2w`, `45s`."""
-    shape = re.fullmatch(r"([0-9]{1,12})(s|min|h|d|w)", text, re.ASCII)
-    seconds = int(shape[1]) * _PERIODS[shape[2]] if shape else 0
-    if not 1 <= seconds <= SECONDS_MAX:
-        raise ValueError("write a number and s, min, h, d or w, such as 30d or 12h; at most a hundred years")
-    return seconds
 
 
 def _quantity(text: str) -> Fields:
@@ -107,16 +72,7 @@ def _maintenance(text: str) -> Fields:
 
 
 def _features(text: str) -> Fields:
-    if text == NONE:
-        return {"feature_map": 0}
-    if re.fullmatch(r"0[xX][0-9a-fA-F]{1,8}", text, re.ASCII):
-        return {"feature_map": int(text, 16)}
-    bits = 0
-    for part in text.split(","):
-        if not re.fullmatch(r"[0-9]{1,2}", part.strip(), re.ASCII) or int(part) > 31:
-            raise ValueError("write bits from 0 to 31 with commas, such as 0,3,5, or all as 0x29")
-        bits |= 1 << int(part)
-    return {"feature_map": bits}
+    return {"feature_map": 0 if text == NONE else features(text)}
 
 
 def _user_data(text: str) -> Fields:

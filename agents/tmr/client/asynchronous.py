@@ -233,11 +233,11 @@ class AsyncClient:
 
     async def sessions(self) -> tuple[models.HeldSession, ...]:
         """The own sessions; with an operator's certificate, everybody's."""
-        return (await self._run(operations.sessions())).sessions
+        return (await self.session_list()).sessions
 
-    async def queue(self) -> tuple[models.QueuedRequest, ...]:
-        """The own requests that wait for a seat; with an operator's certificate, everybody's."""
-        return (await self._run(operations.sessions())).queue
+    async def session_list(self) -> models.SessionList:
+        """Sessions, and requests that wait for a seat: the own; for an operator, everybody's."""
+        return await self._run(operations.sessions())
 
     async def explain(self, request: models.ExplainRequest) -> models.Explanation:
         """What would happen to a request, and everything that decides it."""

@@ -9,6 +9,9 @@ port    = 22350
 certificate = "/etc/tmr/pki/client.crt"
 key         = "/etc/tmr/pki/client.key"
 ca          = "/etc/tmr/pki/ca.crt"
+
+[vendor_keys]                              # for borrowed licences: each vendor's public key, PEM
+6000010 = "/etc/tmr/vendors/6000010.pem"
 """
 
 import difflib
@@ -19,6 +22,7 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from tmr.client.models import CODE_MAX, FIRM_CODE_MIN
 from tmr.client.problems import ConfigError
 
 DEFAULT_PATH: Final = Path("/etc/tmr/client.toml")
@@ -26,6 +30,7 @@ VARIABLE: Final = "TMR_CONFIG"
 """Environment variable that names another file."""
 PORT: Final = 22350
 
+FirmCode = Annotated[int, Field(ge=FIRM_CODE_MIN, le=CODE_MAX)]
 # A host name or an IP address without a port: what may stand between `https://` and `:22350`.
 Address = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:-]{1,253}$")]
 
@@ -50,6 +55,8 @@ class Config(_Table):
     twins: tuple[Address, ...] = ()
     port: int = Field(default=PORT, strict=True, ge=1, le=65535)
     tls: TlsFiles
+    vendor_keys: dict[FirmCode, Path] = {}
+    """Firm Code → PEM file with the vendor's public key, which borrow files are verified against."""
 
 
 def load(path: Path | str | None = None) -> Config:
@@ -77,7 +84,8 @@ def load(path: Path | str | None = None) -> Config:
     except ValidationError as error:
         raise _explain(chosen, error) from None
     files = {name: chosen.parent / getattr(config.tls, name) for name in TlsFiles.model_fields}
-    return config.model_copy(update={"tls": TlsFiles(**files)})
+    vendor_keys = {firm: chosen.parent / key for firm, key in config.vendor_keys.items()}
+    return config.model_copy(update={"tls": TlsFiles(**files), "vendor_keys": vendor_keys})
 
 
 def _explain(path: Path, error: ValidationError) -> ConfigError:

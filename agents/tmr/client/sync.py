@@ -126,7 +126,7 @@ class Client:
         `key`: an idempotency key; the same key with the same request gives the same session. `patience`: the
         longest time that a request which waits may wait, in seconds; None: as long as it takes.
         """
-        return (self._acquire(request, key, patience, on_wait))[0]
+        return self._acquire(request, key, patience, on_wait)[0]
 
     def _acquire(
         self,
@@ -232,11 +232,11 @@ class Client:
 
     def sessions(self) -> tuple[models.HeldSession, ...]:
         """The own sessions; with an operator's certificate, everybody's."""
-        return (self._run(operations.sessions())).sessions
+        return self.session_list().sessions
 
-    def queue(self) -> tuple[models.QueuedRequest, ...]:
-        """The own requests that wait for a seat; with an operator's certificate, everybody's."""
-        return (self._run(operations.sessions())).queue
+    def session_list(self) -> models.SessionList:
+        """Sessions, and requests that wait for a seat: the own; for an operator, everybody's."""
+        return self._run(operations.sessions())
 
     def explain(self, request: models.ExplainRequest) -> models.Explanation:
         """What would happen to a request, and everything that decides it."""

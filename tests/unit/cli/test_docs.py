@@ -12,7 +12,7 @@ import pytest
 from tests.unit.cli.conftest import environment
 from tests.unit.cli.test_commands import STATUS
 from tests.unit.client.peer import Peer
-from tmr.cli import main
+from tmr.cli import common, main
 from tmr.client import Config, Policy, SessionState, TlsFiles, TmrError, problems
 
 ROOT = Path(__file__).parents[3]
@@ -31,7 +31,7 @@ def test_every_command_and_option_is_documented(name: str) -> None:
 
 
 def test_exit_codes_are_documented() -> None:
-    for code in (0, main.REFUSED, main.USAGE, main.NO_SERVICE):
+    for code in (0, common.REFUSED, common.USAGE, common.NO_SERVICE):
         assert re.search(rf"^\| {code} \| ", REFERENCE, re.MULTILINE)
 
 
@@ -61,7 +61,7 @@ def test_the_patience_that_is_documented() -> None:
     assert f"| {policy.refusal_patience:g} s |" in HOW_TO
     assert f"{policy.first_pause * 1000:g} to {policy.longest_pause * 1000:g} ms" in HOW_TO
     patience = f"{policy.patience:g} for `run`, {main.SWITCHOVER_TIME:g} for `switchover`, "
-    assert f"{patience}else {main.LOOK.patience:g}" in REFERENCE
+    assert f"{patience}else {common.LOOK.patience:g}" in REFERENCE
 
 
 @pytest.mark.parametrize("number", range(len(EXAMPLES)))
