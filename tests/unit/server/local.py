@@ -132,6 +132,17 @@ class Upstream:
         """As UpstreamLink."""
 
 
+class Presented:
+    """The TLS connection of a client with this certificate, DER."""
+
+    def __init__(self, certificate: bytes) -> None:
+        self._certificate = certificate
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        assert binary_form
+        return self._certificate
+
+
 class Twin:
     """One agent with its application and its VIP manager's peer."""
 
@@ -158,11 +169,12 @@ class Twin:
     def serves(self) -> bool:
         return self.agent.core.holds
 
-    def client(self, peer: Identity | None = ALICE) -> httpx.AsyncClient:
-        """A client whose certificate says that it is `peer`."""
+    def client(self, peer: Identity | None = ALICE, certificate: bytes | None = None) -> httpx.AsyncClient:
+        """A client whose certificate says that it is `peer`; `certificate`: itself, DER."""
+        state = {"peer": peer, "ssl": None if certificate is None else Presented(certificate)}
 
         async def known(scope: Scope, receive: Receive, send: Send) -> None:
-            await self.app({**scope, "state": {"peer": peer}}, receive, send)
+            await self.app({**scope, "state": dict(state)}, receive, send)
 
         return httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="https://tmr")
 
