@@ -63,13 +63,14 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Chained(msgspec.Struct, frozen=True, array_like=True):
-    """A line as a member keeps it: exact bytes, and the hash that covers all lines up to it."""
+    """A line as a member keeps it: exact bytes, the hash that covers all lines up to it, and that before."""
 
     firm_code: int
     seq: int
     time_ms: int
     line: bytes
     hash: bytes
+    before: bytes
 
 
 _encoder = msgspec.json.Encoder()
@@ -89,7 +90,7 @@ def decode_line(data: bytes) -> Line:
 def chain(head: Head, line: Line) -> Chained:
     """The line that follows `head`."""
     data = encode_line(line)
-    return Chained(line.firm_code, line.seq, line.time_ms, data, link(head.hash, data))
+    return Chained(line.firm_code, line.seq, line.time_ms, data, link(head.hash, data), head.hash)
 
 
 def link(previous: bytes, data: bytes) -> bytes:
