@@ -17,6 +17,7 @@ from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node
+from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "upstream.md").read_text()
@@ -25,11 +26,15 @@ REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "upstream.md").r
 def test_routes_and_metrics_are_documented(tmp_path: Path) -> None:
     store = Store.open(tmp_path, "m")
     keeper = Keeper.open(store, "up1", "lab-1", tmp_path)
-    acceptor = Acceptor(store.load(), Ledger(), boottime(), 2.0)
+    ledger = Ledger()
+    acceptor = Acceptor(store.load(), ledger, boottime(), 2.0)
     failures: list[BaseException] = []
     node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
     metrics = Metrics()
-    app = create_app(node, keeper, metrics, lambda: status.read("up1", "lab", node, keeper, boottime()))
+    recorder = Recorder(node, store, ledger, keeper, 400)
+    app = create_app(
+        node, keeper, recorder, metrics, lambda: status.read("up1", "lab", node, keeper, boottime())
+    )
     routes = [route for route in app.router.routes if isinstance(route, Route)]
     assert len(routes) > 10
     for route in routes:

@@ -32,11 +32,12 @@ from tmr.ledger.outcomes import (
     Reason,
     Waiting,
 )
-from tmr.ledger.record import Chained, Head, Line, decode_line, link
+from tmr.ledger.record import GENESIS, Chained, Head, Line, decode_line, link, unbroken
 from tmr.ledger.state import Borrowing, Ended, Session, Waiter
 from tmr.ledger.use import Use
 
 __all__ = [
+    "GENESIS",
     "AccessList",
     "AccessMode",
     "AccessSet",
@@ -78,4 +79,5 @@ __all__ = [
     "encode",
     "link",
     "mistakes",
+    "unbroken",
 ]

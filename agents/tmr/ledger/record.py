@@ -5,6 +5,7 @@ hash of the line before (32 bytes, zeros for the first) and the line itself, JSO
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -96,3 +97,25 @@ def chain(head: Head, line: Line) -> Chained:
 def link(previous: bytes, data: bytes) -> bytes:
     """The hash of a line whose predecessor has the hash `previous`."""
     return hashlib.sha256(previous + data).digest()
+
+
+def unbroken(lines: Sequence[Chained]) -> bool:
+    """Whether the lines, at least one, follow one another, and are what their bytes and hashes say."""
+    previous: Chained | None = None
+    for chained in lines:
+        try:
+            line = decode_line(chained.line)
+        except msgspec.DecodeError:
+            return False
+        if (line.firm_code, line.seq, line.time_ms) != (chained.firm_code, chained.seq, chained.time_ms):
+            return False
+        if link(chained.before, chained.line) != chained.hash or len(chained.before) != len(GENESIS):
+            return False
+        if previous is not None and (previous.firm_code, previous.seq + 1, previous.hash) != (
+            chained.firm_code,
+            chained.seq,
+            chained.before,
+        ):
+            return False
+        previous = chained
+    return previous is not None

@@ -18,10 +18,12 @@ from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
 from tmr.rim import notify
 from tmr.rim.logs import fields
 from tmr.server.assembler import Assembler
+from tmr.server.backfill import Backfill
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
 from tmr.server.metrics import Metrics
 from tmr.server.service import Service
+from tmr.server.tracking import Tracking
 from tmr.server.vip_link import VipLink
 from tmr.server.virtual import MAJORITY, VirtualContainer, instant
 
@@ -69,8 +71,10 @@ class Agent:
         )
         self.virtual = VirtualContainer(ledger, config.act_id)
         self.service = Service(self.core, self.virtual, config.vip, wall_ms=wall_ms, fatal=fatal)
+        self.tracking = Tracking(self.core, self.service)
         self.metrics = Metrics()
         self._assembler = Assembler(self.core, config.act_id, fatal)
+        self.backfill = Backfill(self.core, fatal)
         self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
         self._vip_task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -126,6 +130,7 @@ class Agent:
         if self._leaving is not None:
             await asyncio.gather(self._leaving, return_exceptions=True)
         await self._assembler.stop()
+        await self.backfill.stop()
         await self.core.stop()
         if self._vip_task is not None:
             self._vip_task.cancel()
@@ -147,6 +152,7 @@ class Agent:
                 self.metrics.failovers.inc()
                 self.service.begin_reign(now)
                 self._assembler.begin_reign()
+                self.backfill.begin_reign(now)
                 log.info("serving", extra=fields(epoch=output.epoch, sessions=len(self.service.sessions)))
                 notify.status(f"active, epoch {output.epoch}")
             case RoleChanged(role="active"):
@@ -167,6 +173,7 @@ class Agent:
             will = encode(twin.last_will())
             self._vip.hold(twin.epoch, twin.deadline, will, step=self.config.lease_ttl / 20)
         self._assembler.poke(now)
+        self.backfill.poke(now)
         self.service.expire(now)
 
     def _vip_changed(self, able: bool, reason: str) -> None:
@@ -245,5 +252,6 @@ class Agent:
             ),
             *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
             *self._assembler.alarms,
+            *self.backfill.alarms,
             *self._vip.alarms,
         ]

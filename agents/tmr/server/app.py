@@ -29,6 +29,7 @@ from tmr.rim.body import read_body
 from tmr.rim.identity import Identity
 from tmr.rim.problem import bad_request, install
 from tmr.rim.serve import demand, peer_of
+from tmr.server import tracking
 from tmr.server.agent import Agent
 from tmr.server.metrics import Metrics
 from tmr.server.page import page
@@ -65,6 +66,7 @@ def create_app(agent: Agent) -> FastAPI:
     install(app)
     _client_routes(app, agent)
     _operator_routes(app, agent)
+    tracking.add_routes(app, agent.tracking)
     app.add_middleware(Counting, metrics=agent.metrics)
     return app
 

@@ -15,6 +15,7 @@ from tmr.ledger import Command, Ledger, Outcome, encode
 from tmr.licensing import SignedStatement
 from tmr.quorum.messages import Release, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
+from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
 
@@ -34,6 +35,9 @@ class Link(Protocol):
 
     async def container(self) -> SignedStatement:
         """What it states about its container. Raises LinkError."""
+
+    async def record(self, question: record_wire.Question) -> record_wire.Answer:
+        """Its answer about the licence tracking record. Raises LinkError."""
 
     async def close(self) -> None:
         """End all connections."""

@@ -21,6 +21,7 @@ from tmr.upstream.fingerprint import machine_fingerprint
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import SLOW_SYNC, Node
+from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
 
 if sys.platform != "win32":
@@ -47,8 +48,9 @@ def _die(error: BaseException) -> NoReturn:
 async def _serve(settings: UpstreamConfig) -> None:
     store = Store.open(Path(settings.state_dir), machine_fingerprint())
     keeper = Keeper.open(store, settings.name, settings.act_id, Path(settings.vendors))
+    ledger = Ledger()
     acceptor = Acceptor(
-        store.load(), Ledger(), boottime(), settings.lease_ttl, generation=keeper.container.generation
+        store.load(), ledger, boottime(), settings.lease_ttl, generation=keeper.container.generation
     )
     metrics = Metrics()
 
@@ -81,6 +83,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         create_app(
             node,
             keeper,
+            Recorder(node, store, ledger, keeper, settings.record_days),
             metrics,
             lambda: status.read(settings.name, settings.system, node, keeper, boottime()),
         ),

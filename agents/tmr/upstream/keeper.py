@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.ledger.export import FORMAT, Attestation, Span, attest
 from tmr.licensing import (
     BadKey,
     Container,
@@ -67,6 +68,12 @@ class Keeper:
     def request(self, firm_code: int) -> bytes:
         """The request file for one firm. Raises BadItem where that is no Universal Firm Code."""
         return make_request(self.container, firm_code, self._key)
+
+    def attest(self, span: Span, time_ms: int) -> bytes:
+        """The container vouches for a span of the record, which was looked up in it (a DSSE envelope)."""
+        container = self.container
+        attestation = Attestation(FORMAT, container.act_id, self._upstream, container.serial, time_ms, span)
+        return attest(attestation, self._key)
 
     def activate(self, update_file: bytes) -> Activated:
         """Carry out an update: durable before this returns. Raises Refused, having changed nothing.
