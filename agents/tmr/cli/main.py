@@ -194,6 +194,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 
 cli.add_command(_Lazy("vendor", "tmr.cli.vendor", "The vendor's tools: make keys, issue licences."))
+cli.add_command(_Lazy("tracking", "tmr.cli.tracking", "The licence tracking record: export, verify, show."))
 
 
 @cli.command("list")

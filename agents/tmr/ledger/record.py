@@ -85,7 +85,10 @@ def encode_line(line: Line) -> bytes:
 
 def decode_line(data: bytes) -> Line:
     """The line in its bytes. Raises msgspec.DecodeError."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def chain(head: Head, line: Line) -> Chained:

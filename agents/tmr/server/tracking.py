@@ -19,7 +19,7 @@ from tmr.ledger import export as form
 from tmr.ledger.export import Span
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.logs import fields
-from tmr.rim.problem import Problem
+from tmr.rim.problem import Problem, bad_request
 from tmr.rim.record_wire import Attest, Attested, NotAttested, Page, Read
 from tmr.rim.serve import demand, peer_of
 from tmr.rim.upstream_link import LinkError
@@ -73,6 +73,12 @@ class Tracking:
             raise problem("overloaded", "Too much is under way.", retry_after=RETRY_AFTER) from None
         index, head = self._core.twin.applied, self._core.ledger.heads.get(firm_code, Head())
         asked = Attest(firm_code, from_ms, to_ms, head.seq, head.hash, index)
+        now_ms = self._core.twin.log.time_at(index)
+        if to_ms is not None and to_ms > now_ms:
+            raise bad_request(
+                f"to is later than now ({_written(now_ms)}): nobody can vouch for what has not happened.",
+                "Leave it out for all until now, or ask again when that time has come.",
+            )
         end = self._core.clock() + PATIENCE
         while True:
             answers = await asyncio.gather(*(self._ask(slot, asked) for slot in range(3)))
