@@ -163,6 +163,44 @@ async def test_what_an_upstream_missed_is_brought_to_it(
         assert twin.agent.backfill.alarms == ()
 
 
+async def pruned(upstream: Upstream, lines: int) -> None:
+    """The upstream has these lines, and deletes all that are older than its last entry."""
+    await until(lambda: upstream.ledger.heads[FIRM].seq == lines, "it has all lines")
+    upstream.recorder._days = 0
+    assert await upstream.recorder.prune() >= lines - 1
+
+
+@scenario
+async def test_what_is_too_old_goes_and_is_not_brought_back(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        twin = system.active
+        await sessions(twin, 3)
+        lines, _ = verified(system, await export(twin))
+        for upstream in system.upstreams:
+            await pruned(upstream, len(lines))
+        twin.agent.backfill.interval = 0.02
+        twin.agent.backfill.begin_reign(0.0)
+        await sessions(twin, 1)
+        answer = await export(twin)
+        assert [line.seq for line in verified(system, answer)[0]] in ([6, 7, 8], [7, 8])
+        whole = Reader(answer.content.splitlines())
+        assert list(whole)
+        assert not whole.span.whole
+        after = dt.datetime.fromtimestamp(lines[-1].time_ms / 1000 + 0.001, dt.UTC).isoformat()
+        later = Reader((await export(twin, **{"from": after})).content.splitlines())
+        assert [line.seq for line in later] == [7, 8]
+        assert later.span.whole, "nothing of this span was too old"
+        assert twin.agent.backfill.alarms == ()
+
+
+@scenario
+async def test_nobody_vouches_for_the_future(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        answer = await export(system.active, to="2100-01-01T00:00:00Z")
+        assert answer.status_code == 422
+        assert "nobody can vouch for what has not happened" in answer.json()["detail"]
+
+
 @scenario
 async def test_one_upstream_alone_vouches_for_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, item()) as system:
