@@ -97,7 +97,7 @@ def test_a_client(served: Served) -> None:
         served,
         served.certificates.client("alice"),
         examples=40,
-        exclude="^/v1/(operator|access)",
+        exclude="^/v1/(operator|access|tracking)",
         known=_known(served),
     )
     _well(found)

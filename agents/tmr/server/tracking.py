@@ -25,6 +25,7 @@ from tmr.rim.serve import demand, peer_of
 from tmr.rim.upstream_link import LinkError
 from tmr.server.core import Core
 from tmr.server.gate import RETRY_AFTER, Gate
+from tmr.server.openapi import JOURNAL, OPERATORS, documented
 from tmr.server.problems import problem
 
 log = logging.getLogger(__name__)
@@ -210,6 +211,7 @@ def add_routes(app: FastAPI, tracking: Tracking) -> None:
         tags=["operation"],
         response_class=Response,
         responses={200: {"description": "The record", "content": {JSONL: {}, CSV: {}}}},
+        openapi_extra=documented(*JOURNAL, roles=OPERATORS),
     )
     async def export(
         request: Request,
