@@ -79,9 +79,9 @@ class Witness:
     def final(self) -> None:
         """Replay the journal with the production ledger, hold every answer against it, and look for life."""
         outcomes, seats, record = self._replay()
-        self._hold_records_against(record)
         self._hold_answers_against(outcomes, seats)
         self._alive()
+        self._hold_records_against(record)
 
     def _replay(self) -> tuple[dict[int, Any], list[int], dict[int, list[Chained]]]:
         ledger = Ledger()

@@ -108,7 +108,7 @@ class Tracking:
 
     def _unvouched(self, answers: list[Attested | NotAttested]) -> Problem:
         told = [
-            f"{name}: {'its record is whole' if isinstance(one, Attested) else one.reason}"
+            f"{name}: {'it vouches' if isinstance(one, Attested) else one.reason}"
             for name, one in zip(self._core.twin.upstreams, answers, strict=True)
         ]
         return problem(
