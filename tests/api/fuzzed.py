@@ -17,15 +17,17 @@ from typing import Any
 
 import httpx
 import schemathesis
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis.errors import HypothesisWarning
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
 from tests.support import pki
+from tests.support.lending import update_file
 from tests.unit.server.local import System, Twin, until
 from tmr.client.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
-from tmr.licensing import ProductItem
+from tmr.licensing import ProductItem, raw_public_key
 from tmr.rim.serve import PeerServer, tcp_listener
 from tmr.rim.tls import TlsFiles, server_context
 
@@ -56,7 +58,10 @@ class Served:
 
 @contextlib.contextmanager
 def serving(directory: Path, held: Sequence[Sequence[ProductItem]]) -> Iterator[Served]:
-    """A system whose three upstreams hold `held`; its first twin serves HTTPS in a thread of its own."""
+    """A system whose three upstreams hold `held`; its first twin serves HTTPS in a thread of its own.
+
+    What all three hold came with a vendor's update, so that it can be borrowed.
+    """
     certificates = pki.make_system(directory, clients=("alice", "bob"))
     context = server_context(certificates.twin("tmr1"))
     ready, found, failures = threading.Event(), list[Served](), list[BaseException]()
@@ -64,7 +69,11 @@ def serving(directory: Path, held: Sequence[Sequence[ProductItem]]) -> Iterator[
 
     async def run() -> None:
         system = System(directory)
+        common = [one for one in held[0] if all(one in items for items in held)]
+        vendor = Ed25519PrivateKey.generate()
+        update = update_file(vendor, [upstream.box for upstream in system.upstreams], common)
         for upstream, items in zip(system.upstreams, held, strict=True):
+            upstream.activate(raw_public_key(vendor), update)
             upstream.hold(*items)
         twin = system.twins[0]
         listener = tcp_listener("127.0.0.1", 0, context)

@@ -43,13 +43,15 @@ def _serving(directory: Path) -> Iterator[Served]:
     """A twin with licences of all kinds: 201 to use, the others to be refused for all reasons."""
     now = round(time.time() * 1000)
     whole = [
-        item(product=201, quantity=None, units=2**52, borrow_s=2**30, feature_map=2**32 - 1, name="Plenty"),
-        item(product=202, quantity=1, units=3, borrow_s=86_400, borrow_seats=1, name="One seat"),
-        item(product=203, expiration_ms=now - DAY_MS, name="Expired"),
-        item(product=205, quantity=5, maintenance_end_ms=now, usage_s=DAY_MS, feature_map=1, name="Ruled"),
-        item(product=206, activation_ms=now + DAY_MS, name="Not yet"),
+        item(
+            1, product=201, quantity=None, units=2**52, borrow_s=2**30, feature_map=2**32 - 1, name="Plenty"
+        ),
+        item(2, product=202, quantity=1, units=3, borrow_s=86_400, borrow_seats=1, name="One seat"),
+        item(3, product=203, expiration_ms=now - DAY_MS, name="Expired"),
+        item(5, product=205, quantity=5, maintenance_end_ms=now, usage_s=DAY_MS, feature_map=1, name="Ruled"),
+        item(6, product=206, activation_ms=now + DAY_MS, name="Not yet"),
     ]
-    alone = item(product=204, name="On one upstream only")
+    alone = item(4, product=204, name="On one upstream only")
     with serving(directory, [[*whole, alone], whole, whole]) as found:
         with found.client(found.certificates.operator("olga")) as olga:
             answer = olga.put("/v1/access", json=ACCESS)
@@ -74,8 +76,8 @@ def own(tmp_path: Path) -> Iterator[Served]:
 def _known(served: Served, **more: Sequence[int | str]) -> Mapping[str, Sequence[int | str]]:
     return {
         "body.firm_code": [FIRM],
-        "body.product_code": [201, 201, 201, 201, 202, 203, 204, 205, 206, 207],
-        "body.tmr_id": [1],
+        "body.product_code": [201, 201, 201, 201, 202, 203, 204, 204, 204, 205, 206, 207],
+        "body.tmr_id": [1, 1, 4],
         "body.features": [0, 1],
         "path.serial": [str(served.twin.agent.virtual.serial)],
         **more,
