@@ -29,6 +29,8 @@ from tmr.licensing import ProductItem
 from tmr.rim.serve import PeerServer, tcp_listener
 from tmr.rim.tls import TlsFiles, server_context
 
+PLENTY, FULL = 201, 202
+"""Product Codes: a licence that is to be had, and one that is not."""
 PATIENCE = 60.0
 """Seconds for the twin to serve, and to stop."""
 
@@ -204,12 +206,18 @@ _keys = itertools.count(1)
 
 
 @schemathesis.hook("before_call")
-def _vary_key(_: Any, case: Any, __: Any) -> None:
-    """Let most well-formed idempotency keys be new ones: repeated ones are mostly refused."""
+def _steer(_: Any, case: Any, __: Any) -> None:
+    """Let most well-formed idempotency keys be new ones: repeated ones are mostly refused.
+
+    Who would wait does so for the licence that is full, and in no other's way.
+    """
     key = (case.headers or {}).get(IDEMPOTENCY_HEADER)
     number = next(_keys)
     if isinstance(key, str) and re.fullmatch(IDEMPOTENCY_KEY, key) and number % 4:
         case.headers[IDEMPOTENCY_HEADER] = f"fuzzed-{number:08}"
+    body = case.body
+    if isinstance(body, dict) and body.get("wait") is True and body.get("product_code") == PLENTY:
+        body["product_code"] = FULL
 
 
 def _note(findings: Findings, event: ScenarioFinished) -> None:
