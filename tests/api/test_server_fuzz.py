@@ -105,7 +105,7 @@ def test_a_client(served: Served) -> None:
     found = fuzz(
         served,
         served.certificates.client("alice"),
-        examples=40,
+        examples=25,
         exclude="^/v1/(operator|access)",
         known=_known(served),
     )
@@ -119,7 +119,7 @@ def test_a_client(served: Served) -> None:
 
 def test_an_operator(own: Served) -> None:
     files = own.certificates.operator("olga")
-    _well(fuzz(own, files, examples=30, exclude="^/v1/(operator|access)", known=_known(own)))
+    _well(fuzz(own, files, examples=15, exclude="^/v1/(operator|access)", known=_known(own)))
 
 
 def test_access_lists(own: Served) -> None:
@@ -128,7 +128,7 @@ def test_access_lists(own: Served) -> None:
     found = fuzz(
         own,
         files,
-        examples=40,
+        examples=25,
         include="^/v1/access",
         known={"body.version": list(range(1, 5))},
         stateful=False,
