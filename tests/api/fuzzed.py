@@ -29,8 +29,8 @@ from tmr.licensing import ProductItem
 from tmr.rim.serve import PeerServer, tcp_listener
 from tmr.rim.tls import TlsFiles, server_context
 
-PLENTY, FULL = 201, 202
-"""Product Codes: a licence that is to be had, and one that is not."""
+PLENTY, FULL, ALONE = 201, 202, 204
+"""Product Codes: a licence that is to be had, one whose seats are taken, one on a single upstream."""
 PATIENCE = 60.0
 """Seconds for the twin to serve, and to stop."""
 
@@ -209,15 +209,19 @@ _keys = itertools.count(1)
 def _steer(_: Any, case: Any, __: Any) -> None:
     """Let most well-formed idempotency keys be new ones: repeated ones are mostly refused.
 
-    Who would wait does so for the licence that is full, and in no other's way.
+    Who would wait does so for the licence that is full, and in no other's way. Some ask for the one that is
+    unavailable: left to chance, no run would be sure to see each kind of answer.
     """
     key = (case.headers or {}).get(IDEMPOTENCY_HEADER)
     number = next(_keys)
     if isinstance(key, str) and re.fullmatch(IDEMPOTENCY_KEY, key) and number % 4:
         case.headers[IDEMPOTENCY_HEADER] = f"fuzzed-{number:08}"
     body = case.body
-    if isinstance(body, dict) and body.get("wait") is True and body.get("product_code") == PLENTY:
-        body["product_code"] = FULL
+    if isinstance(body, dict) and body.get("product_code") == PLENTY:
+        if body.get("wait") is True:
+            body["product_code"] = FULL
+        elif number % 8 == 3:
+            body["product_code"] = ALONE
 
 
 def _note(findings: Findings, event: ScenarioFinished) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.api.fuzzed import FULL, PLENTY, Findings, Served, fuzz, serving
+from tests.api.fuzzed import ALONE, FULL, PLENTY, Findings, Served, fuzz, serving
 from tests.unit.server.local import FIRM, ask, item, key
 
 DAY_MS = 86_400_000
@@ -51,7 +51,7 @@ def _serving(directory: Path) -> Iterator[Served]:
         item(product=205, quantity=5, maintenance_end_ms=now, usage_s=DAY_MS, feature_map=1, name="Ruled"),
         item(product=206, activation_ms=now + DAY_MS, name="Not yet"),
     ]
-    alone = item(product=204, name="On one upstream only")
+    alone = item(product=ALONE, name="On one upstream only")
     with serving(directory, [[*whole, alone], whole, whole]) as found:
         with found.client(found.certificates.operator("olga")) as olga:
             answer = olga.put("/v1/access", json=ACCESS)
@@ -81,7 +81,7 @@ def own(tmp_path: Path) -> Iterator[Served]:
 def _known(served: Served, **more: Sequence[int | str]) -> Mapping[str, Sequence[int | str]]:
     return {
         "body.firm_code": [FIRM],
-        "body.product_code": [*[PLENTY] * 3, FULL, FULL, 203, 204, 205, 206, 207],
+        "body.product_code": [*[PLENTY] * 3, FULL, FULL, 203, ALONE, 205, 206, 207],
         "body.tmr_id": [1],
         "body.reference": [0],
         "body.features": [0, 1],
