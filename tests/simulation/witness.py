@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tmr.ledger import Denied, Freed, Granted, Ledger
+from tmr.ledger import Denied, Freed, Grant, Granted, Ledger, decode
 from tmr.quorum.entries import Entry, Snapshot
 from tmr.quorum.proposer import Applied
 
@@ -97,11 +97,11 @@ class Witness:
             if entry.kind == "command":
                 outcome = outcomes[index] = ledger.apply(index, entry.time_ms, entry.body)
                 self._count(outcome, held)
-                for key, remembered in list(ledger._remembered.items())[-1:]:
-                    if isinstance(remembered.outcome, Granted):
-                        first = granted.setdefault(key, remembered.outcome.session)
-                        if first != remembered.outcome.session:
-                            self.fail(f"request {key} was granted twice")
+                command = decode(entry.body)
+                if isinstance(command, Grant) and isinstance(outcome, Granted):
+                    key = (command.client, command.request_id)
+                    if granted.setdefault(key, outcome.session) != outcome.session:
+                        self.fail(f"request {key} was granted twice")
             if len(held) > QUANTITY:
                 self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
             seats.append(len(held))
