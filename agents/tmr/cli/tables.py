@@ -418,7 +418,9 @@ def error(raised: TmrError) -> list[RenderableType]:
     if problem is not None and problem.code is not None:
         head.append(f" (CodeMeter error {problem.code})", FAINT)
     out: list[RenderableType] = [head]
-    if problem is not None and raised.message != title:
+    if problem is not None and len(problem.mistakes) > 1:
+        out += [Text(f"  {mistake}") for mistake in problem.mistakes]
+    elif problem is not None and raised.message != title:
         out.append(Text(raised.message))
     if problem is not None and len(problem.unavailable) > 1:
         out += ["", _missing(problem.unavailable)]
