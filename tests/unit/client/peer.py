@@ -372,8 +372,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ("GET", ["sessions"]):
                 return 200, listed(state)
             case ("PUT", ["sessions", session, "heartbeat"]):
-                asked = state.sessions.get(session) or lost(state, session)
-                return 200, Heartbeat(id=session, ttl=state.ttl or asked.ttl, epoch=7)
+                held = state.sessions.get(session) or lost(state, session)
+                return 200, Heartbeat(id=session, ttl=state.ttl or held.ttl, epoch=7)
             case ("POST", ["heartbeats"]):
                 return 200, self.heartbeats(state)
             case ("POST", ["sessions", session, "units"]):
