@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tmr.cli.ids import Id
+from tmr.cli.ids import spelled
 from tmr.cli.tables import BAD, FAINT, Fitting, chosen, grid, moment, person
 from tmr.client.borrow_store import Stored
 from tmr.client.models import Borrowing
@@ -29,13 +29,7 @@ def borrowed(kept: Sequence[Stored], known: Sequence[Borrowing] | None) -> list[
     """The files on this machine, and the borrowings that the server knows; None: it did not answer."""
     out: list[RenderableType] = []
     if kept:
-        here = grid("Licence", "Name", "Until", "Borrowing")
-        for one in kept:
-            licence = one.licence
-            if licence is None:
-                here.add_row(Text("unreadable", BAD), "", "", Id(one.borrow))
-            else:
-                here.add_row(licence.label, licence.name, moment(licence.until), Id(licence.borrow))
+        here = Fitting([_kept(kept)], [_kept(kept, short=True)])
         out += [Text("On this machine", "bold"), here]
     else:
         out.append("No borrow file is on this machine.")
@@ -43,12 +37,29 @@ def borrowed(kept: Sequence[Stored], known: Sequence[Borrowing] | None) -> list[
         out += ["", Text("The server does not answer.", FAINT)]
     elif known:
         there = partial(_known, known)
-        ways = Fitting([there()], [there("Since")], [there("Since", "Client")])
+        ways = Fitting(
+            [there()],
+            [there("Since")],
+            [there("Since", "Client")],
+            [there("Since", short=True)],
+            [there("Since", "Client", short=True)],
+        )
         out += ["", Text("Known to the server", "bold"), ways]
     return out
 
 
-def _known(known: Sequence[Borrowing], *without: str) -> Table:
+def _kept(kept: Sequence[Stored], *, short: bool = False) -> Table:
+    here = grid("Licence", "Name", "Until", "Borrowing")
+    for one in kept:
+        licence, borrowing = one.licence, spelled(one.borrow, short)
+        if licence is None:
+            here.add_row(Text("unreadable", BAD), "", "", borrowing)
+        else:
+            here.add_row(licence.label, licence.name, moment(licence.until), borrowing)
+    return here
+
+
+def _known(known: Sequence[Borrowing], *without: str, short: bool = False) -> Table:
     return chosen(
         ("Licence", "Client", "Held by", "Since", "Until", "Borrowing"),
         [
@@ -58,7 +69,7 @@ def _known(known: Sequence[Borrowing], *without: str) -> Table:
                 person(lent.user, lent.station),
                 moment(lent.since),
                 moment(lent.until),
-                Id(lent.id),
+                spelled(lent.id, short),
             )
             for lent in known
         ],

@@ -4,26 +4,14 @@ from collections.abc import Iterable
 from typing import Final
 
 import click
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.measure import Measurement
-from rich.text import Text
 
 SHORT: Final = 8
 """Digits shown where there is no room for all. An id begins with the time and ends with randomness."""
 
 
-class Id:
-    """An id in a table: all of it where it fits, otherwise its end."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
-        return Measurement(min(SHORT, len(self._text)), len(self._text)).with_maximum(options.max_width)
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        fits = len(self._text) <= options.max_width
-        yield Text(self._text if fits else self._text[-SHORT:], no_wrap=True)
+def spelled(text: str, short: bool) -> str:
+    """The id as a table shows it."""
+    return text[-SHORT:] if short else text
 
 
 def find(given: str, known: Iterable[str]) -> str | None:

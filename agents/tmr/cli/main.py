@@ -32,6 +32,7 @@ from tmr.cli.common import (
     version_options,
 )
 from tmr.cli.ids import find
+from tmr.cli.spelling import KEY
 from tmr.client import AccessMode, AsyncClient, Client, Config, NoService, Policy, SessionLost, TmrError
 from tmr.client.models import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX, ItemList, Place, Role
 from tmr.client.problems import problem
@@ -136,6 +137,7 @@ def end(settings: Settings, session: str) -> None:
 @click.option("--units", type=click.IntRange(1, UNITS_MAX), metavar="N", required=True, help="How many.")
 @click.option(
     "--once",
+    type=KEY,
     metavar="KEY",
     help="An idempotency key, 8 to 128 of A-Z a-z 0-9 . _ ~ -: a script that repeats the command with the "
     "same key within ten minutes takes the units once.",

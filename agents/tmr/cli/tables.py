@@ -17,7 +17,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from tmr.cli.ids import Id
+from tmr.cli.ids import spelled
 from tmr.cli.spelling import bits_of, written_period
 from tmr.client.models import (
     UNFIT,
@@ -356,14 +356,24 @@ def sessions(held: Sequence[HeldSession], queue: Sequence[QueuedRequest] = ()) -
     out: list[RenderableType] = ["No sessions."]
     if held:
         table = partial(_held, held)
-        out = [Fitting([table()], [table("Since")], [table("Since", "Process")])]
+        short = partial(_held, held, short=True)
+        out = [
+            Fitting(
+                [table()],
+                [table("Since")],
+                [short("Since")],
+                [short("Since", "Process")],
+                [short("Since", "Process", "Mode", "Client")],
+            )
+        ]
     if queue:
         rows = partial(_queue, queue)
-        out += ["", Text("Waiting for a seat", "bold"), Fitting([rows()], [rows("Since")])]
+        few = [rows("Since", short=True)], [rows("Since", "Mode", short=True)]
+        out += ["", Text("Waiting for a seat", "bold"), Fitting([rows()], [rows(short=True)], *few)]
     return out
 
 
-def _held(held: Sequence[HeldSession], *without: str) -> Table:
+def _held(held: Sequence[HeldSession], *without: str, short: bool = False) -> Table:
     return chosen(
         ("Licence", "Mode", "Client", "Held by", "Since", ">Ends in", "Process", "Session"),
         [
@@ -375,7 +385,7 @@ def _held(held: Sequence[HeldSession], *without: str) -> Table:
                 moment(each.granted_at, "%m-%d %H:%M"),
                 "-" if each.remaining_ms is None else f"{each.remaining_ms / 1000:.0f} s",
                 each.process,
-                Id(each.id),
+                spelled(each.id, short),
             )
             for each in held
         ],
@@ -383,7 +393,7 @@ def _held(held: Sequence[HeldSession], *without: str) -> Table:
     )
 
 
-def _queue(queue: Sequence[QueuedRequest], *without: str) -> Table:
+def _queue(queue: Sequence[QueuedRequest], *without: str, short: bool = False) -> Table:
     return chosen(
         ("Product", ">Place", "Mode", "Client", "Asked by", "Since", "Id"),
         [
@@ -394,7 +404,7 @@ def _queue(queue: Sequence[QueuedRequest], *without: str) -> Table:
                 each.client,
                 person(each.user, each.station),
                 moment(each.since, "%m-%d %H:%M"),
-                Id(each.id),
+                spelled(each.id, short),
             )
             for each in queue
         ],
@@ -540,7 +550,7 @@ def grid(*columns: str) -> Table:
     return table
 
 
-def chosen(titles: Sequence[str], rows: Iterable[Sequence[RenderableType]], without: Sequence[str]) -> Table:
+def chosen(titles: Sequence[str], rows: Iterable[Sequence[str]], without: Sequence[str]) -> Table:
     """A grid of these rows, less the columns `without`."""
     kept = [number for number, title in enumerate(titles) if title.lstrip(">") not in without]
     table = grid(*(titles[number] for number in kept))

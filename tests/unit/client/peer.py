@@ -150,6 +150,8 @@ class State:
         """Units left; None: no Unit Counter."""
         self.warnings: tuple[str, ...] = ()
         self.by_key: dict[str, Session | Consumption | Borrowing] = {}
+        self.questions: dict[str, Any] = {}
+        """What was asked with each idempotency key."""
         self.sessions: dict[str, SessionRequest] = {}
         self.queue: dict[str, Waiter] = {}
         self.ended: dict[str, EndedSession] = {}
@@ -354,6 +356,10 @@ class _Handler(BaseHTTPRequestHandler):
         ) else answer
 
     def carried_out(self, state: State) -> tuple[int, Any]:
+        if self.key:
+            asked = {name: each for name, each in self.document.items() if name not in ("process", "wait")}
+            if state.questions.setdefault(self.key, asked) != asked:
+                raise Refusal("conflicting-key", f"The idempotency key {self.key} was used before.")
         match (self.command, self.path.partition("?")[0].strip("/").split("/")[1:]):
             case ("GET", ["containers"]):
                 return 200, {"containers": [container(self.peer)]}
@@ -366,8 +372,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ("GET", ["sessions"]):
                 return 200, listed(state)
             case ("PUT", ["sessions", session, "heartbeat"]):
-                asked = state.sessions.get(session) or lost(state, session)
-                return 200, Heartbeat(id=session, ttl=state.ttl or asked.ttl, epoch=7)
+                held = state.sessions.get(session) or lost(state, session)
+                return 200, Heartbeat(id=session, ttl=state.ttl or held.ttl, epoch=7)
             case ("POST", ["heartbeats"]):
                 return 200, self.heartbeats(state)
             case ("POST", ["sessions", session, "units"]):
