@@ -1,5 +1,6 @@
 """Which licence admits an access, or why none does. Decides, and changes nothing."""
 
+import math
 from collections.abc import Collection, Iterable
 from typing import Final
 
@@ -165,20 +166,17 @@ class Chooser:
         if not rules:
             return None
         mine, counts = self._seats.matching(asked.subject), self._seats.counts(item.key)
-        for_others, keeper = 0, ""
+        others = [rule for rule in rules if rule.effect == "reserve" and rule.name not in mine]
+        for_others = sum(rule.seats or 0 for rule in others)
+        # First what waiting cannot change: so whether it helps does not depend on who holds what.
+        if others and (asked.mode == "exclusive" or for_others >= (item.quantity or math.inf)):
+            told = f"the access rule {others[0].name!r} keeps {for_others} seats of {item.key} for others"
+            return Refusal(Denied("access-denied", told, others[0].name))
         for rule in rules:
             taken, seats = counts.get(rule.name, 0), rule.seats or 0
             if rule.effect == "limit" and rule.name in mine and taken >= seats:
                 told = f"the access rule {rule.name!r} admits {seats} seats, and {taken} are in use"
                 return Refusal(Denied("access-denied", told, rule.name), True)
-            if rule.effect == "reserve" and rule.name not in mine:
-                for_others, keeper = for_others + seats, keeper or rule.name
-        if asked.mode == "exclusive" and for_others:
-            told = f"the access rule {keeper!r} keeps {for_others} seats of {item.key} for others"
-            return Refusal(Denied("access-denied", told, keeper))
-        if item.quantity is not None and for_others >= item.quantity:
-            told = f"the access rule {keeper!r} keeps all {item.quantity} seats of {item.key} for others"
-            return Refusal(Denied("access-denied", told, keeper))
         return None
 
     def _kept(self, item: ProductItem, use: Use, subject: Subject) -> Refusal | None:

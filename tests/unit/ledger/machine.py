@@ -311,6 +311,9 @@ class Comparison(RuleBasedStateMachine):
     def _everything_adds_up(self) -> None:
         for key, merged in self.ledger.licences.items():
             one, seats = merged.item, self._seats(key)
+            assert list(self.ledger.use(key).sessions) == [
+                held.grant.session for held in self.model.sessions if held.key == key
+            ]
             assert seats == self.model.seats(key)
             # an update may leave more seats out than there are now, but none is added to them
             assert one.quantity is None or seats <= max(one.quantity, self.before.get(key, 0))
@@ -320,7 +323,7 @@ class Comparison(RuleBasedStateMachine):
             if remaining is not None and one.units is not None:
                 assert 0 <= remaining == max(0, one.units - self.model.units.get(key, 0))
             assert self.ledger.first_use_ms(key) == self.model.first_use.get(key)
-        assert list(self.ledger.sessions) == [held.grant.session for held in self.model.sessions]
+        assert set(self.ledger.sessions) == {held.grant.session for held in self.model.sessions}
         assert list(self.ledger.borrowings) == [lent.borrow.borrow for lent in self.model.loans]
         assert set(self.ledger.waiting) == {waits.grant.session for waits in self.model.queue}
         for waits in self.model.queue:

@@ -331,13 +331,13 @@ class Model:
         needs_seat = mode != "no-user-limit" and not joins
         others = [rule for rule in self.access.rules if rule.effect == "reserve" and not matches(rule, who)]
         if needs_seat:
+            all_kept = sum(rule.seats or 0 for rule in others)
+            if others and (mode == "exclusive" or (item.quantity and all_kept >= item.quantity)):
+                return No("access-denied", others[0].name)
             for rule in self.access.rules:
                 limits = rule.effect == "limit" and matches(rule, who)
                 if limits and self.counted(key, rule) >= (rule.seats or 0):
                     return No("access-denied", rule.name, later=True)
-            all_kept = sum(rule.seats or 0 for rule in others)
-            if others and (mode == "exclusive" or (item.quantity and all_kept >= item.quantity)):
-                return No("access-denied", others[0].name)
         if any(held.grant.mode == "exclusive" for held in mine) or key in held_back:
             return No("exclusive-conflict", later=True)
         if not needs_seat:
@@ -440,6 +440,6 @@ def same(one: Any, other: Any) -> bool:
         return False
     if isinstance(one, Consume):
         return bool(one == other)
-    added = {"keys": (), "address": ""}
+    added: dict[str, Any] = {"keys": (), "address": ""}
     added |= {"borrow": ""} if isinstance(one, Borrow) else {"session": "", "process": "", "wait": False}
     return bool(replace(one, **added) == replace(other, **added))

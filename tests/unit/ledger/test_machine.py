@@ -14,9 +14,7 @@ SEEDS, STEPS = range(200), 80
 
 
 def test_ledger_and_model_never_differ() -> None:
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
-        Comparison, settings=settings(max_examples=250, stateful_step_count=50)
-    )
+    run_state_machine_as_test(Comparison, settings=settings(max_examples=250, stateful_step_count=50))
 
 
 def test_the_seeds_that_find_mutations_find_nothing_else() -> None:
