@@ -1,5 +1,6 @@
 """All that the ledger keeps, for the parts that carry out commands."""
 
+from tmr.ledger.agenda import Agenda
 from tmr.ledger.choose import Chooser
 from tmr.ledger.commands import Request
 from tmr.ledger.containers import Containers
@@ -9,14 +10,15 @@ from tmr.ledger.outcomes import Denied, Granted, Outcome, Waiting
 from tmr.ledger.queue import Queues
 from tmr.ledger.recorder import Recorder
 from tmr.ledger.seats import Seats
-from tmr.ledger.state import Stored
+from tmr.ledger.state import Product, Stored
+from tmr.licensing import ProductItem
 
 
 class Books:
     """Filled from a snapshot. `time_ms`: certified time of the command that is carried out."""
 
     def __init__(self, stored: Stored, *, network: bool) -> None:
-        self.time_ms = 0
+        self.time_ms = stored.time_ms
         self.promoted: list[Granted] = []
         """Who got a seat from the queue by this command."""
         self.access_version = stored.access_version
@@ -34,6 +36,7 @@ class Books:
             self.seats.lend(borrowing)
         for waiter in stored.waiting:
             self.queues.add(waiter)
+        self.plan()
 
     def stored(self, digest: bytes) -> Stored:
         """All of it, for a snapshot."""
@@ -50,6 +53,7 @@ class Books:
             self.seats.access,
             self.access_version,
             self.recorder.heads,
+            self.time_ms,
         )
 
     def begin(self, index: int, time_ms: int) -> None:
@@ -58,6 +62,23 @@ class Books:
         self.promoted = []
         self.recorder.begin(index, time_ms)
         self.memory.forget(time_ms)
+
+    def plan(self) -> None:
+        """Note when licences become valid, and when they end: whoever waits is looked at then."""
+        items = [licence.item for licence in self.containers.licences.values()]
+        self.turns: Agenda[Product] = Agenda(
+            (time_ms, (item.firm_code, item.product_code))
+            for item in items
+            for time_ms in (item.activation_ms, self.meters.ends_ms(item))
+            if time_ms is not None and time_ms > self.time_ms
+        )
+
+    def use(self, item: ProductItem) -> None:
+        """The licence is used: its Usage Period starts, if it has one, and this is the first time."""
+        if self.meters.start(item, self.time_ms):
+            ends = self.meters.ends_ms(item)
+            if ends is not None:
+                self.turns.add(ends, (item.firm_code, item.product_code))
 
     def known(self, client: str, request_id: str) -> tuple[Request, Outcome] | None:
         """The request that `client` made with this idempotency key, and its outcome."""

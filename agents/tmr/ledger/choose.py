@@ -1,6 +1,7 @@
 """Which licence admits an access, or why none does. Decides, and changes nothing."""
 
-from collections.abc import Collection
+import math
+from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
@@ -27,12 +28,14 @@ _EMERGENCIES: Final = frozenset(
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why one licence is not given. `queues`: it may be given later, so waiting makes sense. `blocks`: all of
-    its seats are taken, so that nobody who came later may have one before."""
+    """Why one licence, or none, is given. `queues`: it may be given later, so that waiting makes sense.
+
+    `blocks`: licences that are kept from everybody who comes later, or nobody could ever hold them alone.
+    """
 
     denied: Denied
     queues: bool = False
-    blocks: bool = False
+    blocks: frozenset[LicenceKey] = frozenset()
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -76,50 +79,50 @@ class Chooser:
     def choose(self, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]) -> ProductItem | Refusal:
         """The first licence of the product that admits the access, ordinary ones first; or why none does.
 
-        `blocked`: licences on which somebody who came before waits for a seat.
+        `blocked`: licences that somebody who came before waits to hold alone.
         """
-        if len(self._seats.sessions) >= MAX_SESSIONS or len(self._seats.borrowings) >= MAX_BORROWINGS:
-            return Refusal(Denied("overloaded", f"{len(self._seats.sessions)} sessions are held"))
-        items = self._candidates(asked)
+        if self.overloaded(asked):
+            return Refusal(Denied("overloaded", "this system holds no more sessions or borrowings"))
+        licences = self._containers.licences
+        items = [licences[key].item for key in asked.keys if key in licences]
+        items = [item for item in items if (item.firm_code, item.product_code) == asked.product]
         refusals: list[Refusal] = []
-        for item in items:
-            if item.emergency:
-                continue
-            refusal = self.refusal(item, asked, time_ms, blocked)
-            if refusal is None:
-                return item
-            refusals.append(refusal)
-        # Who may not use the product, or has the wrong version of it, is in no emergency.
-        if all(r.denied.reason in _EMERGENCIES and not r.denied.rule for r in refusals):
+        for emergency in (False, True):
+            # Who may not use the product, or has the wrong version of it, is in no emergency.
+            if emergency and any(r.denied.rule or r.denied.reason not in _EMERGENCIES for r in refusals):
+                break
             for item in items:
-                if not item.emergency:
+                if item.emergency is not emergency:
                     continue
                 refusal = self.refusal(item, asked, time_ms, blocked)
                 if refusal is None:
                     return item
-                if not refusals:
-                    refusals.append(refusal)
+                refusals.append(refusal)
         if not refusals:
             firm_code, product_code = asked.product
             return Refusal(Denied("entry-not-found", f"no licence {firm_code}:{product_code} is available"))
-        # What could still be had by waiting says most.
-        return next((refusal for refusal in refusals if refusal.queues), refusals[-1])
+        # What could still be had by waiting says most; then, what is wrong with the ordinary licences.
+        most = next((refusal for refusal in refusals if refusal.queues), refusals[0])
+        return Refusal(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
 
-    def blocks(self, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]) -> set[LicenceKey]:
-        """The licences besides `blocked` that nobody who came later than `asked` may have before."""
-        found = set[LicenceKey]()
-        for item in self._candidates(asked):
-            if item.emergency or item.key in blocked:
-                continue
-            refusal = self.refusal(item, asked, time_ms, blocked)
-            if refusal is not None and refusal.blocks:
-                found.add(item.key)
-        return found
+    def overloaded(self, asked: Asked) -> bool:
+        """As many are out as one system holds."""
+        return self.full if asked.borrow_s is None else len(self._seats.borrowings) >= MAX_BORROWINGS
 
-    def _candidates(self, asked: Asked) -> list[ProductItem]:
-        licences = self._containers.licences
-        items = [licences[key].item for key in asked.keys if key in licences]
-        return [item for item in items if (item.firm_code, item.product_code) == asked.product]
+    @property
+    def full(self) -> bool:
+        """No session more can begin."""
+        return len(self._seats.sessions) >= MAX_SESSIONS
+
+    def all_taken(self, keys: Iterable[LicenceKey]) -> bool:
+        """Whether no seat of any of these licences is free, without regard to anything else."""
+        for key in keys:
+            merged = self._containers.licences.get(key)
+            if merged is not None:
+                use, quantity = self._seats.use(key), merged.item.quantity
+                if not use.exclusive and (quantity is None or use.seats < quantity):
+                    return False
+        return True
 
     def refusal(
         self, item: ProductItem, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]
@@ -136,36 +139,58 @@ class Chooser:
         if final is not None:
             return Refusal(final)
         use = self._seats.use(item.key)
+        shares = asked.mode == "station-share" and (asked.client, asked.station) in use.stations
+        takes_a_seat = asked.mode != "no-user-limit" and not shares
+        refusal = self._by_rule(item, asked) if takes_a_seat else None
+        if refusal is not None:
+            return refusal
         if use.exclusive:
             told = f"session {use.exclusive} holds {item.key} exclusively"
-            return Refusal(Denied("exclusive-conflict", told), True, True)
-        if asked.mode == "no-user-limit":
-            return None
-        if asked.mode == "station-share" and (asked.client, asked.station) in use.stations:
-            return None
+            return Refusal(Denied("exclusive-conflict", told), True)
         if item.key in blocked:
-            return Refusal(Denied("no-more-licences", f"others wait for {item.key}, and came before"), True)
+            told = f"somebody who came before waits to hold {item.key} exclusively"
+            return Refusal(Denied("exclusive-conflict", told), True)
+        if not takes_a_seat:
+            return None
         if asked.mode == "exclusive" and not use.idle:
             taken = f"{len(use.sessions)} sessions and {len(use.borrowings)} borrowings are in use"
-            return Refusal(Denied("exclusive-conflict", taken), True, True)
+            return Refusal(Denied("exclusive-conflict", taken), True, frozenset((item.key,)))
         if item.quantity is not None and use.seats >= item.quantity:
             taken = f"{use.seats} of {item.quantity} seats of {item.key} are in use"
-            return Refusal(Denied("no-more-licences", taken), True, True)
-        return self._seats_refused(item, use, asked.subject)
+            return Refusal(Denied("no-more-licences", taken), True)
+        return self._kept(item, use, asked.subject)
 
-    def _seats_refused(self, item: ProductItem, use: Use, subject: Subject) -> Refusal | None:
-        """What the rules that count seats say against one seat more for the subject."""
-        kept = 0
-        keeper = ""
-        for rule in self._seats.rules_of(item.key):
-            taken, seats = use.counts.get(rule.name, 0), rule.seats or 0
-            mine = access.matches(self._seats.access, rule.who, subject)
-            if rule.effect == "limit" and mine and taken >= seats:
+    def _by_rule(self, item: ProductItem, asked: Asked) -> Refusal | None:
+        """What the rules that count seats say whatever others do: at most so many, or all for others."""
+        rules = self._seats.rules_of(item.key)
+        if not rules:
+            return None
+        mine, counts = self._seats.matching(asked.subject), self._seats.counts(item.key)
+        others = [rule for rule in rules if rule.effect == "reserve" and rule.name not in mine]
+        for_others = sum(rule.seats or 0 for rule in others)
+        # First what waiting cannot change: so whether it helps does not depend on who holds what.
+        if others and (asked.mode == "exclusive" or for_others >= (item.quantity or math.inf)):
+            told = f"the access rule {others[0].name!r} keeps {for_others} seats of {item.key} for others"
+            return Refusal(Denied("access-denied", told, others[0].name))
+        for rule in rules:
+            taken, seats = counts.get(rule.name, 0), rule.seats or 0
+            if rule.effect == "limit" and rule.name in mine and taken >= seats:
                 told = f"the access rule {rule.name!r} admits {seats} seats, and {taken} are in use"
                 return Refusal(Denied("access-denied", told, rule.name), True)
-            if rule.effect == "reserve" and not mine and taken < seats:
-                kept, keeper = kept + seats - taken, keeper or rule.name
-        if item.quantity is None or not kept or use.seats + kept < item.quantity:
+        return None
+
+    def _kept(self, item: ProductItem, use: Use, subject: Subject) -> Refusal | None:
+        """Why a free seat is kept for others, or None."""
+        rules = self._seats.rules_of(item.key)
+        if item.quantity is None or not rules:
+            return None
+        mine, counts = self._seats.matching(subject), self._seats.counts(item.key)
+        kept, keeper = 0, ""
+        for rule in rules:
+            free = (rule.seats or 0) - counts.get(rule.name, 0)
+            if rule.effect == "reserve" and rule.name not in mine and free > 0:
+                kept, keeper = kept + free, keeper or rule.name
+        if use.seats + kept < item.quantity:
             return None
         told = (
             f"{use.seats} of {item.quantity} seats of {item.key} are in use, and the access rule {keeper!r} "

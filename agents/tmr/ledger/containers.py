@@ -31,6 +31,8 @@ class Containers:
 
     def trust(self, trust: Trust) -> list[LicenceKey]:
         """Believe another key from now on. The licences that changed."""
+        if self.trusted.get(trust.upstream) == trust.key:
+            return []  # a retry must not take away what the container has stated since
         self.trusted[trust.upstream] = trust.key
         self.signed.pop(trust.upstream, None)
         return self._merge_anew()

@@ -4,36 +4,46 @@ from tmr.ledger import session
 from tmr.ledger.books import Books
 from tmr.ledger.choose import Asked
 from tmr.ledger.commands import Free, Grant
-from tmr.ledger.outcomes import Denied, Freed, Outcome, Waiting
-from tmr.ledger.promote import blocked, leave, promote
+from tmr.ledger.outcomes import Denied, Freed, Granted, Outcome, Waiting
+from tmr.ledger.promote import blocked, leave, promote, promote_all
 from tmr.ledger.state import Waiter
-from tmr.licensing import ProductItem
+from tmr.licensing import LicenceKey, ProductItem
 
 
 def grant(books: Books, asked: Grant) -> Outcome:
     """A session, a place in the queue, or a denial."""
     repeated = books.repeated(asked)
+    if isinstance(repeated, Waiting):
+        _bring_up_to_date(books, repeated.session, asked)
+        repeated = books.repeated(asked)
     if repeated is not None:
         return repeated
     if asked.session in books.seats.sessions or asked.session in books.queues.places:
         return Denied("conflicting-key", f"session {asked.session} exists already")
-    promote(books, asked.product)
-    replaced = _replace(books, asked)
-    reserved = () if replaced else blocked(books, asked.product, books.time_ms)
+    former = former_of(books, asked)
+    replaced, kept = _replace(books, asked, former)
+    reserved = blocked(books, asked.product, books.time_ms) - {kept}
     choice = books.chooser.choose(Asked.by(asked), books.time_ms, reserved)
     outcome: Outcome
     if isinstance(choice, ProductItem):
         outcome = session.begin(books, asked, choice, replaced)
-    elif asked.wait and choice.queues and not books.queues.full:
+    elif asked.wait and choice.queues and not books.queues.full(asked.product):
         outcome = _queue(books, asked)
     else:
         outcome = choice.denied
         books.recorder.denied(asked, outcome)
     if not isinstance(outcome, Waiting):
         books.remember(asked, outcome)
-    if replaced:
-        promote(books, asked.product)
+    if former is not None or isinstance(outcome, Granted):
+        promote(books, asked.product, thorough=asked.units > 0)
     return outcome
+
+
+def _bring_up_to_date(books: Books, place: str, asked: Grant) -> None:
+    """Who waits asks again: for the licences that are available by now."""
+    if books.queues.waiter(place).grant.keys != asked.keys:
+        books.queues.update(place, asked.keys)
+        promote(books, asked.product, thorough=True)
 
 
 def former_of(books: Books, asked: Grant) -> str | None:
@@ -43,16 +53,23 @@ def former_of(books: Books, asked: Grant) -> str | None:
     return books.seats.of_instance(asked.run_place) or books.queues.of_instance(asked.run_place)
 
 
-def _replace(books: Books, asked: Grant) -> str:
-    """End what the instance had: it crashed and asks again. Gives the session that ended, or ""."""
-    former = former_of(books, asked)
+def _replace(books: Books, asked: Grant, former: str | None) -> tuple[str, LicenceKey | None]:
+    """End what the instance had: it crashed and asks again. The session that ended, and whose seat it keeps.
+
+    It keeps its seat before all who wait, if it asks for the same kind of access. Otherwise it queues like
+    everybody; so it does if it only had a place in the queue.
+    """
     if former is None:
-        return ""
-    if former in books.queues.places:
+        return "", None
+    held = books.seats.sessions.get(former)
+    if held is None:
         leave(books, former, "replaced", asked.session)
-        return ""
-    session.end(books, books.seats.sessions[former], "replaced", asked.session)
-    return former
+    else:
+        session.end(books, held, "replaced", asked.session)
+        if held.mode == asked.mode:
+            return former, held.key
+    promote(books, asked.product)
+    return ("" if held is None else former), None
 
 
 def _queue(books: Books, asked: Grant) -> Waiting:
@@ -76,6 +93,10 @@ def free(books: Books, command: Free) -> Outcome:
         return Freed(command.session, existed=False)
     if command.client not in (None, held.client):
         return Denied("access-denied", "the session belongs to another client")
+    full = books.chooser.full
     session.end(books, held, command.by, command.who)
-    promote(books, held.product)
+    if full:
+        promote_all(books)
+    else:
+        promote(books, held.product)
     return Freed(held.id, existed=True)

@@ -28,7 +28,7 @@ from tmr.ledger.commands import (
     decode,
 )
 from tmr.ledger.outcomes import AccessSet, Assembled, Denied, Noted, Outcome
-from tmr.ledger.promote import blocked, promote_all
+from tmr.ledger.promote import blocked, promote, promote_all
 from tmr.ledger.record import Chained, Head
 from tmr.ledger.state import Borrowing, Ended, Product, Session, Stored, Waiter
 from tmr.ledger.use import Use
@@ -53,6 +53,8 @@ class Ledger:
     def apply(self, index: int, time_ms: int, body: bytes) -> Outcome:
         """Carry out one committed command."""
         self._books.begin(index, time_ms)
+        for product in self._books.turns.pop(time_ms):
+            promote(self._books, product, thorough=True)
         outcome = self._carry_out(decode(body))
         if self._books.promoted:
             outcome = msgspec.structs.replace(outcome, promoted=tuple(self._books.promoted))
@@ -79,18 +81,21 @@ class Ledger:
                 return lending.give_back(self._books, command)
             case Assemble():
                 changed, rejected = self._books.containers.assemble(command.statements)
-                promote_all(self._books)
-                return Assembled(tuple(changed), tuple(rejected))
+                return self._assembled(changed, rejected)
             case Trust():
-                changed = self._books.containers.trust(command)
-                promote_all(self._books)
-                return Assembled(tuple(changed), ())
+                return self._assembled(self._books.containers.trust(command), [])
             case SetAccess():
                 return self._set_access(command)
             case Note():
                 self._books.recorder.refused(command.refusals)
                 return Noted()
         raise AssertionError(f"unknown command {command}")
+
+    def _assembled(self, changed: list[LicenceKey], rejected: list[str]) -> Assembled:
+        if changed:
+            self._books.plan()
+            promote_all(self._books)
+        return Assembled(tuple(changed), tuple(rejected))
 
     def _set_access(self, command: SetAccess) -> Outcome:
         version = self.access_version
@@ -228,12 +233,19 @@ class Ledger:
         """The request that `client` made with this idempotency key, and its outcome."""
         return self._books.known(client, request_id)
 
-    def review(self, request: Grant | Borrow, time_ms: int) -> Denied | None:
-        """Why `request` would be denied now, without changing anything; None: granted, queued or known."""
+    def ripe(self, time_ms: int) -> bool:
+        """Whether time alone may have changed what somebody in a queue can have: a licence became valid, or
+        ended. Any command, such as a `Note` of nothing, has them looked at."""
+        return any(product in self.queues for product in self._books.turns.until(time_ms))
+
+    def review(self, request: Request, time_ms: int) -> Denied | None:
+        """Why `request` would be denied now, without changing anything; None: it would not, or is known."""
         books = self._books
         known = self.remembered(request.client, request.request_id)
         if known is not None:
             return None if known[0].asks_the_same(request) else conflicting_key(request)
+        if isinstance(request, Consume):
+            return consuming.review(books, request, time_ms)
         if isinstance(request, Grant) and granting.former_of(books, request) is not None:
             return None  # it replaces what may be in its way
         reserved = blocked(books, request.product, time_ms)
@@ -241,7 +253,7 @@ class Ledger:
         if isinstance(choice, ProductItem):
             return None
         if isinstance(request, Grant) and request.wait and choice.queues:
-            return None
+            return choice.denied if books.queues.full(request.product) else None
         return choice.denied
 
     def reviews(self, request: Grant | Borrow, time_ms: int) -> list[tuple[LicenceKey, Denied | None]]:

@@ -16,7 +16,6 @@ def borrow(books: Books, command: Borrow) -> Outcome:
         return repeated
     if command.borrow in books.seats.borrowings:
         return Denied("conflicting-key", f"borrowing {command.borrow} exists already")
-    promote(books, command.product)
     reserved = blocked(books, command.product, books.time_ms)
     choice = books.chooser.choose(Asked.by(command), books.time_ms, reserved)
     outcome: Outcome
@@ -26,11 +25,13 @@ def borrow(books: Books, command: Borrow) -> Outcome:
         outcome = choice.denied
         books.recorder.denied(command, outcome)
     books.remember(command, outcome)
+    if isinstance(outcome, Borrowed):
+        promote(books, command.product)
     return outcome
 
 
 def _lend(books: Books, command: Borrow, item: ProductItem) -> Borrowed:
-    books.meters.start(item, books.time_ms)
+    books.use(item)
     until = books.time_ms + command.seconds * 1000
     ends = books.meters.ends_ms(item)
     borrowing = Borrowing(

@@ -53,7 +53,9 @@ class Meters:
         """Take units. There are as many."""
         self._spent[key] = self._spent.get(key, 0) + units
 
-    def start(self, item: ProductItem, time_ms: int) -> None:
-        """The licence is used: the first time, its Usage Period starts."""
-        if item.usage_s is not None:
-            self._first_use.setdefault(item.key, time_ms)
+    def start(self, item: ProductItem, time_ms: int) -> bool:
+        """The licence is used. Whether its Usage Period starts with that."""
+        if item.usage_s is None or item.key in self._first_use:
+            return False
+        self._first_use[item.key] = time_ms
+        return True

@@ -1,10 +1,17 @@
 """The places in the queues, one queue for each product, in the order in which they were taken."""
 
+from collections.abc import Iterable
 from typing import Final
 
+import msgspec
+
 from tmr.ledger.state import Instance, Product, Waiter
+from tmr.licensing import LicenceKey
 
 MAX_WAITING: Final = 10_000
+"""Places in all queues together."""
+MAX_QUEUE: Final = 1_000
+"""Places in the queue of one product: whoever frees a seat has all of them looked at."""
 
 
 class Queues:
@@ -16,15 +23,20 @@ class Queues:
         """Id of the place → product."""
         self._requests: dict[tuple[str, str], str] = {}
         self._instances: dict[Instance, str] = {}
+        self._exclusive: dict[Product, dict[str, Waiter]] = {}
+        self._positions: dict[Product, dict[str, int]] = {}
 
-    @property
-    def full(self) -> bool:
-        """Nobody more may wait."""
-        return len(self.places) >= MAX_WAITING
+    def full(self, product: Product) -> bool:
+        """Nobody more may wait for the product."""
+        return len(self.places) >= MAX_WAITING or len(self.of(product)) >= MAX_QUEUE
 
     def of(self, product: Product) -> dict[str, Waiter]:
         """The queue of a product, first come first."""
         return self.by_product.get(product, {})
+
+    def exclusive(self, product: Product) -> Iterable[Waiter]:
+        """Those in the queue who want to be sole holder."""
+        return self._exclusive.get(product, {}).values()
 
     def waiters(self) -> list[Waiter]:
         """All of them, in an order that fills the queues again as they are."""
@@ -39,7 +51,9 @@ class Queues:
         product = self.places.get(place)
         if product is None:
             return None
-        return list(self.by_product[product]).index(place) + 1
+        if product not in self._positions:
+            self._positions[product] = {at: number for number, at in enumerate(self.by_product[product], 1)}
+        return self._positions[product][place]
 
     def of_request(self, client: str, request_id: str) -> str | None:
         """The place that the request has."""
@@ -52,18 +66,36 @@ class Queues:
     def add(self, waiter: Waiter) -> None:
         """Take the last place."""
         grant = waiter.grant
-        self.by_product.setdefault(grant.product, {})[grant.session] = waiter
+        queue = self.by_product.setdefault(grant.product, {})
+        queue[grant.session] = waiter
+        if grant.product in self._positions:
+            self._positions[grant.product][grant.session] = len(queue)
+        if grant.mode == "exclusive":
+            self._exclusive.setdefault(grant.product, {})[grant.session] = waiter
         self.places[grant.session] = grant.product
         self._requests[grant.client, grant.request_id] = grant.session
         if grant.instance:
             self._instances[grant.run_place] = grant.session
 
+    def update(self, place: str, keys: tuple[LicenceKey, ...]) -> None:
+        """The place is for these licences from now on."""
+        waiter = self.waiter(place)
+        waiter = Waiter(msgspec.structs.replace(waiter.grant, keys=keys), waiter.since_ms)
+        self.by_product[self.places[place]][place] = waiter
+        if waiter.grant.mode == "exclusive":
+            self._exclusive[waiter.grant.product][place] = waiter
+
     def drop(self, place: str) -> Waiter:
         """Leave the queue."""
         product = self.places.pop(place)
         waiter = self.by_product[product].pop(place)
+        self._positions.pop(product, None)
         if not self.by_product[product]:
             del self.by_product[product]
+        if waiter.grant.mode == "exclusive":
+            del self._exclusive[product][place]
+            if not self._exclusive[product]:
+                del self._exclusive[product]
         grant = waiter.grant
         del self._requests[grant.client, grant.request_id]
         if grant.instance and self._instances.get(grant.run_place) == place:

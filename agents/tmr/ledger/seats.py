@@ -1,16 +1,18 @@
 """Who holds which seat: sessions and borrowings, by licence, by instance, by the time that they come back."""
 
-import heapq
 from typing import Final
 
 from tmr.ledger import access
 from tmr.ledger.access import AccessList, Rule, Subject
+from tmr.ledger.agenda import Agenda
 from tmr.ledger.state import Borrowing, Instance, Session
 from tmr.ledger.use import Use
 from tmr.licensing import LicenceKey
 
 BORROW_GRACE_MS: Final = 60_000
 """A borrowed seat is counted so much longer than its file is valid: the borrower's clock may be behind."""
+MATCHES: Final = 10_000
+"""Subjects whose matching rules are kept at hand."""
 
 
 class Seats:
@@ -22,8 +24,10 @@ class Seats:
         self.access = AccessList()
         self._uses: dict[LicenceKey, Use] = {}
         self._instances: dict[Instance, str] = {}
-        self._due: list[tuple[int, str]] = []
+        self._due: Agenda[str] = Agenda()
         self._rules: dict[LicenceKey, list[Rule]] = {}
+        self._rules_number = 0
+        self._matching: dict[Subject, frozenset[str]] = {}
 
     # -- questions -----------------------------------------------------------------------------------------
 
@@ -48,11 +52,7 @@ class Seats:
 
     def due(self, time_ms: int) -> list[str]:
         """Borrowings whose seats come back by themselves at `time_ms`."""
-        while self._due and self._due[0][1] not in self.borrowings:
-            heapq.heappop(self._due)
-        if not self._due or self._due[0][0] > time_ms:
-            return []
-        return [borrow for at, borrow in sorted(self._due) if at <= time_ms and borrow in self.borrowings]
+        return self._due.until(time_ms)
 
     def rules_of(self, key: LicenceKey) -> list[Rule]:
         """The access rules that count seats of the licence."""
@@ -61,21 +61,42 @@ class Seats:
             rules = self._rules[key] = access.seat_rules(self.access, key)
         return rules
 
+    def matching(self, subject: Subject) -> frozenset[str]:
+        """Names of the rules that count seats, whatever licence they are about, and match the subject."""
+        found = self._matching.get(subject)
+        if found is None:
+            if len(self._matching) >= MATCHES:
+                self._matching.clear()
+            found = self._matching[subject] = frozenset(
+                rule.name
+                for rule in self.access.rules
+                if rule.effect in access.COUNTING and access.matches(self.access, rule.who, subject)
+            )
+        return found
+
+    def counts(self, key: LicenceKey) -> dict[str, int]:
+        """Seats of the licence that each rule counts, by the rule's name."""
+        use = self._uses.get(key)
+        if use is None:
+            return {}
+        if use.counted != self._rules_number:
+            use.counts, use.counted = {}, self._rules_number
+            for subject in use.subjects():
+                self._count(key, use, subject, +1)
+        return use.counts
+
     # -- changes -------------------------------------------------------------------------------------------
 
     def set_access(self, rules: AccessList) -> None:
         """From now on these rules count seats."""
         self.access = rules
-        self._rules = {}
-        for key, use in self._uses.items():
-            use.counts = {}
-            for subject in use.subjects():
-                self._count(key, use, subject, +1)
+        self._rules, self._matching = {}, {}
+        self._rules_number += 1  # seats are counted when somebody asks for the licence, not all of them now
 
     def begin(self, session: Session) -> None:
         """A session takes its seat."""
         self.sessions[session.id] = session
-        use = self._uses.setdefault(session.key, Use())
+        use = self._used(session.key)
         use.add(session, lambda subject, by: self._count(session.key, use, subject, by))
         if session.instance:
             self._instances[session.run_place] = session.id
@@ -93,19 +114,29 @@ class Seats:
     def lend(self, borrowing: Borrowing) -> None:
         """A seat leaves the network."""
         self.borrowings[borrowing.id] = borrowing
-        heapq.heappush(self._due, (borrowing.until_ms + BORROW_GRACE_MS, borrowing.id))
-        use = self._uses.setdefault(borrowing.key, Use())
+        self._due.add(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
+        use = self._used(borrowing.key)
         use.lend(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
 
     def take_back(self, borrowing: Borrowing) -> None:
         """A seat comes back."""
         del self.borrowings[borrowing.id]
+        self._due.remove(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
         use = self._uses[borrowing.key]
         use.take_back(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
         if use.idle:
             del self._uses[borrowing.key]
 
+    def _used(self, key: LicenceKey) -> Use:
+        use = self._uses.get(key)
+        if use is None:
+            use = self._uses[key] = Use(counted=self._rules_number)
+        return use
+
     def _count(self, key: LicenceKey, use: Use, subject: Subject, by: int) -> None:
+        if use.counted != self._rules_number:
+            return
+        matching = self.matching(subject)
         for rule in self.rules_of(key):
-            if access.matches(self.access, rule.who, subject):
+            if rule.name in matching:
                 use.counts[rule.name] = use.counts.get(rule.name, 0) + by

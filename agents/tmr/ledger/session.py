@@ -23,7 +23,7 @@ def begin(books: Books, grant: Grant, item: ProductItem, replaced: str = "") -> 
         grant.instance,
     )
     books.seats.begin(session)
-    books.meters.start(item, books.time_ms)
+    books.use(item)
     if grant.units:
         books.meters.spend(item.key, grant.units)
     books.recorder.granted(session, item.emergency, grant.units)

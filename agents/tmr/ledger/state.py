@@ -77,7 +77,10 @@ class Waiter(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """How a session ended: `by` release, expiry, operator (`who`) or replaced (by the session `who`)."""
+    """How a session, or a place in the queue (`key` None), ended.
+
+    `by`: release, expiry, operator (`who`) or replaced (by the session `who`).
+    """
 
     session: str
     client: str
@@ -118,3 +121,5 @@ class Stored(msgspec.Struct, array_like=True):
     access: AccessList = AccessList()
     access_version: int = 0
     heads: dict[int, Head] = {}
+    time_ms: int = 0
+    """Certified time of the last command."""
