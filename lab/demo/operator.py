@@ -12,7 +12,8 @@ from typing import Final, TypeVar
 from lab.demo.site import TWINS, VIP
 from lab.errors import LabError
 from tmr.client import Client, Policy, TmrError, load
-from tmr.client.models import HeldSession, Role, Status, UpstreamStatus
+from tmr.client.access import AccessList
+from tmr.client.models import Item, Role, SessionList, Status, UpstreamStatus
 
 _CLONE_NEWNET: Final = 0x40000000
 _POLICY: Final = Policy(patience=5.0, refusal_patience=1.0, connect=0.3, longest_connect=1.0)
@@ -59,9 +60,17 @@ class Operator:
         except TmrError:
             return None
 
-    def sessions(self) -> tuple[HeldSession, ...]:
-        """Everybody's."""
-        return self._do(self._client.sessions)
+    def items(self) -> tuple[Item, ...]:
+        """The licences that can be used."""
+        return self._do(self._client.items).items
+
+    def sessions(self) -> SessionList:
+        """Everybody's, and who waits."""
+        return self._do(self._client.session_list)
+
+    def access(self) -> AccessList:
+        """The access list that is in force."""
+        return self._do(self._client.access)
 
     def switchover(self) -> str:
         """The twin that steps down."""
