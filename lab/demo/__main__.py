@@ -15,7 +15,7 @@ from lab.demo import licence, outages, takeover
 from lab.demo.board import Board, Step, StepFailed, check, table
 from lab.demo.operator import Operator
 from lab.demo.plant import play
-from lab.demo.site import Done, Site
+from lab.demo.site import KILL, Done, Site
 from lab.demo.takeover import Fault, Story
 from lab.demo.witness import Witness
 from lab.errors import LabError
@@ -172,7 +172,7 @@ def _faults(site: Site, operator: Operator) -> list[Fault]:
     many, few = (max(1, int(rounds)),) * 2 if rounds else (7, 3)
 
     def kill(twin: str) -> None:
-        site.must_inside(twin, "kill -9 $(systemctl show --property=MainPID --value tmr-server)")
+        site.must_inside(twin, KILL)
 
     def nothing(_: str) -> None:
         """The twin comes back by itself."""

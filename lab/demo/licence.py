@@ -66,7 +66,7 @@ def play(board: Board, site: Site) -> None:
 
 
 def issue(site: Site, name: str, *options: str) -> str:
-    """Once the vendor is trusted: licences more, asked for, issued and activated. Gives what the vendor saw."""
+    """More licences of the vendor: asked for, issued, activated. Gives what the vendor saw."""
     requests = site.work / f"requests-{name}"
     _playbook(site, "playbooks/request.yml", f"firm_code={FIRM}", f"directory={requests}")
     return _issue(site, sorted(requests.glob("*.json")), site.work / f"{name}.json", *options)

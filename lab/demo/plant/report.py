@@ -15,7 +15,7 @@ from lab.demo.board import WIDTH
 from lab.demo.plant.records import Attempt
 from lab.demo.plant.verdict import Denial, Figures
 
-_BAR = 10
+_BAR = 8
 _REASONS = {
     "no-more-licences": "all seats taken",
     "access-denied": "access rule",
@@ -32,7 +32,6 @@ def show(*parts: RenderableType) -> None:
 def products(figures: Sequence[Figures], names: Mapping[int, str]) -> Table:
     """Use, peaks and denials by product."""
     table = _table(
-        "",
         "Product",
         ">Seats",
         ">Peak",
@@ -45,12 +44,10 @@ def products(figures: Sequence[Figures], names: Mapping[int, str]) -> Table:
         ">Units",
     )
     for one in figures:
-        full = one.peak >= one.seats
         table.add_row(
-            str(one.product),
-            names[one.product],
+            f"{one.product} {names[one.product]}",
             str(one.seats),
-            Text(str(one.peak), "bold yellow" if full else ""),
+            Text(str(one.peak), "bold yellow" if one.peak >= one.seats else ""),
             _bar(one.use),
             str(one.granted),
             _count(one.no_seat, "yellow"),
@@ -60,31 +57,31 @@ def products(figures: Sequence[Figures], names: Mapping[int, str]) -> Table:
             f"{one.units:,}" if one.units else _none(),
         )
     table.add_section()
+    seats = sum(one.seats for one in figures)
     table.add_row(
+        "all",
+        str(seats),
         "",
-        Text("all", "bold"),
-        str(sum(one.seats for one in figures)),
-        "",
-        "",
+        _bar(sum(one.use * one.seats for one in figures) / seats),
         str(sum(one.granted for one in figures)),
         str(sum(one.no_seat for one in figures)),
         str(sum(one.by_rule for one in figures)),
         str(sum(len(one.waits) for one in figures)),
         "",
         f"{sum(one.units for one in figures):,}",
+        style="bold",
     )
     return table
 
 
 def refusals(denials: Iterable[Denial], names: Mapping[int, str]) -> Table:
-    """Who was refused what, and why."""
-    table = _table("", "Product", "Refused because", ">Code", "Access rule", ">Times")
+    """What was refused, and why."""
+    table = _table("Refused", "Because", ">Code", "Access rule", ">Times")
     former = 0
     for one in denials:
         first = one.product != former
         table.add_row(
-            str(one.product) if first else "",
-            names[one.product] if first else "",
+            f"{one.product} {names[one.product]}" if first else "",
             _REASONS.get(one.problem, one.problem),
             _none() if one.code is None else str(one.code),
             one.rule or _none(),

@@ -116,7 +116,7 @@ def _changes(held: Iterable[Attempt]) -> list[tuple[float, int]]:
 
 
 def overfull(attempts: Iterable[Attempt], seats: Mapping[Licence, int]) -> list[str]:
-    """Licences of which more seats were in use than there are: by the stations' times, or the server's count."""
+    """Licences of which too many seats were in use: by the stations' times, or by the server's count."""
     attempts = tuple(attempts)
     found = []
     for (product, tmr_id), quantity in seats.items():
