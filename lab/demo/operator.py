@@ -6,13 +6,13 @@ import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
 from lab.demo.site import TWINS, VIP
 from lab.errors import LabError
 from tmr.client import Client, Policy, TmrError, load
-from tmr.client.access import AccessList
 from tmr.client.models import Item, Role, SessionList, Status, UpstreamStatus
 
 _CLONE_NEWNET: Final = 0x40000000
@@ -68,9 +68,9 @@ class Operator:
         """Everybody's, and who waits."""
         return self._do(self._client.session_list)
 
-    def access(self) -> AccessList:
-        """The access list that is in force."""
-        return self._do(self._client.access)
+    def certified_time(self) -> datetime:
+        """The system's own time."""
+        return self._do(self._client.containers)[0].certified_time
 
     def switchover(self) -> str:
         """The twin that steps down."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import tomllib
@@ -9,6 +10,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 from lab.demo import licence
@@ -48,11 +50,8 @@ class Minute:
         report.show(report.products(self.figures, self.names))
         for one in self.figures:
             if one.emergencies:
-                reserve = one.seats - self.seats[min(key for key in self.seats if key[0] == one.product)]
-                print(
-                    f"  {self.names[one.product]}: {reserve} of its {one.seats} seats are an emergency licence; "
-                    f"{one.emergencies} requests got it."
-                )
+                name = self.names[one.product]
+                print(f"  {name}: {one.emergencies} requests were granted on its emergency licence.")
         print(
             f"  Failovers: {len(self.reigns) - 1}, from {self.killed} to {self.reigns[-1]}. Errors: 0. "
             f"Longest wait for an answer: {self.slowest:.2f} s.\n"
@@ -60,6 +59,14 @@ class Minute:
         report.show(report.refusals(verdict.denials(self.attempts), self.names))
         print()
         report.show(report.sites(self.attempts))
+
+
+@dataclass(frozen=True)
+class Before:
+    """When the minute began, by the server's clock, and what was left of each Unit Counter."""
+
+    units: dict[Licence, int]
+    time: datetime
 
 
 @dataclass
@@ -77,7 +84,7 @@ def play(board: Board, site: Site, operator: Operator) -> Minute:
     _issue(board, site, operator)
     _rules(board, site, operator)
     minute, before = _work(board, site, operator, plan)
-    _judge(board, operator, minute, before)
+    _judge(board, site, operator, minute, before)
     return minute
 
 
@@ -119,29 +126,31 @@ def _rules(board: Board, site: Site, operator: Operator) -> None:
         "The operator says who may use what, at two sites",
         "the access list is in force; a client that a rule refuses is told which one (code 231)",
     ) as step:
-        config = site.names.directory / "pki" / "operator.toml"
-        from_front = ("ip", "netns", "exec", site.names.fabric)
-        tmr = (*from_front, BIN / "tmr", "--config", config, "access")
-        step.see(site.must(*tmr, "set", _HERE / "access.toml").out.strip())
-        step.quote(site.must(*tmr, "show").out)
+        step.see(_tmr(site, "access", "set", _HERE / "access.toml").strip())
+        step.quote(_tmr(site, "access", "show"))
         asked = "explain --firm 6000010 --product 2004 --station north-weld-07 --user weld-n07"
         told = site.tmr(asked)
         check("paint-shops-only" in told.out, f"`tmr {asked}` names no rule: {told.text}")
         step.quote(f"\n$ tmr {asked}\n{told.out}")
 
 
+def _tmr(site: Site, *words: str | Path) -> str:
+    """What `tmr` says to the operator, who is in the front network."""
+    config = site.names.directory / "pki" / "operator.toml"
+    enter = ("ip", "netns", "exec", site.names.fabric)
+    return site.must(*enter, BIN / "tmr", "--config", config, *words).out
+
+
 # -- the minute --------------------------------------------------------------------------------------------
 
 
-def _work(
-    board: Board, site: Site, operator: Operator, plan: workload.Plan
-) -> tuple[Minute, dict[Licence, int]]:
+def _work(board: Board, site: Site, operator: Operator, plan: workload.Plan) -> tuple[Minute, Before]:
     with board.step(
         f"{len(plan.stations)} stations work for {plan.seconds:.0f} s; "
         "half-way, kill -9 of the active tmr-server",
         "no station sees an error; the other twin takes over",
     ) as step:
-        before = _units(operator)
+        before = Before(_units(operator), operator.certified_time())
         with _stations(site, plan):
             watched, done = _watch(site, operator, plan)
         check(done.code == 0, f"the stations ended with {done.code}: {done.text}")
@@ -243,13 +252,15 @@ def _progress(text: str) -> None:
 # -- the verdict -------------------------------------------------------------------------------------------
 
 
-def _judge(board: Board, operator: Operator, minute: Minute, before: dict[Licence, int]) -> None:
+def _judge(board: Board, site: Site, operator: Operator, minute: Minute, before: Before) -> None:
     attempts, seats = minute.attempts, minute.seats
     with board.step(
         "What must be true of this minute",
         "never more seats in use than there are; units exactly as the stations took them; nobody admitted "
-        "against the access rules, nor refused by one that is about others; everything given back",
+        "against the access rules, nor refused by one that is about others; everything given back; the "
+        "licence tracking record says the same",
     ) as step:
+        wait_for(lambda: _left(operator), _READY_S, "all sessions have ended")
         wrong = verdict.overfull(attempts, seats)
         wrong += [
             f"the server showed {most} of {seats[key]} seats of {key[0]} #{key[1]}"
@@ -264,8 +275,8 @@ def _judge(board: Board, operator: Operator, minute: Minute, before: dict[Licenc
         )
 
         after = _units(operator)
-        taken = {key: sum(a.units for a in attempts if (a.product, a.tmr_id) == key) for key in before}
-        gone = {key: before[key] - after[key] for key in before}
+        taken = {key: sum(a.units for a in attempts if (a.product, a.tmr_id) == key) for key in before.units}
+        gone = {key: left - after[key] for key, left in before.units.items()}
         check(taken == gone, f"units: the stations took {taken}, the server counts {gone}")
         step.see(
             "units: "
@@ -281,9 +292,26 @@ def _judge(board: Board, operator: Operator, minute: Minute, before: dict[Licenc
             f"access rules: {len(access['rules'])} rules refused {ruled} requests, each of them rightly; "
             "nobody got past them"
         )
-
-        wait_for(lambda: _left(operator), _READY_S, "all sessions have ended")
         step.see(f"given back: no session, no place in a queue, 0 of {sum(seats.values())} seats in use")
+        step.see(_record(site, minute, before))
+
+
+def _record(site: Site, minute: Minute, before: Before) -> str:
+    """Compare the licence tracking record with what the stations wrote down."""
+    asked = ("--firm", str(minute.plan.firm), "--from", before.time.isoformat(), "--lines", "0", "--json")
+    shown = json.loads(_tmr(site, "tracking", "show", *asked))
+    recorded = {one["product_code"]: one for one in shown["products"]}
+    for one in minute.figures:
+        line = recorded[one.product]
+        known = (one.granted, one.emergencies, one.units)
+        told = (line["grants"], line["emergency"], line["units"])
+        check(known == told, f"{one.product}: grants, emergencies, units {told} in the record, seen {known}")
+        check(
+            one.peak <= line["peak"] <= one.seats,
+            f"{one.product}: peak {line['peak']} in the record, {one.peak} seen, of {one.seats} seats",
+        )
+    lines = shown["span"]["last_seq"] - shown["span"]["first_seq"] + 1
+    return f"record: {lines:,} lines, the same grants, emergencies and units of every product"
 
 
 def _left(operator: Operator) -> str:
