@@ -40,6 +40,11 @@ class Attempt:
     """What a station was told that was no refusal: there must be none."""
 
     @property
+    def held(self) -> bool:
+        """Whether it was granted."""
+        return self.granted is not None
+
+    @property
     def waited(self) -> float | None:
         """Seconds in the queue; None: it was not in it."""
         return None if self.queued is None else self.answered - self.queued

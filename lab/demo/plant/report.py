@@ -101,7 +101,7 @@ def sites(attempts: Sequence[Attempt]) -> Table:
             own[0].address,
             str(len({attempt.station for attempt in own})),
             str(len(own)),
-            str(sum(attempt.granted is not None for attempt in own)),
+            str(sum(attempt.held for attempt in own)),
             str(sum(bool(attempt.denied) and not attempt.rule for attempt in own)),
             str(sum(bool(attempt.rule) for attempt in own)),
         )
@@ -109,7 +109,9 @@ def sites(attempts: Sequence[Attempt]) -> Table:
 
 
 def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold"
+    )
     for column in columns:
         table.add_column(
             column.lstrip(">"), justify="right" if column.startswith(">") else "left", no_wrap=True

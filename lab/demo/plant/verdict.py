@@ -55,7 +55,7 @@ def figures(attempts: Iterable[Attempt], seats: Mapping[Licence, int], seconds: 
     found = []
     for product in sorted({product for product, _ in seats}):
         own = [attempt for attempt in attempts if attempt.product == product]
-        held = [attempt for attempt in own if attempt.granted is not None]
+        held = [attempt for attempt in own if attempt.held]
         quantity = sum(number for (code, _), number in seats.items() if code == product)
         denied = [attempt for attempt in own if attempt.denied]
         found.append(
@@ -120,7 +120,7 @@ def overfull(attempts: Iterable[Attempt], seats: Mapping[Licence, int]) -> list[
     attempts = tuple(attempts)
     found = []
     for (product, tmr_id), quantity in seats.items():
-        held = [a for a in attempts if (a.product, a.tmr_id) == (product, tmr_id) and a.granted is not None]
+        held = [a for a in attempts if (a.product, a.tmr_id) == (product, tmr_id) and a.held]
         most = max([peak(held), *(attempt.in_use for attempt in held)])
         if most > quantity:
             found.append(f"{most} of {quantity} seats of {product} #{tmr_id}")
@@ -143,11 +143,11 @@ def against_rules(attempts: Iterable[Attempt], access: Access, seats: Mapping[Li
             "limit": ([], outside),
             "reserve": ([], inside),
         }[effect]
-        found += [f"{a.user}@{a.station} got {a.product} against {name!r}" for a in admitted if a.granted]
+        found += [f"{a.user}@{a.station} got {a.product} against {name!r}" for a in admitted if a.held]
         found += [f"{name!r} refused {a.user}@{a.station}" for a in refused if a.rule == name]
-        for licence in {(a.product, a.tmr_id) for a in about if a.granted}:
+        for licence in {(a.product, a.tmr_id) for a in about if a.held}:
             limited = inside if effect == "limit" else outside
-            held = [a for a in limited if a.granted and a.tmr_id == licence[1]]
+            held = [a for a in limited if a.held and a.tmr_id == licence[1]]
             most = {"limit": rule.get("seats"), "reserve": seats[licence] - rule.get("seats", 0)}.get(effect)
             if most is not None and peak(held) > most:
                 found.append(
