@@ -210,9 +210,11 @@ class Twin:
 
     def _follow(self, now: float) -> None:
         feeding = any(peer.following and peer.feeds and peer.reachable for peer in self.peers)
-        for slot, peer in enumerate(self.peers):
-            if peer.following:
-                continue
+        idle = [slot for slot, peer in enumerate(self.peers) if not peer.following]
+        # One that does not answer is asked again and again: it must not take the feed from one that does.
+        idle.sort(key=lambda slot: not self.peers[slot].reachable)
+        for slot in idle:
+            peer = self.peers[slot]
             peer.following, peer.feeds = True, not feeding
             peer.followed_at = now
             self._outputs.append(Send(slot, self._follow_request(slot, entries=not feeding), now))

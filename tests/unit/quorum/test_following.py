@@ -44,3 +44,21 @@ def test_an_answer_after_the_time_out_starts_none() -> None:
     assert not follows(twin)
     twin.receive(0.4, 0, second.at, second.request, news("tmr2"))
     assert len(follows(twin)) == 1
+
+
+def test_who_does_not_answer_never_takes_the_feed_from_one_that_does() -> None:
+    twin = Twin(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
+    twin.eligible = False
+    for now in (0.0, 10.0, 20.0):
+        twin.tick(now + 0.01)
+        sent = {one.slot: one for one in twin.take() if isinstance(one, Send)}
+        # up1 is away; the others have nothing new for a while
+        for slot in (1, 2):
+            if slot in sent:
+                request = sent[slot].request
+                assert isinstance(request, Follow)
+                twin.peers[slot].following = False
+                twin.peers[slot].reachable = True
+        twin.failed(0, sent[0].at, sent[0].request)
+    twin.tick(30.0)
+    assert [peer.feeds for peer in twin.peers] == [False, True, False]
