@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tmr.ledger import Chained, Denied, Freed, Granted, Ledger, link
+from tmr.ledger import Chained, Denied, Freed, Grant, Granted, Ledger, decode, link
 from tmr.quorum.entries import Entry, Snapshot
 from tmr.quorum.proposer import Applied
 
@@ -79,9 +79,9 @@ class Witness:
     def final(self) -> None:
         """Replay the journal with the production ledger, hold every answer against it, and look for life."""
         outcomes, seats, record = self._replay()
-        self._hold_records_against(record)
         self._hold_answers_against(outcomes, seats)
         self._alive()
+        self._hold_records_against(record)
 
     def _replay(self) -> tuple[dict[int, Any], list[int], dict[int, list[Chained]]]:
         ledger = Ledger()
@@ -100,11 +100,11 @@ class Witness:
                 outcome = outcomes[index] = ledger.apply(index, entry.time_ms, entry.body)
                 record[index] = list(ledger.lines)
                 self._count(outcome, held)
-                for key, remembered in list(ledger._remembered.items())[-1:]:
-                    if isinstance(remembered.outcome, Granted):
-                        first = granted.setdefault(key, remembered.outcome.session)
-                        if first != remembered.outcome.session:
-                            self.fail(f"request {key} was granted twice")
+                command = decode(entry.body)
+                if isinstance(command, Grant) and isinstance(outcome, Granted):
+                    key = (command.client, command.request_id)
+                    if granted.setdefault(key, outcome.session) != outcome.session:
+                        self.fail(f"request {key} was granted twice")
             if len(held) > QUANTITY:
                 self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
             seats.append(len(held))

@@ -132,7 +132,7 @@ def export(
     "given",
     multiple=True,
     metavar="KEY",
-    help="A container's public key: 64 hexadecimal digits, or a PEM file. Several times.",
+    help="A container's public key, not its fingerprint: 64 hexadecimal digits or a PEM file. Several times.",
 )
 @click.option("--chain-only", is_flag=True, help="Do not ask who vouches for it.")
 def verify(file: Path, requests: tuple[Path, ...], given: tuple[str, ...], chain_only: bool) -> None:

@@ -48,7 +48,9 @@ class AsyncClient:
         self.policy = policy or Policy()
         self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.AsyncClient] = Pools(
-            lambda: httpx.AsyncClient(**client_options(self._credentials.context))
+            lambda: httpx.AsyncClient(
+                **client_options(self._credentials.context, httpx.AsyncHTTPTransport, self.config.source)
+            )
         )
         self._heart = _Heart(self)
 

@@ -47,7 +47,9 @@ class Client:
         self.policy = policy or Policy()
         self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.Client] = Pools(
-            lambda: httpx.Client(**client_options(self._credentials.context))
+            lambda: httpx.Client(
+                **client_options(self._credentials.context, httpx.HTTPTransport, self.config.source)
+            )
         )
         self._heart = _Heart(self)
 

@@ -96,6 +96,7 @@ class BadExport(Exception):
 class Voucher(msgspec.Struct, frozen=True):
     """One attestation, looked at. `problem`: why it does not count; empty: it does."""
 
+    act_id: str
     container: str
     upstream: str
     time_ms: int
@@ -246,8 +247,11 @@ class Reader:
         found: list[Voucher] = []
         for document in self._end.attestations:
             voucher = _vouch(msgspec.json.encode(document), self.span, keys)
-            if not voucher.problem and any(voucher.container == one.container for one in found):
+            counted = [one for one in found if not one.problem]
+            if not voucher.problem and any(voucher.container == one.container for one in counted):
                 voucher = msgspec.structs.replace(voucher, problem="this container has vouched already")
+            elif not voucher.problem and any(voucher.act_id != one.act_id for one in counted):
+                voucher = msgspec.structs.replace(voucher, problem="this container is of another system")
             found.append(voucher)
         return found
 
@@ -257,8 +261,9 @@ def _vouch(envelope: bytes, span: Span, keys: Mapping[str, bytes]) -> Voucher:
         attestation, signed = open_attestation(envelope)
         Serial.parse(attestation.container)
     except (IllFormed, BadSerial) as error:
-        return Voucher("?", "?", 0, f"this is no attestation: {printable(str(error))}")
-    who = (attestation.container, printable(attestation.upstream), attestation.time_ms)
+        return Voucher("?", "?", "?", 0, f"this is no attestation: {printable(str(error))}")
+    act_id, upstream = printable(attestation.act_id), printable(attestation.upstream)
+    who = (act_id, attestation.container, upstream, attestation.time_ms)
     key = keys.get(attestation.container)
     if key is None:
         return Voucher(*who, "the key of this container is not known")

@@ -46,7 +46,8 @@ class Fill(msgspec.Struct, frozen=True, tag="fill"):
 class Attest(msgspec.Struct, frozen=True, tag="attest"):
     """Vouch for the lines of a span of time, up to line `head_seq`, which has the hash `head_hash`.
 
-    `index`: journal entry that must be applied before. `first_seq`: vouch for no earlier lines.
+    `index`: journal entry that must be applied before. `first_seq`: vouch for no earlier lines, and so
+    not for a whole span; 0: for all.
     """
 
     firm_code: Count

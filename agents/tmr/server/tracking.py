@@ -13,7 +13,7 @@ from fastapi import FastAPI, Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
-from tmr.client.models import CODE_MAX, FIRM_CODE_MIN
+from tmr.client.models import CODE_MAX, FIRM_CODE_MIN, WRITTEN
 from tmr.ledger import Chained, Head, Note, decode_line, unbroken
 from tmr.ledger import export as form
 from tmr.ledger.export import Span
@@ -25,6 +25,7 @@ from tmr.rim.serve import demand, peer_of
 from tmr.rim.upstream_link import LinkError
 from tmr.server.core import Core
 from tmr.server.gate import RETRY_AFTER, Gate
+from tmr.server.openapi import JOURNAL, OPERATORS, documented
 from tmr.server.problems import problem
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,7 @@ class Tracking:
 
     def _unvouched(self, answers: list[Attested | NotAttested]) -> Problem:
         told = [
-            f"{name}: {'its record is whole' if isinstance(one, Attested) else one.reason}"
+            f"{name}: {'it vouches' if isinstance(one, Attested) else one.reason}"
             for name, one in zip(self._core.twin.upstreams, answers, strict=True)
         ]
         return problem(
@@ -210,12 +211,13 @@ def add_routes(app: FastAPI, tracking: Tracking) -> None:
         tags=["operation"],
         response_class=Response,
         responses={200: {"description": "The record", "content": {JSONL: {}, CSV: {}}}},
+        openapi_extra=documented(*JOURNAL, roles=OPERATORS),
     )
     async def export(
         request: Request,
         firm_code: Annotated[int, Query(ge=FIRM_CODE_MIN, le=CODE_MAX)],
-        from_: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-        to: Annotated[AwareDatetime | None, Query()] = None,
+        from_: Annotated[AwareDatetime | None, Query(alias="from"), WRITTEN] = None,
+        to: Annotated[AwareDatetime | None, Query(), WRITTEN] = None,
         format: Annotated[Literal["jsonl", "csv"], Query()] = "jsonl",  # noqa: A002
     ) -> Response:
         """The licence tracking record of one firm, from `from` until before `to`; for operators.

@@ -198,7 +198,7 @@ class Record:
         older = begin == run.first > 1 and not (
             from_ms is not None and pruned == run.first - 1 and pruned_ms < from_ms
         )
-        whole = not older and first_seq <= begin
+        whole = not older and not first_seq
         begin = min(max(begin, first_seq, run.first), head.seq + 1)
         stop = max(begin, stop)
         before = self._hash_before(firm, run, begin)

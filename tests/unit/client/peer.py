@@ -68,6 +68,8 @@ class Seen(NamedTuple):
     body: Any
     connection: int
     """Number of the TCP connection it came over."""
+    source: str
+    """Address that it came from."""
 
 
 Fault = Callable[["_Handler"], bool]
@@ -334,7 +336,8 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.document: Any = json.loads(body) if body else None
         self.key = self.headers.get("Idempotency-Key", "")
-        self.peer.seen.append(Seen(self.command, self.path, self.key, self.document, self.number))
+        source = self.client_address[0]
+        self.peer.seen.append(Seen(self.command, self.path, self.key, self.document, self.number, source))
         fault = self.peer.faults.popleft() if self.peer.faults else self.peer.always
         if fault is None or fault(self):
             self.answer(*self.do_request())

@@ -140,6 +140,15 @@ def test_reads(both: Both, peer: Peer, config: Config) -> None:
     assert len({seen.connection for seen in peer.seen}) == 1, "one connection is kept for all"
 
 
+def test_the_own_address_to_ask_from(both: Both, peer: Peer, config: Config) -> None:
+    async def work(client: Driver) -> None:
+        await client("containers")
+
+    both.run(work, Config.model_validate({**config.model_dump(), "source": "127.0.0.77"}))
+    both.run(work, config)
+    assert [seen.source for seen in peer.seen] == ["127.0.0.77", VIP]
+
+
 def test_closing_the_client_releases_what_it_holds(both: Both, peer: Peer, config: Config) -> None:
     async def work(client: Driver) -> None:
         await client.enter()

@@ -124,6 +124,16 @@ def test_who_does_not_count() -> None:
     assert problem == "the key given is not that of this container"
 
 
+def test_two_containers_of_two_systems_do_not_vouch_together() -> None:
+    span = span_of(TRUTH)
+    end = form.end(span, [attested(span, 1), attested(span, 2, act_id="other"), attested(span, 3)])
+    assert counted([form.header(span), *map(form.body, TRUTH), end]) == [
+        "",
+        "this container is of another system",
+        "",
+    ]
+
+
 def test_an_attestation_from_before_the_span_ended_does_not_count() -> None:
     span = span_of(TRUTH, from_ms=0, to_ms=50_000)
     end = form.end(span, [attested(span, 1, time_ms=49_999), attested(span, 2, time_ms=50_000)])

@@ -203,3 +203,5 @@ def test_a_record_that_differs_or_has_a_gap_vouches_for_nothing() -> None:
         span = record.span(FIRM, head_of(TRUTH[:30]), None, None)
         assert (span.first_seq, span.whole) == (21, False)
         assert record.span(FIRM, head_of(TRUTH[:30]), 22_000, None).whole
+        narrowed = record.span(FIRM, head_of(TRUTH[:30]), None, None, 25)
+        assert (narrowed.first_seq, narrowed.before, narrowed.whole) == (25, TRUTH[23].hash.hex(), False)
