@@ -278,7 +278,7 @@ def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[Renderab
     best = max(answered, key=lambda s: (s.role is Role.ACTIVE, s.epoch, s.commit))
     seen = [view.status for view in shown if view.status is not None] or [best]
     out += ["", _upstreams(seen), ""]
-    out.append(_licences(best.licences) if best.licences else Text("No licences are known."))
+    out += _licences(best.licences) if best.licences else [Text("No licences are known.")]
     out += _alarms([f"{each.name}: {alarm}" for each in seen for alarm in each.alarms])
     return out
 
@@ -333,7 +333,7 @@ def _upstream(view: UpstreamStatus | None) -> Text:
     return Text(f"votes, {view.lag} behind" if view.lag else "votes", WARN if view.lag else GOOD)
 
 
-def _licences(licences: Sequence[LicenceStatus]) -> Table:
+def _licences(licences: Sequence[LicenceStatus]) -> list[RenderableType]:
     table = grid("Licence", "Name", ">In use", "Votes", "State")
     for licence in licences:
         votes = f"{licence.votes} of {len(licence.constituents) or 3}"
@@ -345,7 +345,25 @@ def _licences(licences: Sequence[LicenceStatus]) -> Table:
             Text(votes, GOOD if licence.votes >= 3 else WARN if licence.votes == 2 else BAD),
             Text(licence.state, GOOD if good else BAD),
         )
-    return table
+    special = grid("Licence", "Use")
+    for licence in licences:
+        if noted := _noted(licence):
+            special.add_row(licence.label, noted)
+    return [table, "", special] if special.row_count else [table]
+
+
+def _noted(licence: LicenceStatus) -> Text:
+    """What an operator should know of its use besides seats."""
+    said = []
+    if licence.emergency and licence.in_use:
+        said.append(Text("emergency licence in use", BAD))
+    if licence.waiting:
+        said.append(Text(f"{licence.waiting} waiting", WARN))
+    if licence.borrowed:
+        said.append(Text(f"{licence.borrowed} borrowed"))
+    if licence.units_remaining is not None:
+        said.append(Text(f"{licence.units_remaining} units left"))
+    return Text("; ").join(said)
 
 
 # -- tmr sessions ------------------------------------------------------------------------------------------

@@ -537,6 +537,20 @@ class LicenceStatus(_Licence):
     in_use: InUse
     votes: int = Field(ge=0, description="Available, identical constituents: two are needed.")
     state: LicenceState
+    borrowed: int = Field(default=0, ge=0, description="Seats in use that are borrowed.")
+    units: int | None = Field(default=None, description="Unit Counter: units issued in all.")
+    units_remaining: int | None = Field(default=None, ge=0)
+    emergency: bool = Field(
+        default=False, description="Used only where no ordinary licence of the product is free or valid."
+    )
+    activation: AwareDatetime | None = Field(default=None, description="Before it is not valid.")
+    first_use: AwareDatetime | None = Field(
+        default=None, description="When a licence with a Usage Period was used first; null: not yet."
+    )
+    ends: AwareDatetime | None = Field(
+        default=None, description="The earlier of Expiration Time and end of the Usage Period, where known."
+    )
+    waiting: int = Field(default=0, ge=0, description="Requests that wait for a seat of the product.")
     constituents: tuple[Constituent, ...] = ()
 
 

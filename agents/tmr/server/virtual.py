@@ -282,6 +282,8 @@ class VirtualContainer:
         found = []
         for licence in self.licences(upstreams, time_ms):
             item = licence.item or self._any_item(licence.key)
+            use = self._ledger.use(licence.key)
+            product = (licence.key.firm_code, licence.key.product_code)
             found.append(
                 LicenceStatus(
                     firm_code=licence.key.firm_code,
@@ -290,9 +292,17 @@ class VirtualContainer:
                     reference=licence.key.reference,
                     name=item.name if item else "",
                     quantity=item.quantity if item else None,
-                    in_use=self._ledger.use(licence.key).seats,
+                    in_use=use.seats,
                     votes=licence.votes,
                     state=licence.state,
+                    borrowed=len(use.borrowings),
+                    units=item.units if item else None,
+                    units_remaining=self._ledger.remaining(item) if item else None,
+                    emergency=item is not None and item.emergency,
+                    activation=_instant(item.activation_ms) if item else None,
+                    first_use=_instant(self._ledger.first_use_ms(licence.key)),
+                    ends=_instant(self._ledger.ends_ms(item)) if item else None,
+                    waiting=len(self._ledger.queues.get(product, ())),
                     constituents=licence.constituents,
                 )
             )

@@ -212,6 +212,22 @@ Alarms
     )
 
 
+def test_status_with_special_use() -> None:
+    licence = status("tmr1", "active").licences[0]
+    special = licence.model_copy(
+        update={"emergency": True, "waiting": 2, "borrowed": 1, "units": 1000, "units_remaining": 988}
+    )
+    one = tables.TwinView("10.20.0.21", status("tmr1", "active", licences=[special], alarms=[]))
+    assert shown(tables.status([one], [])).endswith(
+        """
+Licence         Name       In use  Votes   State
+6000010:201 #1  Simulator  5 of 5  2 of 3  available
+
+Licence         Use
+6000010:201 #1  emergency licence in use; 2 waiting; 1 borrowed; 988 units left"""
+    )
+
+
 def test_status_of_nobody() -> None:
     silent = tables.TwinView("10.20.0.100", None, "no connection within 1 s")
     text = shown(tables.status([silent], [tables.TwinView("10.20.0.21", None, "connection refused")]))
