@@ -1,7 +1,11 @@
-"""A client: takes a seat, keeps it alive, gives it back, looks; repeats a request until it is answered."""
+"""A client: takes a seat, or waits for one, keeps it alive, takes units, gives it back; borrows one; looks.
+
+It repeats a request until it is answered. What it borrows, it keeps on its disk, with the request for it.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -26,6 +30,8 @@ class Operation(msgspec.Struct):
     invoked: float
     answered: float | None = None
     answer: Answer | None = None
+    session: str = ""
+    """Whose units are asked for."""
 
 
 class SimClient:
@@ -36,6 +42,8 @@ class SimClient:
         self.boot = 0
         self.serial = 0
         self.history: list[Operation] = []
+        self.current: Operation | None = None
+        self.borrowed = ""
         self.up = False
         self.start()
 
@@ -49,7 +57,10 @@ class SimClient:
         self.up = True
         self.session = ""
         self.until = float("-inf")
-        self.current: Operation | None = None
+        self.waits_by = ""
+        """The idempotency key of a request that has a place in the queue."""
+        if self.current is not None and self.current.verb not in ("borrow", "return"):
+            self.current = None
         self._work(self.boot)
         self._beat(self.boot)
 
@@ -63,6 +74,10 @@ class SimClient:
         """The application believes that it may use the licence."""
         return bool(self.session) and self.now() < self.until
 
+    def using(self) -> bool:
+        """The application believes so, or has a seat with it."""
+        return bool(self.borrowed) or self.holding()
+
     def _believe(self, sent: float) -> None:
         """Its clock may be fast or slow by DRIFT, so it takes off twice that."""
         self.until = max(self.until, sent + TTL * (1 - DRIFT) / (1 + DRIFT))
@@ -72,23 +87,35 @@ class SimClient:
             return
         rnd = self.world.rnd
         if self.current is None:
-            if self.world.now > self.world.end - 5:
+            # who waits asks on, so that the end is quiet: its place would expire
+            if self.world.now > self.world.end - 5 and not self.waits_by:
                 return
             if self.session and not self.holding():
                 self.session = ""
             self.serial += 1
-            idle, busy = ["checkout", "checkout", "read", "again"], ["read", "release", "hold", "hold"]
-            verb = rnd.choice(busy if self.session else idle)
+            verb = rnd.choice(self._verbs())
             if verb == "hold":
                 self.world.after(rnd.uniform(0.1, 1.0), lambda: self._work(boot))
                 return
-            key = self.session if verb == "release" else f"{self.name}-{self.serial:06d}"
-            self.current = Operation(self.name, verb, key, self.world.now)
+            key = {"release": self.session, "return": self.borrowed, "wait": self.waits_by}.get(verb)
+            key = key or f"{self.name}-{self.serial:06d}"
+            self.current = Operation(self.name, verb, key, self.world.now, session=self.session)
             self.history.append(self.current)
             if verb == "release":  # it stops using the licence before it says so
                 self.session, self.until = "", float("-inf")
+            if verb == "return":
+                self.borrowed = ""
         self._send(self.current, boot)
         self.world.after(rnd.uniform(0.06, 0.3), lambda: self._work(boot))
+
+    def _verbs(self) -> Sequence[str]:
+        if self.borrowed:
+            return ("read", "return", "hold")
+        if self.session:
+            return ("read", "release", "hold", "hold", "units")
+        if self.waits_by:
+            return ("wait", "hold", "hold")
+        return ("checkout", "checkout", "read", "again", "wait", "checkout", "borrow")
 
     def _send(self, operation: Operation, boot: int) -> None:
         twin = self.world.twins[self.world.rnd.choice(tuple(self.world.twins))]
@@ -101,8 +128,14 @@ class SimClient:
             if not twin.up:
                 return
             match operation.verb:
-                case "checkout":
-                    twin.checkout(self.name, operation.key, TTL, respond)
+                case "checkout" | "wait":
+                    twin.checkout(self.name, operation.key, TTL, operation.verb == "wait", respond)
+                case "units":
+                    twin.units(self.name, operation.key, operation.session, 1, respond)
+                case "borrow":
+                    twin.borrow(self.name, operation.key, respond)
+                case "return":
+                    twin.give_back(self.name, operation.key, respond)
                 case "release" | "again":  # again: a session that ended long ago
                     twin.release(self.name, operation.key, respond)
                 case "read":
@@ -116,6 +149,9 @@ class SimClient:
         operation.answered, operation.answer = self.world.now, answer
         self.current = None
         self.world.stats["operations"] += 1
+        self.waits_by = operation.key if answer.what == "waiting" else ""
+        if answer.what == "borrowed":
+            self.borrowed = answer.session
         if answer.what == "granted":
             self.session = answer.session
             self.until = float("-inf")

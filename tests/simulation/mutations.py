@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
-from tmr.ledger import Command, Grant, Ledger, Outcome
+from tmr.ledger import Borrowed, Command, Consume, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, RecordWrite, SnapshotWrite
 from tmr.quorum.messages import Append, Install, Promise, Request
 from tmr.quorum.proposer import Peer, Twin
@@ -74,6 +74,29 @@ class ForgetsRequests(Ledger):
         return None
 
 
+class SpendsAgain(Ledger):
+    """A retry takes its units again."""
+
+    def remembered(self, client: str, request_id: str) -> Any:
+        known = super().remembered(client, request_id)
+        return None if known is not None and isinstance(known[0], Consume) else known
+
+    def _carry_out(self, command: Command) -> Outcome:
+        if isinstance(command, Consume):
+            self._books.memory.drop(command.client, command.request_id)
+        return super()._carry_out(command)
+
+
+class LendsForNothing(Ledger):
+    """A borrowed seat is not counted."""
+
+    def _carry_out(self, command: Command) -> Outcome:
+        outcome = super()._carry_out(command)
+        if isinstance(outcome, Borrowed) and outcome.borrow in self.borrowings:
+            self._books.seats.take_back(self.borrowings[outcome.borrow])
+        return outcome
+
+
 FAIR = Weather(
     drop=0, duplicate=0, slow=0, crash=0, blackout=0, partition=0, pause=0, wipe=0, clock=0, lonely=0
 )
@@ -97,4 +120,6 @@ MUTATIONS: dict[str, Rules] = {
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
+    "retries take units again": Rules(ledger=SpendsAgain),
+    "borrowed seats are free": Rules(ledger=LendsForNothing),
 }

@@ -7,7 +7,21 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tmr.ledger import Assemble, Command, Denied, Free, Grant, Granted, encode
+from tmr.ledger import (
+    Assemble,
+    Borrow,
+    Borrowed,
+    Command,
+    Consume,
+    Consumed,
+    Denied,
+    Free,
+    GiveBack,
+    Grant,
+    Granted,
+    Waiting,
+    encode,
+)
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, RoleChanged, Send, Serving
@@ -111,8 +125,10 @@ class SimTwin:
                         self._applied(output)
                     case Serving():
                         self.world.stats["reigns"] += 1
-                        held = self.ledger.sessions.values()
-                        self.sessions.begin_reign(self.now(), ((s.id, s.ttl) for s in held))
+                        lives = [(held.id, held.ttl) for held in self.ledger.sessions.values()]
+                        for queue in self.ledger.queues.values():
+                            lives += [(place, waiter.grant.ttl) for place, waiter in queue.items()]
+                        self.sessions.begin_reign(self.now(), lives)
                     case RoleChanged(role) if role != "active":
                         self.pending, self.asked = {}, {}
             if self.holds():
@@ -143,13 +159,19 @@ class SimTwin:
         self.world.witness.applied(self, applied)
         outcome = applied.outcome
         command, waiting = self.pending.pop(applied.index, (None, []))
-        if isinstance(outcome, Granted) and self.twin.role == "active":
-            self.sessions.granted(self.now(), outcome.session, outcome.ttl)
-        if isinstance(command, Grant):
+        if self.twin.role == "active":
+            for granted in () if outcome is None else (outcome, *outcome.promoted):
+                if isinstance(granted, Granted):
+                    self.sessions.granted(self.now(), granted.session, granted.ttl)
+            if isinstance(outcome, Waiting) and isinstance(command, Grant):
+                self.sessions.granted(self.now(), outcome.session, command.ttl)
+        if isinstance(command, Grant | Consume | Borrow):
             self.asked.pop((command.client, command.request_id), None)
         if isinstance(command, Free):
             self.asked.pop((command.client or "", command.session), None)
             self.sessions.ended(command.session)
+        if isinstance(command, GiveBack):
+            self.asked.pop((command.client or "", command.borrow), None)
         for respond in waiting:
             self._respond(respond, self._answer(applied.index, outcome))
 
@@ -157,6 +179,12 @@ class SimTwin:
     def _answer(index: int, outcome: Any) -> Answer:
         if isinstance(outcome, Granted):
             return Answer("granted", index, outcome.session)
+        if isinstance(outcome, Waiting):
+            return Answer("waiting", index, outcome.session)
+        if isinstance(outcome, Borrowed):
+            return Answer("borrowed", index, outcome.borrow)
+        if isinstance(outcome, Consumed):
+            return Answer("consumed", index, outcome.session)
         return Answer(outcome.reason if isinstance(outcome, Denied) else "freed", index)
 
     def _respond(self, respond: Respond, answer: Answer) -> None:
@@ -166,7 +194,7 @@ class SimTwin:
 
     # -- requests ------------------------------------------------------------------------------------------
 
-    def checkout(self, client: str, request_id: str, ttl: int, respond: Respond) -> None:
+    def checkout(self, client: str, request_id: str, ttl: int, wait: bool, respond: Respond) -> None:
         """`POST /v1/sessions`."""
         if not self.holds():
             return
@@ -177,20 +205,64 @@ class SimTwin:
         if known is not None and isinstance(known[1], Granted):
             self._repeat(known[1], respond)
             return
+        if known is not None and isinstance(known[1], Waiting) and self._heard(known[1].session) != "alive":
+            return
         if known is not None:
-            answer = self._answer(self.twin.applied, known[1])
-            self._respond(respond, msgspec.structs.replace(answer, remembered=True))
+            self._remembered(known[1], respond)
             return
         session = f"{self.world.rnd.getrandbits(64):016x}"
-        grant = Grant(request_id, client, session, FIRM, PRODUCT, (KEY,), "user-limit", ttl, station=client)
+        grant = Grant(
+            request_id, client, session, FIRM, PRODUCT, (KEY,), "user-limit", ttl, client, wait=wait
+        )
         denied = self.ledger.review(grant, self.twin.log.last_time)
         if denied is not None:
             self._respond(respond, Answer(denied.reason, self.twin.applied))
             return
-        submitted = self.submit(grant, respond)
+        self._decide(grant, client, request_id, respond)
+
+    def _remembered(self, outcome: Any, respond: Respond) -> None:
+        answer = self._answer(self.twin.applied, outcome)
+        self._respond(respond, msgspec.structs.replace(answer, remembered=True))
+
+    def _decide(self, command: Command, client: str, key: str, respond: Respond) -> None:
+        submitted = self.submit(command, respond)
         if submitted is not None:
-            self.asked[client, request_id] = submitted
+            self.asked[client, key] = submitted
         self.turn()
+
+    def _once(self, client: str, key: str, respond: Respond) -> bool:
+        """The request may be submitted: it is not under way, and was not decided before."""
+        if not self.holds():
+            return False
+        if (index := self.asked.get((client, key))) is not None:
+            self.pending[index][1].append(respond)
+            return False
+        known = self.ledger.remembered(client, key)
+        if known is not None:
+            self._remembered(known[1], respond)
+        return known is None
+
+    def units(self, client: str, request_id: str, session: str, units: int, respond: Respond) -> None:
+        """`POST /v1/sessions/{id}/units`."""
+        if self._once(client, request_id, respond):
+            self._decide(Consume(request_id, client, session, units), client, request_id, respond)
+
+    def borrow(self, client: str, request_id: str, respond: Respond) -> None:
+        """`POST /v1/borrowings`."""
+        if not self._once(client, request_id, respond):
+            return
+        name = f"{self.world.rnd.getrandbits(64):016x}"
+        borrow = Borrow(request_id, client, name, FIRM, PRODUCT, (KEY,), 3600, client, client)
+        denied = self.ledger.review(borrow, self.twin.log.last_time)
+        if denied is not None:
+            self._respond(respond, Answer(denied.reason, self.twin.applied))
+            return
+        self._decide(borrow, client, request_id, respond)
+
+    def give_back(self, client: str, borrow: str, respond: Respond) -> None:
+        """`DELETE /v1/borrowings/{id}`."""
+        if self._once(client, borrow, respond):
+            self._decide(GiveBack(borrow, client, "release"), client, borrow, respond)
 
     def _repeat(self, granted: Granted, respond: Respond) -> None:
         if granted.session not in self.ledger.sessions:
@@ -228,5 +300,5 @@ class SimTwin:
     def read(self, respond: Respond) -> None:
         """How many seats are in use: a read under the lease."""
         if self.holds() or self.world.rules.answer_without_lease:
-            seats = len(self.ledger.sessions)
+            seats = self.ledger.use(KEY).seats
             self._respond(respond, Answer("read", self.twin.applied, in_use=seats))

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tmr.ledger import Chained, Denied, Freed, Grant, Granted, Ledger, decode, link
+from tmr.ledger import (
+    Borrowed,
+    Chained,
+    Consume,
+    Consumed,
+    Denied,
+    Freed,
+    GivenBack,
+    Grant,
+    Granted,
+    decode,
+    link,
+)
 from tmr.quorum.entries import Entry, Snapshot
 from tmr.quorum.proposer import Applied
 
-from .licences import QUANTITY
+from .licences import QUANTITY, UNITS
 
 if TYPE_CHECKING:
     from .client import Operation
@@ -29,6 +41,8 @@ class Witness:
         self.foundation: Snapshot | None = None
         self._reigns: dict[int, str] = {}
         self._seen = [0, 0, 0]
+        self._left: dict[tuple[str, str], int] = {}
+        """Units that remained after each request for one unit, by client and idempotency key."""
 
     def fail(self, what: str) -> NoReturn:
         """A promise was broken."""
@@ -70,23 +84,24 @@ class Witness:
         holders = [name for name, twin in self.world.twins.items() if twin.holds()]
         if len(holders) > 1:
             self.fail(f"{holders} both hold the lease")
-        using = [name for name, client in self.world.clients.items() if client.holding()]
+        using = [name for name, client in self.world.clients.items() if client.using()]
         if len(using) > QUANTITY:
             self.fail(f"{using} use {QUANTITY} seats")
 
     # -- at the end ----------------------------------------------------------------------------------------
 
     def final(self) -> None:
-        """Replay the journal with the production ledger, hold every answer against it, and look for life."""
+        """Replay the journal with the ledger, hold every answer against it, and look for life."""
         outcomes, seats, record = self._replay()
         self._hold_answers_against(outcomes, seats)
         self._alive()
         self._hold_records_against(record)
 
     def _replay(self) -> tuple[dict[int, Any], list[int], dict[int, list[Chained]]]:
-        ledger = Ledger()
+        ledger = self.world.rules.ledger()
         outcomes: dict[int, Any] = {}
         held: set[str] = set()
+        ever: set[str] = set()
         seats = [0]
         granted: dict[tuple[str, str], str] = {}
         record: dict[int, list[Chained]] = {}
@@ -99,12 +114,17 @@ class Witness:
             if entry.kind == "command":
                 outcome = outcomes[index] = ledger.apply(index, entry.time_ms, entry.body)
                 record[index] = list(ledger.lines)
-                self._count(outcome, held)
+                self._count(outcome, held, ever)
                 command = decode(entry.body)
                 if isinstance(command, Grant) and isinstance(outcome, Granted):
                     key = (command.client, command.request_id)
                     if granted.setdefault(key, outcome.session) != outcome.session:
                         self.fail(f"request {key} was granted twice")
+                if isinstance(command, Consume) and isinstance(outcome, Consumed):
+                    taken = (command.client, command.request_id)
+                    left = self._left.setdefault(taken, UNITS - 1 - len(self._left))
+                    if outcome.remaining != left:
+                        self.fail(f"request {taken} left {outcome.remaining} units, it was to leave {left}")
             if len(held) > QUANTITY:
                 self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
             seats.append(len(held))
@@ -130,25 +150,34 @@ class Witness:
                 self.fail(f"{upstream.name} keeps lines of nothing that was committed: {sorted(kept)}")
 
     @staticmethod
-    def _count(outcome: Any, held: set[str]) -> None:
-        if isinstance(outcome, Granted):
-            held.add(outcome.session)
-        elif isinstance(outcome, Freed):
-            held.discard(outcome.session)
+    def _count(outcome: Any, held: set[str], ever: set[str]) -> None:
+        begun = [one.session for one in (outcome, *outcome.promoted) if isinstance(one, Granted)]
+        begun += [outcome.borrow] if isinstance(outcome, Borrowed) else []
+        held.update(one for one in begun if one not in ever)  # a retry is answered alike when it has ended
+        ever.update(begun)
+        if isinstance(outcome, Freed | GivenBack):
+            held.discard(outcome.session if isinstance(outcome, Freed) else outcome.borrow)
 
     def _hold_answers_against(self, outcomes: dict[int, Any], seats: list[int]) -> None:
         """Linearizable: an answer is what the journal says at its index, and indices respect real time."""
         done: list[Operation] = []
         for client in self.world.clients.values():
             done += [operation for operation in client.history if operation.answered is not None]
-        sessions = {o.session: index for index, o in outcomes.items() if isinstance(o, Granted)}
+        sessions = set[str]()
+        for outcome in outcomes.values():
+            sessions |= {one.session for one in (outcome, *outcome.promoted) if isinstance(one, Granted)}
+            sessions |= {outcome.borrow} if isinstance(outcome, Borrowed) else set()
         for operation in done:
             answer = operation.answer
             if answer is None:
                 continue
-            if answer.what == "granted" and answer.session not in sessions:
+            if answer.what in ("granted", "borrowed") and answer.session not in sessions:
                 self.fail(f"{operation} was acknowledged and is not in the journal")
-            if answer.what == "freed" and not isinstance(outcomes.get(answer.index), Freed | Denied):
+            if answer.what == "consumed" and (operation.client, operation.key) not in self._left:
+                self.fail(f"{operation} was acknowledged and took no units")
+            if answer.what == "freed" and not isinstance(
+                outcomes.get(answer.index), Freed | GivenBack | Denied
+            ):
                 self.fail(f"{operation} was acknowledged and is not in the journal")
             if answer.what == "read" and answer.in_use != seats[answer.index]:
                 self.fail(f"{operation} read {answer.in_use}, the journal says {seats[answer.index]}")

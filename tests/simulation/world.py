@@ -17,7 +17,6 @@ from tests.simulation.rules import Rules
 from tests.simulation.twin import SimTwin
 from tests.simulation.weather import Weather
 from tests.simulation.witness import Witness
-from tmr.ledger import Ledger
 from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
 from tmr.quorum.certified import FRESH_MS
 from tmr.quorum.lease import DRIFT, Timing
@@ -63,7 +62,11 @@ class SimUpstream:
         self.waiting = []
         clock = self.world.clocks[self.name]
         self.acceptor = self.world.rules.acceptor(
-            self.disk.load(), Ledger(), clock.monotonic(self.world.now), self.world.timing.ttl, 1
+            self.disk.load(),
+            self.world.rules.ledger(),
+            clock.monotonic(self.world.now),
+            self.world.timing.ttl,
+            1,
         )
         self.regenerated = self.acceptor.regenerated
         self.world.witness.acceptor_started(self.slot, self.acceptor)

@@ -17,8 +17,8 @@ def test_ledger_and_model_never_differ() -> None:
     run_state_machine_as_test(Comparison, settings=settings(max_examples=250, stateful_step_count=50))
 
 
-def test_the_seeds_that_find_mutations_find_nothing_else() -> None:
-    for seed in SEEDS[:40]:
+def test_seeded_commands_agree_too() -> None:
+    for seed in range(300):
         play(seed, STEPS)
 
 
