@@ -54,7 +54,7 @@ types: venv ## mypy --strict; what an upstream needs also for Windows
 
 unit: venv ## pure code, properties, documents
 	$(say) 'unit tests'
-	$(PYTEST) tests/unit
+	$(PYTEST) -n auto --dist loadfile tests/unit
 
 simulation: venv ## quorum and ledger under 2,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'

@@ -31,6 +31,8 @@ from tmr.licensing import ProductItem, raw_public_key
 from tmr.rim.serve import PeerServer, tcp_listener
 from tmr.rim.tls import TlsFiles, server_context
 
+PLENTY, FULL, ALONE = 201, 202, 204
+"""Product Codes: a licence that is to be had, one whose seats are taken, one on a single upstream."""
 PATIENCE = 60.0
 """Seconds for the twin to serve, and to stop."""
 
@@ -60,7 +62,7 @@ class Served:
 def serving(directory: Path, held: Sequence[Sequence[ProductItem]]) -> Iterator[Served]:
     """A system whose three upstreams hold `held`; its first twin serves HTTPS in a thread of its own.
 
-    What all three hold came with a vendor's update, so that it can be borrowed.
+    The first of it came with a vendor's update, so that there is a borrow file for it.
     """
     certificates = pki.make_system(directory, clients=("alice", "bob"))
     context = server_context(certificates.twin("tmr1"))
@@ -69,9 +71,8 @@ def serving(directory: Path, held: Sequence[Sequence[ProductItem]]) -> Iterator[
 
     async def run() -> None:
         system = System(directory)
-        common = [one for one in held[0] if all(one in items for items in held)]
         vendor = Ed25519PrivateKey.generate()
-        update = update_file(vendor, [upstream.box for upstream in system.upstreams], common)
+        update = update_file(vendor, [upstream.box for upstream in system.upstreams], held[0][:1])
         for upstream, items in zip(system.upstreams, held, strict=True):
             upstream.activate(raw_public_key(vendor), update)
             upstream.hold(*items)
@@ -213,12 +214,22 @@ _keys = itertools.count(1)
 
 
 @schemathesis.hook("before_call")
-def _vary_key(_: Any, case: Any, __: Any) -> None:
-    """Let most well-formed idempotency keys be new ones: repeated ones are mostly refused."""
+def _steer(_: Any, case: Any, __: Any) -> None:
+    """Let most well-formed idempotency keys be new ones: repeated ones are mostly refused.
+
+    Who would wait does so for the licence that is full, and in no other's way. Some ask for the one that is
+    unavailable: left to chance, no run would be sure to see each kind of answer.
+    """
     key = (case.headers or {}).get(IDEMPOTENCY_HEADER)
     number = next(_keys)
     if isinstance(key, str) and re.fullmatch(IDEMPOTENCY_KEY, key) and number % 4:
         case.headers[IDEMPOTENCY_HEADER] = f"fuzzed-{number:08}"
+    body = case.body
+    if isinstance(body, dict) and body.get("product_code") == PLENTY:
+        if body.get("wait") is True:
+            body["product_code"] = FULL
+        elif number % 8 == 3:
+            body["product_code"] = ALONE
 
 
 def _note(findings: Findings, event: ScenarioFinished) -> None:

@@ -147,12 +147,13 @@ class Client:
                 sent = time.monotonic()
                 try:
                     found = self._run(operations.open_session(request, used))
-                except SessionLost:
+                except SessionLost as lost:
                     # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
                     place = None
                     if key is not None or not tries:
                         raise
                     tries -= 1
+                    request = waiting.anew(request, lost)
                     used = operations.new_key(_now_ms())
                     continue
                 if isinstance(found, models.Session):

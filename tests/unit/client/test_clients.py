@@ -91,6 +91,12 @@ class Driver:
     async def release(self, session: Any) -> None:
         await self._do(session.release)
 
+    async def consume(self, session: Any, units: int) -> Any:
+        return await self._do(lambda: session.consume(units))
+
+    async def item(self, session: Any) -> Any:
+        return await self._do(session.item)
+
 
 @pytest.fixture(params=["sync", "async"])
 def both(request: pytest.FixtureRequest) -> Both:
