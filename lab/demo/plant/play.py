@@ -48,6 +48,7 @@ class Minute:
         """Print them."""
         print(f"The plant's {self.plan.seconds:.0f} s, by product:\n")
         report.show(report.products(self.figures, self.names))
+        print()
         for one in self.figures:
             if one.emergencies:
                 name = self.names[one.product]
@@ -288,9 +289,10 @@ def _judge(board: Board, site: Site, operator: Operator, minute: Minute, before:
         wrong = verdict.against_rules(attempts, access, seats)
         check(not wrong, f"{len(wrong)} times: {'; '.join(wrong[:3])}")
         ruled = sum(one.by_rule for one in minute.figures)
+        rules = len({attempt.rule for attempt in attempts if attempt.rule})
         step.see(
-            f"access rules: {len(access['rules'])} rules refused {ruled} requests, each of them rightly; "
-            "nobody got past them"
+            f"access rules: {rules} of {len(access['rules'])} rules refused {ruled} requests, each of them "
+            "rightly; nobody got past them"
         )
         step.see(f"given back: no session, no place in a queue, 0 of {sum(seats.values())} seats in use")
         step.see(_record(site, minute, before))
@@ -301,17 +303,26 @@ def _record(site: Site, minute: Minute, before: Before) -> str:
     asked = ("--firm", str(minute.plan.firm), "--from", before.time.isoformat(), "--lines", "0", "--json")
     shown = json.loads(_tmr(site, "tracking", "show", *asked))
     recorded = {one["product_code"]: one for one in shown["products"]}
+    unseen = 0
     for one in minute.figures:
         line = recorded[one.product]
-        known = (one.granted, one.emergencies, one.units)
-        told = (line["grants"], line["emergency"], line["units"])
-        check(known == told, f"{one.product}: grants, emergencies, units {told} in the record, seen {known}")
+        known, told = (one.emergencies, one.units), (line["emergency"], line["units"])
+        check(known == told, f"{one.product}: emergencies and units {told} in the record, {known} seen")
+        # A place may become a session at the very moment when the station gives it up.
+        more = line["grants"] - one.granted
+        check(
+            0 <= more <= one.gave_up,
+            f"{one.product}: {line['grants']} grants in the record, {one.granted} seen, "
+            f"{one.gave_up} gave up waiting",
+        )
+        unseen += more
         check(
             one.peak <= line["peak"] <= one.seats,
             f"{one.product}: peak {line['peak']} in the record, {one.peak} seen, of {one.seats} seats",
         )
     lines = shown["span"]["last_seq"] - shown["span"]["first_seq"] + 1
-    return f"record: {lines:,} lines, the same grants, emergencies and units of every product"
+    late = f"; {unseen} seats came just when their station gave up waiting" if unseen else ""
+    return f"record: {lines:,} lines, the same grants, emergencies and units of every product{late}"
 
 
 def _left(operator: Operator) -> str:

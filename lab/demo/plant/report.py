@@ -26,7 +26,7 @@ def show(*parts: RenderableType) -> None:
     """Print them as wide as the demo is."""
     console = Console(width=WIDTH, highlight=False)
     for part in parts:
-        console.print(Padding(part, (0, 0, 0, 2)))
+        console.print(Padding(part, (0, 0, 0, 2), expand=False))
 
 
 def products(figures: Sequence[Figures], names: Mapping[int, str]) -> Table:

@@ -49,6 +49,7 @@ class Lane:
             program.product,
             program.mode,
             self._now(),
+            min(program.wait, max(0.0, self._plan.seconds - self._now())),
         )
         self.attempts.append(attempt)
         session = self._client.session(
@@ -57,7 +58,7 @@ class Lane:
             access_mode=program.mode,
             ttl=self._plan.ttl,
             units=program.units,
-            wait=min(program.wait, max(0.0, self._plan.seconds - self._now())),
+            wait=attempt.patience,
             station=station.name,
             user=station.user,
             process=f"program-{program.product}",
