@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tmr.desk.sessions import Sessions
 from tmr.ledger import Assemble, Command, Denied, Free, Grant, Granted, encode
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, RoleChanged, Send, Serving
-from tmr.server.sessions import Sessions
 
 from .licences import FIRM, KEY, PRODUCT
 

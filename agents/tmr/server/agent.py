@@ -10,6 +10,10 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from tmr.client.models import Role, Status, UpstreamStatus
+from tmr.desk.desk import Desk
+from tmr.desk.gate import Gate
+from tmr.desk.metrics import Metrics
+from tmr.desk.virtual import MAJORITY, VirtualContainer, instant
 from tmr.ledger import Ledger
 from tmr.quorum.entries import Owner
 from tmr.quorum.lease import Timing
@@ -21,11 +25,7 @@ from tmr.server.assembler import Assembler
 from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
-from tmr.server.desk import Desk
-from tmr.server.gate import Gate
-from tmr.server.metrics import Metrics
 from tmr.server.vip_link import VipLink
-from tmr.server.virtual import MAJORITY, VirtualContainer, instant
 
 log = logging.getLogger(__name__)
 

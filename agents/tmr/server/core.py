@@ -11,13 +11,13 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Ledger, Outcome, encode
 from tmr.licensing import Share, SignedStatement
 from tmr.quorum.messages import Release, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
-from tmr.server.virtual import UpstreamState
 
 log = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
+from tmr.desk.problems import problem
+from tmr.desk.refusals import Refusals, Refused
+from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer
 from tmr.ledger import Command, Denied, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
-from tmr.server.problems import problem
-from tmr.server.refusals import Refusals, Refused
-from tmr.server.virtual import MAJORITY, UpstreamState, VirtualContainer
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
