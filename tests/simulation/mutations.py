@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
 from tmr.ledger import Grant, Ledger
-from tmr.quorum.acceptor import Acceptor
-from tmr.quorum.messages import Append, Install, Promise
+from tmr.quorum.acceptor import Acceptor, Answer, RecordWrite, SnapshotWrite
+from tmr.quorum.messages import Append, Install, Promise, Request
 from tmr.quorum.proposer import Peer, Twin
 
 
@@ -26,6 +26,16 @@ class GrantsToAnybody(Acceptor):
 
     def blocked(self, now: float, asker: Any) -> bool:
         return False
+
+
+class LinesAfterTheSnapshot(Acceptor):
+    """A snapshot deletes journal entries whose lines of the record are not kept."""
+
+    def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
+        answer = super().handle(now, wall_ms, message)
+        if any(isinstance(write, SnapshotWrite) for write in answer.writes):
+            answer.writes = [write for write in answer.writes if not isinstance(write, RecordWrite)]
+        return answer
 
 
 class LeaseFromTheAnswer(Twin):
@@ -85,4 +95,5 @@ MUTATIONS: dict[str, Rules] = {
     "no drift allowance": Rules(guard=-0.1),
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "retries are new requests": Rules(ledger=ForgetsRequests),
+    "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
 }

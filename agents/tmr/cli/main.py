@@ -45,6 +45,7 @@ _ELSEWHERE: Final = {
     "borrowed": ("tmr.cli.borrowing", "borrowed"),
     "explain": ("tmr.cli.explain", "explain"),
     "return": ("tmr.cli.borrowing", "give_back"),
+    "tracking": ("tmr.cli.tracking", "tracking"),
     "vendor": ("tmr.cli.vendor", "vendor"),
 }
 """Commands that live in modules of their own, which are imported when they are called."""

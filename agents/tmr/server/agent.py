@@ -6,22 +6,27 @@ import importlib.metadata
 import logging
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tmr.client.models import Role, Status, UpstreamStatus
 from tmr.desk.desk import Desk
 from tmr.desk.gate import Gate
 from tmr.desk.metrics import Metrics
+from tmr.desk.tracking import Archive, Tracking
 from tmr.desk.virtual import MAJORITY, VirtualContainer, instant
 from tmr.ledger import Ledger
+from tmr.ledger.export import ATTESTERS
 from tmr.quorum.entries import Owner
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import encode
 from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
 from tmr.rim import notify
 from tmr.rim.logs import fields
+from tmr.rim.record_wire import Answer, Question
+from tmr.rim.upstream_link import LinkError
 from tmr.server.assembler import Assembler
+from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
@@ -72,8 +77,13 @@ class Agent:
         self.virtual = VirtualContainer(ledger, config.act_id)
         self.gate = Gate(self.core, self.virtual, config.vip, wall_ms)
         self.desk = Desk(self.gate, self._borrow_file, fatal=fatal)
+        archives = [Archive(upstream, self._archive(slot)) for slot, upstream in enumerate(twin.upstreams)]
+        self.tracking = Tracking(
+            self.gate, archives, ATTESTERS, lambda: (twin.applied, twin.log.time_at(twin.applied))
+        )
         self.metrics = Metrics()
         self._assembler = Assembler(self.core, config.act_id, fatal)
+        self.backfill = Backfill(self.core, fatal)
         self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
         self._vip_task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -131,6 +141,7 @@ class Agent:
         if self._leaving is not None:
             await asyncio.gather(self._leaving, return_exceptions=True)
         await self._assembler.stop()
+        await self.backfill.stop()
         await self.core.stop()
         if self._vip_task is not None:
             self._vip_task.cancel()
@@ -152,6 +163,7 @@ class Agent:
                 self.metrics.failovers.inc()
                 self.desk.begin_reign(now)
                 self._assembler.begin_reign()
+                self.backfill.begin_reign(now)
                 log.info(
                     "serving", extra=fields(epoch=output.epoch, sessions=len(self.desk.service.sessions))
                 )
@@ -175,6 +187,7 @@ class Agent:
             self._vip.hold(twin.epoch, twin.deadline, will, step=self.config.lease_ttl / 20)
         self._assembler.poke(now)
         self.desk.turn(now)
+        self.backfill.poke(now)
 
     def _vip_changed(self, able: bool, reason: str) -> None:
         self.core.twin.eligible = able and not self._stopping
@@ -184,6 +197,16 @@ class Agent:
     def _vip_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fatal(error)
+
+    def _archive(self, slot: int) -> Callable[[Question], Awaitable[Answer]]:
+        """How an upstream is asked about the record."""
+
+        async def ask(question: Question) -> Answer:
+            if not self.core.twin.peers[slot].reachable:
+                raise LinkError(self.core.twin.upstreams[slot], "it does not answer")
+            return await self.core.links[slot].record(question)
+
+        return ask
 
     async def _borrow_file(self, borrowing: str) -> bytes:
         """The file of a borrowing, signed by two upstreams. Raises Problem."""
@@ -256,5 +279,6 @@ class Agent:
             ),
             *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
             *self._assembler.alarms,
+            *self.backfill.alarms,
             *self._vip.alarms,
         ]

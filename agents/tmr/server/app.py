@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.background import BackgroundTask
 
 from tmr.client.models import Switchover
+from tmr.desk import tracking
 from tmr.desk.openapi import OPERATORS, documented
 from tmr.desk.openapi import install as install_openapi
 from tmr.desk.routes import Counting, answer, client_routes, status_routes
@@ -39,6 +40,7 @@ def create_app(agent: Agent) -> FastAPI:
     client_routes(app, agent.desk)
     status_routes(app, agent.status, lambda: agent.metrics.text(agent.status()))
     _switchover(app, agent)
+    tracking.add_routes(app, agent.tracking)
     app.add_middleware(Counting, metrics=agent.metrics)
     return app
 

@@ -18,6 +18,7 @@ NETWORK_PORT: Final = 22350
 """Where clients ask a licence server."""
 TTL_MIN: Final = 0.5
 TTL_MAX: Final = 60.0
+RECORD_DAYS_MAX: Final = 36_500
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -27,7 +28,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `port`: without it, PORT for twins or NETWORK_PORT for clients. `lease_ttl`: seconds, the longest lease
     that it grants; the same on all machines. `system`: the TMR system's name, the trust domain of its
     certificates. `vendors`: directory with the public key of each trusted vendor as FIRMCODE.pem. `act_id`:
-    CmActId that the three containers share.
+    CmActId that the three containers share. `record_days`: how long lines of the licence tracking record
+    are kept.
     """
 
     name: str
@@ -41,6 +43,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_dir: str = "/var/lib/tmr-upstream"
     lease_ttl: float = 2.0
     vendors: str = "/etc/tmr/vendors"
+    record_days: int = 400
 
     @property
     def network(self) -> bool:
@@ -71,6 +74,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.append(f"port = {self.port} is outside 0 to 65535")
         if not TTL_MIN <= self.lease_ttl <= TTL_MAX:
             found.append(f"lease_ttl = {self.lease_ttl:g} is outside {TTL_MIN:g} to {TTL_MAX:g} seconds")
+        if not 1 <= self.record_days <= RECORD_DAYS_MAX:
+            found.append(f"record_days = {self.record_days} is outside 1 to {RECORD_DAYS_MAX} days")
         for key in ("state_dir", "vendors"):
             if not Path(getattr(self, key)).is_dir():
                 found.append(f"{key} = {getattr(self, key)!r} is no directory; create it or correct {key}")

@@ -27,6 +27,7 @@ from tmr.upstream.metrics import Metrics
 from tmr.upstream.network import NetworkServer
 from tmr.upstream.network_app import create_app as network_app
 from tmr.upstream.node import SLOW_SYNC, Node
+from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
 from tmr.upstream.wire import Status
 
@@ -93,16 +94,17 @@ async def _serve(settings: UpstreamConfig) -> None:
     def read_status() -> Status:
         return status.read(settings.name, settings.system, node, keeper, boottime(), alarms())
 
+    recorder = Recorder(node, store, ledger, keeper, settings.record_days)
     alarms, begin_stop = node.alarms, node.begin_stop
     app: ASGIApp
     if isinstance(ledger, ObservedLedger):
         network = NetworkServer(
-            settings.name, node, keeper, ledger, clock=boottime, wall_ms=wall_ms, fatal=_die
+            settings.name, node, keeper, ledger, recorder, clock=boottime, wall_ms=wall_ms, fatal=_die
         )
         app = network_app(network, node, keeper, metrics, read_status)
         alarms, begin_stop = network.alarms, network.begin_stop
     else:
-        app = create_app(node, keeper, Borrowings(node, keeper, ledger), metrics, read_status)
+        app = create_app(node, keeper, Borrowings(node, keeper, ledger), recorder, metrics, read_status)
     server = PeerServer(
         app,
         listeners,

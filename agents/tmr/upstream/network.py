@@ -10,16 +10,20 @@ from tmr.desk.desk import Desk
 from tmr.desk.gate import Gate
 from tmr.desk.metrics import Metrics
 from tmr.desk.problems import problem
+from tmr.desk.tracking import Archive, Tracking
 from tmr.desk.virtual import VirtualContainer, instant
 from tmr.ledger import Assemble, Assembled, Trust
 from tmr.licensing import BadShare, Serial, check_share, seal_borrow_file
 from tmr.quorum.proposer import Applied, NotActive, Overloaded
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem
+from tmr.rim.record_wire import Answer, Question
+from tmr.rim.upstream_link import LinkError
 from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.local_kernel import LocalKernel, ObservedLedger
-from tmr.upstream.node import Node
+from tmr.upstream.node import Node, NodeFailed
+from tmr.upstream.recorder import Recorder
 from tmr.upstream.status import version
 
 log = logging.getLogger(__name__)
@@ -37,6 +41,7 @@ class NetworkServer:
         node: Node,
         keeper: Keeper,
         ledger: ObservedLedger,
+        recorder: Recorder,
         *,
         clock: Callable[[], float],
         wall_ms: Callable[[], int],
@@ -49,6 +54,8 @@ class NetworkServer:
         self.gate = Gate(self.kernel, self.virtual, (), wall_ms)
         self.desk = Desk(self.gate, self._borrow_file, fatal=fatal)
         self.metrics = Metrics()
+        self.recorder = recorder
+        self.tracking = Tracking(self.gate, [Archive(name, self._archive)], 1, self._last_applied)
         self._node = node
         self._keeper = keeper
         self._borrowings = Borrowings(node, keeper, ledger)
@@ -65,6 +72,7 @@ class NetworkServer:
         await self.assemble()
         self.metrics.failovers.inc()
         self.desk.begin_reign(self.kernel.clock())
+        self.recorder.start()
         self._turns = asyncio.get_running_loop().create_task(self._turn())
         self._turns.add_done_callback(self._turned)
 
@@ -96,6 +104,7 @@ class NetworkServer:
         if self._turns is not None:
             self._turns.cancel()
             await asyncio.gather(self._turns, return_exceptions=True)
+        await self.recorder.stop()
         await self.kernel.stop()
 
     async def _turn(self) -> None:
@@ -111,6 +120,18 @@ class NetworkServer:
     def _applied(self, now: float, applied: Applied) -> None:
         self.metrics.commits.inc()
         self.desk.applied(now, applied)
+
+    # -- the record ----------------------------------------------------------------------------------------
+
+    async def _archive(self, question: Question) -> Answer:
+        try:
+            return await self.recorder.answer(question)
+        except NodeFailed:
+            raise LinkError(self.name, "its store failed") from None
+
+    def _last_applied(self) -> tuple[int, int]:
+        acceptor = self._node.acceptor
+        return acceptor.applied, acceptor.log.time_at(acceptor.applied)
 
     # -- borrow files --------------------------------------------------------------------------------------
 

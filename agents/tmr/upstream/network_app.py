@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tmr.desk import tracking
 from tmr.desk.openapi import OPERATORS, documented
 from tmr.desk.openapi import install as install_openapi
 from tmr.desk.routes import Counting, client_routes, status_routes
@@ -53,6 +54,7 @@ def _client_app(server: NetworkServer, node: Node, metrics: Metrics) -> FastAPI:
     install_openapi(app)
     client_routes(app, server.desk)
     status_routes(app, server.status, lambda: server.metrics.text(server.status()) + metrics.text())
+    tracking.add_routes(app, server.tracking)
     _switchover(app, server)
     app.add_middleware(Counting, metrics=server.metrics)
     return app
