@@ -96,7 +96,7 @@ def export(
     """Write the record of one firm to a file, for the vendor.
 
     Two containers vouch for it by their signatures, or that of a network licence server; the vendor verifies
-    it by `tmr tracking verify`. Needs a certificate of the role `operator`. A time without an offset is local.
+    it by `tmr tracking verify`. Needs a certificate of the role `operator`. A time without offset is local.
     """
     if output is not None and output.exists():
         raise click.ClickException(f"{output} exists. Choose another name.")

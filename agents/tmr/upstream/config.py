@@ -38,7 +38,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     listen: str
     tls: TlsFiles
     mode: Literal["tmr", "network"] = "tmr"
-    port: int | None = None
+    port: int | msgspec.UnsetType = msgspec.UNSET
     admin_socket: str = "/run/tmr-upstream/admin.sock"
     state_dir: str = "/var/lib/tmr-upstream"
     lease_ttl: float = 2.0
@@ -53,7 +53,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def listen_port(self) -> int:
         """The port to listen on."""
-        if self.port is not None:
+        if self.port is not msgspec.UNSET:
             return self.port
         return NETWORK_PORT if self.network else PORT
 

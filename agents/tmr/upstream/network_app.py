@@ -23,7 +23,7 @@ from tmr.upstream.wire import Status
 
 def create_app(
     server: NetworkServer, node: Node, keeper: Keeper, metrics: Metrics, status: Callable[[], Status]
-) -> ASGIApp:
+) -> "ByListener":
     """The application; its lifespan is the server's and the node's. `metrics`, `status`: the upstream's."""
     admin = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     install(admin)
@@ -78,10 +78,11 @@ def _switchover(app: FastAPI, server: NetworkServer) -> None:
 class ByListener:
     """The Unix socket is for administration, the network for clients."""
 
-    def __init__(self, admin: ASGIApp, clients: ASGIApp) -> None:
-        self._admin = admin
-        self._clients = clients
+    def __init__(self, admin: FastAPI, clients: FastAPI) -> None:
+        self.admin = admin
+        self.clients = clients
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         local = scope["type"] == "http" and scope.get("state", {}).get("local", False)
-        await (self._admin if local else self._clients)(scope, receive, send)
+        app: ASGIApp = self.admin if local else self.clients
+        await app(scope, receive, send)

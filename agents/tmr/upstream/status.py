@@ -13,8 +13,10 @@ def version() -> str:
     return importlib.metadata.version("tmr")
 
 
-def read(name: str, system: str, node: Node, keeper: Keeper, now: float, alarms: Iterable[str]) -> Status:
-    """The status at `now`, the node's clock."""
+def read(
+    name: str, system: str, node: Node, keeper: Keeper, now: float, alarms: Iterable[str] | None = None
+) -> Status:
+    """The status at `now`, the node's clock. `alarms`: without them, the node's."""
     acceptor, container = node.acceptor, keeper.container
     membership = acceptor.log.membership
     syncs: Syncs = node.syncs
@@ -40,6 +42,6 @@ def read(name: str, system: str, node: Node, keeper: Keeper, now: float, alarms:
         syncs=syncs.count,
         sync_last_ms=round(syncs.last * 1000, 3),
         sync_longest_ms=round(syncs.longest * 1000, 3),
-        alarms=tuple(alarms),
+        alarms=tuple(node.alarms() if alarms is None else alarms),
         network=network,
     )
