@@ -35,7 +35,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     system: str
     act_id: str
-    listen: str
+    listen: str | tuple[str, ...]
     tls: TlsFiles
     mode: Literal["tmr", "network"] = "tmr"
     port: int | msgspec.UnsetType = msgspec.UNSET
@@ -57,6 +57,11 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return self.port
         return NETWORK_PORT if self.network else PORT
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses to listen on."""
+        return (self.listen,) if isinstance(self.listen, str) else self.listen
+
     def mistakes(self) -> list[str]:
         """What is wrong, each a sentence that names the key."""
         found = []
@@ -65,11 +70,14 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 check_name(key, getattr(self, key))
             except BadItem as error:
                 found.append(f"{key} = {getattr(self, key)!r} is no name; {error.remedy}")
-        try:
-            ipaddress.ip_address(self.listen)
-        except ValueError:
-            whose = "that clients use" if self.network else "in the back network"
-            found.append(f"listen = {self.listen!r} is no IP address; give this machine's address {whose}")
+        whose = "that clients use" if self.network else "in the back network"
+        if not self.addresses:
+            found.append(f"listen is empty; give this machine's address {whose}")
+        for address in self.addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                found.append(f"listen = {address!r} is no IP address; give this machine's address {whose}")
         if not 0 <= self.listen_port <= 65_535:
             found.append(f"port = {self.port} is outside 0 to 65535")
         if not TTL_MIN <= self.lease_ttl <= TTL_MAX:

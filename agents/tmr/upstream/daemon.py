@@ -72,7 +72,10 @@ async def _serve(settings: UpstreamConfig) -> None:
 
     node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=_die, on_sync=synced)
     tls = server_context(settings.tls)
-    listeners = [tcp_listener(settings.listen, settings.listen_port, tls), *_admin_listeners(settings)]
+    listeners = [
+        *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
+        *_admin_listeners(settings),
+    ]
 
     def started() -> None:
         notify.ready(f"container {keeper.container.serial}")
@@ -83,7 +86,7 @@ async def _serve(settings: UpstreamConfig) -> None:
                 system=settings.system,
                 mode=settings.mode,
                 container=keeper.container.serial,
-                address=settings.listen,
+                address=",".join(settings.addresses),
                 port=listeners[0].port,
                 voting=acceptor.voting,
                 promised=acceptor.promised,
