@@ -17,18 +17,22 @@ from typing import Any
 
 import httpx
 import schemathesis
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis.errors import HypothesisWarning
 from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
 from tests.support import pki
+from tests.support.lending import update_file
 from tests.unit.server.local import System, Twin, until
 from tmr.client.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
-from tmr.licensing import ProductItem
+from tmr.licensing import ProductItem, raw_public_key
 from tmr.rim.serve import PeerServer, tcp_listener
 from tmr.rim.tls import TlsFiles, server_context
 
+PLENTY, FULL, ALONE = 201, 202, 204
+"""Product Codes: a licence that is to be had, one whose seats are taken, one on a single upstream."""
 PATIENCE = 60.0
 """Seconds for the twin to serve, and to stop."""
 
@@ -56,7 +60,10 @@ class Served:
 
 @contextlib.contextmanager
 def serving(directory: Path, held: Sequence[Sequence[ProductItem]]) -> Iterator[Served]:
-    """A system whose three upstreams hold `held`; its first twin serves HTTPS in a thread of its own."""
+    """A system whose three upstreams hold `held`; its first twin serves HTTPS in a thread of its own.
+
+    The first of it came with a vendor's update, so that there is a borrow file for it.
+    """
     certificates = pki.make_system(directory, clients=("alice", "bob"))
     context = server_context(certificates.twin("tmr1"))
     ready, found, failures = threading.Event(), list[Served](), list[BaseException]()
@@ -64,7 +71,10 @@ def serving(directory: Path, held: Sequence[Sequence[ProductItem]]) -> Iterator[
 
     async def run() -> None:
         system = System(directory)
+        vendor = Ed25519PrivateKey.generate()
+        update = update_file(vendor, [upstream.box for upstream in system.upstreams], held[0][:1])
         for upstream, items in zip(system.upstreams, held, strict=True):
+            upstream.activate(raw_public_key(vendor), update)
             upstream.hold(*items)
         twin = system.twins[0]
         listener = tcp_listener("127.0.0.1", 0, context)
@@ -204,12 +214,22 @@ _keys = itertools.count(1)
 
 
 @schemathesis.hook("before_call")
-def _vary_key(_: Any, case: Any, __: Any) -> None:
-    """Let most well-formed idempotency keys be new ones: repeated ones are mostly refused."""
+def _steer(_: Any, case: Any, __: Any) -> None:
+    """Let most well-formed idempotency keys be new ones: repeated ones are mostly refused.
+
+    Who would wait does so for the licence that is full, and in no other's way. Some ask for the one that is
+    unavailable: left to chance, no run would be sure to see each kind of answer.
+    """
     key = (case.headers or {}).get(IDEMPOTENCY_HEADER)
     number = next(_keys)
     if isinstance(key, str) and re.fullmatch(IDEMPOTENCY_KEY, key) and number % 4:
         case.headers[IDEMPOTENCY_HEADER] = f"fuzzed-{number:08}"
+    body = case.body
+    if isinstance(body, dict) and body.get("product_code") == PLENTY:
+        if body.get("wait") is True:
+            body["product_code"] = FULL
+        elif number % 8 == 3:
+            body["product_code"] = ALONE
 
 
 def _note(findings: Findings, event: ScenarioFinished) -> None:

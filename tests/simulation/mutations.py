@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
-from tmr.ledger import Grant, Ledger
+from tmr.ledger import Command, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, RecordWrite, SnapshotWrite
 from tmr.quorum.messages import Append, Install, Promise, Request
 from tmr.quorum.proposer import Peer, Twin
@@ -65,9 +65,10 @@ class OneVoteIsEnough(Twin):
 class ForgetsRequests(Ledger):
     """A retry is a new request."""
 
-    def _grant(self, grant: Grant) -> Any:
-        self._remembered.pop((grant.client, grant.request_id), None)
-        return super()._grant(grant)
+    def _carry_out(self, command: Command) -> Outcome:
+        if isinstance(command, Grant):
+            self._books.memory.drop(command.client, command.request_id)
+        return super()._carry_out(command)
 
     def remembered(self, client: str, request_id: str) -> None:
         return None

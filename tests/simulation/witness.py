@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tmr.ledger import Chained, Denied, Freed, Granted, Ledger, link
+from tmr.ledger import Chained, Denied, Freed, Grant, Granted, Ledger, decode, link
 from tmr.quorum.entries import Entry, Snapshot
 from tmr.quorum.proposer import Applied
 
@@ -100,11 +100,11 @@ class Witness:
                 outcome = outcomes[index] = ledger.apply(index, entry.time_ms, entry.body)
                 record[index] = list(ledger.lines)
                 self._count(outcome, held)
-                for key, remembered in list(ledger._remembered.items())[-1:]:
-                    if isinstance(remembered.outcome, Granted):
-                        first = granted.setdefault(key, remembered.outcome.session)
-                        if first != remembered.outcome.session:
-                            self.fail(f"request {key} was granted twice")
+                command = decode(entry.body)
+                if isinstance(command, Grant) and isinstance(outcome, Granted):
+                    key = (command.client, command.request_id)
+                    if granted.setdefault(key, outcome.session) != outcome.session:
+                        self.fail(f"request {key} was granted twice")
             if len(held) > QUANTITY:
                 self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
             seats.append(len(held))

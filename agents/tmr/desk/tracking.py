@@ -13,7 +13,7 @@ from fastapi import FastAPI, Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
-from tmr.client.models import CODE_MAX, FIRM_CODE_MIN
+from tmr.client.models import CODE_MAX, FIRM_CODE_MIN, WRITTEN
 from tmr.desk.gate import RETRY_AFTER, Gate
 from tmr.desk.openapi import JOURNAL, OPERATORS, documented
 from tmr.desk.problems import problem
@@ -237,8 +237,8 @@ def add_routes(app: FastAPI, tracking: Tracking) -> None:
     async def export(
         request: Request,
         firm_code: Annotated[int, Query(ge=FIRM_CODE_MIN, le=CODE_MAX)],
-        from_: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-        to: Annotated[AwareDatetime | None, Query()] = None,
+        from_: Annotated[AwareDatetime | None, Query(alias="from"), WRITTEN] = None,
+        to: Annotated[AwareDatetime | None, Query(), WRITTEN] = None,
         format: Annotated[Literal["jsonl", "csv"], Query()] = "jsonl",  # noqa: A002
     ) -> Response:
         """The licence tracking record of one firm, from `from` until before `to`; for operators.

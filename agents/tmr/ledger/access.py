@@ -16,6 +16,8 @@ import msgspec
 from tmr.licensing import LicenceKey
 
 Effect = Literal["allow", "deny", "reserve", "limit"]
+COUNTING: Final = ("reserve", "limit")
+"""The effects that count seats."""
 
 RULES_MAX: Final = 500
 GROUPS_MAX: Final = 200
@@ -98,7 +100,7 @@ def verdict(access: AccessList, key: LicenceKey, subject: Subject) -> Verdict:
 
 def seat_rules(access: AccessList, key: LicenceKey) -> list[Rule]:
     """The rules that count seats of this licence."""
-    return [rule for rule in access.rules if rule.effect in ("reserve", "limit") and rule.concerns(key)]
+    return [rule for rule in access.rules if rule.effect in COUNTING and rule.concerns(key)]
 
 
 def matches(access: AccessList, who: Who, subject: Subject) -> bool:
@@ -230,7 +232,7 @@ def _check_who(place: str, who: Who, found: list[Mistake]) -> None:
 
 
 def _check_effect(place: str, rule: Rule, found: list[Mistake]) -> None:
-    counts = rule.effect in ("reserve", "limit")
+    counts = rule.effect in COUNTING
     if counts and (rule.seats is None or not 1 <= rule.seats <= SEATS_MAX):
         found.append(Mistake(place, f"{rule.effect} needs a number of seats", "give seats, 1 or more"))
     if not counts and rule.seats is not None:

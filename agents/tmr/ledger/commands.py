@@ -62,6 +62,16 @@ class Grant(msgspec.Struct, frozen=True, tag="grant"):
     wait: bool = False
     """Queue for a seat where none is free."""
 
+    @property
+    def product(self) -> tuple[int, int]:
+        """Firm Code and Product Code."""
+        return self.firm_code, self.product_code
+
+    @property
+    def run_place(self) -> tuple[str, str, str, int, int]:
+        """Where the application runs, if it names its instance."""
+        return self.client, self.station, self.instance, self.firm_code, self.product_code
+
     def asks_the_same(self, other: "Request") -> bool:
         """Whether `other` is a retry of this request (the session proposed and the choice may differ)."""
         return isinstance(other, Grant) and _question(self) == _question(other)
@@ -98,6 +108,11 @@ class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
     address: str = ""
     features: int = 0
     released_ms: int | None = None
+
+    @property
+    def product(self) -> tuple[int, int]:
+        """Firm Code and Product Code."""
+        return self.firm_code, self.product_code
 
     def asks_the_same(self, other: "Request") -> bool:
         """Whether `other` is a retry of this request."""

@@ -83,7 +83,7 @@ class Borrowed(_Outcome, frozen=True, tag="borrowed"):
 
 
 class Denied(_Outcome, frozen=True, tag="denied"):
-    """Nothing changed."""
+    """The request got nothing. A session of the same instance has ended all the same."""
 
     reason: Reason
     detail: str

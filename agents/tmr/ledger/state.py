@@ -8,6 +8,11 @@ from tmr.ledger.outcomes import Outcome
 from tmr.ledger.record import Head
 from tmr.licensing import LicenceKey, SignedStatement
 
+Product = tuple[int, int]
+"""Firm Code and Product Code."""
+Instance = tuple[str, str, str, int, int]
+"""Client, station, instance, Firm Code and Product Code: one run place of an application."""
+
 
 class Session(msgspec.Struct, frozen=True, array_like=True):
     """One access of one client to one licence."""
@@ -29,6 +34,16 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
         """Whom the access rules see."""
         return Subject(self.user, self.station, self.client, self.address)
 
+    @property
+    def product(self) -> Product:
+        """What the session uses."""
+        return self.key.firm_code, self.key.product_code
+
+    @property
+    def run_place(self) -> Instance:
+        """Where the application runs, if it names its instance."""
+        return self.client, self.station, self.instance, self.key.firm_code, self.key.product_code
+
 
 class Borrowing(msgspec.Struct, frozen=True, array_like=True):
     """A seat that is out of the network until `until_ms`."""
@@ -48,6 +63,11 @@ class Borrowing(msgspec.Struct, frozen=True, array_like=True):
         """Whom the access rules see."""
         return Subject(self.user, self.station, self.client, self.address)
 
+    @property
+    def product(self) -> Product:
+        """What is borrowed."""
+        return self.key.firm_code, self.key.product_code
+
 
 class Waiter(msgspec.Struct, frozen=True, array_like=True):
     """A request that waits for a seat since `since_ms`."""
@@ -57,7 +77,10 @@ class Waiter(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """How a session ended: `by` release, expiry, operator (`who`) or replaced (by the session `who`)."""
+    """How a session, or a place in the queue (`key` None), ended.
+
+    `by`: release, expiry, operator (`who`) or replaced (by the session `who`).
+    """
 
     session: str
     client: str
@@ -98,3 +121,5 @@ class Stored(msgspec.Struct, array_like=True):
     access: AccessList = AccessList()
     access_version: int = 0
     heads: dict[int, Head] = {}
+    time_ms: int = 0
+    """Certified time of the last command."""

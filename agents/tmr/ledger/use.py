@@ -19,6 +19,8 @@ class Use(msgspec.Struct):
     exclusive: str = ""
     """The session that holds the licence alone, or empty."""
     counts: dict[str, int] = msgspec.field(default_factory=dict)
+    counted: int = 0
+    """Which access rules `counts` is about; those of another number are counted anew."""
     _taken: dict[str | tuple[str, str], Subject] = msgspec.field(default_factory=dict)
     """Each seat that is taken, and who counts for it."""
 

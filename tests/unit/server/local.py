@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
 
@@ -104,9 +105,7 @@ class Upstream:
 
     def hold(self, *items: ProductItem) -> None:
         """The container holds `items` from now on."""
-        self.box = Container(
-            self.box.serial, self.box.act_id, self.box.key, self.box.generation + 1, tuple(items), ()
-        )
+        self.box = msgspec.structs.replace(self.box, generation=self.box.generation + 1, items=tuple(items))
         self.acceptor.generation = self.box.generation
 
     def cut(self) -> None:

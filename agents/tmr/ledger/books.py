@@ -1,0 +1,106 @@
+"""All that the ledger keeps, for the parts that carry out commands."""
+
+from tmr.ledger.agenda import Agenda
+from tmr.ledger.choose import Chooser
+from tmr.ledger.commands import Request
+from tmr.ledger.containers import Containers
+from tmr.ledger.memory import Memory
+from tmr.ledger.meters import Meters
+from tmr.ledger.outcomes import Denied, Granted, Outcome, Waiting
+from tmr.ledger.queue import Queues
+from tmr.ledger.recorder import Recorder
+from tmr.ledger.seats import Seats
+from tmr.ledger.state import Product, Stored
+from tmr.licensing import ProductItem
+
+
+class Books:
+    """Filled from a snapshot. `time_ms`: certified time of the command that is carried out."""
+
+    def __init__(self, stored: Stored, *, network: bool) -> None:
+        self.time_ms = stored.time_ms
+        self.promoted: list[Granted] = []
+        """Who got a seat from the queue by this command."""
+        self.access_version = stored.access_version
+        self.containers = Containers(network, stored.trusted, stored.statements)
+        self.seats = Seats()
+        self.seats.set_access(stored.access)
+        self.queues = Queues()
+        self.meters = Meters(stored.counters)
+        self.memory = Memory(stored.remembered, stored.ended)
+        self.recorder = Recorder(stored.heads)
+        self.chooser = Chooser(self.containers, self.seats, self.meters)
+        for session in stored.sessions:
+            self.seats.begin(session)
+        for borrowing in stored.borrowings:
+            self.seats.lend(borrowing)
+        for waiter in stored.waiting:
+            self.queues.add(waiter)
+        self.plan()
+
+    def stored(self, digest: bytes) -> Stored:
+        """All of it, for a snapshot."""
+        return Stored(
+            digest,
+            self.containers.trusted,
+            self.containers.signed,
+            list(self.seats.sessions.values()),
+            list(self.seats.borrowings.values()),
+            self.queues.waiters(),
+            self.meters.counters(),
+            list(self.memory.ended.values()),
+            self.memory.outcomes(),
+            self.seats.access,
+            self.access_version,
+            self.recorder.heads,
+            self.time_ms,
+        )
+
+    def begin(self, index: int, time_ms: int) -> None:
+        """A command is carried out."""
+        self.time_ms = time_ms
+        self.promoted = []
+        self.recorder.begin(index, time_ms)
+        self.memory.forget(time_ms)
+
+    def plan(self) -> None:
+        """Note when licences become valid, and when they end: whoever waits is looked at then."""
+        items = [licence.item for licence in self.containers.licences.values()]
+        self.turns: Agenda[Product] = Agenda(
+            (time_ms, (item.firm_code, item.product_code))
+            for item in items
+            for time_ms in (item.activation_ms, self.meters.ends_ms(item))
+            if time_ms is not None and time_ms > self.time_ms
+        )
+
+    def use(self, item: ProductItem) -> None:
+        """The licence is used: its Usage Period starts, if it has one, and this is the first time."""
+        if self.meters.start(item, self.time_ms):
+            ends = self.meters.ends_ms(item)
+            if ends is not None:
+                self.turns.add(ends, (item.firm_code, item.product_code))
+
+    def known(self, client: str, request_id: str) -> tuple[Request, Outcome] | None:
+        """The request that `client` made with this idempotency key, and its outcome."""
+        place = self.queues.of_request(client, request_id)
+        if place is not None:
+            waiter = self.queues.waiter(place)
+            return waiter.grant, Waiting(place, self.queues.position(place) or 0, waiter.since_ms)
+        found = self.memory.outcome(client, request_id)
+        return None if found is None else (found.request, found.outcome)
+
+    def repeated(self, request: Request) -> Outcome | None:
+        """What answers the request if its idempotency key was used before."""
+        known = self.known(request.client, request.request_id)
+        if known is None:
+            return None
+        return known[1] if known[0].asks_the_same(request) else conflicting_key(request)
+
+    def remember(self, request: Request, outcome: Outcome) -> None:
+        """The outcome answers every retry of the request from now on."""
+        self.memory.remember(request, outcome, self.time_ms)
+
+
+def conflicting_key(request: Request) -> Denied:
+    """The idempotency key was used before, for something else."""
+    return Denied("conflicting-key", f"idempotency key {request.request_id} was used for another request")

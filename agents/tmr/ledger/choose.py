@@ -1,0 +1,214 @@
+"""Which licence admits an access, or why none does. Decides, and changes nothing."""
+
+import math
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import msgspec
+
+from tmr.ledger import access, validity
+from tmr.ledger.access import Subject
+from tmr.ledger.commands import Borrow, Grant
+from tmr.ledger.containers import Containers
+from tmr.ledger.meters import Meters
+from tmr.ledger.outcomes import Denied
+from tmr.ledger.seats import Seats
+from tmr.ledger.state import Product
+from tmr.ledger.use import Use
+from tmr.licensing import LicenceKey, ProductItem
+
+MAX_SESSIONS: Final = 200_000
+"""Sessions that one system holds; beyond, requests are denied."""
+MAX_BORROWINGS: Final = 50_000
+
+_EMERGENCIES: Final = frozenset(
+    {"no-more-licences", "exclusive-conflict", "licence-expired", "licence-not-active", "not-enough-units"}
+)
+"""Why an ordinary licence may be missing, so that an emergency licence takes its place."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """Why one licence, or none, is given. `queues`: it may be given later, so that waiting makes sense.
+
+    `blocks`: licences that are kept from everybody who comes later, or nobody could ever hold them alone.
+    """
+
+    denied: Denied
+    queues: bool = False
+    blocks: frozenset[LicenceKey] = frozenset()
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """What `Grant` and `Borrow` have in common for the choice of a licence."""
+
+    product: Product
+    keys: tuple[LicenceKey, ...]
+    subject: Subject
+    mode: str
+    client: str
+    station: str
+    features: int
+    released_ms: int | None
+    units: int = 0
+    borrow_s: int | None = None
+
+    @classmethod
+    def by(cls, request: Grant | Borrow) -> "Asked":
+        """What the request asks for."""
+        grant = request if isinstance(request, Grant) else None
+        return cls(
+            request.product,
+            request.keys,
+            Subject(request.user, request.station, request.client, request.address),
+            "user-limit" if grant is None else grant.mode,
+            request.client,
+            request.station,
+            request.features,
+            request.released_ms,
+            0 if grant is None else grant.units,
+            request.seconds if isinstance(request, Borrow) else None,
+        )
+
+
+class Chooser:
+    """See the module."""
+
+    def __init__(self, containers: Containers, seats: Seats, meters: Meters) -> None:
+        self._containers, self._seats, self._meters = containers, seats, meters
+
+    def choose(self, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]) -> ProductItem | Refusal:
+        """The first licence of the product that admits the access, ordinary ones first; or why none does.
+
+        `blocked`: licences that somebody who came before waits to hold alone.
+        """
+        if self.overloaded(asked):
+            return Refusal(Denied("overloaded", "this system holds no more sessions or borrowings"))
+        licences = self._containers.licences
+        items = [licences[key].item for key in asked.keys if key in licences]
+        items = [item for item in items if (item.firm_code, item.product_code) == asked.product]
+        refusals: list[Refusal] = []
+        for emergency in (False, True):
+            # Who may not use the product, or has the wrong version of it, is in no emergency.
+            if emergency and any(r.denied.rule or r.denied.reason not in _EMERGENCIES for r in refusals):
+                break
+            for item in items:
+                if item.emergency is not emergency:
+                    continue
+                refusal = self.refusal(item, asked, time_ms, blocked)
+                if refusal is None:
+                    return item
+                refusals.append(refusal)
+        if not refusals:
+            firm_code, product_code = asked.product
+            return Refusal(Denied("entry-not-found", f"no licence {firm_code}:{product_code} is available"))
+        # What could still be had by waiting says most; then, what is wrong with the ordinary licences.
+        most = next((refusal for refusal in refusals if refusal.queues), refusals[0])
+        return Refusal(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
+
+    def overloaded(self, asked: Asked) -> bool:
+        """As many are out as one system holds."""
+        return self.full if asked.borrow_s is None else len(self._seats.borrowings) >= MAX_BORROWINGS
+
+    @property
+    def full(self) -> bool:
+        """No session more can begin."""
+        return len(self._seats.sessions) >= MAX_SESSIONS
+
+    def all_taken(self, keys: Iterable[LicenceKey]) -> bool:
+        """Whether no seat of any of these licences is free, without regard to anything else."""
+        for key in keys:
+            merged = self._containers.licences.get(key)
+            if merged is not None:
+                use, quantity = self._seats.use(key), merged.item.quantity
+                if not use.exclusive and (quantity is None or use.seats < quantity):
+                    return False
+        return True
+
+    def refusal(
+        self, item: ProductItem, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]
+    ) -> Refusal | None:
+        """Why this licence does not admit the access now, or None."""
+        verdict = access.verdict(self._seats.access, item.key, asked.subject)
+        if not verdict.allowed:
+            return Refusal(
+                Denied("access-denied", f"the access rule {verdict.rule!r} does not admit it", verdict.rule)
+            )
+        meters = self._meters
+        final = meters.invalid(item, time_ms) or validity.unfit(item, asked.features, asked.released_ms)
+        final = final or meters.too_few(item, asked.units) or self._not_borrowable(item, asked)
+        if final is not None:
+            return Refusal(final)
+        use = self._seats.use(item.key)
+        shares = asked.mode == "station-share" and (asked.client, asked.station) in use.stations
+        takes_a_seat = asked.mode != "no-user-limit" and not shares
+        refusal = self._by_rule(item, asked) if takes_a_seat else None
+        if refusal is not None:
+            return refusal
+        if use.exclusive:
+            told = f"session {use.exclusive} holds {item.key} exclusively"
+            return Refusal(Denied("exclusive-conflict", told), True)
+        if item.key in blocked:
+            told = f"somebody who came before waits to hold {item.key} exclusively"
+            return Refusal(Denied("exclusive-conflict", told), True)
+        if not takes_a_seat:
+            return None
+        if asked.mode == "exclusive" and not use.idle:
+            taken = f"{len(use.sessions)} sessions and {len(use.borrowings)} borrowings are in use"
+            return Refusal(Denied("exclusive-conflict", taken), True, frozenset((item.key,)))
+        if item.quantity is not None and use.seats >= item.quantity:
+            taken = f"{use.seats} of {item.quantity} seats of {item.key} are in use"
+            return Refusal(Denied("no-more-licences", taken), True)
+        return self._kept(item, use, asked.subject)
+
+    def _by_rule(self, item: ProductItem, asked: Asked) -> Refusal | None:
+        """What the rules that count seats say whatever others do: at most so many, or all for others."""
+        rules = self._seats.rules_of(item.key)
+        if not rules:
+            return None
+        mine, counts = self._seats.matching(asked.subject), self._seats.counts(item.key)
+        others = [rule for rule in rules if rule.effect == "reserve" and rule.name not in mine]
+        for_others = sum(rule.seats or 0 for rule in others)
+        # First what waiting cannot change: so whether it helps does not depend on who holds what.
+        if others and (asked.mode == "exclusive" or for_others >= (item.quantity or math.inf)):
+            told = f"the access rule {others[0].name!r} keeps {for_others} seats of {item.key} for others"
+            return Refusal(Denied("access-denied", told, others[0].name))
+        for rule in rules:
+            taken, seats = counts.get(rule.name, 0), rule.seats or 0
+            if rule.effect == "limit" and rule.name in mine and taken >= seats:
+                told = f"the access rule {rule.name!r} admits {seats} seats, and {taken} are in use"
+                return Refusal(Denied("access-denied", told, rule.name), True)
+        return None
+
+    def _kept(self, item: ProductItem, use: Use, subject: Subject) -> Refusal | None:
+        """Why a free seat is kept for others, or None."""
+        rules = self._seats.rules_of(item.key)
+        if item.quantity is None or not rules:
+            return None
+        mine, counts = self._seats.matching(subject), self._seats.counts(item.key)
+        kept, keeper = 0, ""
+        for rule in rules:
+            free = (rule.seats or 0) - counts.get(rule.name, 0)
+            if rule.effect == "reserve" and rule.name not in mine and free > 0:
+                kept, keeper = kept + free, keeper or rule.name
+        if use.seats + kept < item.quantity:
+            return None
+        told = (
+            f"{use.seats} of {item.quantity} seats of {item.key} are in use, and the access rule {keeper!r} "
+            f"keeps {kept} for others"
+        )
+        return Refusal(Denied("access-denied", told, keeper), True)
+
+    def _not_borrowable(self, item: ProductItem, asked: Asked) -> Denied | None:
+        if asked.borrow_s is None:
+            return None
+        if item.borrow_s is None:
+            return Denied("borrow-failed", f"{item.key} cannot be borrowed")
+        if asked.borrow_s > item.borrow_s:
+            return Denied(
+                "borrow-failed",
+                f"{item.key} can be borrowed for {item.borrow_s} s, not for {asked.borrow_s} s",
+            )
+        out = len(self._seats.use(item.key).borrowings)
+        if item.borrow_seats is not None and out >= item.borrow_seats:
+            return Denied("borrow-failed", f"{out} of {item.borrow_seats} seats of {item.key} are borrowed")
+        return None

@@ -1,0 +1,84 @@
+"""What the containers state, each believed by its own signature, and the licences that they make together."""
+
+from collections.abc import Iterable, Mapping
+
+from tmr.ledger.commands import Trust
+from tmr.licensing import (
+    BadStatement,
+    LicenceKey,
+    MergedLicence,
+    SignedStatement,
+    Statement,
+    alone,
+    merge,
+    open_statement,
+)
+
+
+class Containers:
+    """`network`: one container serves alone, its licences without TMR-Id."""
+
+    def __init__(
+        self,
+        network: bool,
+        trusted: Mapping[str, bytes],
+        signed: Mapping[str, SignedStatement],
+    ) -> None:
+        self._network = network
+        self.trusted = dict(trusted)
+        self.signed = dict(signed)
+        self._merge()
+
+    def trust(self, trust: Trust) -> list[LicenceKey]:
+        """Believe another key from now on. The licences that changed."""
+        if self.trusted.get(trust.upstream) == trust.key:
+            return []  # a retry must not take away what the container has stated since
+        self.trusted[trust.upstream] = trust.key
+        self.signed.pop(trust.upstream, None)
+        return self._merge_anew()
+
+    def assemble(self, statements: Iterable[SignedStatement]) -> tuple[list[LicenceKey], list[str]]:
+        """The licences that changed; and which statements are not believed, for people."""
+        rejected = [refusal for signed in statements if (refusal := self._accept(signed)) is not None]
+        return self._merge_anew(), rejected
+
+    def _accept(self, signed: SignedStatement) -> str | None:
+        """Believe a container's statement; or why not. The first key of an upstream is the one to stay."""
+        try:
+            statement = open_statement(signed, signed.key)
+            trusted = self.trusted.get(statement.upstream, signed.key)
+            if trusted != signed.key:
+                return f"{statement.upstream}: another container than before; an operator must trust it"
+        except BadStatement as error:
+            return str(error)
+        others = [s for name, s in self.statements.items() if name != statement.upstream]
+        if any(other.act_id != statement.act_id for other in others):
+            return f"{statement.upstream}: CmActId {statement.act_id} is not the one of the other containers"
+        if any(other.container == statement.container for other in others):
+            return f"{statement.upstream}: container {statement.container} is already another upstream's"
+        known = self.statements.get(statement.upstream)
+        if known is not None and statement.generation < known.generation:
+            return f"{statement.upstream}: generation {statement.generation} is older than {known.generation}"
+        self.trusted[statement.upstream] = signed.key
+        self.signed[statement.upstream] = signed
+        self.statements[statement.upstream] = statement
+        return None
+
+    def _merge_anew(self) -> list[LicenceKey]:
+        before = self.licences
+        self._merge()
+        keys = sorted({*before, *self.licences})
+        return [key for key in keys if before.get(key) != self.licences.get(key)]
+
+    def _merge(self) -> None:
+        self.statements: dict[str, Statement] = {
+            upstream: open_statement(signed, self.trusted[upstream])
+            for upstream, signed in sorted(self.signed.items())
+        }
+        if self._network and len(self.statements) == 1:
+            self.merged = alone(next(iter(self.statements.values())))
+        else:
+            self.merged = merge(self.statements.values())
+        self.licences: dict[LicenceKey, MergedLicence] = {
+            licence.item.key: licence for licence in self.merged.licences
+        }

@@ -1,0 +1,77 @@
+"""What is remembered for a while: outcomes, for retries, and how sessions ended, for whoever asks."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from tmr.ledger.commands import Request
+from tmr.ledger.outcomes import Outcome
+from tmr.ledger.state import Ended, Remembered
+
+REMEMBER_MS: Final = 600_000
+"""Outcomes are remembered this long, for retries: far beyond any client's patience."""
+MAX_REMEMBERED: Final = 200_000
+"""Outcomes remembered at most: the oldest go first."""
+MAX_OF_CLIENT: Final = 50_000
+"""Outcomes remembered of one client at most, so that it cannot have those of others forgotten."""
+ENDED_MS: Final = 3_600_000
+"""How a session ended is remembered this long, for whoever asks after it."""
+MAX_ENDED: Final = 50_000
+
+
+class Memory:
+    """See the module."""
+
+    def __init__(self, remembered: Iterable[Remembered] = (), ended: Iterable[Ended] = ()) -> None:
+        self._outcomes: dict[tuple[str, str], Remembered] = {}
+        self._of_client: dict[str, dict[str, None]] = {}
+        for one in remembered:
+            self._add(one)
+        self.ended = {one.session: one for one in ended}
+
+    def outcomes(self) -> list[Remembered]:
+        """All of them, the oldest first."""
+        return list(self._outcomes.values())
+
+    def outcome(self, client: str, request_id: str) -> Remembered | None:
+        """What came of the request with this idempotency key."""
+        return self._outcomes.get((client, request_id))
+
+    def remember(self, request: Request, outcome: Outcome, time_ms: int) -> None:
+        """The outcome answers every retry of the request from now on."""
+        self.drop(request.client, request.request_id)  # the newest stand last
+        of_client = self._of_client.get(request.client, {})
+        if len(of_client) >= MAX_OF_CLIENT:
+            self.drop(request.client, next(iter(of_client)))
+        self._add(Remembered(request, outcome, time_ms))
+
+    def drop(self, client: str, request_id: str) -> None:
+        """Forget the outcome."""
+        if self._outcomes.pop((client, request_id), None) is not None:
+            del self._of_client[client][request_id]
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+    def end(self, ended: Ended) -> None:
+        """A session, or a place in the queue, is no more."""
+        self.ended.pop(ended.session, None)  # the newest stand last
+        self.ended[ended.session] = ended
+
+    def forget(self, time_ms: int) -> None:
+        """Forget what is old or too much."""
+        while self._outcomes:
+            oldest = next(iter(self._outcomes))
+            recent = self._outcomes[oldest].time_ms > time_ms - REMEMBER_MS
+            if recent and len(self._outcomes) < MAX_REMEMBERED:
+                break
+            self.drop(*oldest)
+        while self.ended:
+            first = next(iter(self.ended))
+            recent = self.ended[first].time_ms > time_ms - ENDED_MS
+            if recent and len(self.ended) < MAX_ENDED:
+                break
+            del self.ended[first]
+
+    def _add(self, remembered: Remembered) -> None:
+        client, request_id = remembered.request.client, remembered.request.request_id
+        self._outcomes[client, request_id] = remembered
+        self._of_client.setdefault(client, {})[request_id] = None

@@ -1,0 +1,135 @@
+"""Writes the record: which line each event makes."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+from tmr.ledger.commands import Borrow, Grant, Refusal
+from tmr.ledger.outcomes import Denied
+from tmr.ledger.record import Chained, Event, Head, Line, chain
+from tmr.ledger.state import Borrowing, Session
+
+_ENDS: Final[dict[str, Event]] = {
+    "release": "released",
+    "expiry": "expired",
+    "operator": "ended",
+    "replaced": "replaced",
+}
+
+
+class Recorder:
+    """`heads`: where the chain of each Firm Code stands. `lines`: what the last command added."""
+
+    def __init__(self, heads: Mapping[int, Head]) -> None:
+        self.heads = dict(heads)
+        self.lines: list[Chained] = []
+        self._index = self._time = 0
+
+    def begin(self, index: int, time_ms: int) -> None:
+        """A command is carried out."""
+        self._index, self._time = index, time_ms
+        self.lines = []
+
+    def granted(self, session: Session, emergency: bool, units: int) -> None:
+        """A session began, and took units."""
+        self._session("emergency" if emergency else "granted", session)
+        if units:
+            self.units(session, units)
+
+    def ended(self, session: Session, by: str, who: str) -> None:
+        """A session ended."""
+        self._session(_ENDS[by], session, reason=who)
+
+    def units(self, session: Session, units: int) -> None:
+        """A session took units."""
+        self._session("units", session, units=units)
+
+    def units_denied(self, session: Session, units: int, denied: Denied) -> None:
+        """A session did not get units."""
+        self._session("denied", session, units=units, reason=denied.reason)
+
+    def queued(self, grant: Grant) -> None:
+        """A request has a place in the queue."""
+        self._request("queued", grant, id=grant.session, mode=grant.mode)
+
+    def unqueued(self, grant: Grant, by: str) -> None:
+        """A place in the queue was given up."""
+        self._request("unqueued", grant, id=grant.session, mode=grant.mode, reason=by)
+
+    def denied(self, request: Grant | Borrow, denied: Denied) -> None:
+        """A request was denied."""
+        self._request("denied", request, reason=denied.reason, detail=denied.detail)
+
+    def borrowed(self, borrowing: Borrowing) -> None:
+        """A seat left the network."""
+        self._borrowing("borrowed", borrowing)
+
+    def returned(self, borrowing: Borrowing, by: str, who: str) -> None:
+        """A seat came back."""
+        self._borrowing("returned", borrowing, reason=by, detail=who)
+
+    def refused(self, refusals: Iterable[Refusal]) -> None:
+        """Requests were refused from the mirror."""
+        for refusal in refusals:
+            self._line(
+                refusal.firm_code,
+                event="denied",
+                product_code=refusal.product_code,
+                client=refusal.client,
+                user=refusal.user,
+                station=refusal.station,
+                address=refusal.address,
+                count=refusal.count,
+                reason=refusal.reason,
+                detail=refusal.detail,
+            )
+
+    def _session(self, event: Event, session: Session, **values: Any) -> None:
+        self._line(
+            session.key.firm_code,
+            event=event,
+            product_code=session.key.product_code,
+            tmr_id=session.key.tmr_id,
+            reference=session.key.reference,
+            id=session.id,
+            client=session.client,
+            user=session.user,
+            station=session.station,
+            address=session.address,
+            mode=session.mode,
+            **values,
+        )
+
+    def _request(self, event: Event, request: Grant | Borrow, **values: Any) -> None:
+        self._line(
+            request.firm_code,
+            event=event,
+            product_code=request.product_code,
+            client=request.client,
+            user=request.user,
+            station=request.station,
+            address=request.address,
+            **values,
+        )
+
+    def _borrowing(self, event: Event, borrowing: Borrowing, **values: Any) -> None:
+        self._line(
+            borrowing.key.firm_code,
+            event=event,
+            product_code=borrowing.key.product_code,
+            tmr_id=borrowing.key.tmr_id,
+            reference=borrowing.key.reference,
+            id=borrowing.id,
+            client=borrowing.client,
+            user=borrowing.user,
+            station=borrowing.station,
+            address=borrowing.address,
+            until_ms=borrowing.until_ms,
+            **values,
+        )
+
+    def _line(self, firm_code: int, **values: Any) -> None:
+        head = self.heads.get(firm_code, Head())
+        line = Line(firm_code, head.seq + 1, self._time, self._index, **values)
+        chained = chain(head, line)
+        self.heads[firm_code] = Head(chained.seq, chained.hash)
+        self.lines.append(chained)

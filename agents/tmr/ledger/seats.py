@@ -1,0 +1,142 @@
+"""Who holds which seat: sessions and borrowings, by licence, by instance, by the time that they come back."""
+
+from typing import Final
+
+from tmr.ledger import access
+from tmr.ledger.access import AccessList, Rule, Subject
+from tmr.ledger.agenda import Agenda
+from tmr.ledger.state import Borrowing, Instance, Session
+from tmr.ledger.use import Use
+from tmr.licensing import LicenceKey
+
+BORROW_GRACE_MS: Final = 60_000
+"""A borrowed seat is counted so much longer than its file is valid: the borrower's clock may be behind."""
+MATCHES: Final = 10_000
+"""Subjects whose matching rules are kept at hand."""
+
+
+class Seats:
+    """Sessions and borrowings, with the indexes that make each step cheap however many there are."""
+
+    def __init__(self) -> None:
+        self.sessions: dict[str, Session] = {}
+        self.borrowings: dict[str, Borrowing] = {}
+        self.access = AccessList()
+        self._uses: dict[LicenceKey, Use] = {}
+        self._instances: dict[Instance, str] = {}
+        self._due: Agenda[str] = Agenda()
+        self._rules: dict[LicenceKey, list[Rule]] = {}
+        self._rules_number = 0
+        self._matching: dict[Subject, frozenset[str]] = {}
+
+    # -- questions -----------------------------------------------------------------------------------------
+
+    def use(self, key: LicenceKey) -> Use:
+        """How the licence is used now."""
+        return self._uses.get(key, Use())
+
+    def holders(self, key: LicenceKey) -> list[Session]:
+        """Sessions on the licence, oldest first."""
+        return sorted(
+            (self.sessions[session] for session in self.use(key).sessions),
+            key=lambda session: (session.granted_ms, session.id),
+        )
+
+    def borrowed(self, key: LicenceKey) -> list[Borrowing]:
+        """Borrowings of the licence, oldest first."""
+        return [self.borrowings[borrow] for borrow in self.use(key).borrowings]
+
+    def of_instance(self, instance: Instance) -> str | None:
+        """The session of one run place of an application."""
+        return self._instances.get(instance)
+
+    def due(self, time_ms: int) -> list[str]:
+        """Borrowings whose seats come back by themselves at `time_ms`."""
+        return self._due.until(time_ms)
+
+    def rules_of(self, key: LicenceKey) -> list[Rule]:
+        """The access rules that count seats of the licence."""
+        rules = self._rules.get(key)
+        if rules is None:
+            rules = self._rules[key] = access.seat_rules(self.access, key)
+        return rules
+
+    def matching(self, subject: Subject) -> frozenset[str]:
+        """Names of the rules that count seats, whatever licence they are about, and match the subject."""
+        found = self._matching.get(subject)
+        if found is None:
+            if len(self._matching) >= MATCHES:
+                self._matching.clear()
+            found = self._matching[subject] = frozenset(
+                rule.name
+                for rule in self.access.rules
+                if rule.effect in access.COUNTING and access.matches(self.access, rule.who, subject)
+            )
+        return found
+
+    def counts(self, key: LicenceKey) -> dict[str, int]:
+        """Seats of the licence that each rule counts, by the rule's name."""
+        use = self._uses.get(key)
+        if use is None:
+            return {}
+        if use.counted != self._rules_number:
+            use.counts, use.counted = {}, self._rules_number
+            for subject in use.subjects():
+                self._count(key, use, subject, +1)
+        return use.counts
+
+    # -- changes -------------------------------------------------------------------------------------------
+
+    def set_access(self, rules: AccessList) -> None:
+        """From now on these rules count seats."""
+        self.access = rules
+        self._rules, self._matching = {}, {}
+        self._rules_number += 1  # seats are counted when somebody asks for the licence, not all of them now
+
+    def begin(self, session: Session) -> None:
+        """A session takes its seat."""
+        self.sessions[session.id] = session
+        use = self._used(session.key)
+        use.add(session, lambda subject, by: self._count(session.key, use, subject, by))
+        if session.instance:
+            self._instances[session.run_place] = session.id
+
+    def end(self, session: Session) -> None:
+        """A session gives its seat back."""
+        del self.sessions[session.id]
+        use = self._uses[session.key]
+        use.remove(session, lambda subject, by: self._count(session.key, use, subject, by))
+        if use.idle:
+            del self._uses[session.key]
+        if session.instance and self._instances.get(session.run_place) == session.id:
+            del self._instances[session.run_place]
+
+    def lend(self, borrowing: Borrowing) -> None:
+        """A seat leaves the network."""
+        self.borrowings[borrowing.id] = borrowing
+        self._due.add(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
+        use = self._used(borrowing.key)
+        use.lend(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
+
+    def take_back(self, borrowing: Borrowing) -> None:
+        """A seat comes back."""
+        del self.borrowings[borrowing.id]
+        self._due.remove(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
+        use = self._uses[borrowing.key]
+        use.take_back(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
+        if use.idle:
+            del self._uses[borrowing.key]
+
+    def _used(self, key: LicenceKey) -> Use:
+        use = self._uses.get(key)
+        if use is None:
+            use = self._uses[key] = Use(counted=self._rules_number)
+        return use
+
+    def _count(self, key: LicenceKey, use: Use, subject: Subject, by: int) -> None:
+        if use.counted != self._rules_number:
+            return
+        matching = self.matching(subject)
+        for rule in self.rules_of(key):
+            if rule.name in matching:
+                use.counts[rule.name] = use.counts.get(rule.name, 0) + by
