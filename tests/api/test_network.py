@@ -1,5 +1,6 @@
 """A network licence server: what differs from a TMR system, and what it must not do."""
 
+import asyncio
 import datetime as dt
 import ssl
 import time
@@ -18,6 +19,7 @@ from tests.unit.server.local import ALICE, FIRM, OLGA, ask, item, key, scenario,
 from tests.unit.server.network import Server, running
 from tmr.client.borrowed import verify
 from tmr.licensing import Container, public_key_to_pem, raw_public_key
+from tmr.quorum import acceptor
 from tmr.rim.identity import Identity
 from tmr.upstream.store import Store, StoreError
 from tmr.upstream.wire import Status
@@ -227,6 +229,12 @@ async def test_a_renamed_server_keeps_its_licences_and_sessions(tmp_path: Path) 
             assert [one["name"] for one in container["upstreams"]] == ["lic-new"]
             assert (await get(client, "/v1/status"))["alarms"] == []
             assert slug(await client.post("/v1/sessions", json=ask(), headers=key())) == "no-more-licences"
+        await system.holds(item(quantity=2))
+        await system.stop()
+        again = await system.start()
+        async with again.client() as client:
+            assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
+            assert (await client.post("/v1/sessions", json=ask(), headers=key())).status_code == 201
 
 
 @scenario
@@ -244,6 +252,29 @@ async def test_the_record_is_vouched_for_by_the_one_container(tmp_path: Path) ->
             assert (lines[-1]["whole"], len(lines[-1]["attestations"])) == (True, 1)
             table = await olga.get("/v1/tracking", params={"firm_code": FIRM, "format": "csv"})
             assert "anna" in table.text
+
+
+@scenario
+async def test_many_at_once_share_a_sync_and_a_snapshot_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(acceptor, "SNAPSHOT_EVERY", 100)
+    async with running(tmp_path, item(quantity=None, units=10_000)) as system:
+        before = system.active.node.syncs.count
+        async with system.active.client() as client:
+            answers = await asyncio.gather(
+                *(client.post("/v1/sessions", json=ask(units=3), headers=key()) for _ in range(250))
+            )
+        held = {answer.json()["id"] for answer in answers}
+        assert len(held) == 250
+        assert system.active.node.syncs.count - before < 100
+        assert system.active.acceptor.log.base >= 200, "the journal was compacted"
+        second = await system.restart()
+        assert set(second.core.ledger.sessions) == held
+        async with second.client() as client:
+            serial = system.box.serial
+            (shown,) = (await get(client, f"/v1/containers/{serial}/items"))["items"]
+            assert (shown["in_use"], shown["units_remaining"]) == (250, 10_000 - 750)
 
 
 @scenario

@@ -28,6 +28,8 @@ from tmr.upstream.status import version
 
 log = logging.getLogger(__name__)
 
+NOBODY: Final = b""
+"""No container's key: what a name stated that this server does not have any more is forgotten."""
 TURN: Final = 0.1
 """Seconds between looks at what is due by time."""
 
@@ -81,7 +83,9 @@ class NetworkServer:
         signed, ledger = self._keeper.statement, self.kernel.ledger
         try:
             for former in [name for name in ledger.statements if name != self.name]:
-                await self.kernel.submit(Trust(former, signed.key))  # this server was renamed
+                await self.kernel.submit(Trust(former, NOBODY))  # this server was renamed
+            if ledger.trusted.get(self.name, signed.key) != signed.key:
+                await self.kernel.submit(Trust(self.name, signed.key))  # and had this name before
             outcome = await self.kernel.submit(Assemble((signed,)))
         except (NotActive, Overloaded) as error:
             log.error("the container is assembled at the next start", extra=fields(error=repr(error)))
