@@ -31,6 +31,7 @@ VARIABLES = (
     "tmr_firewall/defaults",
     "tmr_firewall/vars",
     "tmr_client/defaults",
+    "tmr_client/vars",
     "tmr_pki/defaults",
     "tmr_pki/vars",
     "tmr_accounts/defaults",
