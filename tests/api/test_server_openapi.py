@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from tests.unit.server.local import System
 from tmr.client.problems import MEDIA_TYPE, PROBLEMS
-from tmr.server.openapi import complete, documented
+from tmr.desk.openapi import complete, documented
 
 
 @pytest.fixture(scope="module")

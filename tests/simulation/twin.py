@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tmr.desk.sessions import Sessions
 from tmr.ledger import (
     Assemble,
     Borrow,
@@ -25,7 +26,6 @@ from tmr.ledger import (
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, RoleChanged, Send, Serving
-from tmr.server.sessions import Sessions
 
 from .licences import FIRM, KEY, PRODUCT
 

@@ -21,10 +21,13 @@ PATIENCE = 30.0
 class UpstreamProcess:
     """`tmr-upstream` on a loopback port that the kernel chooses; nothing runs before `start`."""
 
-    def __init__(self, directory: Path, system: System, name: str = "up1", *, ttl: float = 2.0) -> None:
+    def __init__(
+        self, directory: Path, system: System, name: str = "up1", *, ttl: float = 2.0, mode: str = "tmr"
+    ) -> None:
         self.system = system
         self.name = name
         self.ttl = ttl
+        self.mode = mode
         self.port = 0
         self.root = directory / name
         self.state = self.root / "state"
@@ -44,6 +47,7 @@ class UpstreamProcess:
         settings = {
             "name": self.name,
             "system": self.system.name,
+            "mode": self.mode,
             "listen": "127.0.0.1",
             "port": self.port,
             "admin_socket": str(self.socket),

@@ -84,7 +84,7 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 @click.option("--verbose", "-v", is_flag=True, help="Show all options of each licence.")
 @common()
 def list_licences(settings: Settings, verbose: bool) -> None:
-    """Show the virtual container and its licences.
+    """Show the virtual container, or that of a network licence server, and its licences.
 
     Licences of which too few constituents are available are shown below, with what is missing where.
     """
@@ -188,7 +188,7 @@ def status(settings: Settings) -> None:
     """Show the twins side by side, the upstreams, and the licences with their votes.
 
     Asks the virtual address and both twins, each once. Exits with 3 if no active twin answers at the virtual
-    address.
+    address. A network licence server is shown by itself.
     """
     config = settings.config()
     vips, twins = asyncio.run(_ask_all(config, settings.policy(LOOK)))

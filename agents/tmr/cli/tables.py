@@ -260,10 +260,14 @@ def _missing(unavailable: Sequence[Unavailable]) -> Table:
 
 
 def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[RenderableType]:
-    """Both twins side by side, the upstreams as each of them sees them, licences with their votes, alarms."""
+    """Both twins side by side, the upstreams as each of them sees them, licences with their votes, alarms.
+
+    A network licence server is shown by itself.
+    """
     out: list[RenderableType] = []
     for vip in vips:
-        line = Text(f"Virtual address {vip.address}: ")
+        alone = vip.status is not None and vip.status.network
+        line = Text(f"{'Network licence server' if alone else 'Virtual address'} {vip.address}: ")
         if vip.status is None:
             line.append(f"silent ({vip.error})", BAD)
         else:
@@ -277,7 +281,7 @@ def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[Renderab
         return out
     best = max(answered, key=lambda s: (s.role is Role.ACTIVE, s.epoch, s.commit))
     seen = [view.status for view in shown if view.status is not None] or [best]
-    out += ["", _upstreams(seen), ""]
+    out += [""] if best.network else ["", _upstreams(seen), ""]
     out += _licences(best.licences) if best.licences else [Text("No licences are known.")]
     out += _alarms([f"{each.name}: {alarm}" for each in seen for alarm in each.alarms])
     return out
@@ -299,8 +303,12 @@ def _twins(views: Sequence[TwinView]) -> Table:
         ),
     )
     if any(view.status is not None for view in views):
+        known = [view.status for view in views if view.status is not None]
         row("Epoch", lambda s: Text(str(s.epoch)))
-        row("Lease", lambda s: Text(_lease(s)))
+        if all(status.network for status in known):
+            row("Container", lambda s: Text(s.upstreams[0].container or "-" if s.upstreams else "-"))
+        else:
+            row("Lease", lambda s: Text(_lease(s)))
         row("Journal", lambda s: Text(f"{s.commit} committed"))
         row("Sessions", lambda s: Text(str(s.sessions)))
         row("Certified time", lambda s: Text(_clock(s.certified_time)))
@@ -336,13 +344,14 @@ def _upstream(view: UpstreamStatus | None) -> Text:
 def _licences(licences: Sequence[LicenceStatus]) -> list[RenderableType]:
     table = grid("Licence", "Name", ">In use", "Votes", "State")
     for licence in licences:
-        votes = f"{licence.votes} of {len(licence.constituents) or 3}"
+        constituents = len(licence.constituents) or 3
+        votes = f"{licence.votes} of {constituents}"
         good = licence.state is LicenceState.AVAILABLE
         table.add_row(
             licence.label,
             licence.name,
             use(licence),
-            Text(votes, GOOD if licence.votes >= 3 else WARN if licence.votes == 2 else BAD),
+            Text(votes, GOOD if licence.votes >= constituents else WARN if licence.votes >= 2 else BAD),
             Text(licence.state, GOOD if good else BAD),
         )
     special = grid("Licence", "Use")

@@ -95,8 +95,8 @@ def export(
 ) -> None:
     """Write the record of one firm to a file, for the vendor.
 
-    Two containers vouch for it by their signatures; the vendor verifies it by `tmr tracking verify`. Needs a
-    certificate of the role `operator`. A time without an offset is local.
+    Two containers vouch for it by their signatures, or that of a network licence server; the vendor verifies
+    it by `tmr tracking verify`. Needs a certificate of the role `operator`. A time without offset is local.
     """
     if output is not None and output.exists():
         raise click.ClickException(f"{output} exists. Choose another name.")
@@ -134,12 +134,16 @@ def export(
     metavar="KEY",
     help="A container's public key, not its fingerprint: 64 hexadecimal digits or a PEM file. Several times.",
 )
+@click.option("--network", is_flag=True, help="It is of a network licence server: one container vouches.")
 @click.option("--chain-only", is_flag=True, help="Do not ask who vouches for it.")
-def verify(file: Path, requests: tuple[Path, ...], given: tuple[str, ...], chain_only: bool) -> None:
+def verify(
+    file: Path, requests: tuple[Path, ...], given: tuple[str, ...], network: bool, chain_only: bool
+) -> None:
     """Verify that FILE is a record as a TMR system exported it.
 
     Checks each line's hash, and the signatures of at least two containers, whose keys you know from their
-    request files. Exits with 1 where anything does not hold, and says where.
+    request files; with --network, of the one container of a network licence server. Exits with 1 where
+    anything does not hold, and says where.
     """
     keys = _keys(requests, given)
     if not keys and not chain_only:
@@ -172,13 +176,14 @@ def verify(file: Path, requests: tuple[Path, ...], given: tuple[str, ...], chain
     sound = sum(not voucher.problem for voucher in vouchers)
     if chain_only:
         click.echo("Signatures were not asked for: this proves no origin.")
-    elif sound < ATTESTERS:
+    elif sound < (needed := 1 if network else ATTESTERS):
+        whose = "the request file of the server" if network else "the request files of all three containers"
         raise click.ClickException(
-            f"{sound} of the containers known vouch for {file}, and {ATTESTERS} are needed. Give the request "
-            "files of all three containers, or ask the operator for a new export."
+            f"{sound} of the containers known vouch for {file}, and {needed} "
+            f"{'is' if needed == 1 else 'are'} needed. Give {whose}, or ask the operator for a new export."
         )
     else:
-        click.echo(f"Verified: {sound} containers vouch for it.")
+        click.echo(f"Verified: {sound} container{'s vouch' if sound > 1 else ' vouches'} for it.")
 
 
 @tracking.command(short_help="Show the record as tables.")

@@ -443,14 +443,17 @@ class ContainerUpstream(_Answer):
 
 
 class Container(_Answer):
-    """The virtual container: all TMR licences with at least two available, identical constituents."""
+    """The virtual container: all TMR licences with at least two available, identical constituents.
+
+    Of a network licence server, its own container: all licences in it that have no TMR-Id.
+    """
 
     serial: str = Field(examples=["131-1234567"])
     kind: str = Field(description="What the mask of the serial says.")
     act_id: str = Field(description="CmActId that the twinned containers share.")
     items: int = Field(ge=0, description="Number of licences that can be used.")
     epoch: int
-    certified_time: AwareDatetime = Field(description="Median of the upstreams' clocks.")
+    certified_time: AwareDatetime = Field(description="Median of the upstreams' clocks, or the own clock.")
     upstreams: tuple[ContainerUpstream, ...]
     unavailable: tuple[Unavailable, ...] = ()
 
@@ -535,7 +538,10 @@ class LicenceStatus(_Licence):
     name: str = ""
     quantity: Quantity
     in_use: InUse
-    votes: int = Field(ge=0, description="Available, identical constituents: two are needed.")
+    votes: int = Field(
+        ge=0,
+        description="Available, identical constituents: two are needed, one on a network licence server.",
+    )
     state: LicenceState
     borrowed: int = Field(default=0, ge=0, description="Seats in use that are borrowed.")
     units: int | None = Field(default=None, description="Unit Counter: units issued in all.")
@@ -555,13 +561,15 @@ class LicenceStatus(_Licence):
 
 
 class Status(_Answer):
-    """One twin. Both twins answer it, active or not."""
+    """One server. Both twins answer it, active or not; a network licence server is always active."""
 
     name: str
     role: Role
     epoch: int = Field(description="Own reign if active, else the last one seen.")
     lease_remaining_ms: int | None = Field(description="Until the lease ends unless renewed; null: none.")
-    vip: tuple[str, ...] = Field(description="The virtual addresses that clients use.")
+    vip: tuple[str, ...] = Field(
+        description="The virtual addresses that clients use; none of a network licence server."
+    )
     peer: str | None = Field(default=None, description="The twin that is believed to be active, if another.")
     version: str
     certified_time: AwareDatetime | None
@@ -570,6 +578,9 @@ class Status(_Answer):
     sessions: int = Field(ge=0)
     commit: int = Field(ge=0, description="Last committed journal index that this twin knows.")
     alarms: tuple[str, ...] = ()
+    network: bool = Field(
+        default=False, description="A network licence server: one server alone, without twins."
+    )
 
 
 class Switchover(_Answer):

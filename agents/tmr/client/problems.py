@@ -327,7 +327,7 @@ _ALL: Final = (
         "not-active",
         503,
         None,
-        "This twin is not active",
+        "This server is not active",
         "Ask at the virtual address.",
         NotActive,
         passing=True,

@@ -58,8 +58,9 @@ class Terms(msgspec.Struct, frozen=True):
 class Lent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The payload: the terms, the system, and the update that the licence comes from.
 
-    `container`: serial of the virtual container. `update_digest`: SHA-256 (hexadecimal) of the update's
-    payload, so that no other update of the vendor can take its place.
+    `container`: serial of the container that clients see: the virtual one, or that of a network licence
+    server. `update_digest`: SHA-256 (hexadecimal) of the update's payload, so that no other update of the
+    vendor can take its place.
     """
 
     format: int
@@ -136,7 +137,7 @@ def share(terms: Terms, container: Container, key: Ed25519PrivateKey) -> Share:
         format=FORMAT,
         borrow=terms.borrow,
         act_id=container.act_id,
-        container=str(virtual_serial(container.act_id)),
+        container=container.serial if terms.item.tmr_id is None else str(virtual_serial(container.act_id)),
         client=terms.client,
         borrower=terms.borrower,
         station=terms.station,

@@ -49,6 +49,11 @@ class Durable(msgspec.Struct):
     entries: list[Entry] = []
     commit: int = 0
 
+    @property
+    def membership(self) -> Membership | None:
+        """The membership in force; None: the upstream is new."""
+        return Log.after(self.snapshot, self.entries).membership
+
 
 class PromiseWrite(msgspec.Struct, frozen=True):
     """Remember the promised epoch and its owner."""

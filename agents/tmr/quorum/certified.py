@@ -15,6 +15,30 @@ FOLLOWING_FRESH_MS = 60_000
 """The same for a passive twin, which hears from an upstream only every 25 s."""
 
 
+class OwnClock:
+    """The time of a server with one clock only: its own wall clock, which never runs backwards here.
+
+    A clock set forward is followed at once. Where it was set back, time goes on by the monotonic clock,
+    slower by STEP, until the wall clock has caught up: it must not stand, for then no licence would expire.
+    """
+
+    def __init__(self) -> None:
+        self._value = 0.0
+        self._at: float | None = None
+
+    def read(self, wall_ms: int, now_ms: float, floor_ms: int) -> int:
+        """Time at monotonic `now_ms`, Unix milliseconds, not before `floor_ms`, the journal's last entry."""
+        elapsed = 0.0 if self._at is None else max(0.0, now_ms - self._at)
+        self._value = max(float(wall_ms), self._value + elapsed * (1 - STEP), float(floor_ms))
+        self._at = now_ms
+        return int(self._value)
+
+    def behind_ms(self, wall_ms: int) -> int:
+        """By how much the wall clock lags behind what was read last, if that is worth an alarm, else 0."""
+        lag = int(self._value) - wall_ms
+        return lag if lag > ALARM_MS else 0
+
+
 class CertifiedClock:
     """Median of the upstreams' wall clocks; never runs backwards; one wrong clock changes nothing."""
 

@@ -27,6 +27,16 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
     disks: tuple[str, str, str]
     retired: tuple[str, ...] = ()
 
+    @classmethod
+    def of_one(cls, disk: str) -> "Membership":
+        """The membership of a server that keeps its journal by itself: its disk counts in every slot."""
+        return cls((disk, disk, disk))
+
+    @property
+    def alone(self) -> bool:
+        """One disk is all there is."""
+        return len(set(self.disks)) == 1
+
     def replacing(self, slot: int, disk: str) -> "Membership":
         """The membership after `disk` took the place of the one in `slot`."""
         disks = list(self.disks)

@@ -6,28 +6,31 @@ import importlib.metadata
 import logging
 import random
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from tmr.client.models import Role, Status, UpstreamStatus
+from tmr.desk.desk import Desk
+from tmr.desk.gate import Gate
+from tmr.desk.metrics import Metrics
+from tmr.desk.tracking import Archive, Tracking
+from tmr.desk.virtual import MAJORITY, VirtualContainer, instant
 from tmr.ledger import Ledger
+from tmr.ledger.export import ATTESTERS
 from tmr.quorum.entries import Owner
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import encode
 from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
 from tmr.rim import notify
 from tmr.rim.logs import fields
+from tmr.rim.record_wire import Answer, Question
+from tmr.rim.upstream_link import LinkError
 from tmr.server.assembler import Assembler
 from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
-from tmr.server.desk import Desk
-from tmr.server.gate import Gate
-from tmr.server.metrics import Metrics
-from tmr.server.tracking import Tracking
 from tmr.server.vip_link import VipLink
-from tmr.server.virtual import MAJORITY, VirtualContainer, instant
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +77,10 @@ class Agent:
         self.virtual = VirtualContainer(ledger, config.act_id)
         self.gate = Gate(self.core, self.virtual, config.vip, wall_ms)
         self.desk = Desk(self.gate, self._borrow_file, fatal=fatal)
-        self.tracking = Tracking(self.core, self.gate)
+        archives = [Archive(upstream, self._archive(slot)) for slot, upstream in enumerate(twin.upstreams)]
+        self.tracking = Tracking(
+            self.gate, archives, ATTESTERS, lambda: (twin.applied, twin.log.time_at(twin.applied))
+        )
         self.metrics = Metrics()
         self._assembler = Assembler(self.core, config.act_id, fatal)
         self.backfill = Backfill(self.core, fatal)
@@ -191,6 +197,16 @@ class Agent:
     def _vip_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fatal(error)
+
+    def _archive(self, slot: int) -> Callable[[Question], Awaitable[Answer]]:
+        """How an upstream is asked about the record."""
+
+        async def ask(question: Question) -> Answer:
+            if not self.core.twin.peers[slot].reachable:
+                raise LinkError(self.core.twin.upstreams[slot], "it does not answer")
+            return await self.core.links[slot].record(question)
+
+        return ask
 
     async def _borrow_file(self, borrowing: str) -> bytes:
         """The file of a borrowing, signed by two upstreams. Raises Problem."""

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
+from tmr.desk.problems import problem
 from tmr.licensing import BadShare, Share, check_share, seal_borrow_file
 from tmr.licensing.borrow_file import SIGNERS
 from tmr.rim.problem import Problem
 from tmr.rim.upstream_link import LinkError, LinkRefused
 from tmr.server.core import Link
-from tmr.server.problems import problem
 
 PATIENCE: Final = 5.0
 """Seconds: an upstream learns of a commit with the next message, many times within one lease."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
+from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Ledger, Outcome, encode
 from tmr.licensing import Share, SignedStatement
 from tmr.quorum.messages import Release, Reply, Request
@@ -18,7 +19,6 @@ from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, T
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
-from tmr.server.virtual import UpstreamState
 
 log = logging.getLogger(__name__)
 

@@ -113,10 +113,16 @@ def describe_status(status: Status) -> str:
         vote = "new: waits to be founded or admitted by the active twin"
     else:
         vote = "does not vote: waits to be brought up to date by the active twin"
+    if status.network:
+        name = f"network     {status.name}, version {status.version}, serves clients of {status.system} alone"
+        lease = f"starts      {status.promised}"
+    else:
+        name = f"upstream    {status.name} of the system {status.system}, version {status.version}, {vote}"
+        lease = f"lease       {lease}, epoch {status.promised}"
     lines = [
-        f"upstream    {status.name} of the system {status.system}, version {status.version}, {vote}",
+        name,
         f"container   {status.container}, {status.items} items, generation {status.generation}",
-        f"lease       {lease}, epoch {status.promised}",
+        lease,
         f"journal     entry {status.last_index}, committed {status.commit}, applied {status.applied}",
         f"disk        {status.disk}, {status.syncs} transactions, last {status.sync_last_ms:g} ms, "
         f"longest {status.sync_longest_ms:g} ms",

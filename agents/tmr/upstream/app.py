@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -75,19 +75,37 @@ def create_app(
         (PATHS[kind], "POST", _message(node, metrics, kind))
         for kind in (Acquire, Append, Install, Release, Follow, Found)
     ]
+    routes += admin_routes(node, keeper, metrics, status)
     routes += [(path, "POST", _record(recorder, metrics, kind)) for kind, path in record_wire.PATHS.items()]
     routes += [
         ("/v1/container", "GET", _container(keeper, metrics)),
         (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, metrics)),
         ("/v1/sessions", "POST", _outside_tmr(metrics)),
         ("/metrics", "GET", _metrics(metrics)),
-        ("/v1/requests/{firm_code}", "GET", _request_file(keeper)),
-        ("/v1/updates", "POST", _update(node, keeper, metrics)),
-        ("/v1/status", "GET", _status(status)),
     ]
+    add_routes(app, routes)
+    return app
+
+
+def add_routes(app: FastAPI, routes: Iterable[tuple[str, str, Endpoint]]) -> None:
+    """Path, method and endpoint of each."""
     for path, method, endpoint in routes:
         app.router.routes.append(Route(path, endpoint, methods=[method]))
-    return app
+
+
+def admin_routes(
+    node: Node,
+    keeper: Keeper,
+    metrics: Metrics,
+    status: Callable[[], Status],
+    activated: Callable[[], Awaitable[None]] | None = None,
+) -> list[tuple[str, str, Endpoint]]:
+    """What the administration socket answers. `activated` is awaited after each update."""
+    return [
+        ("/v1/requests/{firm_code}", "GET", _request_file(keeper)),
+        ("/v1/updates", "POST", _update(node, keeper, metrics, activated)),
+        ("/v1/status", "GET", _status(status)),
+    ]
 
 
 def _twin(request: Request, metrics: Metrics) -> str:
@@ -232,7 +250,9 @@ def _request_file(keeper: Keeper) -> Endpoint:
     return endpoint
 
 
-def _update(node: Node, keeper: Keeper, metrics: Metrics) -> Endpoint:
+def _update(
+    node: Node, keeper: Keeper, metrics: Metrics, then: Callable[[], Awaitable[None]] | None
+) -> Endpoint:
     one_at_a_time = asyncio.Lock()
 
     async def endpoint(request: Request) -> Response:
@@ -256,6 +276,8 @@ def _update(node: Node, keeper: Keeper, metrics: Metrics) -> Endpoint:
                     refusal=error.code,
                 ) from None
             node.new_generation(activated.generation)
+            if then is not None:
+                await then()
         metrics.activations.labels("activated").inc()
         log.info(
             "update activated",

@@ -2,7 +2,7 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -12,30 +12,55 @@ from tmr.rim.config import ConfigError, load
 from tmr.rim.tls import TlsFiles
 
 DEFAULT: Final = Path("/etc/tmr/upstream.toml")
+PORT: Final = 22351
+"""Where twins ask an upstream."""
+NETWORK_PORT: Final = 22350
+"""Where clients ask a licence server."""
 TTL_MIN: Final = 0.5
 TTL_MAX: Final = 60.0
 RECORD_DAYS_MAX: Final = 36_500
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One upstream. `lease_ttl`: seconds, the longest lease that it grants; the same on all machines.
+    """One upstream.
 
-    `system`: the TMR system's name, the trust domain of its certificates. `vendors`: directory with the
-    public key of each trusted vendor as FIRMCODE.pem. `act_id`: CmActId that the three containers share.
-    `record_days`: how long lines of the licence tracking record are kept.
+    `mode`: one of the three of a TMR system, or a network licence server that serves clients by itself.
+    `port`: without it, PORT for twins or NETWORK_PORT for clients. `lease_ttl`: seconds, the longest lease
+    that it grants; the same on all machines. `system`: the TMR system's name, the trust domain of its
+    certificates. `vendors`: directory with the public key of each trusted vendor as FIRMCODE.pem. `act_id`:
+    CmActId that the three containers share. `record_days`: how long lines of the licence tracking record
+    are kept.
     """
 
     name: str
     system: str
     act_id: str
-    listen: str
+    listen: str | tuple[str, ...]
     tls: TlsFiles
-    port: int = 22351
+    mode: Literal["tmr", "network"] = "tmr"
+    port: int | msgspec.UnsetType = msgspec.UNSET
     admin_socket: str = "/run/tmr-upstream/admin.sock"
     state_dir: str = "/var/lib/tmr-upstream"
     lease_ttl: float = 2.0
     vendors: str = "/etc/tmr/vendors"
     record_days: int = 400
+
+    @property
+    def network(self) -> bool:
+        """It is a network licence server."""
+        return self.mode == "network"
+
+    @property
+    def listen_port(self) -> int:
+        """The port to listen on."""
+        if self.port is not msgspec.UNSET:
+            return self.port
+        return NETWORK_PORT if self.network else PORT
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """The addresses to listen on."""
+        return (self.listen,) if isinstance(self.listen, str) else self.listen
 
     def mistakes(self) -> list[str]:
         """What is wrong, each a sentence that names the key."""
@@ -45,11 +70,15 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 check_name(key, getattr(self, key))
             except BadItem as error:
                 found.append(f"{key} = {getattr(self, key)!r} is no name; {error.remedy}")
-        try:
-            ipaddress.ip_address(self.listen)
-        except ValueError:
-            found.append(f"listen = {self.listen!r} is no IP address; give this machine's back address")
-        if not 0 <= self.port <= 65_535:
+        whose = "that clients use" if self.network else "in the back network"
+        if not self.addresses:
+            found.append(f"listen is empty; give this machine's address {whose}")
+        for address in self.addresses:
+            try:
+                ipaddress.ip_address(address)
+            except ValueError:
+                found.append(f"listen = {address!r} is no IP address; give this machine's address {whose}")
+        if not 0 <= self.listen_port <= 65_535:
             found.append(f"port = {self.port} is outside 0 to 65535")
         if not TTL_MIN <= self.lease_ttl <= TTL_MAX:
             found.append(f"lease_ttl = {self.lease_ttl:g} is outside {TTL_MIN:g} to {TTL_MAX:g} seconds")

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from starlette.types import ASGIApp
+
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
 from tmr.rim import logs, notify
@@ -20,10 +22,14 @@ from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
 from tmr.upstream.keeper import Keeper
+from tmr.upstream.local_kernel import ObservedLedger
 from tmr.upstream.metrics import Metrics
+from tmr.upstream.network import NetworkServer
+from tmr.upstream.network_app import create_app as network_app
 from tmr.upstream.node import SLOW_SYNC, Node
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
+from tmr.upstream.wire import Status
 
 if sys.platform != "win32":
     from tmr.rim.serve import unix_listener
@@ -48,10 +54,14 @@ def _die(error: BaseException) -> NoReturn:
 
 async def _serve(settings: UpstreamConfig) -> None:
     store = Store.open(Path(settings.state_dir), machine_fingerprint())
-    keeper = Keeper.open(store, settings.name, settings.act_id, Path(settings.vendors))
-    ledger = Ledger()
+    durable = store.load()
+    store.check_mode(durable.membership, network=settings.network)
+    keeper = Keeper.open(
+        store, settings.name, settings.act_id, Path(settings.vendors), network=settings.network
+    )
+    ledger = ObservedLedger() if settings.network else Ledger()
     acceptor = Acceptor(
-        store.load(), ledger, boottime(), settings.lease_ttl, generation=keeper.container.generation
+        durable, ledger, boottime(), settings.lease_ttl, generation=keeper.container.generation
     )
     metrics = Metrics()
 
@@ -62,7 +72,10 @@ async def _serve(settings: UpstreamConfig) -> None:
 
     node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=_die, on_sync=synced)
     tls = server_context(settings.tls)
-    listeners = [tcp_listener(settings.listen, settings.port, tls), *_admin_listeners(settings)]
+    listeners = [
+        *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
+        *_admin_listeners(settings),
+    ]
 
     def started() -> None:
         notify.ready(f"container {keeper.container.serial}")
@@ -71,8 +84,9 @@ async def _serve(settings: UpstreamConfig) -> None:
             extra=fields(
                 name=settings.name,
                 system=settings.system,
+                mode=settings.mode,
                 container=keeper.container.serial,
-                address=settings.listen,
+                address=",".join(settings.addresses),
                 port=listeners[0].port,
                 voting=acceptor.voting,
                 promised=acceptor.promised,
@@ -80,19 +94,26 @@ async def _serve(settings: UpstreamConfig) -> None:
             ),
         )
 
+    def read_status() -> Status:
+        return status.read(settings.name, settings.system, node, keeper, boottime(), alarms())
+
+    recorder = Recorder(node, store, ledger, keeper, settings.record_days)
+    alarms, begin_stop = node.alarms, node.begin_stop
+    app: ASGIApp
+    if isinstance(ledger, ObservedLedger):
+        network = NetworkServer(
+            settings.name, node, keeper, ledger, recorder, clock=boottime, wall_ms=wall_ms, fatal=_die
+        )
+        app = network_app(network, node, keeper, metrics, read_status)
+        alarms, begin_stop = network.alarms, network.begin_stop
+    else:
+        app = create_app(node, keeper, Borrowings(node, keeper, ledger), recorder, metrics, read_status)
     server = PeerServer(
-        create_app(
-            node,
-            keeper,
-            Borrowings(node, keeper, ledger),
-            Recorder(node, store, ledger, keeper, settings.record_days),
-            metrics,
-            lambda: status.read(settings.name, settings.system, node, keeper, boottime()),
-        ),
+        app,
         listeners,
         settings.system,
         on_started=started,
-        on_stopping=node.begin_stop,
+        on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
     )
     await server.serve()

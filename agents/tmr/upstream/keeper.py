@@ -40,21 +40,32 @@ class Keeper:
     """Holds the container and its key. Call it where the store may be called: in the writer thread."""
 
     def __init__(
-        self, store: Store, upstream: str, container: Container, key: Ed25519PrivateKey, vendors: Path
+        self,
+        store: Store,
+        upstream: str,
+        container: Container,
+        key: Ed25519PrivateKey,
+        vendors: Path,
+        *,
+        network: bool = False,
     ) -> None:
         self.container = container
         self._store = store
         self._upstream = upstream
         self._key = key
         self._vendors = vendors
+        self._network = network
         self.statement = sign(container.statement(upstream), key)
 
     statement: SignedStatement
     """What the upstream states now, signed with the container's key."""
 
     @classmethod
-    def open(cls, store: Store, upstream: str, act_id: str, vendors: Path) -> Self:
-        """The keeper of the stored container; the first start makes one. Raises StoreError, BadItem."""
+    def open(cls, store: Store, upstream: str, act_id: str, vendors: Path, *, network: bool = False) -> Self:
+        """The keeper of the stored container; the first start makes one. Raises StoreError, BadItem.
+
+        `network`: the container is of a network licence server, and takes plain licences alone.
+        """
         directory = store.path.parent
         container = store.container()
         if container is None:
@@ -66,7 +77,7 @@ class Keeper:
                 f"{store.path}: the container {container.serial} was made for the system {container.act_id}, "
                 f"but act_id is {act_id} in the configuration; correct act_id"
             )
-        return cls(store, upstream, container, key, vendors)
+        return cls(store, upstream, container, key, vendors, network=network)
 
     def request(self, firm_code: int) -> bytes:
         """The request file for one firm. Raises BadItem where that is no Universal Firm Code."""
@@ -88,7 +99,7 @@ class Keeper:
         Raises BadKey for a vendor's key file that is none; sqlite3.Error.
         """
         before = self.container
-        after = activate(before, update_file, self._trusted())
+        after = activate(before, update_file, self._trusted(), network=self._network)
         self._store.save_container(after)
         self.container = after
         self.statement = sign(after.statement(self._upstream), self._key)

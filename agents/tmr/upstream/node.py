@@ -87,6 +87,11 @@ class Node:
             self._wake()
         return answer.reply
 
+    @property
+    def failed(self) -> bool:
+        """The store failed: nothing is answered any more."""
+        return self._failed
+
     async def settled(self) -> None:
         """Wait until everything decided so far is on disk. Raises NodeFailed."""
         await self._settled([])

@@ -1,6 +1,7 @@
 """What an upstream says about itself on the administration socket."""
 
 import importlib.metadata
+from collections.abc import Iterable
 
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.node import Node, Syncs
@@ -12,11 +13,15 @@ def version() -> str:
     return importlib.metadata.version("tmr")
 
 
-def read(name: str, system: str, node: Node, keeper: Keeper, now: float) -> Status:
-    """The status at `now`, the node's clock."""
+def read(
+    name: str, system: str, node: Node, keeper: Keeper, now: float, alarms: Iterable[str] | None = None
+) -> Status:
+    """The status at `now`, the node's clock. `alarms`: without them, the node's."""
     acceptor, container = node.acceptor, keeper.container
+    membership = acceptor.log.membership
     syncs: Syncs = node.syncs
-    holder = acceptor.live_holder(now)
+    network = membership is not None and membership.alone
+    holder = None if network else acceptor.live_holder(now)
     return Status(
         name=name,
         system=system,
@@ -27,7 +32,7 @@ def read(name: str, system: str, node: Node, keeper: Keeper, now: float) -> Stat
         items=len(container.items),
         disk=acceptor.disk,
         voting=acceptor.voting,
-        membership=acceptor.log.membership,
+        membership=membership,
         promised=acceptor.promised,
         lease_holder=holder.twin if holder else None,
         lease_remaining_ms=round((acceptor.holder_until - now) * 1000) if holder else None,
@@ -37,5 +42,6 @@ def read(name: str, system: str, node: Node, keeper: Keeper, now: float) -> Stat
         syncs=syncs.count,
         sync_last_ms=round(syncs.last * 1000, 3),
         sync_longest_ms=round(syncs.longest * 1000, 3),
-        alarms=tuple(node.alarms()),
+        alarms=tuple(node.alarms() if alarms is None else alarms),
+        network=network,
     )

@@ -240,6 +240,17 @@ class Store:
             body = msgspec.json.encode(container)
             self._db.execute("INSERT OR REPLACE INTO container VALUES (1, ?)", (body,))
 
+    def check_mode(self, membership: Membership | None, *, network: bool) -> None:
+        """Raise StoreError if the journal with this membership was begun in the other mode."""
+        if membership is None or membership.alone == network:
+            return
+        kinds = "one of three upstreams of a TMR system", "a network licence server"
+        raise StoreError(
+            f"{self.path}: the store is of {kinds[not network]}, but this is configured as {kinds[network]}; "
+            f"correct mode, or move the whole directory {self.path.parent} away and start again: it then has "
+            "a new container, for which the vendor issues licences"
+        )
+
     def close(self) -> None:
         """Close the file; everything written is already durable."""
         self._db.close()

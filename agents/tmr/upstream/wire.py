@@ -25,7 +25,10 @@ class Activated(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """One look at the upstream. `lease_*`: whose lease it grants now, None: nobody's."""
+    """One look at the upstream. `lease_*`: whose lease it grants now, None: nobody's.
+
+    `network`: it is a network licence server, `promised` is the number of its starts.
+    """
 
     name: str
     system: str
@@ -47,3 +50,4 @@ class Status(msgspec.Struct, frozen=True):
     sync_last_ms: float
     sync_longest_ms: float
     alarms: tuple[str, ...]
+    network: bool = False

@@ -21,7 +21,9 @@ Hosts: TypeAlias = Mapping[str, Mapping[str, Any]]
 Groups: TypeAlias = Mapping[str, Sequence[str]]
 
 SIZES = {"upstreams": 3, "twins": 2}
-GROUPS = (*SIZES, "clients")
+NETWORK = "network_servers"
+GROUPS = (*SIZES, NETWORK, "clients")
+MODES = {"upstreams": "tmr", NETWORK: "network"}
 TTL_MIN, TTL_MAX = 1.0, 10.0
 RENAMED_HINT = 0.75
 
@@ -63,8 +65,21 @@ def validate(hosts: Hosts, groups: Groups, known: frozenset[str] = SHARED) -> li
 
 
 def _groups(hosts: Hosts, groups: Groups) -> Iterator[str]:
+    alone = list(groups.get(NETWORK, ()))
+    if len(alone) > 1:
+        yield (
+            f"group {NETWORK} has {len(alone)} hosts: {', '.join(alone)}; each network licence server is a"
+            " system of its own: give each an inventory"
+        )
     for group, size in SIZES.items():
         members = list(groups.get(group, ()))
+        if alone:
+            if members:
+                yield (
+                    f"group {group} has {_count(len(members))} beside {alone[0]} in {NETWORK}; a network"
+                    " licence server works alone: give the TMR system an inventory of its own"
+                )
+            continue
         if len(members) != size:
             listed = f": {', '.join(members)}" if members else ""
             close = difflib.get_close_matches(group, [name for name in groups if name not in GROUPS], n=1)
@@ -139,6 +154,18 @@ def _common(hosts: Hosts, members: Sequence[str]) -> Iterator[str]:
 
 
 def _addresses(hosts: Hosts, groups: Groups) -> Iterator[str]:
+    for group, mode in MODES.items():
+        for host in groups.get(group, ()):
+            given = hosts.get(host, {}).get("tmr_upstream_mode", mode)
+            if given != mode:
+                yield (
+                    f"{host}: tmr_upstream_mode is {given!r}, but the group {group} is of the mode {mode};"
+                    " leave it out, and put the machine into the right group"
+                )
+    alone = [host for host in groups.get(NETWORK, ()) if host in hosts]
+    if alone:
+        yield from _network_addresses(hosts, alone)
+        return
     members = [host for group in SIZES for host in groups.get(group, ()) if host in hosts]
     if not members:
         return
@@ -179,6 +206,20 @@ def _addresses(hosts: Hosts, groups: Groups) -> Iterator[str]:
         reached = _address(hosts[host].get("ansible_host", "")) if host in hosts else None
         if reached in found:
             yield f"{host}: ansible_host {reached} is the virtual address; give the machine one of its own"
+
+
+def _network_addresses(hosts: Hosts, servers: Sequence[str]) -> Iterator[str]:
+    """A network licence server has front addresses alone."""
+    front, mistakes = _networks(hosts[servers[0]], "tmr_front_networks", "10.20.0.0/24")
+    yield from mistakes
+    owner: dict[Address, str] = {}
+    for host in servers:
+        name = "tmr_front_addresses"
+        found, mistake = _several(hosts[host], f"{host}: {name}", name, "10.20.0.21")
+        yield from mistake
+        for address in found:
+            yield from _inside(address, f"{host}: {name}", front, "front")
+            yield from _claim(owner, address, f"{host} ({name})")
 
 
 def _networks(variables: Mapping[str, Any], name: str, example: str) -> tuple[list[Network], list[str]]:

@@ -33,7 +33,7 @@ def play(inventory: Path, playbook: str, tmp_path: Path) -> subprocess.Completed
 
 
 def test_the_inventories_in_the_repository_are_right(tmp_path: Path) -> None:
-    for inventory in (EXAMPLE, ROOT / "inventory" / "lab"):
+    for inventory in (EXAMPLE, ROOT / "inventory" / "lab", ROOT / "inventory" / "network-example"):
         done = play(inventory, "playbooks/inventory.yml", tmp_path)
         assert done.returncode == 0, done.stdout
 

@@ -161,3 +161,47 @@ def test_a_misnamed_group_is_suggested() -> None:
 def test_every_variable_of_a_role_is_known() -> None:
     known = plugin.known_variables(ROLES)
     assert {"tmr_vip_interface", "tmr_release_keep", "tmr_firewall_ssh_port", "tmr_system"} <= known
+
+
+KNOWN = plugin.known_variables(ROLES)
+
+
+# -- network licence servers -------------------------------------------------------------------------------
+
+
+def network() -> Inventory:
+    common = {"tmr_system": "plant", "tmr_front_networks": ["10.20.0.0/24"]}
+    hosts = {"lic1": {**common, "tmr_front_addresses": ["10.20.0.11"]}, "client": dict(common)}
+    return copy.deepcopy(hosts), {"network_servers": ["lic1"], "clients": ["client"]}
+
+
+def test_a_network_licence_server_needs_no_twins_and_one_network() -> None:
+    assert plugin.validate(*network()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (members("network_servers", "lic1", "lic2"), ["2 hosts: lic1, lic2", "an inventory"]),
+        (members("upstreams", "client"), ["group upstreams has 1 host beside lic1", "works alone"]),
+        (members("twins", "client"), ["group twins has 1 host beside lic1", "works alone"]),
+        (without("lic1", "tmr_front_addresses"), ["lic1: tmr_front_addresses must list"]),
+        (at("lic1", "tmr_front_addresses", ["10.30.0.11"]), ["lic1", "outside the front network"]),
+        (at("lic1", "tmr_upstream_mode", "tmr"), ["lic1: tmr_upstream_mode is 'tmr'", "network_servers"]),
+        (everywhere("tmr_front_networks", []), ["tmr_front_networks must list"]),
+    ],
+)
+def test_mistakes_around_a_network_licence_server(
+    change: Callable[[Inventory], None], said: list[str]
+) -> None:
+    inventory = network()
+    change(inventory)
+    (mistake, *_) = plugin.validate(*inventory, KNOWN)
+    assert all(words in mistake for words in said), mistake
+
+
+def test_an_upstream_is_not_made_a_network_licence_server_by_its_mode() -> None:
+    inventory = right()
+    inventory[0]["up2"]["tmr_upstream_mode"] = "network"
+    (mistake,) = plugin.validate(*inventory, KNOWN)
+    assert "up2: tmr_upstream_mode is 'network'" in mistake

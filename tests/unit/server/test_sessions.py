@@ -2,8 +2,8 @@
 
 import time
 
+from tmr.desk.sessions import RETRY, Sessions
 from tmr.quorum.lease import DRIFT
-from tmr.server.sessions import RETRY, Sessions
 
 TTL = 10
 OVER = TTL * (1 + DRIFT) / (1 - DRIFT)

@@ -40,6 +40,9 @@ def test_a_right_one_is_read(upstream: UpstreamProcess) -> None:
         ({"port": "22351"}, "key 'port': expected `int`, got `str`"),
         ({"port": 70_000}, "port = 70000 is outside 0 to 65535"),
         ({"listen": "back"}, "listen = 'back' is no IP address"),
+        ({"listen": ["10.0.0.1", "front"]}, "listen = 'front' is no IP address"),
+        ({"listen": []}, "listen is empty; give this machine's address"),
+        ({"mode": "twin"}, "key 'mode'"),
         ({"record_days": 0}, "record_days = 0 is outside 1 to 36500 days"),
         ({"lease_ttl": 0.1}, "lease_ttl = 0.1 is outside 0.5 to 60 seconds"),
         ({"act_id": "no good"}, "act_id = 'no good' is no name"),
@@ -49,6 +52,16 @@ def test_a_right_one_is_read(upstream: UpstreamProcess) -> None:
 def test_a_wrong_value_is_named(upstream: UpstreamProcess, values: dict[str, object], words: str) -> None:
     upstream.configure(**values)
     assert words in mistake(upstream.config)
+
+
+def test_a_network_licence_server_listens_where_clients_ask(upstream: UpstreamProcess) -> None:
+    upstream.configure(mode="network", listen=["10.0.0.1", "fd00::1"])
+    lines = upstream.config.read_text().splitlines(keepends=True)
+    upstream.config.write_text("".join(line for line in lines if not line.startswith("port")))
+    found = config.read(upstream.config)
+    assert (found.network, found.addresses, found.listen_port) == (True, ("10.0.0.1", "fd00::1"), 22350)
+    upstream.config.write_text(upstream.config.read_text().replace('"network"', '"tmr"'))
+    assert config.read(upstream.config).listen_port == 22351
 
 
 def test_wrong_files_and_tables_are_named(upstream: UpstreamProcess, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import re
 
 from starlette.responses import HTMLResponse
 
-_TEXT = (importlib.resources.files("tmr.server") / "page.html").read_text(encoding="utf-8")
+_TEXT = (importlib.resources.files("tmr.desk") / "page.html").read_text(encoding="utf-8")
 
 
 def _digest(tag: str) -> str:

@@ -3,11 +3,11 @@
 import msgspec
 
 from tmr.client.access import AccessList
+from tmr.desk.gate import Gate
+from tmr.desk.problems import problem
 from tmr.ledger import AccessList as Rules
 from tmr.ledger import AccessSet, Denied, SetAccess, mistakes
 from tmr.rim.identity import Identity
-from tmr.server.gate import Gate
-from tmr.server.problems import problem
 
 
 class AccessControl:

@@ -1,10 +1,10 @@
-"""`GET /v1/tracking`: the licence tracking record of one Firm Code, vouched for by two containers."""
+"""`GET /v1/tracking`: the licence tracking record of one Firm Code, vouched for by containers."""
 
 import asyncio
 import csv
 import io
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -14,19 +14,18 @@ from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
 from tmr.client.models import CODE_MAX, FIRM_CODE_MIN, WRITTEN
+from tmr.desk.gate import RETRY_AFTER, Gate
+from tmr.desk.openapi import JOURNAL, OPERATORS, documented
+from tmr.desk.problems import problem
 from tmr.ledger import Chained, Head, Note, decode_line, unbroken
 from tmr.ledger import export as form
 from tmr.ledger.export import Span
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem, bad_request
-from tmr.rim.record_wire import Attest, Attested, NotAttested, Page, Read
+from tmr.rim.record_wire import Answer, Attest, Attested, NotAttested, Page, Question, Read
 from tmr.rim.serve import demand, peer_of
 from tmr.rim.upstream_link import LinkError
-from tmr.server.core import Core
-from tmr.server.gate import RETRY_AFTER, Gate
-from tmr.server.openapi import JOURNAL, OPERATORS, documented
-from tmr.server.problems import problem
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +41,13 @@ COLUMNS: Final = (
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
+class Archive(msgspec.Struct, frozen=True):
+    """Who keeps the record: an upstream, and how it is asked. `ask` raises LinkError."""
+
+    name: str
+    ask: Callable[[Question], Awaitable[Answer]]
+
+
 class Vouched(msgspec.Struct):
     """What can be exported. `sources`: upstreams that vouch for it; `envelopes`: how they do."""
 
@@ -55,68 +61,95 @@ class Interrupted(Exception):
 
 
 class Tracking:
-    """Exports of the record."""
+    """Exports of the record.
 
-    def __init__(self, core: Core, gate: Gate) -> None:
-        self._core = core
+    `needed` of the archives must vouch for one. `applied()`: index of the last entry applied here, and its
+    certified time.
+    """
+
+    def __init__(
+        self, gate: Gate, archives: Sequence[Archive], needed: int, applied: Callable[[], tuple[int, int]]
+    ) -> None:
         self._gate = gate
+        self._kernel = gate.kernel
+        self._archives = archives
+        self._needed = needed
+        self._applied = applied
 
     async def vouched(self, firm_code: int, from_ms: int | None, to_ms: int | None) -> Vouched:
         """Have the record vouched for, as it is now. Raises Problem."""
         self._gate.check()
         try:
             # An entry of now: no line that comes later can be of a time before it.
-            await self._core.submit(Note(()))
+            await self._kernel.submit(Note(()))
         except NotActive:
             self._gate.confirm()
-            raise problem("not-active", "This twin has just lost its reign.") from None
+            raise problem("not-active", "This server has just stopped serving.") from None
         except Overloaded:
             raise problem("overloaded", "Too much is under way.", retry_after=RETRY_AFTER) from None
-        index, head = self._core.twin.applied, self._core.ledger.heads.get(firm_code, Head())
+        index, now_ms = self._applied()
+        head = self._kernel.ledger.heads.get(firm_code, Head())
         asked = Attest(firm_code, from_ms, to_ms, head.seq, head.hash, index)
-        now_ms = self._core.twin.log.time_at(index)
         if to_ms is not None and to_ms > now_ms:
             raise bad_request(
                 f"to is later than now ({_written(now_ms)}): nobody can vouch for what has not happened.",
                 "Leave it out for all until now, or ask again when that time has come.",
             )
-        end = self._core.clock() + PATIENCE
+        end = self._kernel.clock() + PATIENCE
         while True:
-            answers = await asyncio.gather(*(self._ask(slot, asked) for slot in range(3)))
-            found = _agreed(answers)
+            answers = await asyncio.gather(*(self._ask(archive, asked) for archive in self._archives))
+            found = self._agreed(answers)
             if found is not None and found.span.whole:
                 return found
-            if self._core.clock() < end and any(isinstance(one, NotAttested) and one.yet for one in answers):
+            if self._kernel.clock() < end and any(
+                isinstance(one, NotAttested) and one.yet for one in answers
+            ):
                 await asyncio.sleep(PAUSE)
                 continue
             if found is not None:
                 return found
             firsts = sorted(one.span.first_seq for one in answers if isinstance(one, Attested))
-            if len(firsts) < form.ATTESTERS or firsts[1] == asked.first_seq:
+            if len(firsts) < self._needed or firsts[self._needed - 1] == asked.first_seq:
                 raise self._unvouched(answers)
             # One has older lines than another: let both vouch for what both have.
-            asked = msgspec.structs.replace(asked, first_seq=firsts[1])
+            asked = msgspec.structs.replace(asked, first_seq=firsts[self._needed - 1])
 
-    async def _ask(self, slot: int, asked: Attest) -> Attested | NotAttested:
-        if not self._core.twin.peers[slot].reachable:
-            return NotAttested("it does not answer")
+    async def _ask(self, archive: Archive, asked: Attest) -> Attested | NotAttested:
         try:
-            answer = await self._core.links[slot].record(asked)
+            answer = await archive.ask(asked)
         except LinkError as error:
             return NotAttested(error.reason)
         return answer if isinstance(answer, Attested | NotAttested) else NotAttested("it is not understood")
 
     def _unvouched(self, answers: list[Attested | NotAttested]) -> Problem:
         told = [
-            f"{name}: {'it vouches' if isinstance(one, Attested) else one.reason}"
-            for name, one in zip(self._core.twin.upstreams, answers, strict=True)
+            f"{archive.name}: {'it vouches' if isinstance(one, Attested) else one.reason}"
+            for archive, one in zip(self._archives, answers, strict=True)
         ]
+        if self._needed == 1:
+            return problem(
+                "overloaded",
+                f"The record cannot be vouched for ({'; '.join(told)}).",
+                remedy="Ask again; if it repeats, look why: journalctl -u tmr-upstream",
+                retry_after=RETRY_AFTER,
+            )
         return problem(
             "no-quorum",
             f"Two upstreams must vouch for the record, and fewer can ({'; '.join(told)}).",
             remedy="Repair the upstreams named, or ask again once the lines that are missing were copied.",
             retry_after=RETRY_AFTER,
         )
+
+    def _agreed(self, answers: list[Attested | NotAttested]) -> Vouched | None:
+        """The largest span that enough upstreams vouch for alike."""
+        spans: dict[Span, Vouched] = {}
+        for slot, one in enumerate(answers):
+            if isinstance(one, Attested):
+                vouched = spans.setdefault(one.span, Vouched(one.span, [], []))
+                vouched.sources.append(slot)
+                vouched.envelopes.append(one.envelope)
+        enough = [vouched for vouched in spans.values() if len(vouched.sources) >= self._needed]
+        return min(enough, key=lambda vouched: vouched.span.first_seq, default=None)
 
     async def jsonl(self, vouched: Vouched) -> AsyncIterator[bytes]:
         """The file as `tmr.ledger.export` describes it. Raises Interrupted."""
@@ -149,7 +182,7 @@ class Tracking:
 
     async def _page(self, slot: int, question: Read, before: bytes) -> tuple[Chained, ...]:
         try:
-            page = await self._core.links[slot].record(question)
+            page = await self._archives[slot].ask(question)
         except LinkError as error:
             log.warning("the record cannot be read", extra=fields(error=error))
             return ()
@@ -158,18 +191,6 @@ class Tracking:
         first, last = page.lines[0], page.lines[-1]
         fits = (first.firm_code, first.seq, first.before) == (question.firm_code, question.first, before)
         return page.lines if fits and last.seq <= question.last else ()
-
-
-def _agreed(answers: list[Attested | NotAttested]) -> Vouched | None:
-    """The largest span that enough upstreams vouch for alike."""
-    spans: dict[Span, Vouched] = {}
-    for slot, one in enumerate(answers):
-        if isinstance(one, Attested):
-            vouched = spans.setdefault(one.span, Vouched(one.span, [], []))
-            vouched.sources.append(slot)
-            vouched.envelopes.append(one.envelope)
-    enough = [vouched for vouched in spans.values() if len(vouched.sources) >= form.ATTESTERS]
-    return min(enough, key=lambda vouched: vouched.span.first_seq, default=None)
 
 
 def _row(chained: Chained) -> list[object]:
@@ -222,7 +243,7 @@ def add_routes(app: FastAPI, tracking: Tracking) -> None:
     ) -> Response:
         """The licence tracking record of one firm, from `from` until before `to`; for operators.
 
-        JSON Lines that two containers vouch for, or CSV.
+        JSON Lines that two containers vouch for (that of a network licence server alone), or CSV.
         """
         demand(peer_of(request), "operator")
         vouched = await tracking.vouched(firm_code, _ms(from_), _ms(to))

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 
+from tmr.desk.access_control import AccessControl
+from tmr.desk.catalogue import Catalogue
+from tmr.desk.explain import Explainer
+from tmr.desk.gate import Gate
+from tmr.desk.lending import Lending
+from tmr.desk.service import Service
 from tmr.quorum.proposer import Applied
-from tmr.server.access_control import AccessControl
-from tmr.server.catalogue import Catalogue
-from tmr.server.explain import Explainer
-from tmr.server.gate import Gate
-from tmr.server.lending import Lending
-from tmr.server.service import Service
 
 
 class Desk:

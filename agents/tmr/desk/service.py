@@ -19,6 +19,11 @@ from tmr.client.models import (
     SessionList,
     SessionRequest,
 )
+from tmr.desk.gate import RETRY_AFTER, Gate
+from tmr.desk.problems import problem
+from tmr.desk.refusals import Refused
+from tmr.desk.sessions import Sessions
+from tmr.desk.virtual import UpstreamState, instant, milliseconds, written
 from tmr.ledger import (
     Consume,
     Consumed,
@@ -37,11 +42,6 @@ from tmr.licensing import LicenceKey
 from tmr.quorum.proposer import Applied, NotActive, Overloaded
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
-from tmr.server.gate import RETRY_AFTER, Gate
-from tmr.server.problems import problem
-from tmr.server.refusals import Refused
-from tmr.server.sessions import Sessions
-from tmr.server.virtual import UpstreamState, instant, milliseconds, written
 
 BREATH: Final = 500
 """Sessions listed at a stretch."""

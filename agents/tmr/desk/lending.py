@@ -5,15 +5,15 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from tmr.client.models import Borrowing, BorrowRequest
+from tmr.desk.gate import Gate
+from tmr.desk.problems import problem
+from tmr.desk.refusals import Refused
+from tmr.desk.service import new_id
+from tmr.desk.virtual import instant, milliseconds
 from tmr.ledger import Borrow, Borrowed, Denied, GiveBack, Outcome
 from tmr.ledger import Borrowing as Lent
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.identity import Identity
-from tmr.server.gate import Gate
-from tmr.server.problems import problem
-from tmr.server.refusals import Refused
-from tmr.server.service import new_id
-from tmr.server.virtual import instant, milliseconds
 
 
 class Lending:

@@ -1,6 +1,8 @@
-"""The virtual container as seen now: what the ledger merged, as far as its upstreams can be reached.
+"""The container that clients see, as it is now: what the ledger merged, as far as upstreams can be reached.
 
-Pure: the ledger, the state of the three upstreams and the time are passed in.
+A network licence server shows its own container: one constituent is the licence.
+
+Pure: the ledger, the state of the upstreams and the time are passed in.
 """
 
 import base64
@@ -24,7 +26,7 @@ from tmr.client.models import (
     Unavailable,
 )
 from tmr.ledger import Ledger
-from tmr.licensing import LicenceKey, ProductItem, Statement, virtual_serial
+from tmr.licensing import LicenceKey, Place, ProductItem, Serial, Statement, virtual_serial
 
 MAJORITY: Final = 2
 HOLDERS_SHOWN: Final = 50
@@ -74,12 +76,19 @@ def written(ms: int) -> str:
 
 
 class VirtualContainer:
-    """Views of the one container that clients see. `upstreams`: the three, in the membership's order."""
+    """Views of the one container that clients see. `upstreams`: the three, in the membership's order.
 
-    def __init__(self, ledger: Ledger, act_id: str) -> None:
+    `own`: serial of the container of a network licence server, whose only upstream it is itself; without it,
+    the system's virtual container.
+    """
+
+    def __init__(self, ledger: Ledger, act_id: str, own: Serial | None = None) -> None:
         self._ledger = ledger
         self.act_id = act_id
-        self.serial = virtual_serial(act_id)
+        self.alone = own is not None
+        self.serial = own.check(Place.NETWORK_SERVER) if own is not None else virtual_serial(act_id)
+        self.majority = 1 if self.alone else MAJORITY
+        """Available, identical constituents that a licence needs."""
         self._indexed: object = None
         self._products: dict[tuple[int, int], list[LicenceKey]] = {}
         self._items: dict[str, tuple[Statement, dict[LicenceKey, ProductItem]]] = {}
@@ -110,14 +119,14 @@ class VirtualContainer:
         return sum(upstream.counts and upstream.name in merged.agreeing for upstream in upstreams)
 
     def available(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> bool:
-        """Two identical constituents are available; whether it has expired is not asked here."""
-        return self.votes(key, upstreams) >= MAJORITY
+        """Enough identical constituents are available; whether it has expired is not asked here."""
+        return self.votes(key, upstreams) >= self.majority
 
     def licence(self, key: LicenceKey, upstreams: Sequence[UpstreamState], time_ms: int) -> Licence:
         """The licence with its constituents."""
         merged = self._ledger.licences.get(key)
         votes = self.votes(key, upstreams)
-        state = LicenceState.AVAILABLE if votes >= MAJORITY else LicenceState.UNAVAILABLE
+        state = LicenceState.AVAILABLE if votes >= self.majority else LicenceState.UNAVAILABLE
         invalid = None if merged is None else self._ledger.invalid(merged.item, time_ms)
         if invalid is not None:
             expired = invalid.reason == "licence-expired"
@@ -340,11 +349,29 @@ class VirtualContainer:
         statement = self._ledger.statements.get(upstream)
         return statement.container if statement else None
 
+    def constituents_only(self, firm_code: int, product_code: int) -> list[LicenceKey]:
+        """What a network licence server holds of the product with a TMR-Id, and so may not grant."""
+        if not self.alone:
+            return []
+        keys = [item.key for statement in self._ledger.statements.values() for item in statement.items]
+        return [
+            key
+            for key in keys
+            if key.tmr_id is not None and (key.firm_code, key.product_code) == (firm_code, product_code)
+        ]
+
     # -- alarms --------------------------------------------------------------------------------------------
 
     def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
         """What an operator should look at: different constituents, containers not counted, upstreams away."""
         found = list(self._ledger.merged.alarms)
+        if self.alone:
+            items = [item for one in self._ledger.statements.values() for item in one.items]
+            if constituents := [str(item.key) for item in items if item.tmr_id is not None]:
+                found.append(
+                    f"constituents of TMR licences are not granted here: {', '.join(constituents[:5])}"
+                    + (f" and {len(constituents) - 5} more" if len(constituents) > 5 else "")
+                )
         for upstream in upstreams:
             if not upstream.reachable:
                 found.append(

@@ -33,6 +33,7 @@ WISHING: Final = (
     "maintenance-ended",
     "feature-missing",
     "licence-unavailable",
+    "tmr-id-outside-tmr",
     "conflicting-key",
     *JOURNAL,
 )

@@ -1,8 +1,8 @@
 """What there is: the container and its licences."""
 
 from tmr.client.models import Container, ItemList
-from tmr.server.gate import Gate
-from tmr.server.problems import problem
+from tmr.desk.gate import Gate
+from tmr.desk.problems import problem
 
 
 class Catalogue:

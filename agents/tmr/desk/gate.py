@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
+from tmr.desk.problems import problem
+from tmr.desk.refusals import Refusals, Refused
+from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer
 from tmr.ledger import Command, Denied, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
-from tmr.server.problems import problem
-from tmr.server.refusals import Refusals, Refused
-from tmr.server.virtual import MAJORITY, UpstreamState, VirtualContainer
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
@@ -77,6 +77,13 @@ class Gate:
             self._not_serving(keys)
 
     def _not_serving(self, keys: Sequence[LicenceKey] | None = None) -> NoReturn:
+        if self.virtual.alone:
+            raise problem(
+                "not-active",
+                f"{self.kernel.name} does not serve: {self.leaving or 'it is starting or its store failed'}.",
+                remedy="Ask again in a moment; if it repeats, look why: journalctl -u tmr-upstream",
+                retry_after=RETRY_AFTER,
+            )
         upstreams = self.kernel.upstreams()
         heard = [upstream.name for upstream in upstreams if upstream.counts]
         if len(heard) >= MAJORITY or self.leaving:
@@ -102,7 +109,7 @@ class Gate:
         except NotActive:
             self._not_serving()
         except Overloaded:
-            detail = "Too many commands wait to be stored by the upstreams."
+            detail = "Too many commands wait to be stored."
             raise problem("overloaded", detail, retry_after=RETRY_AFTER) from None
 
     async def former(self, peer: Identity, request_id: str, keys: Sequence[LicenceKey] = ()) -> None:
@@ -151,7 +158,8 @@ class Gate:
     ) -> NoReturn:
         """Raise the problem that belongs to `denied`: what is available where, who holds the seats."""
         upstreams, time_ms = self.kernel.upstreams(), self.kernel.certified_ms()
-        slug, detail = denied.reason, denied.detail
+        slug: str = denied.reason
+        detail = denied.detail
         if slug == "entry-not-found":
             which = "".join(
                 f" with the {what} {asked[name]}"
@@ -159,6 +167,9 @@ class Gate:
                 if asked.get(name) is not None
             )
             detail = f"no licence {product[0]}:{product[1]}{which} in container {self.virtual.serial}"
+            if self._constituents_only(product, asked):
+                slug = "tmr-id-outside-tmr"
+                detail = f"{self.kernel.name} is a network licence server, and holds of it a constituent only"
         seats = slug in _SEATS or bool(denied.rule)
         waiting = len(self.ledger.queues.get(product, ()))
         raise problem(
@@ -175,4 +186,10 @@ class Gate:
                 for key in keys
                 for constituent in self.virtual.licence(key, upstreams, time_ms).constituents
             ],
+        )
+
+    def _constituents_only(self, product: tuple[int, int], asked: dict[str, Any]) -> bool:
+        """A request that finds nothing may be about a licence of a TMR system."""
+        return any(
+            asked.get("tmr_id") in (None, key.tmr_id) for key in self.virtual.constituents_only(*product)
         )

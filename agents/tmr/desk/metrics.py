@@ -21,7 +21,7 @@ class Metrics:
         )
         self.commits = Counter("tmr_commits", "Journal entries applied.", registry=self._registry)
         self.failovers = Counter(
-            "tmr_failovers", "Times that this twin became the active one.", registry=self._registry
+            "tmr_failovers", "Times that this server became the active one.", registry=self._registry
         )
 
     def text(self, status: Status) -> bytes:
@@ -36,7 +36,7 @@ class _Gauges(Collector):
     def collect(self) -> Iterable[Metric]:
         """The gauges of one status."""
         status = self._status
-        role = GaugeMetricFamily("tmr_role", "1 for the role that this twin has.", labels=["role"])
+        role = GaugeMetricFamily("tmr_role", "1 for the role that this server has.", labels=["role"])
         for name in ROLES:
             role.add_metric([name], float(status.role == name))
         yield role
@@ -52,14 +52,17 @@ class _Gauges(Collector):
         yield GaugeMetricFamily("tmr_commit_index", "Last committed journal index.", value=status.commit)
         yield GaugeMetricFamily("tmr_alarms", "Alarms in the status.", value=len(status.alarms))
         yield from self._licences()
-        yield from self._upstreams()
+        if not status.network:  # what a network licence server has, it tells as an upstream
+            yield from self._upstreams()
 
     def _licences(self) -> Iterable[Metric]:
         names = ["firm_code", "product_code", "tmr_id"]
         used = GaugeMetricFamily("tmr_seats_in_use", "Seats taken.", labels=names)
         seats = GaugeMetricFamily("tmr_seats", "License Quantity; +Inf: unlimited.", labels=names)
         votes = GaugeMetricFamily(
-            "tmr_licence_votes", "Available, identical constituents; two are needed.", labels=names
+            "tmr_licence_votes",
+            "Available, identical constituents; two are needed, one on a network licence server.",
+            labels=names,
         )
         for licence in self._status.licences:
             labels = [str(licence.firm_code), str(licence.product_code), str(licence.tmr_id)]

@@ -3,13 +3,13 @@
 from typing import NoReturn
 
 from tmr.client.models import Candidate, ExplainRequest, Explanation, LicenceState
+from tmr.desk.gate import Gate
+from tmr.desk.problems import problem
+from tmr.desk.service import new_id
+from tmr.desk.virtual import instant, milliseconds
 from tmr.ledger import Borrow, Denied, Grant
 from tmr.licensing import LicenceKey
 from tmr.rim.identity import Identity
-from tmr.server.gate import Gate
-from tmr.server.problems import problem
-from tmr.server.service import new_id
-from tmr.server.virtual import instant, milliseconds
 
 
 class Explainer:

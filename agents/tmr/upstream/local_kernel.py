@@ -1,0 +1,189 @@
+"""The journal of a network licence server: a quorum of one, its own disk.
+
+The acceptor, the store and the journal are those of an upstream; the server sends the acceptor the messages
+that an active twin would. Commands that come while a batch is being written form the next one. A batch is
+first made durable, then committed and applied: what is seen in the ledger has always been on disk before.
+"""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+import msgspec
+
+from tmr.desk.virtual import UpstreamState
+from tmr.ledger import Command, Ledger, Outcome, encode
+from tmr.quorum.certified import OwnClock
+from tmr.quorum.entries import FORMAT, Entry, Membership, Owner
+from tmr.quorum.messages import Acquire, Append, Appended, Found, Founded, Promise, Reply
+from tmr.quorum.proposer import BACKLOG, BATCH_ENTRIES, Applied, NotActive, Overloaded
+from tmr.upstream.node import Node, NodeFailed
+
+TTL_MS: Final = 1
+"""Of the lease, which nobody else asks for."""
+
+
+class Unexpected(Exception):
+    """The own journal refused a message: it is not as this server left it."""
+
+
+class ObservedLedger(Ledger):
+    """The ledger of a network licence server. `applied(index, outcome)` is called after each command."""
+
+    def __init__(self) -> None:
+        self.applied: Callable[[int, Outcome], None] = _unobserved
+        super().__init__(network=True)
+
+    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome:
+        """Carry out one committed command."""
+        outcome = super().apply(index, time_ms, body)
+        self.applied(index, outcome)
+        return outcome
+
+
+def _unobserved(_index: int, _outcome: Outcome) -> None:
+    pass
+
+
+class _Pending(msgspec.Struct):
+    body: bytes
+    outcome: asyncio.Future[Any]
+
+
+class LocalKernel:
+    """Decides and stores alone; the desk's `Kernel`. Use in one event loop.
+
+    `clock`: CLOCK_BOOTTIME in seconds, `wall_ms`: the wall clock. `observe(now, applied)` is called for each
+    command that was carried out, before whoever asked hears of it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        node: Node,
+        ledger: ObservedLedger,
+        *,
+        clock: Callable[[], float],
+        wall_ms: Callable[[], int],
+        observe: Callable[[float, Applied], None],
+    ) -> None:
+        self.name = name
+        self.ledger: Ledger = ledger
+        self.clock = clock
+        self._wall_ms = wall_ms
+        self._observe = observe
+        self._node = node
+        # The disk keeps the journal, whatever the server is called today.
+        self._owner = Owner(node.acceptor.disk, secrets.token_hex(8))
+        self._time = OwnClock()
+        self._since_ms = wall_ms()
+        self._serving = False
+        self._waiting: deque[_Pending] = deque()
+        self._written: dict[int, _Pending] = {}
+        self._writer: asyncio.Task[None] | None = None
+        ledger.applied = self._applied
+
+    # -- what the desk asks --------------------------------------------------------------------------------
+
+    @property
+    def epoch(self) -> int:
+        """Number of starts: each is a reign of its own."""
+        return self._node.acceptor.promised
+
+    @property
+    def holds(self) -> bool:
+        """The store works."""
+        return self._serving and not self._node.failed
+
+    def certified_ms(self) -> int:
+        """Certified time now, Unix milliseconds: the own clock, which never runs backwards."""
+        return self._time.read(self._wall_ms(), self.clock() * 1000, self._node.acceptor.log.last_time)
+
+    def clock_behind_ms(self) -> int:
+        """By how much the machine's clock was set back, if that is worth an alarm, else 0."""
+        self.certified_ms()
+        return self._time.behind_ms(self._wall_ms())
+
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """Itself."""
+        return (UpstreamState(self.name, True, True, self._since_ms),)
+
+    async def submit(self, command: Command) -> Outcome:
+        """Store and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
+        if not self.holds:
+            raise NotActive
+        if len(self._waiting) >= BACKLOG:
+            raise Overloaded
+        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Pending(encode(command), outcome))
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write())
+        return await outcome
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin a reign: what the journal holds is committed and applied. Raises Unexpected, NodeFailed."""
+        acceptor = self._node.acceptor
+        if acceptor.log.membership is None:
+            founded = await self._node.call(Found(self._owner, Membership.of_one(acceptor.disk)))
+            self._expect(founded, Founded)
+        log = acceptor.log
+        acquire = Acquire(acceptor.promised + 1, self._owner, TTL_MS, log.last, log.last_epoch)
+        self._expect(await self._node.call(acquire), Promise)
+        await self._append("reign", (b"",))
+        self._serving = True
+
+    async def stop(self) -> None:
+        """Carry out what was submitted, and take nothing more."""
+        self._serving = False
+        if self._writer is not None:
+            await asyncio.wait([self._writer])
+
+    # -- the journal ---------------------------------------------------------------------------------------
+
+    async def _write(self) -> None:
+        try:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_ENTRIES))]
+                first = self._node.acceptor.log.last + 1
+                self._written = dict(enumerate(batch, first))
+                await self._append("command", tuple(pending.body for pending in batch))
+        except (NodeFailed, Unexpected) as error:
+            self._node.fail(error)
+            for pending in (*self._written.values(), *self._waiting):
+                if not pending.outcome.done():
+                    pending.outcome.set_exception(NotActive())
+            self._waiting.clear()
+        finally:
+            self._written = {}
+            self._writer = None
+
+    async def _append(self, kind: Literal["reign", "command"], bodies: tuple[bytes, ...]) -> None:
+        """Have entries stored, and once they are durable, committed and applied."""
+        log, epoch, time_ms = self._node.acceptor.log, self.epoch, self.certified_ms()
+        previous, previous_epoch = log.last, log.last_epoch
+        entries = tuple(
+            Entry(index, epoch, time_ms, kind, body, FORMAT)
+            for index, body in enumerate(bodies, previous + 1)
+        )
+        committed = self._node.acceptor.commit
+        stored = Append(epoch, self._owner, TTL_MS, previous, previous_epoch, entries, committed)
+        self._expect(await self._node.call(stored), Appended)
+        last = entries[-1].index
+        self._expect(
+            await self._node.call(Append(epoch, self._owner, TTL_MS, last, epoch, (), last)), Appended
+        )
+
+    def _applied(self, index: int, outcome: Outcome) -> None:
+        """Answer who waits. Entries of former reigns have nobody who waits."""
+        self._observe(self.clock(), Applied(index, self._node.acceptor.log[index], outcome))
+        pending = self._written.get(index)
+        if pending is not None and not pending.outcome.done():
+            pending.outcome.set_result(outcome)
+
+    def _expect(self, reply: Reply, kind: type) -> None:
+        if not isinstance(reply, kind):
+            raise Unexpected(f"the journal answered {reply} where {kind.__name__} was expected")
