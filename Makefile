@@ -13,7 +13,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types unit simulation netns api system lab-tests molecule test demo down docs soak clean
+.PHONY: help setup host venv lint types unit simulation netns api system lab-tests molecule test demo plant down docs soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,7 +54,7 @@ types: venv ## mypy --strict; what an upstream needs also for Windows
 
 unit: venv ## pure code, properties, documents
 	$(say) 'unit tests'
-	$(PYTEST) tests/unit
+	$(PYTEST) -n auto --dist loadfile tests/unit
 
 simulation: venv ## quorum and ledger under 2,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'
@@ -90,6 +90,9 @@ test: lint types unit simulation netns api system lab-tests molecule ## everythi
 demo: setup ## five machines from one command, and a licence that survives losing any of them
 	$(say) 'demo'
 	DEMO_LAB=$(DEMO_LAB) $(BIN)/python -m lab.demo
+
+plant: venv ## only the car plant of the demo: 200 stations at work for a minute, on the machines that make demo left
+	DEMO_LAB=$(DEMO_LAB) $(BIN)/python -m lab.demo --plant
 
 down: ## remove the demo's machines and every trace of them
 	python3 -m lab --name $(DEMO_LAB) down

@@ -14,7 +14,8 @@ from lab import disk, host, image, lifecycle
 from lab.demo import licence, outages, takeover
 from lab.demo.board import Board, Step, StepFailed, check, table
 from lab.demo.operator import Operator
-from lab.demo.site import Done, Site
+from lab.demo.plant import play
+from lab.demo.site import KILL, Done, Site
 from lab.demo.takeover import Fault, Story
 from lab.demo.witness import Witness
 from lab.errors import LabError
@@ -30,8 +31,14 @@ Row = tuple[str, str, str]
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m lab.demo", description=__doc__)
-    parser.add_argument(
+    again = parser.add_mutually_exclusive_group()
+    again.add_argument(
         "--again", action="store_true", help="play the story once more on the lab that an earlier demo left"
+    )
+    again.add_argument(
+        "--plant",
+        action="store_true",
+        help="only the car plant's minute, on the lab that an earlier demo left",
     )
     return parser
 
@@ -52,14 +59,23 @@ def main(words: Sequence[str] | None = None) -> int:
         names = LabNames(name, state_root())
         site = Site(names)
         rows: list[Row] = []
-        if arguments.again:
+        if arguments.plant:
             lifecycle.require_up(names)
-            board = Board(_STORY_STEPS)
+            board = Board(play.STEPS)
+        elif arguments.again:
+            lifecycle.require_up(names)
+            board = Board(_STORY_STEPS + play.STEPS)
         else:
-            board = Board(_STORY_STEPS + 3 + licence.STEPS)
+            board = Board(3 + licence.STEPS + _STORY_STEPS + play.STEPS)
             rows += _deploy(board, site)
             licence.play(board, site)
-        rows += _story(board, site)
+        operator = Operator(names.fabric, names.directory / "pki" / "operator.toml")
+        try:
+            if not arguments.plant:
+                rows += _story(board, site, operator)
+            minute = play.play(board, site, operator)
+        finally:
+            operator.close()
     except StepFailed:
         print("\nThe demo stops here: a step does not hold. The machines are left as they are.")
         print(_explore(name))
@@ -74,7 +90,10 @@ def main(words: Sequence[str] | None = None) -> int:
         )
         return 130
     print(f"\nAll {board.total} steps held, in {_minutes(time.monotonic() - started)}.\n")
-    table([("", "seen", "goal"), *rows])
+    if rows:
+        table([("", "seen", "goal"), *rows])
+        print()
+    minute.tables()
     print(f"\n{_explore(name)}")
     return 0
 
@@ -128,9 +147,8 @@ def _report_rerun(step: Step, done: Done, changes: int) -> None:
     step.see(f"done in {done.seconds:.0f} s, changed=0 on every machine")
 
 
-def _story(board: Board, site: Site) -> list[Row]:
+def _story(board: Board, site: Site, operator: Operator) -> list[Row]:
     """The licence survives whatever is done to the machines."""
-    operator = Operator(site.names.fabric, site.names.directory / "pki" / "operator.toml")
     story = Story(site, operator, Witness(site))
     try:
         outages.look(board, story)
@@ -142,7 +160,6 @@ def _story(board: Board, site: Site) -> list[Row]:
         beats, longest = outages.give_back(board, story)
     finally:
         story.witness.stop()
-        operator.close()
     rows = [
         (f"pause: {fault.title}", _median(story.gaps[fault.title]), f"{fault.goal_ms:.0f} ms")
         for fault in faults
@@ -155,7 +172,7 @@ def _faults(site: Site, operator: Operator) -> list[Fault]:
     many, few = (max(1, int(rounds)),) * 2 if rounds else (7, 3)
 
     def kill(twin: str) -> None:
-        site.must_inside(twin, "kill -9 $(systemctl show --property=MainPID --value tmr-server)")
+        site.must_inside(twin, KILL)
 
     def nothing(_: str) -> None:
         """The twin comes back by itself."""
@@ -191,6 +208,7 @@ def _explore(name: str) -> str:
         (f"{lab} cut tmr2 front", "and then heal tmr2 front"),
         (f"{lab} shell up1 journalctl -u tmr-upstream", "what an upstream logs"),
         (f".venv/bin/python -m {__package__} --again", "the story once more"),
+        ("make plant", "the car plant's minute once more"),
         ("make down", "removes every trace"),
     )
     width = max(len(command) for command, _ in lines)

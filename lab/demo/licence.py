@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from lab.demo.board import Board, check
@@ -43,10 +44,11 @@ def play(board: Board, site: Site) -> None:
         f"The vendor issues a TMR licence for product {PRODUCT}, {SEATS} seats; it is activated",
         "one update file for all three, each container takes its part",
     ) as step:
-        options: list[str | Path] = [word for file in files for word in ("--request", file)]
-        options += ["--product", str(PRODUCT), "--quantity", str(SEATS), "--name", "Editor", "--out", update]
-        step.quote(site.must(tmr, "vendor", "issue", "--dir", vendor, *options).out)
-        _playbook(site, "playbooks/activate.yml", f"update_file={update}")
+        step.quote(
+            _issue(
+                site, files, update, "--product", str(PRODUCT), "--quantity", str(SEATS), "--name", "Editor"
+            )
+        )
         step.see("activated on up1, up2 and up3")
 
     with board.step(
@@ -61,6 +63,21 @@ def play(board: Board, site: Site) -> None:
         check(again.code != 0 and count >= 3, f"{count} upstreams refused it: {again.text}")
         step.see("refused by up1, up2 and up3; up1 says:")
         step.quote(refused.err)
+
+
+def issue(site: Site, name: str, *options: str) -> str:
+    """More licences of the vendor: asked for, issued, activated. Gives what the vendor saw."""
+    requests = site.work / f"requests-{name}"
+    _playbook(site, "playbooks/request.yml", f"firm_code={FIRM}", f"directory={requests}")
+    return _issue(site, sorted(requests.glob("*.json")), site.work / f"{name}.json", *options)
+
+
+def _issue(site: Site, requests: Sequence[Path], update: Path, *options: str) -> str:
+    asked: list[str | Path] = [word for file in requests for word in ("--request", file)]
+    vendor = site.work / "vendor"
+    done = site.must(BIN / "tmr", "vendor", "issue", "--dir", vendor, *asked, *options, "--out", update)
+    _playbook(site, "playbooks/activate.yml", f"update_file={update}")
+    return done.out
 
 
 def _playbook(site: Site, name: str, *variables: str) -> None:

@@ -6,13 +6,14 @@ import ctypes
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Final, TypeVar
 
 from lab.demo.site import TWINS, VIP
 from lab.errors import LabError
 from tmr.client import Client, Policy, TmrError, load
-from tmr.client.models import HeldSession, Role, Status, UpstreamStatus
+from tmr.client.models import Item, Role, SessionList, Status, UpstreamStatus
 
 _CLONE_NEWNET: Final = 0x40000000
 _POLICY: Final = Policy(patience=5.0, refusal_patience=1.0, connect=0.3, longest_connect=1.0)
@@ -59,9 +60,17 @@ class Operator:
         except TmrError:
             return None
 
-    def sessions(self) -> tuple[HeldSession, ...]:
-        """Everybody's."""
-        return self._do(self._client.sessions)
+    def items(self) -> tuple[Item, ...]:
+        """The licences that can be used."""
+        return self._do(self._client.items).items
+
+    def sessions(self) -> SessionList:
+        """Everybody's, and who waits."""
+        return self._do(self._client.session_list)
+
+    def certified_time(self) -> datetime:
+        """The system's own time."""
+        return self._do(self._client.containers)[0].certified_time
 
     def switchover(self) -> str:
         """The twin that steps down."""

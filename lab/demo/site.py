@@ -23,6 +23,8 @@ TWINS = {"tmr1": "10.20.0.21", "tmr2": "10.20.0.22"}
 UPSTREAMS = {"up1": "10.30.0.11", "up2": "10.30.0.12", "up3": "10.30.0.13"}
 UPSTREAM_PORT = 22351
 SERVER_PORT = 22350
+KILL = "kill -9 $(systemctl show --property=MainPID --value tmr-server)"
+"""Run in a twin: its server is gone at once, as after a crash."""
 _WIDTH = "86"
 
 

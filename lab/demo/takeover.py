@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from lab.demo.board import Board, Step, check, wait_for
 from lab.demo.gaps import gap_ms
-from lab.demo.licence import SEATS
+from lab.demo.licence import PRODUCT, SEATS
 from lab.demo.operator import Operator
 from lab.demo.site import TWINS, VIP, Site
 from lab.demo.witness import Witness
@@ -86,11 +86,15 @@ class Story:
         return "" if self.witness.answers() else self.witness.said() or "no answer"
 
     def wrong_seats(self, wanted: int) -> str:
-        """So many seats of the licence are in use, by as many sessions."""
+        """So many seats of the story's licence are in use, by as many sessions."""
         active = self.operator.active()
         if active is None:
             return f"nobody active at {VIP}"
-        seats = [f"{licence.in_use} of {licence.quantity}" for licence in active.licences]
+        seats = [
+            f"{licence.in_use} of {licence.quantity}"
+            for licence in active.licences
+            if licence.product_code == PRODUCT
+        ]
         if seats == [f"{wanted} of {SEATS}"] and active.sessions == wanted:
             return ""
         return f"seats in use: {', '.join(seats) or 'none known'}; sessions: {active.sessions}"

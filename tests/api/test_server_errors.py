@@ -55,6 +55,39 @@ async def test_keys_bodies_paths_and_methods(tmp_path: Path) -> None:
             answer = await client.request(method, path)
             assert answer.status_code == status
             assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.headers["allow"] == "GET, POST", "two routes share the path"
+
+
+@scenario
+async def test_numbers_and_times_are_what_the_schema_says(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system, system.active.client() as client:
+        for members, status in (
+            ({"ttl": 7.0, "tmr_id": 1.0}, 201),
+            ({"ttl": 7.5}, 422),
+            ({"ttl": "7"}, 422),
+            ({"ttl": True}, 422),
+            ({"released": "2026-03-01T00:00:00+01:00"}, 201),
+            ({"released": 0}, 422),
+            ({"released": "0"}, 422),
+            ({"released": "2026-03-01"}, 422),
+        ):
+            answer = await client.post("/v1/sessions", json=ask(**members), headers=key())
+            assert answer.status_code == status, (members, answer.text)
+
+
+@scenario
+async def test_ids_in_paths(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system, system.active.client() as client:
+        for method, path, status in (
+            ("DELETE", "/v1/sessions/never-granted", 204),
+            ("DELETE", "/v1/sessions/a%20blank", 422),
+            ("DELETE", f"/v1/sessions/{'x' * 129}", 422),
+            ("PUT", "/v1/sessions/a%0Aline/heartbeat", 422),
+            ("DELETE", "/v1/borrowings/a%00nul", 422),
+            ("GET", "/v1/sessions/", 404),
+        ):
+            answer = await client.request(method, path)
+            assert answer.status_code == status, (path, answer.text)
 
 
 @scenario

@@ -20,6 +20,10 @@ def one_is_left(peers: Iterable[Peer]) -> bool:
     return sum(peer.reachable for peer in peers) == 1
 
 
+def all_answer(peers: Iterable[Peer]) -> bool:
+    return all(peer.reachable for peer in peers)
+
+
 def holds(ledger: Ledger, count: int) -> bool:
     return len(ledger.sessions) == count
 
@@ -202,8 +206,11 @@ async def test_the_passive_twin_mirrors_the_journal_whichever_upstream_feeds_it(
             for count, lost in enumerate((None, *system.upstreams), start=1):
                 for upstream in system.upstreams:
                     upstream.up = True
+                peers = active.agent.core.twin.peers
+                await until(functools.partial(all_answer, peers), "all three answer")
                 if lost is not None:
                     lost.cut()
-                await client.post("/v1/sessions", json=ask(), headers=key())
+                answer = await client.post("/v1/sessions", json=ask(), headers=key())
+                assert answer.status_code == 201, answer.text
                 mirrored = functools.partial(holds, mirror, count)
                 await until(mirrored, f"session {count} is mirrored")

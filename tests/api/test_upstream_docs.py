@@ -18,6 +18,7 @@ from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node
+from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "upstream.md").read_text()
@@ -31,10 +32,12 @@ def test_routes_and_metrics_are_documented(tmp_path: Path) -> None:
     failures: list[BaseException] = []
     node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
     metrics = Metrics()
+    recorder = Recorder(node, store, ledger, keeper, 400)
     app = create_app(
         node,
         keeper,
         Borrowings(node, keeper, ledger),
+        recorder,
         metrics,
         lambda: status.read("up1", "lab", node, keeper, boottime()),
     )

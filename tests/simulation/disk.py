@@ -1,5 +1,7 @@
 """A disk that keeps what was synced, and nothing else."""
 
+from typing import Any
+
 import msgspec
 
 from tmr.quorum.acceptor import (
@@ -8,6 +10,7 @@ from tmr.quorum.acceptor import (
     CutWrite,
     Durable,
     PromiseWrite,
+    RecordWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
@@ -19,6 +22,15 @@ class Disk:
 
     def __init__(self, name: str) -> None:
         self._kept = Durable(disk=name)
+        self.record: dict[tuple[int, int], Any] = {}
+        """Lines of the record by Firm Code and number."""
+        self.skipped: list[tuple[int, int]] = []
+        """Journal entries that a snapshot stood for: first and last. Their lines were never made here."""
+
+    @property
+    def commit(self) -> int:
+        """The commit index that is on disk."""
+        return self._kept.commit
 
     def sync(self, writes: list[Write]) -> None:
         """Make a batch durable."""
@@ -35,7 +47,11 @@ class Disk:
                     kept.commit = commit
                 case VotingWrite(voting):
                     kept.voting = voting
+                case RecordWrite(lines):
+                    self.record.update({(line.firm_code, line.seq): line for line in lines})
                 case SnapshotWrite(snapshot, keep_tail):
+                    if snapshot.index > kept.commit:
+                        self.skipped.append((kept.commit + 1, snapshot.index))
                     kept.snapshot = snapshot
                     kept.entries = [e for e in kept.entries if e.index > snapshot.index] if keep_tail else []
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
 from tmr.ledger import Borrowed, Command, Consume, Grant, Ledger, Outcome
-from tmr.quorum.acceptor import Acceptor
-from tmr.quorum.messages import Append, Install, Promise
+from tmr.quorum.acceptor import Acceptor, Answer, RecordWrite, SnapshotWrite
+from tmr.quorum.messages import Append, Install, Promise, Request
 from tmr.quorum.proposer import Peer, Twin
 
 
@@ -26,6 +26,16 @@ class GrantsToAnybody(Acceptor):
 
     def blocked(self, now: float, asker: Any) -> bool:
         return False
+
+
+class LinesAfterTheSnapshot(Acceptor):
+    """A snapshot deletes journal entries whose lines of the record are not kept."""
+
+    def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
+        answer = super().handle(now, wall_ms, message)
+        if any(isinstance(write, SnapshotWrite) for write in answer.writes):
+            answer.writes = [write for write in answer.writes if not isinstance(write, RecordWrite)]
+        return answer
 
 
 class LeaseFromTheAnswer(Twin):
@@ -111,4 +121,5 @@ MUTATIONS: dict[str, Rules] = {
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
+    "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
 }

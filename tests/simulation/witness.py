@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from tmr.ledger import Borrowed, Consume, Consumed, Denied, Freed, GivenBack, Grant, Granted, decode
+from tmr.ledger import (
+    Borrowed,
+    Chained,
+    Consume,
+    Consumed,
+    Denied,
+    Freed,
+    GivenBack,
+    Grant,
+    Granted,
+    decode,
+    link,
+)
 from tmr.quorum.entries import Entry, Snapshot
 from tmr.quorum.proposer import Applied
 
@@ -80,17 +92,19 @@ class Witness:
 
     def final(self) -> None:
         """Replay the journal with the ledger, hold every answer against it, and look for life."""
-        outcomes, seats = self._replay()
+        outcomes, seats, record = self._replay()
         self._hold_answers_against(outcomes, seats)
         self._alive()
+        self._hold_records_against(record)
 
-    def _replay(self) -> tuple[dict[int, Any], list[int]]:
+    def _replay(self) -> tuple[dict[int, Any], list[int], dict[int, list[Chained]]]:
         ledger = self.world.rules.ledger()
         outcomes: dict[int, Any] = {}
         held: set[str] = set()
         ever: set[str] = set()
         seats = [0]
         granted: dict[tuple[str, str], str] = {}
+        record: dict[int, list[Chained]] = {}
         for index in range(1, max(self.journal, default=0) + 1):
             entry = self.journal.get(index)
             if entry is None:
@@ -99,6 +113,7 @@ class Witness:
                 self.fail(f"certified time ran backwards at {index}")
             if entry.kind == "command":
                 outcome = outcomes[index] = ledger.apply(index, entry.time_ms, entry.body)
+                record[index] = list(ledger.lines)
                 self._count(outcome, held, ever)
                 command = decode(entry.body)
                 if isinstance(command, Grant) and isinstance(outcome, Granted):
@@ -113,7 +128,26 @@ class Witness:
             if len(held) > QUANTITY:
                 self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
             seats.append(len(held))
-        return outcomes, seats
+        return outcomes, seats, record
+
+    def _hold_records_against(self, record: dict[int, list[Chained]]) -> None:
+        """Each upstream kept every line of what it applied, the same as everybody's, in unbroken chains."""
+        for upstream in self.world.upstreams:
+            kept, skipped = dict(upstream.disk.record), upstream.disk.skipped
+            for index, lines in record.items():
+                away = index > upstream.disk.commit or any(a <= index <= b for a, b in skipped)
+                for line in lines:
+                    found = kept.pop((line.firm_code, line.seq), None)
+                    if found is None and not away:
+                        self.fail(f"{upstream.name} lost line {line.seq} of the record, of entry {index}")
+                    if found is not None and (found != line or link(line.before, line.line) != line.hash):
+                        self.fail(f"{upstream.name} keeps another line {line.seq} of the record")
+                    before = upstream.disk.record.get((line.firm_code, line.seq - 1))
+                    if found is not None and before is not None and before.hash != line.before:
+                        self.fail(f"{upstream.name}: the chain breaks at line {line.seq}")
+                    self.world.stats["lines"] += found is not None
+            if kept:
+                self.fail(f"{upstream.name} keeps lines of nothing that was committed: {sorted(kept)}")
 
     @staticmethod
     def _count(outcome: Any, held: set[str], ever: set[str]) -> None:

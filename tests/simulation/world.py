@@ -68,6 +68,7 @@ class SimUpstream:
             self.world.timing.ttl,
             1,
         )
+        self.regenerated = self.acceptor.regenerated
         self.world.witness.acceptor_started(self.slot, self.acceptor)
         self._watch_lease()
 
@@ -96,6 +97,8 @@ class SimUpstream:
         result = self.acceptor.handle(now, wall, request)
         world.witness.acceptor_moved(self.slot, self.acceptor)
         boot, disk = self.boot, self.disk
+        if result.writes:
+            result.writes, self.regenerated = [*self.regenerated, *result.writes], []
         if world.rules.answer_before_fsync:
             world.after(
                 world.rnd.uniform(0.02, 0.2), lambda: disk.sync(result.writes) if self.boot == boot else None

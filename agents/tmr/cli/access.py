@@ -87,6 +87,10 @@ def _read(path: Path, version: int) -> AccessList:
         raise ConfigError(f"{path}: cannot be read ({error.strerror})", "Check its name and mode.") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8", "Save it as UTF-8.") from None
+    except RecursionError:
+        raise ConfigError(
+            f"{path}: it is nested too deeply", "Write one [[rules]] for each rule, and its members below."
+        ) from None
     except ValueError as error:
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise ConfigError(f"{path}: not valid {kind}: {error}", "Correct that place.") from None
@@ -111,7 +115,7 @@ def _place(loc: tuple[int | str, ...]) -> str:
 def _shown(found: AccessList) -> list[RenderableType]:
     if not found.rules:
         return [f"The access list is empty (version {found.version}): everyone may use every licence."]
-    rules = grid(">", "Rule", "Effect", "Licence", "Who")
+    rules = grid(">Rule", "Name", "Effect", "Licence", "Who")
     for number, rule in enumerate(found.rules, 1):
         seats = "" if rule.seats is None else f" {rule.seats}"
         rules.add_row(str(number), rule.name, f"{rule.effect}{seats}", _about(rule), _who(rule.who))

@@ -1,11 +1,14 @@
 """Borrowed licences, as tables for people. No I/O."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from rich.console import RenderableType
+from rich.table import Table
 from rich.text import Text
 
-from tmr.cli.tables import BAD, FAINT, grid, moment
+from tmr.cli.ids import spelled
+from tmr.cli.tables import BAD, FAINT, Fitting, chosen, grid, moment, person
 from tmr.client.borrow_store import Stored
 from tmr.client.models import Borrowing
 
@@ -26,28 +29,49 @@ def borrowed(kept: Sequence[Stored], known: Sequence[Borrowing] | None) -> list[
     """The files on this machine, and the borrowings that the server knows; None: it did not answer."""
     out: list[RenderableType] = []
     if kept:
-        here = grid("Licence", "Name", "Until", "Borrowing")
-        for one in kept:
-            licence = one.licence
-            if licence is None:
-                here.add_row(Text("unreadable", BAD), "", "", one.borrow)
-            else:
-                here.add_row(licence.label, licence.name, moment(licence.until), licence.borrow)
+        here = Fitting([_kept(kept)], [_kept(kept, short=True)])
         out += [Text("On this machine", "bold"), here]
     else:
         out.append("No borrow file is on this machine.")
     if known is None:
         out += ["", Text("The server does not answer.", FAINT)]
     elif known:
-        there = grid("Licence", "Client", "Held by", "Since", "Until", "Borrowing")
-        for lent in known:
-            there.add_row(
+        there = partial(_known, known)
+        ways = Fitting(
+            [there()],
+            [there("Since")],
+            [there("Since", "Client")],
+            [there("Since", short=True)],
+            [there("Since", "Client", short=True)],
+        )
+        out += ["", Text("Known to the server", "bold"), ways]
+    return out
+
+
+def _kept(kept: Sequence[Stored], *, short: bool = False) -> Table:
+    here = grid("Licence", "Name", "Until", "Borrowing")
+    for one in kept:
+        licence, borrowing = one.licence, spelled(one.borrow, short)
+        if licence is None:
+            here.add_row(Text("unreadable", BAD), "", "", borrowing)
+        else:
+            here.add_row(licence.label, licence.name, moment(licence.until), borrowing)
+    return here
+
+
+def _known(known: Sequence[Borrowing], *without: str, short: bool = False) -> Table:
+    return chosen(
+        ("Licence", "Client", "Held by", "Since", "Until", "Borrowing"),
+        [
+            (
                 lent.label,
                 lent.client,
-                f"{lent.user}@{lent.station}" if lent.user else lent.station,
+                person(lent.user, lent.station),
                 moment(lent.since),
                 moment(lent.until),
-                lent.id,
+                spelled(lent.id, short),
             )
-        out += ["", Text("Known to the server", "bold"), there]
-    return out
+            for lent in known
+        ],
+        without,
+    )

@@ -4,19 +4,21 @@ import datetime as dt
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 
 from tmr.cli import borrow_tables
 from tmr.cli.common import FIRM_CODE, LOOK, PRODUCT_CODE, TMR_ID, Settings, common, version_options
+from tmr.cli.ids import find
 from tmr.cli.spelling import PERIOD
-from tmr.client import Client, Config, ConfigError, NoService, Policy, TmrError
+from tmr.client import Client, Config, ConfigError, EntryNotFound, NoService, Policy, TmrError
 from tmr.client.borrow_problems import BorrowError, BorrowStoreError
 from tmr.client.borrow_store import BorrowStore, Stored
 from tmr.client.borrowed import BorrowedLicence
 from tmr.client.models import Borrowing
 from tmr.client.operations import borrow_request
+from tmr.client.problems import problem
 from tmr.client.session import own_station, own_user
 
 WATCH: Final = 60.0
@@ -48,14 +50,17 @@ def borrow(
         tmr run --borrowed --firm 6000010 --product 201 -- simulate
 
     The file is bound to the certificate that it was borrowed with, and kept in the user's data directory. The
-    seat comes back by itself when the time is over, and earlier with `tmr return`.
+    seat comes back by itself when the time is over, and earlier with `tmr return`. The last 8 digits of an ID
+    are enough.
     """
     if fetch is None and (firm is None or product is None or seconds is None):
         raise click.UsageError("--firm, --product and --for are needed, or --fetch ID.")
+    if fetch is not None and any((firm, product is not None, tmr_id, seconds, features, released)):
+        raise click.UsageError("--fetch takes a borrowing as it is: leave the other options out.")
     store = BorrowStore()
     with Client(settings.config(), policy=settings.policy(Policy())) as client:
         if fetch is not None:
-            borrowing = fetch
+            borrowing = find(fetch, (each.id for each in client.borrowings())) or _absent(fetch)
         else:
             request = borrow_request(
                 firm_code=firm,
@@ -115,15 +120,23 @@ def give_back(settings: Settings, borrowing: str) -> None:
     """Give a borrowed seat back before its time is over, and remove its file from this machine.
 
     An operator may give back anybody's borrowing, such as that of a machine which was lost: the seat is free
-    at once, though a file that still exists works until its time is over.
+    at once, though a file that still exists works until its time is over. The last 8 digits of an ID are
+    enough.
     """
     store = BorrowStore()
     kept = {one.borrow for one in store.list()}
     with Client(settings.config(), policy=settings.policy(Policy())) as client:
-        client.give_back(borrowing)
-    if borrowing in kept:
-        store.remove(borrowing)
-    settings.show([f"Borrowing {borrowing} was given back."], {"id": borrowing, "returned": True})
+        known = find(borrowing, {*kept, *(each.id for each in client.borrowings())}) or _absent(borrowing)
+        client.give_back(known)
+    if known in kept:
+        store.remove(known)
+    settings.show([f"Borrowing {known} was given back."], {"id": known, "returned": True})
+
+
+def _absent(borrowing: str) -> NoReturn:
+    raise EntryNotFound(
+        problem("borrowing-ended", f"There is no borrowing {borrowing}: it has ended or never was.")
+    )
 
 
 def usable(

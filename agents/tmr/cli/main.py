@@ -31,8 +31,11 @@ from tmr.cli.common import (
     tell_on_stderr,
     version_options,
 )
+from tmr.cli.ids import find
+from tmr.cli.spelling import KEY
 from tmr.client import AccessMode, AsyncClient, Client, Config, NoService, Policy, SessionLost, TmrError
-from tmr.client.models import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX, Place, Role
+from tmr.client.models import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX, ItemList, Place, Role
+from tmr.client.problems import problem
 from tmr.client.session import default_request
 
 SWITCHOVER_TIME: Final = 15.0
@@ -45,6 +48,7 @@ _ELSEWHERE: Final = {
     "borrowed": ("tmr.cli.borrowing", "borrowed"),
     "explain": ("tmr.cli.explain", "explain"),
     "return": ("tmr.cli.borrowing", "give_back"),
+    "tracking": ("tmr.cli.tracking", "tracking"),
     "vendor": ("tmr.cli.vendor", "vendor"),
 }
 """Commands that live in modules of their own, which are imported when they are called."""
@@ -87,11 +91,9 @@ def list_licences(settings: Settings, verbose: bool) -> None:
     with Client(settings.config(), policy=settings.policy(LOOK)) as client:
         found = client.containers()
         items = [client.items(container.serial) for container in found]
-    merged = items[0].model_copy(
-        update={
-            "items": tuple(item for each in items for item in each.items),
-            "unavailable": tuple(item for each in items for item in each.unavailable),
-        }
+    merged = ItemList(
+        items=tuple(item for each in items for item in each.items),
+        unavailable=tuple(item for each in items for item in each.unavailable),
     )
     document = {"containers": found, "items": merged.items, "unavailable": merged.unavailable}
     more = tables.details(merged.items) if verbose else []
@@ -115,11 +117,19 @@ def sessions(settings: Settings) -> None:
 def end(settings: Settings, session: str) -> None:
     """End a session, or give up a place in a queue; `tmr sessions` shows their ids.
 
-    With an operator's certificate, anybody's: its program is told that an operator ended it.
+    The last 8 digits of an ID are enough. With an operator's certificate, anybody's: its program is told that
+    an operator ended it.
     """
     with Client(settings.config(), policy=settings.policy(Policy(patience=15.0))) as client:
-        client.release(session)
-    settings.show([f"Session {session} has ended."], {"session": session, "ended": True})
+        listed = client.session_list()
+        ids = {each.id for each in listed.sessions} | {each.id for each in listed.queue}
+        known = find(session, ids)
+        if known is None:
+            raise SessionLost(
+                problem("session-lost", f"There is no session {session}.", "Look at `tmr sessions`.")
+            )
+        client.release(known)
+    settings.show([f"Session {known} has ended."], {"session": known, "ended": True})
 
 
 @cli.command(short_help="Take units from a Unit Counter.")
@@ -127,6 +137,7 @@ def end(settings: Settings, session: str) -> None:
 @click.option("--units", type=click.IntRange(1, UNITS_MAX), metavar="N", required=True, help="How many.")
 @click.option(
     "--once",
+    type=KEY,
     metavar="KEY",
     help="An idempotency key, 8 to 128 of A-Z a-z 0-9 . _ ~ -: a script that repeats the command with the "
     "same key within ten minutes takes the units once.",
@@ -157,7 +168,10 @@ def consume(
         except SessionLost:
             if once is None:
                 raise
-            settings.show([f"The units were taken before, with the key {once}."], {"units": units})
+            settings.show(
+                [f"The units were taken before, with the key {once}."],
+                {"licence": None, "units": units, "remaining": None},
+            )
             return
         with contextlib.suppress(TmrError):
             client.release(taken.id)
@@ -264,6 +278,7 @@ def run(
     stderr.
     """
     tell_on_stderr()
+    hold.end_on_signals()
     if borrowed:
         sys.exit(_run_borrowed(settings, firm, product, tmr_id, features, released, verbose, command))
     with (

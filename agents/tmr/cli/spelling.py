@@ -10,6 +10,8 @@ from typing import Any, Final
 
 import click
 
+from tmr.client.models import IDEMPOTENCY_KEY
+
 YEAR_MAX: Final = 9998
 SECONDS_MAX: Final = 100 * 366 * 86_400
 """A hundred years."""
@@ -75,6 +77,13 @@ def bits_of(feature_map: int) -> str:
     return ",".join(str(bit) for bit in range(32) if feature_map >> bit & 1)
 
 
+def key(text: str) -> str:
+    """An idempotency key."""
+    if not re.fullmatch(IDEMPOTENCY_KEY, text):
+        raise ValueError("write 8 to 128 of A-Z a-z 0-9 . _ ~ -")
+    return text
+
+
 class Spelled(click.ParamType):  # type: ignore[type-arg]
     """A parameter that one of these parsers reads."""
 
@@ -93,5 +102,6 @@ class Spelled(click.ParamType):  # type: ignore[type-arg]
 
 
 PERIOD: Final = Spelled("period", period)
+KEY: Final = Spelled("key", key)
 FEATURES: Final = Spelled("bits", features)
 TIME: Final = Spelled("time", lambda text: datetime.fromtimestamp(moment(text, end=False) / 1000, UTC))

@@ -7,14 +7,17 @@ import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Literal
 
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
+from rich.measure import Measurement
 from rich.padding import Padding
 from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
+from tmr.cli.ids import spelled
 from tmr.cli.spelling import bits_of, written_period
 from tmr.client.models import (
     UNFIT,
@@ -42,6 +45,8 @@ BAD: Final = "bold red"
 FAINT: Final = "dim"
 SOON: Final = dt.timedelta(days=30)
 """A licence that expires within this time is marked."""
+WIDEST: Final = 1000
+"""Columns: no table is wider."""
 PROBLEM_ROWS: Final = 30
 """Rows of one table in an error: enough to see what is wrong."""
 
@@ -97,21 +102,7 @@ def containers(found: Sequence[Container], items: ItemList) -> list[RenderableTy
     now = found[0].certified_time if found else dt.datetime.now(dt.UTC)
     out.append("")
     if items.items:
-        special = any(_options(item) for item in items.items)
-        table = grid(
-            "Licence", "Name", ">In use", "Expires", *(["Options"] if special else []), "Constituents"
-        )
-        for item in items.items:
-            options = [_options(item)] if special else []
-            table.add_row(
-                item.label,
-                item.name,
-                use(item),
-                _expires(item, now),
-                *options,
-                constituents(item.constituents),
-            )
-        out.append(table)
+        out.append(_usable(items.items, now))
     else:
         out.append("No licence can be used.")
     alarms = [f"{item.label}: {alarm}" for item in items.items for alarm in item.alarms]
@@ -119,6 +110,35 @@ def containers(found: Sequence[Container], items: ItemList) -> list[RenderableTy
     if items.unavailable:
         out += ["", Text("Not available", BAD), _missing(items.unavailable)]
     return out
+
+
+def _usable(found: Sequence[Item], now: dt.datetime) -> RenderableType:
+    """The licences that can be used. What is special about them has a table of its own where it is narrow."""
+    special = any(_options(item) for item in found)
+
+    def table(*, options: bool) -> Table:
+        rows = grid(
+            "Licence", "Name", ">In use", "Expires", *(["Options"] if options else []), "Constituents"
+        )
+        for item in found:
+            more = [_options(item)] if options else []
+            rows.add_row(
+                item.label,
+                item.name,
+                use(item),
+                _expires(item, now),
+                *more,
+                constituents(item.constituents),
+            )
+        return rows
+
+    if not special:
+        return table(options=False)
+    below = grid("Licence", "Options")
+    for item in found:
+        if _options(item):
+            below.add_row(item.label, _options(item))
+    return Fitting([table(options=True)], [table(options=False), "", below])
 
 
 def use(licence: Item | LicenceStatus | Candidate) -> Text:
@@ -333,35 +353,68 @@ def _licences(licences: Sequence[LicenceStatus]) -> Table:
 
 def sessions(held: Sequence[HeldSession], queue: Sequence[QueuedRequest] = ()) -> list[RenderableType]:
     """Who holds what, and who waits."""
-    waiting: list[RenderableType] = []
-    if queue:
-        rows = grid("Product", ">Position", "Mode", "Client", "Waits", "Since", "Id")
-        for one in queue:
-            rows.add_row(
-                f"{one.firm_code}:{one.product_code}",
-                str(one.position),
-                one.access_mode,
-                one.client,
-                f"{one.user}@{one.station}" if one.user else one.station,
-                moment(one.since, "%m-%d %H:%M"),
-                one.id,
+    out: list[RenderableType] = ["No sessions."]
+    if held:
+        table = partial(_held, held)
+        short = partial(_held, held, short=True)
+        out = [
+            Fitting(
+                [table()],
+                [table("Since")],
+                [short("Since")],
+                [short("Since", "Process")],
+                [short("Since", "Process", "Mode", "Client")],
             )
-        waiting = ["", Text("Waiting for a seat", "bold"), rows]
-    if not held:
-        return ["No sessions.", *waiting]
-    table = grid("Licence", "Mode", "Client", "Held by", "Since", ">Ends in", "Process", "Session")
-    for each in held:
-        table.add_row(
-            each.label,
-            each.access_mode,
-            each.client,
-            f"{each.user}@{each.station}" if each.user else each.station,
-            moment(each.granted_at, "%m-%d %H:%M"),
-            "-" if each.remaining_ms is None else f"{each.remaining_ms / 1000:.0f} s",
-            each.process,
-            each.id,
-        )
-    return [table, *waiting]
+        ]
+    if queue:
+        rows = partial(_queue, queue)
+        few = [rows("Since", short=True)], [rows("Since", "Mode", short=True)]
+        out += ["", Text("Waiting for a seat", "bold"), Fitting([rows()], [rows(short=True)], *few)]
+    return out
+
+
+def _held(held: Sequence[HeldSession], *without: str, short: bool = False) -> Table:
+    return chosen(
+        ("Licence", "Mode", "Client", "Held by", "Since", ">Ends in", "Process", "Session"),
+        [
+            (
+                each.label,
+                each.access_mode,
+                each.client,
+                person(each.user, each.station),
+                moment(each.granted_at, "%m-%d %H:%M"),
+                "-" if each.remaining_ms is None else f"{each.remaining_ms / 1000:.0f} s",
+                each.process,
+                spelled(each.id, short),
+            )
+            for each in held
+        ],
+        without,
+    )
+
+
+def _queue(queue: Sequence[QueuedRequest], *without: str, short: bool = False) -> Table:
+    return chosen(
+        ("Product", ">Place", "Mode", "Client", "Asked by", "Since", "Id"),
+        [
+            (
+                f"{each.firm_code}:{each.product_code}",
+                str(each.position),
+                each.access_mode,
+                each.client,
+                person(each.user, each.station),
+                moment(each.since, "%m-%d %H:%M"),
+                spelled(each.id, short),
+            )
+            for each in queue
+        ],
+        without,
+    )
+
+
+def person(user: str, station: str) -> str:
+    """`ada@cad-07`."""
+    return f"{user}@{station}" if user else station
 
 
 # -- errors ------------------------------------------------------------------------------------------------
@@ -375,7 +428,9 @@ def error(raised: TmrError) -> list[RenderableType]:
     if problem is not None and problem.code is not None:
         head.append(f" (CodeMeter error {problem.code})", FAINT)
     out: list[RenderableType] = [head]
-    if problem is not None and raised.message != title:
+    if problem is not None and len(problem.mistakes) > 1:
+        out += [Text(f"  {mistake}") for mistake in problem.mistakes]
+    elif problem is not None and raised.message != title:
         out.append(Text(raised.message))
     if problem is not None and len(problem.unavailable) > 1:
         out += ["", _missing(problem.unavailable)]
@@ -433,6 +488,24 @@ def _reasons(reasons: Sequence[TwinAnswer], known: str) -> Table:
     return table
 
 
+class Fitting:
+    """The first of several ways to show something whose tables fit the width; else the last."""
+
+    def __init__(self, *ways: Sequence[RenderableType]) -> None:
+        self._ways = ways
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        def fits(way: Sequence[RenderableType]) -> bool:
+            wide = options.update(max_width=WIDEST)
+            return all(
+                Measurement.get(console, wide, part).maximum <= options.max_width
+                for part in way
+                if isinstance(part, Table)
+            )
+
+        yield from next((way for way in self._ways if fits(way)), self._ways[-1])
+
+
 class Clean:
     """Shows `renderable` without characters that would do something to the terminal.
 
@@ -474,6 +547,15 @@ def grid(*columns: str) -> Table:
         table.add_column(
             title, justify=justify, no_wrap=one_line, overflow="ellipsis" if one_line else "fold"
         )
+    return table
+
+
+def chosen(titles: Sequence[str], rows: Iterable[Sequence[str]], without: Sequence[str]) -> Table:
+    """A grid of these rows, less the columns `without`."""
+    kept = [number for number, title in enumerate(titles) if title.lstrip(">") not in without]
+    table = grid(*(titles[number] for number in kept))
+    for row in rows:
+        table.add_row(*(row[number] for number in kept))
     return table
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tmr.client.models import FirmCode, ProductCode, Text, TmrId
+from tmr.client.models import WHOLE, FirmCode, ProductCode, Text, TmrId
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 
@@ -48,7 +48,11 @@ class AccessRule(_Strict):
     name: Name = Field(description="What a refused client is told.", examples=["site-north"])
     effect: Effect
     who: Who = Who()
-    seats: int | None = Field(default=None, ge=1, le=2**31 - 1, description="For `reserve` and `limit`.")
+    seats: Annotated[
+        int | None,
+        Field(strict=True, ge=1, le=2**31 - 1, description="For `reserve` and `limit`."),
+        WHOLE,
+    ] = None
     firm_code: FirmCode | None = None
     product_code: ProductCode | None = None
     tmr_id: TmrId | None = None
@@ -64,6 +68,12 @@ class AccessRules(_Strict):
 class AccessList(AccessRules):
     """The access list that is in force, or is to be."""
 
-    version: int = Field(
-        ge=0, description="Counts the changes. To change the list, give the version that it replaces."
-    )
+    version: Annotated[
+        int,
+        Field(
+            strict=True,
+            ge=0,
+            description="Counts the changes. To change the list, give the version that it replaces.",
+        ),
+        WHOLE,
+    ]

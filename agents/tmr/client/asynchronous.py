@@ -48,7 +48,9 @@ class AsyncClient:
         self.policy = policy or Policy()
         self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.AsyncClient] = Pools(
-            lambda: httpx.AsyncClient(**client_options(self._credentials.context))
+            lambda: httpx.AsyncClient(
+                **client_options(self._credentials.context, httpx.AsyncHTTPTransport, self.config.source)
+            )
         )
         self._heart = _Heart(self)
 
@@ -146,12 +148,13 @@ class AsyncClient:
                 sent = time.monotonic()
                 try:
                     found = await self._run(operations.open_session(request, used))
-                except SessionLost:
+                except SessionLost as lost:
                     # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
                     place = None
                     if key is not None or not tries:
                         raise
                     tries -= 1
+                    request = waiting.anew(request, lost)
                     used = operations.new_key(_now_ms())
                     continue
                 if isinstance(found, models.Session):

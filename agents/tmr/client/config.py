@@ -4,6 +4,7 @@ system  = "lab"                            # name of the TMR system, as in the c
 servers = ["10.20.0.100"]                  # the virtual address, or addresses
 twins   = ["10.20.0.21", "10.20.0.22"]     # the twins' own: asked for the reason when no VIP answers
 port    = 22350
+source  = "10.20.0.31"                     # ask from this address of the machine; usually left out
 
 [tls]                                      # PEM files; relative names count from client.toml
 certificate = "/etc/tmr/pki/client.crt"
@@ -20,7 +21,7 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, StringConstraints, ValidationError
 
 from tmr.client.models import CODE_MAX, FIRM_CODE_MIN
 from tmr.client.problems import ConfigError
@@ -54,6 +55,8 @@ class Config(_Table):
     servers: tuple[Address, ...] = Field(min_length=1)
     twins: tuple[Address, ...] = ()
     port: int = Field(default=PORT, strict=True, ge=1, le=65535)
+    source: IPvAnyAddress | None = None
+    """The own address to ask from, on a machine with several; None: the system chooses."""
     tls: TlsFiles
     vendor_keys: dict[FirmCode, Path] = {}
     """Firm Code → PEM file with the vendor's public key, which borrow files are verified against."""

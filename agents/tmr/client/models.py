@@ -5,10 +5,11 @@ hold members that this version does not know (twins are upgraded one after the o
 Times are RFC 3339 with an offset, durations are seconds unless the name says otherwise.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
 FIRM_CODE_MIN: Final = 6_000_000
 """Universal Firm Codes start here."""
@@ -30,6 +31,27 @@ IDEMPOTENCY_KEY: Final = r"^[A-Za-z0-9._~-]{8,128}$"
 UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
 """Characters that no text may hold, as the inside of a regular expression's brackets."""
 
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE: Final = BeforeValidator(_whole)
+"""An integer in JSON may be written 7.0: JSON Schema calls it one (draft 2020-12, validation 6.1.1)."""
+
+
+def _rfc3339(value: Any) -> Any:
+    if isinstance(value, int | float) or (isinstance(value, str) and not _RFC3339.fullmatch(value)):
+        raise ValueError("a time is written as 2026-03-01T00:00:00Z (RFC 3339)")
+    return value
+
+
+WRITTEN: Final = BeforeValidator(_rfc3339)
+"""A time in a request, where pydantic alone would take numbers, too."""
+_RFC3339: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
+
 FirmCode = Annotated[
     int,
     Field(
@@ -39,10 +61,12 @@ FirmCode = Annotated[
         description="The vendor: a Universal Firm Code.",
         examples=[6000010],
     ),
+    WHOLE,
 ]
 ProductCode = Annotated[
     int,
     Field(strict=True, ge=0, le=CODE_MAX, description="The vendor's number of the product.", examples=[201]),
+    WHOLE,
 ]
 TmrId = Annotated[
     int,
@@ -53,6 +77,7 @@ TmrId = Annotated[
         description="Tells apart the TMR licences of one product.",
         examples=[1],
     ),
+    WHOLE,
 ]
 Reference = Annotated[
     int,
@@ -62,6 +87,7 @@ Reference = Annotated[
         le=CODE_MAX,
         description="Product Item Reference: tells apart the plain licences of one product.",
     ),
+    WHOLE,
 ]
 Features = Annotated[
     int,
@@ -72,9 +98,10 @@ Features = Annotated[
         description="Bits that the Feature Map of the licence must have, one for each module in use.",
         examples=[5],
     ),
+    WHOLE,
 ]
 Units = Annotated[
-    int, Field(strict=True, ge=1, le=UNITS_MAX, description="Units of the licence's Unit Counter.")
+    int, Field(strict=True, ge=1, le=UNITS_MAX, description="Units of the licence's Unit Counter."), WHOLE
 ]
 Released = Annotated[
     AwareDatetime | None,
@@ -83,6 +110,7 @@ Released = Annotated[
         "null: not checked.",
         examples=["2026-03-01T00:00:00Z"],
     ),
+    WRITTEN,
 ]
 Ttl = Annotated[
     int,
@@ -92,6 +120,7 @@ Ttl = Annotated[
         le=TTL_MAX,
         description="Seconds without a heartbeat after which a session ends.",
     ),
+    WHOLE,
 ]
 Quantity = Annotated[
     int | None, Field(ge=0, description="License Quantity: seats of the licence; null is unlimited.")
@@ -233,6 +262,7 @@ class SessionRequest(_Wish):
             le=UNITS_MAX,
             description="Units to take together with the access, or neither.",
         ),
+        WHOLE,
     ] = 0
     wait: Annotated[
         bool,
@@ -543,7 +573,11 @@ class BorrowRequest(_Wish):
     The borrower is whose certificate the request is sent with: only its key can use the borrow file.
     """
 
-    seconds: int = Field(strict=True, ge=60, le=BORROW_MAX, description="For how long.", examples=[259200])
+    seconds: Annotated[
+        int,
+        Field(strict=True, ge=60, le=BORROW_MAX, description="For how long.", examples=[259200]),
+        WHOLE,
+    ]
 
 
 class Borrowing(_Licence):
@@ -570,9 +604,9 @@ class ExplainRequest(_Wish):
     """What would happen to a request. Nothing changes."""
 
     access_mode: AccessMode = AccessMode.USER_LIMIT
-    units: Annotated[int, Field(strict=True, ge=0, le=UNITS_MAX)] = 0
+    units: Annotated[int, Field(strict=True, ge=0, le=UNITS_MAX), WHOLE] = 0
     borrow_seconds: Annotated[
-        int | None, Field(strict=True, ge=60, le=BORROW_MAX, description="Explain a borrowing.")
+        int | None, Field(strict=True, ge=60, le=BORROW_MAX, description="Explain a borrowing."), WHOLE
     ] = None
     client: Annotated[
         str | None,

@@ -294,7 +294,7 @@ _ALL: Final = (
         404,
         None,
         "No such borrowing",
-        "Look at `tmr borrowings` for what is borrowed.",
+        "Look at `tmr borrowed` for what is borrowed.",
         EntryNotFound,
     ),
     ProblemType(

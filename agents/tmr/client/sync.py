@@ -47,7 +47,9 @@ class Client:
         self.policy = policy or Policy()
         self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.Client] = Pools(
-            lambda: httpx.Client(**client_options(self._credentials.context))
+            lambda: httpx.Client(
+                **client_options(self._credentials.context, httpx.HTTPTransport, self.config.source)
+            )
         )
         self._heart = _Heart(self)
 
@@ -145,12 +147,13 @@ class Client:
                 sent = time.monotonic()
                 try:
                     found = self._run(operations.open_session(request, used))
-                except SessionLost:
+                except SessionLost as lost:
                     # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
                     place = None
                     if key is not None or not tries:
                         raise
                     tries -= 1
+                    request = waiting.anew(request, lost)
                     used = operations.new_key(_now_ms())
                     continue
                 if isinstance(found, models.Session):

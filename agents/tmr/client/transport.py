@@ -97,10 +97,19 @@ class Credentials:
         self._stamp = stamp
 
 
-def client_options(context: ssl.SSLContext) -> dict[str, Any]:
-    """What an httpx client is made with: no proxies, no redirects, connections kept for a while."""
+def client_options(
+    context: ssl.SSLContext,
+    transport: Callable[..., httpx.BaseTransport | httpx.AsyncBaseTransport],
+    source: object,
+) -> dict[str, Any]:
+    """What an httpx client is made with: no proxies, no redirects, connections kept for a while.
+
+    `transport`: the class of its transport. `source`: the own address to ask from, or None.
+    """
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=4, keepalive_expiry=KEEP)
-    return {"verify": context, "trust_env": False, "limits": limits, "follow_redirects": False}
+    address = None if source is None else str(source)
+    wired = transport(verify=context, trust_env=False, limits=limits, local_address=address)
+    return {"transport": wired, "trust_env": False, "follow_redirects": False}
 
 
 def http_request(request: Request, send: Send, port: int) -> dict[str, Any]:

@@ -5,7 +5,8 @@ A place is kept by asking for it, with the same request and the same idempotency
 
 from typing import Final
 
-from tmr.client.models import Place
+from tmr.client.models import Place, SessionRequest
+from tmr.client.problems import SessionLost
 
 NEXT: Final = 0.5
 """Seconds between requests of whoever is next …"""
@@ -26,3 +27,13 @@ def pause(place: Place, deadline: float | None, now: float) -> float | None:
         return None
     seconds = min(place.ttl / 4, NEXT if place.position == 1 else OTHERS)
     return seconds if deadline is None else min(seconds, max(0.01, deadline - now))
+
+
+def anew(request: SessionRequest, lost: SessionLost) -> SessionRequest:
+    """What to ask for after the session or the place that an earlier attempt got has ended.
+
+    Units that were taken with a session are not taken again. A place in the queue has taken none; only the
+    end of a session is told with `ended`.
+    """
+    granted = lost.problem.ended is not None or not request.wait
+    return request.model_copy(update={"units": 0}) if granted else request

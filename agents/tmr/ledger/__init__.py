@@ -33,11 +33,12 @@ from tmr.ledger.outcomes import (
     Reason,
     Waiting,
 )
-from tmr.ledger.record import Chained, Head, Line, decode_line, link
+from tmr.ledger.record import GENESIS, Chained, Head, Line, decode_line, link, unbroken
 from tmr.ledger.state import Borrowing, Ended, Session, Waiter
 from tmr.ledger.use import Use
 
 __all__ = [
+    "GENESIS",
     "AccessList",
     "AccessMode",
     "AccessSet",
@@ -80,4 +81,5 @@ __all__ = [
     "encode",
     "link",
     "mistakes",
+    "unbroken",
 ]

@@ -5,6 +5,7 @@ hash of the line before (32 bytes, zeros for the first) and the line itself, JSO
 """
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
@@ -63,13 +64,14 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Chained(msgspec.Struct, frozen=True, array_like=True):
-    """A line as a member keeps it: exact bytes, and the hash that covers all lines up to it."""
+    """A line as a member keeps it: exact bytes, the hash that covers all lines up to it, and that before."""
 
     firm_code: int
     seq: int
     time_ms: int
     line: bytes
     hash: bytes
+    before: bytes
 
 
 _encoder = msgspec.json.Encoder()
@@ -83,15 +85,40 @@ def encode_line(line: Line) -> bytes:
 
 def decode_line(data: bytes) -> Line:
     """The line in its bytes. Raises msgspec.DecodeError."""
-    return _decoder.decode(data)
+    try:
+        return _decoder.decode(data)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None
 
 
 def chain(head: Head, line: Line) -> Chained:
     """The line that follows `head`."""
     data = encode_line(line)
-    return Chained(line.firm_code, line.seq, line.time_ms, data, link(head.hash, data))
+    return Chained(line.firm_code, line.seq, line.time_ms, data, link(head.hash, data), head.hash)
 
 
 def link(previous: bytes, data: bytes) -> bytes:
     """The hash of a line whose predecessor has the hash `previous`."""
     return hashlib.sha256(previous + data).digest()
+
+
+def unbroken(lines: Sequence[Chained]) -> bool:
+    """Whether the lines, at least one, follow one another, and are what their bytes and hashes say."""
+    previous: Chained | None = None
+    for chained in lines:
+        try:
+            line = decode_line(chained.line)
+        except msgspec.DecodeError:
+            return False
+        if (line.firm_code, line.seq, line.time_ms) != (chained.firm_code, chained.seq, chained.time_ms):
+            return False
+        if link(chained.before, chained.line) != chained.hash or len(chained.before) != len(GENESIS):
+            return False
+        if previous is not None and (previous.firm_code, previous.seq + 1, previous.hash) != (
+            chained.firm_code,
+            chained.seq,
+            chained.before,
+        ):
+            return False
+        previous = chained
+    return previous is not None

@@ -3,7 +3,7 @@
 `handle` answers one message and lists what must be on disk before the answer may leave.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -75,6 +75,15 @@ class CommitWrite(msgspec.Struct, frozen=True):
     commit: int
 
 
+class RecordWrite(msgspec.Struct, frozen=True):
+    """Keep the lines that applied commands added to the record. Not urgent: the journal gives them again.
+
+    It goes with or before the `SnapshotWrite` that deletes their entries.
+    """
+
+    lines: tuple[Any, ...]
+
+
 class SnapshotWrite(msgspec.Struct, frozen=True):
     """Replace the snapshot, and delete the entries up to it (`keep_tail`) or all of them."""
 
@@ -88,7 +97,7 @@ class VotingWrite(msgspec.Struct, frozen=True):
     voting: bool
 
 
-Write = PromiseWrite | CutWrite | AppendWrite | CommitWrite | SnapshotWrite | VotingWrite
+Write = PromiseWrite | CutWrite | AppendWrite | CommitWrite | RecordWrite | SnapshotWrite | VotingWrite
 
 
 class Answer(msgspec.Struct):
@@ -119,7 +128,8 @@ class Acceptor:
         self._max_ttl = max_ttl
         self._applied = durable.snapshot.index
         machine.restore(durable.snapshot.state)
-        self._apply()
+        self.regenerated: list[Write] = list(self._apply())
+        """To be written with the first batch: lines of the record that may have been lost with it."""
         # It may have granted a lease that it forgot: whoever owns the last promise keeps it for a whole TTL.
         self.holder = durable.owner
         self.holder_until = now + max_ttl if durable.owner else float("-inf")
@@ -255,7 +265,7 @@ class Acceptor:
         self.commit = max(self.commit, min(message.commit, match))
         if self.commit > before:
             writes.append(CommitWrite(self.commit))
-            self._apply()
+            writes += self._apply()
         if not self._agrees(message.digest_index, message.digest):
             self.voting, self.diverged = False, True
             answer = self._joining(wall_ms, message)
@@ -281,12 +291,16 @@ class Acceptor:
             break
         return writes
 
-    def _apply(self) -> None:
+    def _apply(self) -> list[RecordWrite]:
+        """Apply what is committed; the lines to keep."""
+        lines: list[Any] = []
         while self._applied < self.commit:
             entry = self.log[self._applied + 1]
             if entry.kind == "command":
                 self._machine.apply(entry.index, entry.time_ms, entry.body)
+                lines += self._machine.lines
             self._applied = entry.index
+        return [RecordWrite(tuple(lines))] if lines else []
 
     def _agrees(self, digest_index: int, digest: bytes) -> bool:
         return not digest or digest_index != self._applied or digest == self._machine.digest()

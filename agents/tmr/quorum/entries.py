@@ -1,5 +1,6 @@
 """What the journal is made of."""
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal, Protocol
 
 import msgspec
@@ -57,6 +58,10 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
 
 class StateMachine(Protocol):
     """What the journal drives. Deterministic: the same entries give the same state, outcomes and digest."""
+
+    @property
+    def lines(self) -> Sequence[Any]:
+        """What the last command added to the record: kept by members, and opaque to the quorum."""
 
     def apply(self, index: int, time_ms: int, body: bytes) -> Any:
         """Carry out one committed command and return its outcome."""

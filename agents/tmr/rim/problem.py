@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -60,17 +61,29 @@ async def _problem(_: Request, error: Exception) -> Response:
     return error.response()
 
 
-async def _http(_: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
     problem = Problem(
         "bad-request",
         error.status_code,
         str(error.detail),
         f"{error.detail} (HTTP {error.status_code})",
         "Use a path and method that the API description lists.",
-        headers=error.headers,
+        headers=headers,
     )
     return problem.response()
+
+
+def _methods(request: Request) -> list[str]:
+    """The methods that the path has (RFC 9110, section 10.2.1): each route knows of its own alone."""
+    found = set[str]()
+    for route in request.app.routes:
+        if route.matches(request.scope)[0] is not Match.NONE:
+            found |= getattr(route, "methods", None) or set()
+    return sorted(found)
 
 
 async def _validation(_: Request, error: Exception) -> Response:

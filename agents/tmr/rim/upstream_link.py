@@ -22,6 +22,7 @@ from tmr.quorum.messages import (
     decode_reply,
     encode,
 )
+from tmr.rim import record_wire
 
 PATHS: Final[dict[type, str]] = {
     Acquire: "/v1/lease/acquire",
@@ -40,6 +41,8 @@ REPLY_LIMIT: Final = 256 * 2**20
 """Bytes of one answer: a promise may carry a whole journal."""
 INSTALL_TIMEOUT: Final = 10.0
 """Seconds for a snapshot to arrive and be stored."""
+RECORD_TIMEOUT: Final = 10.0
+"""Seconds for an answer about the record, which may have to be read from or written to the disk."""
 CONTENT_TYPE: Final = "application/msgpack"
 _CALLS: Final = 4
 """Connections for calls that are answered at once."""
@@ -108,6 +111,15 @@ class UpstreamLink:
         body = await self._ask(self._session("call", _CALLS), "GET", path, self._timeout, None)
         try:
             return msgspec.msgpack.decode(body, type=Share)
+        except msgspec.MsgspecError as error:
+            raise LinkError(self.name, f"its answer is not understood ({error})") from None
+
+    async def record(self, question: record_wire.Question) -> record_wire.Answer:
+        """The upstream's answer about the licence tracking record. Raises LinkError."""
+        session, path = self._session("record", 1), record_wire.PATHS[type(question)]
+        body = await self._ask(session, "POST", path, RECORD_TIMEOUT, record_wire.encode(question))
+        try:
+            return record_wire.decode_answer(body)
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 

@@ -18,12 +18,14 @@ from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
 from tmr.rim import notify
 from tmr.rim.logs import fields
 from tmr.server.assembler import Assembler
+from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
 from tmr.server.desk import Desk
 from tmr.server.gate import Gate
 from tmr.server.metrics import Metrics
+from tmr.server.tracking import Tracking
 from tmr.server.vip_link import VipLink
 from tmr.server.virtual import MAJORITY, VirtualContainer, instant
 
@@ -72,8 +74,10 @@ class Agent:
         self.virtual = VirtualContainer(ledger, config.act_id)
         self.gate = Gate(self.core, self.virtual, config.vip, wall_ms)
         self.desk = Desk(self.gate, self._borrow_file, fatal=fatal)
+        self.tracking = Tracking(self.core, self.gate)
         self.metrics = Metrics()
         self._assembler = Assembler(self.core, config.act_id, fatal)
+        self.backfill = Backfill(self.core, fatal)
         self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
         self._vip_task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
@@ -131,6 +135,7 @@ class Agent:
         if self._leaving is not None:
             await asyncio.gather(self._leaving, return_exceptions=True)
         await self._assembler.stop()
+        await self.backfill.stop()
         await self.core.stop()
         if self._vip_task is not None:
             self._vip_task.cancel()
@@ -152,6 +157,7 @@ class Agent:
                 self.metrics.failovers.inc()
                 self.desk.begin_reign(now)
                 self._assembler.begin_reign()
+                self.backfill.begin_reign(now)
                 log.info(
                     "serving", extra=fields(epoch=output.epoch, sessions=len(self.desk.service.sessions))
                 )
@@ -175,6 +181,7 @@ class Agent:
             self._vip.hold(twin.epoch, twin.deadline, will, step=self.config.lease_ttl / 20)
         self._assembler.poke(now)
         self.desk.turn(now)
+        self.backfill.poke(now)
 
     def _vip_changed(self, able: bool, reason: str) -> None:
         self.core.twin.eligible = able and not self._stopping
@@ -256,5 +263,6 @@ class Agent:
             ),
             *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
             *self._assembler.alarms,
+            *self.backfill.alarms,
             *self._vip.alarms,
         ]

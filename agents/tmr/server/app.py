@@ -38,6 +38,7 @@ from tmr.rim.body import read_body
 from tmr.rim.identity import Identity
 from tmr.rim.problem import bad_request, install
 from tmr.rim.serve import demand, peer_of, public_key_of
+from tmr.server import tracking
 from tmr.server.agent import Agent
 from tmr.server.desk import Desk
 from tmr.server.metrics import Metrics
@@ -86,6 +87,7 @@ def create_app(agent: Agent) -> FastAPI:
     install_openapi(app)
     client_routes(app, agent.desk)
     _operator_routes(app, agent)
+    tracking.add_routes(app, agent.tracking)
     app.add_middleware(Counting, metrics=agent.metrics)
     return app
 

@@ -15,6 +15,7 @@ from tmr.ledger import Command, Ledger, Outcome, encode
 from tmr.licensing import Share, SignedStatement
 from tmr.quorum.messages import Release, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
+from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
 from tmr.server.virtual import UpstreamState
@@ -38,6 +39,9 @@ class Link(Protocol):
 
     async def share(self, borrow: str) -> Share:
         """Its share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
+
+    async def record(self, question: record_wire.Question) -> record_wire.Answer:
+        """Its answer about the licence tracking record. Raises LinkError."""
 
     async def close(self) -> None:
         """End all connections."""

@@ -24,7 +24,7 @@ from tmr.client.models import (
     Unavailable,
 )
 from tmr.ledger import Ledger
-from tmr.licensing import Incomplete, LicenceKey, ProductItem, Statement, virtual_serial
+from tmr.licensing import LicenceKey, ProductItem, Statement, virtual_serial
 
 MAJORITY: Final = 2
 HOLDERS_SHOWN: Final = 50
@@ -334,10 +334,7 @@ class VirtualContainer:
 
     def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
         """What an operator should look at: different constituents, containers not counted, upstreams away."""
-        merged = self._ledger.merged
-        found = [alarm for licence in merged.licences for alarm in licence.alarms]
-        found += [_disagreeing(incomplete) for incomplete in merged.incomplete if incomplete.differ]
-        found += [f"{r.upstream}: {r.container} is not counted: {r.reason}" for r in merged.rejected]
+        found = list(self._ledger.merged.alarms)
         for upstream in upstreams:
             if not upstream.reachable:
                 found.append(
@@ -354,12 +351,6 @@ def _instant(ms: int | None) -> dt.datetime | None:
 
 def _expired(item: ProductItem, time_ms: int) -> bool:
     return item.expiration_ms is not None and time_ms >= item.expiration_ms
-
-
-def _disagreeing(incomplete: Incomplete) -> str:
-    return (
-        f"{' and '.join(incomplete.present)} hold different constituents of {incomplete.key}: none is served"
-    )
 
 
 def _container_state(upstream: UpstreamState) -> ContainerState:

@@ -15,6 +15,7 @@ from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
 from tmr.quorum.messages import Acquire, Append, Follow, Found, Install, Release, decode_request, encode
+from tmr.rim import record_wire
 from tmr.rim.body import read_body
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem, bad_request, install
@@ -24,6 +25,7 @@ from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node, NodeFailed
+from tmr.upstream.recorder import Recorder
 from tmr.upstream.status import version
 from tmr.upstream.wire import Status
 
@@ -40,15 +42,22 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    node: Node, keeper: Keeper, borrowings: Borrowings, metrics: Metrics, status: Callable[[], Status]
+    node: Node,
+    keeper: Keeper,
+    borrowings: Borrowings,
+    recorder: Recorder,
+    metrics: Metrics,
+    status: Callable[[], Status],
 ) -> FastAPI:
     """The application; its lifespan ends the node. `status` reads the upstream as it is now."""
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        recorder.start()
         try:
             yield
         finally:
+            await recorder.stop()
             await node.stop()
 
     app = FastAPI(
@@ -66,6 +75,7 @@ def create_app(
         (PATHS[kind], "POST", _message(node, metrics, kind))
         for kind in (Acquire, Append, Install, Release, Follow, Found)
     ]
+    routes += [(path, "POST", _record(recorder, metrics, kind)) for kind, path in record_wire.PATHS.items()]
     routes += [
         ("/v1/container", "GET", _container(keeper, metrics)),
         (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, metrics)),
@@ -122,6 +132,30 @@ def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
             raise _failed() from None
         metrics.messages.labels(kind.__name__.lower(), type(reply).__name__.lower()).inc()
         return Response(encode(reply), media_type=CONTENT_TYPE)
+
+    return endpoint
+
+
+def _record(recorder: Recorder, metrics: Metrics, kind: type) -> Endpoint:
+    async def endpoint(request: Request) -> Response:
+        _twin(request, metrics)
+        body = await read_body(request, BODY_LIMIT)
+        try:
+            question = record_wire.decode_question(body)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise bad_request(
+                f"The body is no question in msgpack: {error}", "Send one of tmr.rim.record_wire."
+            ) from None
+        if type(question) is not kind:
+            raise bad_request(
+                f"A question of the kind {type(question).__name__.lower()!r} does not belong here.",
+                f"Post it to {record_wire.PATHS[type(question)]}.",
+            )
+        try:
+            answer = await recorder.answer(question)
+        except NodeFailed:
+            raise _failed() from None
+        return Response(record_wire.encode(answer), media_type=CONTENT_TYPE)
 
     return endpoint
 

@@ -14,6 +14,7 @@ from tmr.rim.tls import TlsFiles
 DEFAULT: Final = Path("/etc/tmr/upstream.toml")
 TTL_MIN: Final = 0.5
 TTL_MAX: Final = 60.0
+RECORD_DAYS_MAX: Final = 36_500
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -21,6 +22,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `system`: the TMR system's name, the trust domain of its certificates. `vendors`: directory with the
     public key of each trusted vendor as FIRMCODE.pem. `act_id`: CmActId that the three containers share.
+    `record_days`: how long lines of the licence tracking record are kept.
     """
 
     name: str
@@ -33,6 +35,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     state_dir: str = "/var/lib/tmr-upstream"
     lease_ttl: float = 2.0
     vendors: str = "/etc/tmr/vendors"
+    record_days: int = 400
 
     def mistakes(self) -> list[str]:
         """What is wrong, each a sentence that names the key."""
@@ -50,6 +53,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.append(f"port = {self.port} is outside 0 to 65535")
         if not TTL_MIN <= self.lease_ttl <= TTL_MAX:
             found.append(f"lease_ttl = {self.lease_ttl:g} is outside {TTL_MIN:g} to {TTL_MAX:g} seconds")
+        if not 1 <= self.record_days <= RECORD_DAYS_MAX:
+            found.append(f"record_days = {self.record_days} is outside 1 to {RECORD_DAYS_MAX} days")
         for key in ("state_dir", "vendors"):
             if not Path(getattr(self, key)).is_dir():
                 found.append(f"{key} = {getattr(self, key)!r} is no directory; create it or correct {key}")

@@ -22,6 +22,7 @@ from tmr.upstream.fingerprint import machine_fingerprint
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import SLOW_SYNC, Node
+from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
 
 if sys.platform != "win32":
@@ -84,6 +85,7 @@ async def _serve(settings: UpstreamConfig) -> None:
             node,
             keeper,
             Borrowings(node, keeper, ledger),
+            Recorder(node, store, ledger, keeper, settings.record_days),
             metrics,
             lambda: status.read(settings.name, settings.system, node, keeper, boottime()),
         ),

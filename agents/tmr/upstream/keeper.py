@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.ledger.export import FORMAT, Attestation, Span, attest
 from tmr.licensing import (
     BadKey,
     Container,
@@ -74,6 +75,12 @@ class Keeper:
     def share(self, terms: Terms) -> Share:
         """The container's share of a borrow file. Raises NotSigned. May be called in any thread."""
         return share(terms, self.container, self._key)
+
+    def attest(self, span: Span, time_ms: int) -> bytes:
+        """The container vouches for a span of the record, which was looked up in it (a DSSE envelope)."""
+        container = self.container
+        attestation = Attestation(FORMAT, container.act_id, self._upstream, container.serial, time_ms, span)
+        return attest(attestation, self._key)
 
     def activate(self, update_file: bytes) -> Activated:
         """Carry out an update: durable before this returns. Raises Refused, having changed nothing.

@@ -7,14 +7,13 @@ duplicate of a message under way cannot be acknowledged before the message itsel
 
 import asyncio
 import contextlib
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import msgspec
 
-from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, Write
+from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, RecordWrite, Write
 from tmr.quorum.messages import Follow, Reply, Request
 from tmr.rim.upstream_link import FOLLOW_WAIT
 from tmr.upstream.store import Store
@@ -71,7 +70,7 @@ class Node:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._filling: _Batch | None = None
         self._running: _Batch | None = None
-        self._hints: deque[CommitWrite] = deque(maxlen=1)
+        self._hints: list[Write] = list(acceptor.regenerated)
         self._committer: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._turns: dict[str, int] = {}
@@ -124,6 +123,7 @@ class Node:
             await asyncio.wait([self._committer])
         if self._hints and not self._failed:
             await self.in_writer(lambda: self._store.write(list(self._hints)))
+            self._hints.clear()
         await self.in_writer(self._store.close)
         self._writer.shutdown()
 
@@ -149,23 +149,32 @@ class Node:
 
     async def _settled(self, writes: list[Write]) -> None:
         """Wait until `writes`, and all that was decided before, are on disk."""
-        if writes and all(isinstance(write, CommitWrite) for write in writes):
-            # A hint: it goes along with the next batch.
-            self._hints.extend(write for write in writes if isinstance(write, CommitWrite))
+        if writes and all(isinstance(write, CommitWrite | RecordWrite) for write in writes):
+            # Hints: they go along with the next batch. Of commit indices the newest says all.
+            kept = [hint for hint in self._hints if not isinstance(hint, CommitWrite)]
+            self._hints = [*kept, *writes]
             writes = []
         if writes:
-            if self._filling is None:
-                self._filling = _Batch(asyncio.get_running_loop().create_future())
-            self._filling.writes += self._hints
-            self._hints.clear()
-            self._filling.writes += writes
-            if self._committer is None:
-                self._committer = asyncio.get_running_loop().create_task(self._commit())
+            self._fill(writes)
         batch = self._filling or self._running
         if batch is not None:
             await asyncio.shield(batch.done)
         if self._failed:
             raise NodeFailed
+
+    async def flush(self) -> None:
+        """Wait until all that was decided is on disk, lines of the record too. Raises NodeFailed."""
+        if self._hints:
+            self._fill([])
+        await self._settled([])
+
+    def _fill(self, writes: list[Write]) -> None:
+        if self._filling is None:
+            self._filling = _Batch(asyncio.get_running_loop().create_future())
+        self._filling.writes += [*self._hints, *writes]
+        self._hints.clear()
+        if self._committer is None:
+            self._committer = asyncio.get_running_loop().create_task(self._commit())
 
     async def _commit(self) -> None:
         while (batch := self._filling) is not None and not self._failed:

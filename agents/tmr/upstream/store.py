@@ -7,6 +7,7 @@ The rules of durability are SQLite's (https://www.sqlite.org/pragma.html#pragma_
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Self
 
@@ -19,13 +20,16 @@ from tmr.quorum.acceptor import (
     CutWrite,
     Durable,
     PromiseWrite,
+    RecordWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
 )
 from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.upstream.record import TABLES as RECORD_TABLES
+from tmr.upstream.record import Record
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 FILE: Final = "upstream.db"
 
 _TABLES: Final = """
@@ -43,6 +47,8 @@ CREATE TABLE snapshot (
 ) STRICT;
 CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
 """
+_MIGRATIONS: Final[dict[int, str]] = {1: RECORD_TABLES}
+"""What makes of a store of this schema one of the next."""
 
 
 class StoreError(Exception):
@@ -54,6 +60,8 @@ class Store:
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
+        self.record = Record(connection)
+        """The licence tracking record; to be used within `transaction`."""
         self._db = connection
 
     @classmethod
@@ -120,19 +128,27 @@ class Store:
                 f"machine where it was made; run it there, or move the whole directory {self.path.parent} "
                 "away and start again: this upstream then joins as a new member with a new container"
             )
-        with self._transaction():  # takes the exclusive lock now, not at the first write
+        with self.transaction():  # takes the exclusive lock now, not at the first write
             db.execute("UPDATE meta SET id = 1")
+            for known in range(version, SCHEMA):
+                self._run(_MIGRATIONS[known])
+            db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _run(self, statements: str) -> None:
+        for statement in filter(str.strip, statements.split(";")):
+            self._db.execute(statement)
 
     def _create(self, machine: str) -> None:
-        with self._transaction():
-            for statement in filter(str.strip, _TABLES.split(";")):
-                self._db.execute(statement)
+        with self.transaction():
+            self._run(_TABLES)
+            self._run(RECORD_TABLES)
             self._db.execute(
                 "INSERT INTO meta VALUES (1, ?, ?, 0, 0, NULL, NULL, 0)", (secrets.token_hex(16), machine)
             )
             self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
-    def _transaction(self) -> "_Transaction":
+    def transaction(self) -> AbstractContextManager[None]:
+        """All or nothing of what the block does."""
         return _Transaction(self._db)
 
     # -- what the acceptor keeps ---------------------------------------------------------------------------
@@ -174,7 +190,7 @@ class Store:
 
     def write(self, writes: Iterable[Write]) -> None:
         """Make `writes` durable, in order, all or none. Raises sqlite3.Error."""
-        with self._transaction():
+        with self.transaction():
             for write in writes:
                 self._write(write)
 
@@ -191,6 +207,8 @@ class Store:
                 db.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", _rows(entries))
             case CommitWrite(commit):
                 db.execute("UPDATE meta SET committed = ?", (commit,))
+            case RecordWrite(lines):
+                self.record.add(lines)
             case SnapshotWrite(snapshot, keep_tail):
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)
                 db.execute(
@@ -218,7 +236,7 @@ class Store:
 
     def save_container(self, container: Container) -> None:
         """Make the container durable. Raises sqlite3.Error."""
-        with self._transaction():
+        with self.transaction():
             body = msgspec.json.encode(container)
             self._db.execute("INSERT OR REPLACE INTO container VALUES (1, ?)", (body,))
 

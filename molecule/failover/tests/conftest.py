@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
@@ -10,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from licences import FIRM, SEATS, UNIT, Held, Licence
+from licences import FIRM, UNIT, Held, Licence, Products
 from machines import SSH_CONFIG, machine_named, names
 
 from system import heal, playbook, tmr, until
 
 
 @pytest.fixture(scope="session")
-def licence() -> Licence:
-    """A firm is trusted, asks for nothing but the request files, and its licence is activated."""
+def products() -> Products:
+    """A firm is trusted, the containers ask, and one update with every kind of licence is activated."""
     machine_named("client").host.run(f"systemctl stop {UNIT}")  # of an earlier run on the same lab
     heal()
     home = SSH_CONFIG.parent
@@ -28,15 +29,20 @@ def licence() -> Licence:
     vendors.mkdir(exist_ok=True)
     shutil.copy(firm / f"{FIRM}.pem", vendors)
     playbook("playbooks/vendors.yml", "playbooks/request.yml", "-e", f"firm_code={FIRM} directory={requests}")
-    product = 201 + len(list((firm / "issued").iterdir()))
+    found = Products(200 + 10 * len(list((firm / "issued").iterdir())))
+    items, update = home / f"{found.first}.items.json", home / f"{found.first}.json"
+    items.write_text(json.dumps({"item": found.items()}))
     files = [f"--request={requests / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
-    update = home / f"{product}.json"
-    terms = [f"--product={product}", f"--quantity={SEATS}", f"--out={update}"]
-    vendor("issue", f"--dir={firm}", *files, *terms)
+    vendor("issue", f"--dir={firm}", *files, f"--items={items}", f"--out={update}")
     playbook("playbooks/activate.yml", "-e", f"update_file={update}")
-    found = Licence(product)
-    until(lambda: f"{FIRM}:{product}" in tmr("list")[1], "the licence is in the virtual container")
+    until(lambda: f"{FIRM}:{found.access}" in tmr("list")[1], "the licences are in the virtual container")
     return found
+
+
+@pytest.fixture(scope="session")
+def licence(products: Products) -> Licence:
+    """The licence of the story."""
+    return Licence(products.story)
 
 
 def vendor(*arguments: str) -> None:
@@ -47,7 +53,7 @@ def vendor(*arguments: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def whole_system(licence: Licence) -> Iterator[None]:
+def whole_system(products: Products) -> Iterator[None]:
     """Every test leaves a system that is whole."""
     yield
     heal()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
+from typing import Any
 
 from machines import Machine
 
@@ -11,8 +13,52 @@ from system import tmr, until
 
 FIRM = 6000010
 SEATS = 5
+UNITS = 1000
 TTL = 10
 UNIT = "held-licence"
+
+
+@dataclass(frozen=True)
+class Products:
+    """Product Codes of one update, from `first` on: an update never touches those of an earlier run."""
+
+    first: int
+
+    @property
+    def story(self) -> int:
+        """Held while machines die."""
+        return self.first
+
+    @property
+    def units(self) -> int:
+        """With a Unit Counter."""
+        return self.first + 1
+
+    @property
+    def borrowable(self) -> int:
+        """May leave the network."""
+        return self.first + 2
+
+    @property
+    def emergency(self) -> int:
+        """One ordinary seat, and one for emergencies."""
+        return self.first + 3
+
+    @property
+    def access(self) -> int:
+        """Three seats, for the access list and the queue."""
+        return self.first + 4
+
+    def items(self) -> list[dict[str, Any]]:
+        """What the vendor issues, as `tmr vendor issue --items` takes it."""
+        return [
+            {"product": self.story, "quantity": SEATS},
+            {"product": self.units, "quantity": SEATS, "units": UNITS},
+            {"product": self.borrowable, "quantity": 2, "borrow": "2d", "borrow-seats": 1},
+            {"product": self.emergency, "quantity": 1},
+            {"product": self.emergency, "quantity": 1, "emergency": True, "usage-period": "2d"},
+            {"product": self.access, "quantity": 3},
+        ]
 
 
 class Licence:
@@ -40,28 +86,52 @@ class Licence:
         return used
 
 
-class Held:
-    """A program on the client machine that runs under `tmr run`, and the session that it holds."""
+class Program:
+    """A program on the client machine that runs under `tmr run`, as the systemd unit `unit`."""
 
-    def __init__(self, client: Machine, licence: Licence) -> None:
+    def __init__(self, client: Machine, unit: str) -> None:
         self._client = client
-        self._licence = licence
-        if client.host.run(f"systemctl is-active --quiet {UNIT}").rc != 0:
-            client.host.run(f"systemctl reset-failed {UNIT}")
-            client.run(
-                f"systemd-run --quiet --unit={UNIT} /usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin "
-                f"tmr run --verbose --ttl {TTL} {licence.wanted} -- sleep infinity"
-            )
-        self.id = until(self._granted, "the client is granted a session")
+        self.unit = unit
+
+    @property
+    def runs(self) -> bool:
+        """Whether it runs now."""
+        return self._client.host.run(f"systemctl is-active --quiet {self.unit}").rc == 0
+
+    def start(self, arguments: str) -> None:
+        """Start `tmr run` anew with these arguments."""
+        self._client.host.run(f"systemctl stop {self.unit}; systemctl reset-failed {self.unit}")
+        self._client.run(
+            f"systemd-run --quiet --unit={self.unit} /usr/bin/env PATH=/usr/local/bin:/usr/bin:/bin "
+            f"tmr run --verbose {arguments} -- sleep infinity"
+        )
 
     def told(self) -> str:
         """What this `tmr run`, and no earlier one, has told its user."""
-        this = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {UNIT})"
+        this = f"_SYSTEMD_INVOCATION_ID=$(systemctl show --property=InvocationID --value {self.unit})"
         return self._client.run(f"journalctl {this} --output=cat --no-pager")
 
-    def _granted(self) -> str | None:
+    def session(self) -> str:
+        """Id of the session that it was granted."""
+        return until(self._granted, f"{self.unit} is granted a session")
+
+    def _granted(self) -> str:
         found = re.findall(r": session (\w+),", self.told())
-        return found[-1] if found else None
+        return found[-1] if found else ""
+
+    def stop(self) -> None:
+        """End the program; `tmr run` gives the licence back."""
+        self._client.run(f"systemctl stop {self.unit}")
+
+
+class Held(Program):
+    """The program that holds its licence all the time, and the session that it has."""
+
+    def __init__(self, client: Machine, licence: Licence) -> None:
+        super().__init__(client, UNIT)
+        if not self.runs:
+            self.start(f"--ttl {TTL} {licence.wanted}")
+        self.id = self.session()
 
     def _remaining_ms(self) -> int:
         code, output, errors = tmr("sessions", "--json", "--patience", "30")
@@ -73,8 +143,7 @@ class Held:
 
     def program_runs(self) -> bool:
         """Whether the program runs on, and nobody told it that its licence is lost."""
-        running = self._client.host.run(f"systemctl is-active --quiet {UNIT}").rc == 0
-        return running and "lost" not in self.told()
+        return self.runs and "lost" not in self.told()
 
     def lives_on(self) -> None:
         """The same session is there, a heartbeat still reaches the server, and the program runs."""
@@ -87,7 +156,3 @@ class Held:
 
         until(renewed, f"a heartbeat of {self.id} arrives")
         assert self.program_runs(), self.told()
-
-    def stop(self) -> None:
-        """End the program; `tmr run` gives the licence back."""
-        self._client.run(f"systemctl stop {UNIT}")

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from machines import LAB, ROOT, SSH_CONFIG, machine_named, names
+from machines import LAB, ROOT, SSH_CONFIG, from_fabric, machine_named, names
 
 T = TypeVar("T")
 
@@ -60,6 +60,21 @@ def playbook(*arguments: str) -> str:
     )
     assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout}{done.stderr}"
     return done.stdout
+
+
+def tmr_operator(*arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of `tmr` on the controller, with the operator's certificate."""
+    config = SSH_CONFIG.parent / "pki" / "operator.toml"
+    done = from_fabric(str(Path(sys.executable).with_name("tmr")), "--config", str(config), *arguments)
+    return done.returncode, done.stdout, done.stderr
+
+
+def kill_active() -> str:
+    """`kill -9` of the active tmr-server; the other twin, once it alone serves."""
+    first = until(active, "one twin is active and alone has the virtual address")
+    lab("shell", first, "sh", "-c", "kill -9 $(systemctl show --property=MainPID --value tmr-server)")
+    until(lambda: active() == other(first), f"{other(first)} takes over")
+    return other(first)
 
 
 # -- what is true now ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -17,17 +18,54 @@ from tmr.client import Config, Policy, SessionState, TlsFiles, TmrError, problem
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = (ROOT / "docs/reference/cli.md").read_text()
+OPTIONS = (ROOT / "docs/reference/product-item-options.md").read_text()
 HOW_TO = (ROOT / "docs/how-to/use-from-an-application.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", HOW_TO, re.DOTALL)
-COMMANDS = sorted(main.cli.commands)
+CONTEXT = click.Context(main.cli)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_option_is_documented(name: str) -> None:
-    assert f"## `tmr {name}" in REFERENCE
-    for parameter in main.cli.commands[name].params:
+def section(title: str) -> str:
+    """What the reference says below a heading that begins like this."""
+    found = re.search(rf"^## {re.escape(title)}(?![\w-]).*?(?=^## |\Z)", REFERENCE, re.MULTILINE | re.DOTALL)
+    assert found is not None, title
+    return found[0]
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command of the group, also those in modules of their own and in groups."""
+    for name in group.list_commands(CONTEXT):
+        command = group.get_command(CONTEXT, name)
+        assert command is not None
+        yield (*path, name), command
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+
+
+COMMANDS = dict(commands(main.cli))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_every_command_and_option_is_documented(path: tuple[str, ...]) -> None:
+    """In the section of its own; what all commands have is explained once."""
+    told = section(f"`tmr {path[0]}")
+    assert all(re.search(rf"\b{name}\b", told) for name in path)
+    told += section("Options of every command")
+    if path[0] == "vendor":
+        told += OPTIONS
+    for parameter in COMMANDS[path].params:
         if isinstance(parameter, click.Option):
-            assert all(f"`{option}" in REFERENCE for option in parameter.opts)
+            for option in (*parameter.opts, *parameter.secondary_opts):
+                assert re.search(rf"(?<![\w-]){re.escape(option)}(?![\w-])", told), option
+
+
+def test_the_groups_were_looked_into() -> None:
+    known = {path for path in COMMANDS if len(path) == 2}
+    assert {("access", "set"), ("vendor", "issue"), ("tracking", "export")} <= known
+
+
+def test_every_command_is_introduced() -> None:
+    introduction = REFERENCE.partition("## ")[0]
+    assert [path[0] for path in COMMANDS if f"`{path[0]}`" not in introduction] == []
 
 
 def test_exit_codes_are_documented() -> None:
@@ -60,20 +98,51 @@ def test_the_patience_that_is_documented() -> None:
     assert f"| {policy.patience:g} s |" in HOW_TO
     assert f"| {policy.refusal_patience:g} s |" in HOW_TO
     assert f"{policy.first_pause * 1000:g} to {policy.longest_pause * 1000:g} ms" in HOW_TO
-    patience = f"{policy.patience:g} for `run`, {main.SWITCHOVER_TIME:g} for `switchover`, "
-    assert f"{patience}else {common.LOOK.patience:g}" in REFERENCE
+    patience = f"{policy.patience:g} for `run`, `consume`, `borrow`, `return`; "
+    patience += (
+        f"{main.SWITCHOVER_TIME:g} for `switchover`, `end`, `access set`; else {common.LOOK.patience:g}"
+    )
+    assert patience in REFERENCE
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_the_examples_run(peer: Peer, config: Path, number: int) -> None:
+ITEM = {
+    "firm_code": 6000010,
+    "product_code": 201,
+    "tmr_id": 1,
+    "name": "Simulator",
+    "quantity": 5,
+    "in_use": 1,
+    "exclusive": False,
+    "expiration": None,
+    "feature_map": 0b101,
+    "customer": "Works 7",
+    "user_data": "AP8=",
+    "constituents": [],
+}
+
+
+REFUSABLE = [n for n, text in enumerate(EXAMPLES) if re.search(r"except NoMoreLicences|explain\(", text)]
+
+
+@pytest.mark.parametrize(
+    ("number", "full"),
+    [*((number, False) for number in range(len(EXAMPLES))), *((number, True) for number in REFUSABLE)],
+)
+def test_the_examples_run(peer: Peer, config: Path, tmp_path: Path, number: int, full: bool) -> None:
+    """With a free seat; those that say what to do without one also where all are taken."""
     peer.state.status = STATUS
+    peer.state.items = {"items": [ITEM], "unavailable": []}
+    peer.state.units = 100
+    peer.state.others = peer.state.quantity if full else 0
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", EXAMPLES[number]],
-        env=environment(config),
+        env=environment(config, XDG_DATA_HOME=str(tmp_path)),
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
-    assert peer.state.sessions == {}
+    if full:
+        assert re.search(r"\bada\b.*(holds it|$)|^no: 5 of 5 seats", done.stdout, re.MULTILINE)
+    assert (peer.state.sessions, peer.state.queue, peer.state.borrowings) == ({}, {}, {})

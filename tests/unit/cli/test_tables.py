@@ -4,13 +4,16 @@ import datetime as dt
 import io
 import time
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 from rich.console import Console, RenderableType
 
 from tests.unit.client.documents import problem_answer
-from tmr.cli import tables
+from tmr.cli import borrow_tables, tables
+from tmr.client.borrow_store import Stored
 from tmr.client.models import (
+    Borrowing,
     Constituent,
     Container,
     ContainerUpstream,
@@ -18,6 +21,7 @@ from tmr.client.models import (
     Item,
     ItemList,
     LicenceStatus,
+    QueuedRequest,
     Status,
     Unavailable,
     UpstreamStatus,
@@ -223,32 +227,172 @@ def test_status_without_the_twins_addresses() -> None:
     assert text.endswith("No licences are known.")
 
 
+ID = "019aa1b2c3d40123456789abcdef0123"
+HELD = {
+    "id": ID,
+    "client": "alice",
+    "firm_code": 6000010,
+    "product_code": 201,
+    "tmr_id": 1,
+    "access_mode": "station-share",
+    "ttl": 60,
+    "granted_at": NOON,
+    "station": "cad-07",
+    "user": "ada",
+    "process": "simulate[4711]",
+    "remaining_ms": 41_000,
+}
+QUEUED = QueuedRequest.model_validate(
+    {**HELD, "client": "bob", "station": "cad-09", "user": "bert", "position": 1, "since": NOON}
+)
+
+
 def test_sessions() -> None:
-    fields = {
-        "id": "s-1",
-        "client": "alice",
-        "firm_code": 6000010,
-        "product_code": 201,
-        "tmr_id": 1,
-        "access_mode": "station-share",
-        "ttl": 60,
-        "granted_at": NOON,
-        "station": "cad-07",
-        "user": "ada",
-        "process": "simulate[4711]",
-        "remaining_ms": 41_000,
-    }
-    held = [HeldSession.model_validate(fields), HeldSession.model_validate({**fields, "user": ""})]
+    held = [HeldSession.model_validate(HELD), HeldSession.model_validate({**HELD, "user": ""})]
     assert (
-        shown(tables.sessions(held))
+        shown(tables.sessions(held, [QUEUED]))
         == """\
-Licence         Mode           Client  Held by     Since        Ends in  Process
-6000010:201 #1  station-share  alice   ada@cad-07  03-01 12:00     41 s  simulat
-                                                                         e[4711]
-6000010:201 #1  station-share  alice   cad-07      03-01 12:00     41 s  simulat
-                                                                         e[4711]"""
+Licence         Mode           Client  Held by     Ends in  Session
+6000010:201 #1  station-share  alice   ada@cad-07     41 s  cdef0123
+6000010:201 #1  station-share  alice   cad-07         41 s  cdef0123
+
+Waiting for a seat
+Product      Place  Mode           Client  Asked by     Since        Id
+6000010:201      1  station-share  bob     bert@cad-09  03-01 12:00  cdef0123"""
+    )
+    assert (
+        shown(tables.sessions(held[:1], [QUEUED]), 140)
+        == f"""\
+Licence         Mode           Client  Held by     Since        Ends in  Process         Session
+6000010:201 #1  station-share  alice   ada@cad-07  03-01 12:00     41 s  simulate[4711]  {ID}
+
+Waiting for a seat
+Product      Place  Mode           Client  Asked by     Since        Id
+6000010:201      1  station-share  bob     bert@cad-09  03-01 12:00  {ID}"""
     )
     assert shown(tables.sessions([])) == "No sessions."
+    assert shown(tables.sessions([], [QUEUED])).startswith("No sessions.\n\nWaiting for a seat\n")
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 132, 240])
+def test_every_session_has_its_id_at_every_width(width: int) -> None:
+    """Its end at least, in one piece: it is needed to end the session."""
+    text = shown(tables.sessions([HeldSession.model_validate(HELD)], [QUEUED]), width)
+    assert text.count(ID[-8:]) == 2
+    assert all(len(line) <= width for line in text.splitlines())
+
+
+SPECIAL = (
+    item(201, borrow_seconds=14 * 86400, borrowed=1, feature_map=5),
+    item(202, units=1000, units_remaining=988, quantity=None, in_use=0),
+    item(203, emergency=True, usage_seconds=7 * 86400),
+    item(204),
+)
+
+
+def test_list_with_options() -> None:
+    """In 80 columns they have a table of their own, in more a column."""
+    narrow = shown(tables.containers([CONTAINER], ItemList(items=SPECIAL)))
+    assert narrow.endswith(
+        """
+Licence         Name               In use  Expires  Constituents
+6000010:201 #1  Simulator          2 of 5  never    up1 up2 up3
+6000010:202 #1  Simulator  0 of unlimited  never    up1 up2 up3
+6000010:203 #1  Simulator          2 of 5  never    up1 up2 up3
+6000010:204 #1  Simulator          2 of 5  never    up1 up2 up3
+
+Licence         Options
+6000010:201 #1  borrow 14 d, 1 out; features 0,2
+6000010:202 #1  988 units
+6000010:203 #1  emergency; 7 d from first use"""
+    )
+    wide = shown(tables.containers([CONTAINER], ItemList(items=SPECIAL)), 100)
+    assert "Expires  Options                           Constituents" in wide
+    assert wide.count("6000010:201 #1") == 1
+
+
+def test_all_options_of_a_licence() -> None:
+    used = item(
+        205,
+        usage_seconds=86400,
+        first_use=NOON,
+        ends=NOON + dt.timedelta(days=1),
+        maintenance_end=NOON,
+        activation=NOON,
+        expiration=NOON.replace(year=2027),
+        borrow_seconds=3600,
+        borrow_seats=2,
+    )
+    assert (
+        shown(tables.details([used, item(206)]))
+        == """
+6000010:205 #1 Simulator
+  Activation Time     2026-03-01 12:00
+  Expiration Time     2027-03-01 12:00
+  Usage Period        1 d from 2026-03-01 12:00 on, so to 2026-03-02 12:00
+  Maintenance Period  versions released at any time up to 2026-03-01
+  Borrowing           2 seats for up to 1 h; 0 out
+
+6000010:206 #1 Simulator
+  no special options"""
+    )
+
+
+def test_borrowed() -> None:
+    lent = Borrowing.model_validate(
+        {**HELD, "station": "laptop-3", "from": NOON, "until": NOON + dt.timedelta(days=3)}
+    )
+    unreadable = Stored(ID, Path("x"), None)
+    assert (
+        shown(borrow_tables.borrowed([unreadable], [lent]))
+        == f"""\
+On this machine
+Licence     Name  Until  Borrowing
+unreadable               {ID}
+
+Known to the server
+Licence         Held by       Until             Borrowing
+6000010:201 #1  ada@laptop-3  2026-03-04 12:00  {ID}"""
+    )
+    assert shown(borrow_tables.borrowed([], ())) == "No borrow file is on this machine."
+    assert shown(borrow_tables.borrowed([], None)).endswith("The server does not answer.")
+    wide = shown(borrow_tables.borrowed([], [lent]), 120)
+    assert "alice   ada@laptop-3  2026-03-01 12:00  2026-03-04 12:00" in wide
+
+
+def test_an_error_with_all_that_explains_it() -> None:
+    borrowing = {"user": "bob", "station": "laptop-3", "access_mode": None, "since": NOON, "seats": 1}
+    refused = to_error(
+        problem(
+            "access-denied",
+            "10 seats are in use.",
+            rule="south-at-most",
+            holders=({**borrowing, "until": NOON + dt.timedelta(days=3)},),
+            next_end=NOON + dt.timedelta(days=3),
+            waiting=2,
+        )
+    )
+    assert (
+        shown(tables.error(refused))
+        == """\
+Error: Access denied (CodeMeter error 231)
+10 seats are in use.
+Access rule: south-at-most
+
+Held by  Station   Mode      Since             Seats  Until
+bob      laptop-3  borrowed  2026-03-01 12:00      1  2026-03-04 12:00
+A seat comes back at the latest 2026-03-04 12:00.
+2 requests wait for a seat already.
+
+What to do: Ask the operator of the licence server for access."""
+    )
+
+
+def test_many_mistakes_are_told_one_to_a_line() -> None:
+    wrong = to_error(problem("bad-request", "All of it.", "Correct it.", mistakes=("one", "two")))
+    assert shown(tables.error(wrong)) == (
+        "Error: The request is ill-formed\n  one\n  two\n\nWhat to do: Correct it."
+    )
 
 
 def test_an_error_that_says_who_holds_the_seats() -> None:
@@ -262,8 +406,8 @@ def test_an_error_that_says_who_holds_the_seats() -> None:
 Error: All seats are taken (CodeMeter error 212)
 1 of 1 seats are in use.
 
-Held by  Station  Mode        Since             Seats
-ada      cad-07   user-limit  2026-03-01 12:00      1
+Held by  Station  Mode        Since             Seats  Until
+ada      cad-07   user-limit  2026-03-01 12:00      1  released
 
 What to do: Wait until one of the holders is done, or ask one of them."""
     )

@@ -1,7 +1,11 @@
-"""A small licence server for the client's tests: real HTTPS with mutual TLS on loopback, a few sessions, and
-faults on demand."""
+"""A small licence server for the client's tests: real HTTPS with mutual TLS on loopback, one licence with its
+sessions, queue, units and borrowings, an access list, and faults on demand.
+
+Bodies are read and written by the wire models, so that nothing is answered that no server could answer.
+"""
 
 import contextlib
+import datetime as dt
 import itertools
 import json
 import re
@@ -12,14 +16,47 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeVar
 
-from tmr.client.models import SessionRequest
+from pydantic import BaseModel
+
+from tests.support.lending import Borrower, Lender, item
+from tmr.client.access import AccessList
+from tmr.client.models import (
+    Borrowing,
+    BorrowingList,
+    BorrowRequest,
+    Candidate,
+    Consumption,
+    EndedBy,
+    EndedSession,
+    ExplainRequest,
+    Explanation,
+    Heartbeat,
+    Heartbeats,
+    HeartbeatsRequest,
+    HeldSession,
+    Holder,
+    LicenceState,
+    Place,
+    QueuedRequest,
+    Session,
+    SessionList,
+    SessionRequest,
+    UnitsRequest,
+)
 from tmr.client.problems import PROBLEMS
+from tmr.client.problems import problem as problem_document
 from tmr.rim.tls import TlsFiles
 
 NOW = "2026-03-01T12:00:00Z"
+NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 SERIAL = "131-1234567"
+CLIENT = "alice"
+TMR_ID = 1
+
+
+M = TypeVar("M", bound=BaseModel)
 
 
 class Seen(NamedTuple):
@@ -31,6 +68,8 @@ class Seen(NamedTuple):
     body: Any
     connection: int
     """Number of the TCP connection it came over."""
+    source: str
+    """Address that it came from."""
 
 
 Fault = Callable[["_Handler"], bool]
@@ -93,19 +132,89 @@ def hang(handler: "_Handler") -> bool:
     return False
 
 
+class Waiter(NamedTuple):
+    """A request in the queue."""
+
+    key: str
+    asked: SessionRequest
+
+
 class State:
-    """What outlives a failover: the sessions, by id and by idempotency key."""
+    """What outlives a failover. One licence with `quantity` seats, of which other clients have `others`."""
 
     def __init__(self, quantity: int = 5) -> None:
         self.lock = threading.Lock()
         self.quantity = quantity
+        self.others = 0
         self.ttl: int | None = None
         """Seconds to live that are granted whatever was asked for."""
-        self.by_key: dict[str, dict[str, Any]] = {}
-        self.sessions: dict[str, dict[str, Any]] = {}
+        self.units: int | None = None
+        """Units left; None: no Unit Counter."""
+        self.warnings: tuple[str, ...] = ()
+        self.by_key: dict[str, Session | Consumption | Borrowing] = {}
+        self.questions: dict[str, Any] = {}
+        """What was asked with each idempotency key."""
+        self.sessions: dict[str, SessionRequest] = {}
+        self.queue: dict[str, Waiter] = {}
+        self.ended: dict[str, EndedSession] = {}
+        self.borrowings: dict[str, Borrowing] = {}
+        self.lender = Lender(item(activation_ms=None, expiration_ms=None))
+        self.access = AccessList(version=0)
         self.ids = itertools.count(1)
         self.status: dict[str, Any] = {}
         self.items: dict[str, Any] = {"items": [], "unavailable": []}
+
+    @property
+    def in_use(self) -> int:
+        return len(self.sessions) + len(self.borrowings) + self.others
+
+    def free(self, seats: int = 1) -> None:
+        """Other clients give seats back."""
+        with self.lock:
+            self.others -= seats
+            self.promote()
+
+    def end(self, session: str, by: EndedBy, who: str = "") -> None:
+        """End a session, or a place in the queue."""
+        self.sessions.pop(session, None)
+        self.queue.pop(session, None)
+        self.ended[session] = EndedSession(id=session, by=by, who=who, at=NOON)
+        self.promote()
+
+    def promote(self) -> None:
+        while self.queue and self.in_use < self.quantity:
+            place, (key, asked) = next(iter(self.queue.items()))
+            del self.queue[place]
+            self.grant(place, key, asked)
+
+    def grant(self, session: str, key: str, asked: SessionRequest) -> Session:
+        self.sessions[session] = asked
+        if self.units is not None:
+            self.units -= asked.units
+        granted = Session(
+            id=session,
+            container=SERIAL,
+            firm_code=asked.firm_code,
+            product_code=asked.product_code,
+            tmr_id=asked.tmr_id or TMR_ID,
+            access_mode=asked.access_mode,
+            ttl=self.ttl or asked.ttl,
+            granted_at=NOON,
+            in_use=self.in_use,
+            quantity=self.quantity,
+            epoch=7,
+            units_remaining=self.units,
+            warnings=self.warnings,
+        )
+        self.by_key[key] = granted
+        return granted
+
+
+class Refusal(Exception):
+    """The problem that is answered."""
+
+    def __init__(self, slug: str, detail: str, **members: Any) -> None:
+        self.document = problem_document(slug, detail, **members)
 
 
 class Peer:
@@ -201,7 +310,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.request.shutdown(socket.SHUT_RDWR)
 
     def answer(self, status: int, document: Any, *, retry_after: int | None = None) -> None:
-        body = b"" if document is None else json.dumps(document).encode()
+        if isinstance(document, bytes):
+            body = document
+        else:
+            body = b"" if document is None else json.dumps(document).encode()
         kind = "application/json" if status < 400 else "application/problem+json"
         self.answer_bytes(status, body, kind, retry_after)
 
@@ -224,85 +336,271 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.document: Any = json.loads(body) if body else None
         self.key = self.headers.get("Idempotency-Key", "")
-        self.peer.seen.append(Seen(self.command, self.path, self.key, self.document, self.number))
+        source = self.client_address[0]
+        self.peer.seen.append(Seen(self.command, self.path, self.key, self.document, self.number, source))
         fault = self.peer.faults.popleft() if self.peer.faults else self.peer.always
         if fault is None or fault(self):
             self.answer(*self.do_request())
+
+    def read(self, kind: type[M]) -> M:
+        return kind.model_validate(self.document)
 
     do_GET = do_POST = do_PUT = do_DELETE = handle_any
 
     def do_request(self) -> tuple[int, Any]:
         state = self.peer.state
-        with state.lock:
-            match (self.command, self.path.strip("/").split("/")[1:]):
-                case ("GET", ["containers"]):
-                    return 200, {"containers": [container(self.peer)]}
-                case ("GET", ["containers", serial, "items"]) if serial == SERIAL:
-                    return 200, state.items
-                case ("POST", ["sessions"]):
-                    return self.open_session(state)
-                case ("GET", ["sessions"]):
-                    return 200, {"sessions": list(state.sessions.values())}
-                case ("PUT", ["sessions", session, "heartbeat"]) if session in state.sessions:
-                    ttl = state.sessions[session]["ttl"]
-                    return 200, {"id": session, "ttl": ttl, "epoch": 7}
-                case ("POST", ["heartbeats"]):
-                    asked = self.document["sessions"]
-                    alive = [each for each in asked if each in state.sessions]
-                    return 200, {"alive": alive, "lost": [each for each in asked if each not in alive]}
-                case ("DELETE", ["sessions", session]):
-                    state.sessions.pop(session, None)
-                    return 204, None
-                case ("GET", ["status"]):
-                    return 200, {**state.status, "name": self.peer.name}
-                case ("POST", ["operator", "switchover"]):
-                    return 202, {"from": self.peer.name}
-                case _:
-                    kind = PROBLEMS["session-lost"]
-                    return kind.status, {"type": kind.type, "title": kind.title, "status": kind.status}
+        try:
+            with state.lock:
+                status, answer = self.carried_out(state)
+        except Refusal as refusal:
+            status, answer = refusal.document.status, refusal.document
+        return status, answer.model_dump(mode="json", by_alias=True) if isinstance(
+            answer, BaseModel
+        ) else answer
+
+    def carried_out(self, state: State) -> tuple[int, Any]:
+        if self.key:
+            asked = {name: each for name, each in self.document.items() if name not in ("process", "wait")}
+            if state.questions.setdefault(self.key, asked) != asked:
+                raise Refusal("conflicting-key", f"The idempotency key {self.key} was used before.")
+        match (self.command, self.path.partition("?")[0].strip("/").split("/")[1:]):
+            case ("GET", ["containers"]):
+                return 200, {"containers": [container(self.peer)]}
+            case ("GET", ["containers", serial, "items"]) if serial == SERIAL:
+                return 200, state.items
+            case ("POST", ["explain"]):
+                return 200, explained(state, self.read(ExplainRequest))
+            case ("POST", ["sessions"]):
+                return self.open_session(state)
+            case ("GET", ["sessions"]):
+                return 200, listed(state)
+            case ("PUT", ["sessions", session, "heartbeat"]):
+                held = state.sessions.get(session) or lost(state, session)
+                return 200, Heartbeat(id=session, ttl=state.ttl or held.ttl, epoch=7)
+            case ("POST", ["heartbeats"]):
+                return 200, self.heartbeats(state)
+            case ("POST", ["sessions", session, "units"]):
+                return self.consume(state, session)
+            case ("DELETE", ["sessions", session]):
+                if session in state.sessions or session in state.queue:
+                    state.end(session, EndedBy.RELEASE)
+                return 204, None
+            case ("POST", ["borrowings"]):
+                return self.borrow(state)
+            case ("GET", ["borrowings"]):
+                return 200, BorrowingList(borrowings=tuple(state.borrowings.values()))
+            case ("GET", ["borrowings", borrowing, "file"]) if borrowing in state.borrowings:
+                return 200, self.borrow_file(state, state.borrowings[borrowing])
+            case ("DELETE", ["borrowings", borrowing]):
+                state.borrowings.pop(borrowing, None)
+                state.promote()
+                return 204, None
+            case ("GET", ["access"]):
+                return 200, state.access
+            case ("PUT", ["access"]):
+                return self.set_access(state)
+            case ("GET", ["status"]):
+                return 200, {**state.status, "name": self.peer.name}
+            case ("POST", ["operator", "switchover"]):
+                return 202, {"from": self.peer.name}
+            case (_, ["borrowings", borrowing, *_]):
+                raise Refusal("borrowing-ended", f"There is no borrowing {borrowing}.")
+            case _:
+                raise Refusal("bad-request", f"There is no {self.command} {self.path}.")
 
     def open_session(self, state: State) -> tuple[int, Any]:
-        if self.key in state.by_key:
-            return 200, state.by_key[self.key]
-        if len(state.sessions) >= state.quantity:
-            kind = PROBLEMS["no-more-licences"]
-            holder = {
-                "user": "ada",
-                "station": "cad-01",
-                "access_mode": "user-limit",
-                "since": NOW,
-                "seats": 1,
-            }
-            return kind.status, {
-                "type": kind.type,
-                "title": kind.title,
-                "status": kind.status,
-                "code": kind.code,
-                "detail": f"all {state.quantity} seats are taken",
-                "remedy": kind.remedy,
-                "holders": [{**holder, "since": NOW, "seats": 1}],
-            }
-        asked = SessionRequest.model_validate(self.document).model_dump(mode="json")
+        asked = self.read(SessionRequest)
+        known = state.by_key.get(self.key)
+        if isinstance(known, Session):
+            if known.id not in state.sessions:
+                lost(state, known.id)
+            return 201, known
+        for place, waiter in state.queue.items():
+            if waiter.key == self.key:
+                return 202, place_of(state, place)
+        if asked.units and state.units is None:
+            raise Refusal("not-enough-units", "the licence has no Unit Counter")
+        if asked.units > (state.units or 0):
+            raise Refusal("not-enough-units", f"{asked.units} units are asked for, {state.units} remain")
         identity = f"s-{next(state.ids)}"
-        session = {
-            "id": identity,
-            "container": SERIAL,
-            "firm_code": asked["firm_code"],
-            "product_code": asked["product_code"],
-            "tmr_id": asked["tmr_id"] or 1,
-            "access_mode": asked["access_mode"],
-            "ttl": state.ttl or asked["ttl"],
-            "granted_at": NOW,
-            "in_use": len(state.sessions) + 1,
-            "quantity": state.quantity,
-            "epoch": 7,
-            "station": asked["station"],
-            "user": asked["user"],
-            "process": asked["process"],
-            "client": "alice",
-        }
-        state.by_key[self.key] = state.sessions[identity] = session
-        return 201, session
+        former = [each for each, held in state.sessions.items() if asked.instance and same(held, asked)]
+        for each in former:
+            state.end(each, EndedBy.REPLACED, identity)
+        if state.in_use < state.quantity or asked.access_mode == "no-user-limit":
+            return 201, state.grant(identity, self.key, asked)
+        if asked.wait:
+            state.queue[identity] = Waiter(self.key, asked)
+            return 202, place_of(state, identity)
+        raise Refusal(
+            "no-more-licences",
+            f"all {state.quantity} seats are taken",
+            holders=(HOLDER,),
+            waiting=len(state.queue) or None,
+        )
+
+    def heartbeats(self, state: State) -> Heartbeats:
+        asked = self.read(HeartbeatsRequest).sessions
+        gone = tuple(each for each in asked if each not in state.sessions)
+        return Heartbeats(
+            alive=tuple(each for each in asked if each not in gone),
+            lost=gone,
+            ended=tuple(state.ended[each] for each in gone if each in state.ended),
+        )
+
+    def consume(self, state: State, session: str) -> tuple[int, Any]:
+        known = state.by_key.get(self.key)
+        if known is None:
+            units = self.read(UnitsRequest).units
+            held = state.sessions.get(session) or lost(state, session)
+            if units > (state.units or 0):
+                raise Refusal("not-enough-units", f"{units} units are asked for, {state.units or 0} remain")
+            state.units = (state.units or 0) - units
+            known = state.by_key[self.key] = Consumption(
+                session=session,
+                firm_code=held.firm_code,
+                product_code=held.product_code,
+                tmr_id=TMR_ID,
+                units=units,
+                remaining=state.units,
+                epoch=7,
+            )
+        return 200, known
+
+    def borrow(self, state: State) -> tuple[int, Any]:
+        known = state.by_key.get(self.key)
+        if known is None:
+            asked = self.read(BorrowRequest)
+            if asked.seconds > (state.lender.item.borrow_s or 0):
+                raise Refusal("borrow-failed", "it cannot be borrowed for so long", holders=(HOLDER,))
+            since = dt.datetime.now(dt.UTC).replace(microsecond=0)
+            fields = {
+                **asked.model_dump(include={"firm_code", "product_code", "station", "user"}),
+                "id": f"0000000000000000bor-{next(state.ids):04}",
+                "client": CLIENT,
+                "tmr_id": TMR_ID,
+                "from": since,
+                "until": since + dt.timedelta(seconds=asked.seconds),
+            }
+            known = state.by_key[self.key] = Borrowing.model_validate(fields)
+            state.borrowings[known.id] = known
+        return 201, known
+
+    def borrow_file(self, state: State, lent: Borrowing) -> Any:
+        certificate = ssl.DER_cert_to_PEM_cert(self.request.getpeercert(binary_form=True))
+        data = state.lender.file(
+            Borrower(certificate.encode(), b""),
+            borrow=lent.id,
+            client=lent.client,
+            station=lent.station,
+            user=lent.user,
+            from_ms=round(lent.since.timestamp() * 1000),
+            until_ms=round(lent.until.timestamp() * 1000),
+        )
+        return data
+
+    def set_access(self, state: State) -> tuple[int, Any]:
+        wanted = self.read(AccessList)
+        names = [rule.name for rule in wanted.rules]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            mistakes = tuple(f"rule {name!r}: another rule has this name" for name in sorted(twice))
+            raise Refusal("bad-request", f"The access list cannot be used: {mistakes[0]}.", mistakes=mistakes)
+        if self.path.endswith("?check=true"):
+            return 200, wanted
+        if wanted.version != state.access.version:
+            raise Refusal("access-list-changed", f"The access list is at version {state.access.version}.")
+        state.access = wanted.model_copy(update={"version": wanted.version + 1})
+        return 200, state.access
+
+
+HOLDER = Holder.model_validate(
+    {"user": "ada", "station": "cad-01", "access_mode": "user-limit", "since": NOW, "seats": 1}
+)
+
+
+def lost(state: State, session: str) -> Any:
+    raise Refusal("session-lost", f"There is no session {session}.", ended=state.ended.get(session))
+
+
+def same(held: SessionRequest, asked: SessionRequest) -> bool:
+    """The same instance of the same program at the same station."""
+    return (held.station, held.instance, held.product_code) == (
+        asked.station,
+        asked.instance,
+        asked.product_code,
+    )
+
+
+def place_of(state: State, place: str) -> Place:
+    asked = state.queue[place].asked
+    return Place(
+        id=place,
+        firm_code=asked.firm_code,
+        product_code=asked.product_code,
+        position=list(state.queue).index(place) + 1,
+        waiting=len(state.queue),
+        since=NOON,
+        ttl=state.ttl or asked.ttl,
+        epoch=7,
+    )
+
+
+def listed(state: State) -> SessionList:
+    shared = {"firm_code", "product_code", "access_mode", "station", "user"}
+    return SessionList(
+        sessions=tuple(
+            HeldSession(
+                **asked.model_dump(include={*shared, "ttl", "process", "instance"}),
+                id=session,
+                client=CLIENT,
+                tmr_id=TMR_ID,
+                granted_at=NOON,
+                remaining_ms=41_000,
+            )
+            for session, asked in state.sessions.items()
+        ),
+        queue=tuple(
+            QueuedRequest(
+                **waiter.asked.model_dump(include=shared),
+                id=place,
+                client=CLIENT,
+                position=number,
+                since=NOON,
+            )
+            for number, (place, waiter) in enumerate(state.queue.items(), 1)
+        ),
+    )
+
+
+def explained(state: State, asked: ExplainRequest) -> Explanation:
+    full = state.in_use >= state.quantity
+    problem = "no-more-licences" if full else ""
+    detail = f"{state.in_use} of {state.quantity} seats are in use" if full else ""
+    return Explanation(
+        granted=not full,
+        problem=problem,
+        detail=detail,
+        asked=asked.model_dump(mode="json", exclude_none=True),
+        licences=(
+            Candidate(
+                firm_code=asked.firm_code,
+                product_code=asked.product_code,
+                tmr_id=TMR_ID,
+                name="Simulator",
+                state=LicenceState.AVAILABLE,
+                granted=not full,
+                problem=problem,
+                detail=detail,
+                in_use=state.in_use,
+                quantity=state.quantity,
+                units_remaining=state.units,
+                constituents=(),
+                holders=(HOLDER,) if full else (),
+            ),
+        ),
+        waiting=len(state.queue),
+        certified_time=NOON,
+    )
 
 
 def container(peer: Peer) -> dict[str, Any]:

@@ -91,6 +91,12 @@ class Driver:
     async def release(self, session: Any) -> None:
         await self._do(session.release)
 
+    async def consume(self, session: Any, units: int) -> Any:
+        return await self._do(lambda: session.consume(units))
+
+    async def item(self, session: Any) -> Any:
+        return await self._do(session.item)
+
 
 @pytest.fixture(params=["sync", "async"])
 def both(request: pytest.FixtureRequest) -> Both:
@@ -132,6 +138,15 @@ def test_reads(both: Both, peer: Peer, config: Config) -> None:
 
     both.run(work, config)
     assert len({seen.connection for seen in peer.seen}) == 1, "one connection is kept for all"
+
+
+def test_the_own_address_to_ask_from(both: Both, peer: Peer, config: Config) -> None:
+    async def work(client: Driver) -> None:
+        await client("containers")
+
+    both.run(work, Config.model_validate({**config.model_dump(), "source": "127.0.0.77"}))
+    both.run(work, config)
+    assert [seen.source for seen in peer.seen] == ["127.0.0.77", VIP]
 
 
 def test_closing_the_client_releases_what_it_holds(both: Both, peer: Peer, config: Config) -> None:

@@ -12,8 +12,9 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmr.cli.spelling import moment, period
 from tmr.cli.vendor import vendor
-from tmr.cli.vendor_options import OF_AN_ITEM, OPTIONS, moment, period, read_items
+from tmr.cli.vendor_options import OF_AN_ITEM, OPTIONS, read_items
 from tmr.cli.vendor_show import describe_item, describe_options
 from tmr.cli.vendor_show import period as written_period
 from tmr.licensing import Container, Licence, ProductItem, activate, make_request, public_key_from_pem

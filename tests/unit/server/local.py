@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import functools
 import itertools
+import sqlite3
+import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+import weakref
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
 
@@ -26,8 +30,9 @@ from tmr.licensing import (
     share,
     sign,
 )
-from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.messages import Follow, Reply, Request, decode_reply, decode_request, encode
+from tmr.rim import record_wire
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
@@ -37,6 +42,10 @@ from tmr.server.agent import Agent
 from tmr.server.app import create_app
 from tmr.server.config import ServerConfig, UpstreamAddress
 from tmr.upstream.borrowings import lent_terms
+from tmr.upstream.keeper import Keeper
+from tmr.upstream.node import Node
+from tmr.upstream.recorder import Recorder
+from tmr.upstream.store import Store
 
 ACT_ID = "lab-0123456789abcdef"
 FIRM = 6_000_010
@@ -58,6 +67,23 @@ def item(tmr_id: int = 1, *, product: int = 1, quantity: int | None = 2, **optio
     return ProductItem(FIRM, product, tmr_id, quantity, options.pop("expiration_ms", None), **options)
 
 
+class MemoryStore(Store):
+    """The upstream's store without a disk."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        super().__init__(
+            Path(":memory:"), sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        )
+        weakref.finalize(self, self._db.close)
+        self._prepare("machine")
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self._lock, super().transaction():
+            yield
+
+
 class Upstream:
     """One upstream in memory; `up = False` cuts it off."""
 
@@ -68,15 +94,18 @@ class Upstream:
         self._key = Ed25519PrivateKey.generate()
         self.box = Container.create(ACT_ID, raw_public_key(self._key))
         self.ledger = Ledger()
-        self.acceptor = Acceptor(Durable(disk=f"disk-{name}"), self.ledger, boottime(), TTL)
+        self.store = MemoryStore()
+        self.acceptor = Acceptor(self.store.load(), self.ledger, boottime(), TTL)
+        failures: list[BaseException] = []
+        node = Node(self.acceptor, self.store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
+        keeper = Keeper(self.store, name, self.box, self._key, Path())
+        self.recorder = Recorder(node, self.store, self.ledger, keeper, 400)
         self._news = asyncio.Event()
         self.hold(*items)
 
     def hold(self, *items: ProductItem) -> None:
         """The container holds `items` from now on."""
-        self.box = Container(
-            self.box.serial, self.box.act_id, self.box.key, self.box.generation + 1, tuple(items), ()
-        )
+        self.box = msgspec.structs.replace(self.box, generation=self.box.generation + 1, items=tuple(items))
         self.acceptor.generation = self.box.generation
 
     def cut(self) -> None:
@@ -101,6 +130,7 @@ class Upstream:
                         await asyncio.wait_for(self._news.wait(), wait)
                     continue
             answer = self.acceptor.handle(now, wall_ms(), request)
+            self.store.write(answer.writes)
             if answer.woke:
                 self._wake()
             return decode_reply(encode(answer.reply))
@@ -128,8 +158,26 @@ class Upstream:
         self.box = activate(self.box, file, {FIRM: vendor_key})
         self.acceptor.generation = self.box.generation
 
+    async def record(self, question: record_wire.Question) -> record_wire.Answer:
+        """As UpstreamLink."""
+        if not self.up:
+            raise LinkError(self.name, "connection refused")
+        question = record_wire.decode_question(record_wire.encode(question))
+        return record_wire.decode_answer(record_wire.encode(await self.recorder.answer(question)))
+
     async def close(self) -> None:
         """As UpstreamLink."""
+
+
+class Presented:
+    """The TLS connection of a client with this certificate, DER."""
+
+    def __init__(self, certificate: bytes) -> None:
+        self._certificate = certificate
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        assert binary_form
+        return self._certificate
 
 
 class Twin:
@@ -158,11 +206,12 @@ class Twin:
     def serves(self) -> bool:
         return self.agent.core.holds
 
-    def client(self, peer: Identity | None = ALICE) -> httpx.AsyncClient:
-        """A client whose certificate says that it is `peer`."""
+    def client(self, peer: Identity | None = ALICE, certificate: bytes | None = None) -> httpx.AsyncClient:
+        """A client whose certificate says that it is `peer`; `certificate`: itself, DER."""
+        state = {"peer": peer, "ssl": None if certificate is None else Presented(certificate)}
 
         async def known(scope: Scope, receive: Receive, send: Send) -> None:
-            await self.app({**scope, "state": {"peer": peer}}, receive, send)
+            await self.app({**scope, "state": dict(state)}, receive, send)
 
         return httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="https://tmr")
 

@@ -12,6 +12,7 @@ from tmr.client.borrowed import read
 from tmr.licensing import BadShare, Share, SignedStatement, check_share, seal_borrow_file, share
 from tmr.quorum.messages import Reply, Request
 from tmr.rim.problem import Problem
+from tmr.rim.record_wire import Answer, Question
 from tmr.rim.upstream_link import LinkError
 from tmr.server.borrow_files import borrow_file
 
@@ -39,6 +40,9 @@ class Upstream:
         raise LinkError("up", "not asked here")
 
     async def container(self) -> SignedStatement:
+        raise LinkError("up", "not asked here")
+
+    async def record(self, question: Question) -> Answer:
         raise LinkError("up", "not asked here")
 
     async def close(self) -> None:

@@ -40,6 +40,7 @@ def test_a_right_one_is_read(upstream: UpstreamProcess) -> None:
         ({"port": "22351"}, "key 'port': expected `int`, got `str`"),
         ({"port": 70_000}, "port = 70000 is outside 0 to 65535"),
         ({"listen": "back"}, "listen = 'back' is no IP address"),
+        ({"record_days": 0}, "record_days = 0 is outside 1 to 36500 days"),
         ({"lease_ttl": 0.1}, "lease_ttl = 0.1 is outside 0.5 to 60 seconds"),
         ({"act_id": "no good"}, "act_id = 'no good' is no name"),
         ({"state_dir": "/nonexistent/state"}, "state_dir = '/nonexistent/state' is no directory; create it"),

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from tmr.ledger import Ledger
+from tests.support.record import FIRM
+from tmr.ledger import Ledger, Note, Refusal, decode_line, encode, unbroken
 from tmr.quorum.acceptor import Acceptor, Write
 from tmr.quorum.entries import Entry, Membership, Owner
 from tmr.quorum.messages import (
@@ -233,3 +234,48 @@ async def test_a_slow_disk_is_an_alarm(tmp_path: Path) -> None:
         assert it.node.syncs.longest > 0.5
         (alarm,) = it.node.alarms()
         assert "the disk is slow: 1 transactions" in alarm
+
+
+def noting(index: int) -> Entry:
+    """A command that adds one line to the record."""
+    refusal = Refusal(FIRM, 201, "no-more-licences", "", "alice", "cad-07", "", "", index)
+    return Entry(index, 1, 1_000 + index, "command", encode(Note((refusal,))))
+
+
+@scenario
+async def test_no_line_of_the_record_is_lost_between_two_batches(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        await it.node.call(Append(1, A, 60_000, 0, 0, tuple(noting(n) for n in range(1, 6)), 0))
+        before = len(it.store.batches)
+        for commit in range(1, 5):  # one after the other, and none worth a transaction
+            await it.node.call(Append(1, A, 60_000, 5, 1, (), commit))
+        assert len(it.store.batches) == before
+        await it.node.flush()
+        assert len(it.store.batches) == before + 1
+        assert [line.seq for line in it.store.record.read(FIRM, 1, 9)] == [1, 2, 3, 4]
+        assert it.store.load().commit == 4
+        await it.node.flush()
+        assert len(it.store.batches) == before + 1, "nothing was left to write"
+        await it.node.call(Append(1, A, 60_000, 5, 1, (), 5))
+    store = Store.open(tmp_path, "m")
+    assert [decode_line(line.line).count for line in store.record.read(FIRM, 1, 9)] == [1, 2, 3, 4, 5]
+    store.close()
+
+
+@scenario
+async def test_lines_that_the_record_lacks_are_made_again_from_the_journal(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        await it.node.call(Append(1, A, 60_000, 0, 0, tuple(noting(n) for n in range(1, 6)), 0))
+        await it.node.call(Append(1, A, 60_000, 5, 1, (), 5))
+    store = Store.open(tmp_path, "m")
+    with store.transaction():
+        store._db.execute("DELETE FROM record WHERE seq > 2")
+        store._db.execute("UPDATE record_run SET last = 2")
+    store.close()
+    async with rig(tmp_path) as it:
+        await it.node.flush()
+        made = it.store.record.read(FIRM, 1, 9)
+        assert [line.seq for line in made] == [1, 2, 3, 4, 5]
+        assert unbroken(made)

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.record import FIRM, lines
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import (
     Acceptor,
@@ -14,6 +15,7 @@ from tmr.quorum.acceptor import (
     CommitWrite,
     CutWrite,
     PromiseWrite,
+    RecordWrite,
     SnapshotWrite,
     VotingWrite,
 )
@@ -204,3 +206,57 @@ def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     assert str(tmp_path / "missing") in refusal(tmp_path / "missing")
+
+
+# -- the record, and stores of the schema before it ---------------------------------------------------------
+
+
+def test_lines_are_written_with_the_snapshot_that_deletes_their_entries_or_not_at_all(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, MACHINE)
+    made = lines(3)
+    store.write([AppendWrite((entry(1), entry(2))), CommitWrite(2)])
+    with pytest.raises(sqlite3.IntegrityError):
+        twice = AppendWrite((entry(5), entry(5)))
+        snapshot = SnapshotWrite(Snapshot(2, 1, 1, None, b""), keep_tail=True)
+        store.write([RecordWrite(tuple(made)), snapshot, twice])
+    assert store.record.read(FIRM, 1, 3) == []
+    store.write([RecordWrite(tuple(made)), SnapshotWrite(Snapshot(2, 1, 1, None, b""), keep_tail=True)])
+    store.write([RecordWrite(tuple(made[1:]))])
+    store.close()
+    store = Store.open(tmp_path, MACHINE)
+    assert store.record.read(FIRM, 1, 3) == made
+    assert store.load().entries == []
+    store.close()
+
+
+def older(directory: Path) -> Path:
+    """A store as schema 1 had it."""
+    file = filled(directory)
+    db = sqlite3.connect(file)
+    for table in ("record", "record_run", "record_pruned"):
+        db.execute(f"DROP TABLE {table}")
+    db.execute("PRAGMA user_version = 1")
+    db.commit()
+    db.close()
+    return file
+
+
+def test_a_store_of_schema_1_becomes_one_of_this_in_place(tmp_path: Path) -> None:
+    file = older(tmp_path)
+    for _ in range(2):
+        store = Store.open(tmp_path, MACHINE)
+        assert [e.index for e in store.load().entries] == list(range(1, 401))
+        store.write([RecordWrite(tuple(lines(2)))])
+        assert store.record.read(FIRM, 1, 9) == lines(2)
+        store.close()
+    db = sqlite3.connect(file)
+    assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+
+
+def test_a_store_of_schema_1_of_another_machine_is_not_touched(tmp_path: Path) -> None:
+    file = older(tmp_path)
+    assert "belongs to another machine" in refusal(tmp_path, "b" * 64)
+    db = sqlite3.connect(file)
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
+    db.close()
