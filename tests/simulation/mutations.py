@@ -119,7 +119,7 @@ MUTATIONS: dict[str, Rules] = {
     "no drift allowance": Rules(guard=-0.1),
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "retries are new requests": Rules(ledger=ForgetsRequests),
-    "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
     "retries take units again": Rules(ledger=SpendsAgain),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
+    "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
 }
