@@ -521,3 +521,40 @@ def test_ill_formed_members_are_named(tmp_path: Path, members: dict[str, Any]) -
             assert next(iter(members)) in answer.json()["detail"]
 
     run()
+
+
+@scenario
+async def test_another_tmr_id_under_the_same_key_is_another_request(tmp_path: Path) -> None:
+    async with running(tmp_path, item(1), item(2)) as system, system.active.client() as client:
+        header = key()
+        first = await client.post("/v1/sessions", json=ask(tmr_id=1), headers=header)
+        assert first.status_code == 201
+        other = await client.post("/v1/sessions", json=ask(tmr_id=2), headers=header)
+        assert (other.status_code, slug(other)) == (409, "conflicting-key")
+
+
+@scenario
+async def test_who_waits_is_served_when_a_licence_becomes_valid(tmp_path: Path) -> None:
+    begins = now_ms() + 3_000
+    items = item(1, quantity=1), item(2, quantity=1, activation_ms=begins)
+    async with running(tmp_path, *items) as system, system.active.client() as client:
+        await open_session(client)
+        header = key()
+        place = await client.post("/v1/sessions", json=ask(wait=True, ttl=60), headers=header)
+        assert place.status_code == 202, place.text
+        await until(lambda: not system.active.agent.core.ledger.waiting, "the licence becomes valid")
+        granted = await client.post("/v1/sessions", json=ask(wait=True, ttl=60), headers=header)
+        assert (granted.status_code, granted.json()["tmr_id"]) == (201, 2)
+
+
+@scenario
+async def test_an_emergency_licence_in_use_is_an_alarm_and_a_metric(tmp_path: Path) -> None:
+    licence = item(1, emergency=True, usage_s=3600, units=9, borrow_s=None)
+    async with running(tmp_path, licence) as system, system.active.client() as client:
+        await open_session(client, units=2)
+        status = (await client.get("/v1/status")).json()
+        assert any("emergency licence" in alarm for alarm in status["alarms"])
+        text = (await client.get("/metrics")).text
+        labels = f'{{firm_code="{FIRM}",product_code="1",reference="0",tmr_id="1"}}'
+        assert f"tmr_emergency_in_use{labels} 1.0" in text
+        assert f"tmr_units_remaining{labels} 7.0" in text

@@ -65,6 +65,7 @@ class Lending:
             address=address,
             features=asked.features,
             released_ms=milliseconds(asked.released),
+            only=(asked.tmr_id, asked.reference),
         )
         refused = Refused(asked.firm_code, asked.product_code, peer.name, asked.station, asked.user, address)
         denied = self.ledger.review(command, self.kernel.certified_ms())

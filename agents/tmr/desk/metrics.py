@@ -56,7 +56,7 @@ class _Gauges(Collector):
             yield from self._upstreams()
 
     def _licences(self) -> Iterable[Metric]:
-        names = ["firm_code", "product_code", "tmr_id"]
+        names = ["firm_code", "product_code", "tmr_id", "reference"]
         used = GaugeMetricFamily("tmr_seats_in_use", "Seats taken.", labels=names)
         seats = GaugeMetricFamily("tmr_seats", "License Quantity; +Inf: unlimited.", labels=names)
         votes = GaugeMetricFamily(
@@ -64,12 +64,31 @@ class _Gauges(Collector):
             "Available, identical constituents; two are needed, one on a network licence server.",
             labels=names,
         )
+        borrowed = GaugeMetricFamily("tmr_seats_borrowed", "Seats out of the network.", labels=names)
+        waiting = GaugeMetricFamily(
+            "tmr_waiting", "Requests that wait for a seat of the licence's product.", labels=names
+        )
+        units = GaugeMetricFamily("tmr_units_remaining", "Units that are left.", labels=names)
+        emergency = GaugeMetricFamily(
+            "tmr_emergency_in_use", "Seats taken of an emergency licence.", labels=names
+        )
         for licence in self._status.licences:
-            labels = [str(licence.firm_code), str(licence.product_code), str(licence.tmr_id)]
+            labels = [
+                str(licence.firm_code),
+                str(licence.product_code),
+                "" if licence.tmr_id is None else str(licence.tmr_id),
+                str(licence.reference),
+            ]
+            borrowed.add_metric(labels, licence.borrowed)
+            waiting.add_metric(labels, licence.waiting)
+            if licence.units_remaining is not None:
+                units.add_metric(labels, licence.units_remaining)
+            if licence.emergency:
+                emergency.add_metric(labels, licence.in_use)
             used.add_metric(labels, licence.in_use)
             seats.add_metric(labels, float("inf") if licence.quantity is None else licence.quantity)
             votes.add_metric(labels, licence.votes)
-        return used, seats, votes
+        return used, seats, votes, borrowed, waiting, units, emergency
 
     def _upstreams(self) -> Iterable[Metric]:
         reachable = GaugeMetricFamily("tmr_upstream_reachable", "1 if it answers.", labels=["upstream"])

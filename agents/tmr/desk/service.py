@@ -103,11 +103,17 @@ class Service:
             return
         for session in self.sessions.expired(now, EXPIRIES):
             self._end(Free(session, None, "expiry")).add_done_callback(self._expired)
-        self.write_refusals(now)
+        self.write_refusals(now, at_once=self.ledger.ripe(self.kernel.certified_ms()))
 
     def write_refusals(self, now: float, *, at_once: bool = False) -> None:
-        """Have refusals recorded that are due. Only while this server may write to the journal."""
-        if self._noting is None and (refusals := self.gate.refusals.take(now, at_once=at_once)):
+        """Have refusals recorded that are due; `at_once`: write, though there may be none.
+
+        Any command has queues looked at that time alone changed. Only while this server may write.
+        """
+        if self._noting is not None:
+            return
+        refusals = self.gate.refusals.take(now, at_once=at_once)
+        if refusals or at_once:
             self._noting = asyncio.get_running_loop().create_task(self._note(Note(refusals)))
             self._noting.add_done_callback(self._noted)
 
@@ -159,11 +165,14 @@ class Service:
             released_ms=milliseconds(asked.released),
             units=asked.units,
             wait=asked.wait,
+            only=(asked.tmr_id, asked.reference),
         )
         denied = self.ledger.review(grant, self.kernel.certified_ms())
         known = self.ledger.remembered(peer.name, request_id)
         outcome: Outcome
-        if known is not None:
+        if known is not None and denied is None and self._other_keys(known[1], grant):
+            outcome = await gate.decide(grant)
+        elif known is not None:
             outcome = denied or known[1]
         elif keys and not available:
             refusal = gate.unavailable(keys, upstreams)
@@ -226,6 +235,11 @@ class Service:
             return [f"The licence ends {written(ends)}."]
         return []
 
+    def _other_keys(self, outcome: Outcome, grant: Grant) -> bool:
+        """It waits for other licences than are available now: the journal must know."""
+        waiter = self._waiter(outcome.session) if isinstance(outcome, Waiting) else None
+        return waiter is not None and bool(grant.keys) and waiter.grant.keys != grant.keys
+
     def _waiter(self, place: str) -> Waiter | None:
         product = self.ledger.waiting.get(place)
         return None if product is None else self.ledger.queues[product].get(place)
@@ -263,20 +277,23 @@ class Service:
         gate.check()
         await gate.former(peer, request_id)
         command = Consume(request_id, peer.name, session, units)
+        denied = self.ledger.review(command, self.kernel.certified_ms())
         known = self.ledger.remembered(peer.name, request_id)
         outcome: Outcome
         if known is not None:
-            outcome = known[1]
-            if not known[0].asks_the_same(command):
-                outcome = Denied(
-                    "conflicting-key", f"the idempotency key {request_id} was used for another request"
-                )
+            outcome = denied or known[1]
         else:
             held = self._own(peer, session)
             unusable = self._unusable(held.key, self.kernel.upstreams())
             if unusable is not None:
                 raise unusable
-            outcome = await gate.decide(command)
+            outcome = denied or await gate.decide(command)
+            if denied is not None:
+                key = held.key
+                by = Refused(
+                    key.firm_code, key.product_code, held.client, held.station, held.user, held.address
+                )
+                gate.note(denied, by)
         gate.confirm()
         if isinstance(outcome, Denied):
             ended = self.ledger.sessions.get(session)

@@ -365,6 +365,9 @@ class VirtualContainer:
     def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
         """What an operator should look at: different constituents, containers not counted, upstreams away."""
         found = list(self._ledger.merged.alarms)
+        for key, merged in self._ledger.licences.items():
+            if merged.item.emergency and (taken := self._ledger.use(key).seats):
+                found.append(f"the emergency licence {key} is in use: {taken} seats")
         if self.alone:
             items = [item for one in self._ledger.statements.values() for item in one.items]
             if constituents := [str(item.key) for item in items if item.tmr_id is not None]:

@@ -61,6 +61,8 @@ class Grant(msgspec.Struct, frozen=True, tag="grant"):
     """Units to take at the start, with the grant or not at all."""
     wait: bool = False
     """Queue for a seat where none is free."""
+    only: tuple[int | None, int | None] = (None, None)
+    """TMR-Id and reference that were asked for; None: any."""
 
     @property
     def product(self) -> tuple[int, int]:
@@ -108,6 +110,7 @@ class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
     address: str = ""
     features: int = 0
     released_ms: int | None = None
+    only: tuple[int | None, int | None] = (None, None)
 
     @property
     def product(self) -> tuple[int, int]:
@@ -180,6 +183,7 @@ def _question(request: Grant | Borrow) -> tuple[object, ...]:
         request.user,
         request.features,
         request.released_ms,
+        request.only,
     )
     if isinstance(request, Borrow):
         return (*common, request.seconds, request.borrower)

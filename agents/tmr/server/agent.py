@@ -117,7 +117,7 @@ class Agent:
     async def _leave(self, reason: str) -> None:
         """No more answers, then what is under way, then the address, then the lease: in this order."""
         twin = self.core.twin
-        if self.core.holds:
+        if self.core.holds and self.gate.refusals:
             self.desk.service.write_refusals(self.core.clock(), at_once=True)
         self.gate.leaving = reason
         try:
