@@ -186,7 +186,12 @@ def fuzz(
                 # No schema can say that the groups of a rule exist, or that a network is one.
                 "include-path": "/v1/access",
                 "checks": {"positive_data_acceptance": {"expected-statuses": [*accepted, "422"]}},
-            }
+            },
+            {
+                # Nor that a time has come.
+                "include-path": "/v1/tracking",
+                "checks": {"positive_data_acceptance": {"expected-statuses": [*accepted, "422"]}},
+            },
         ],
     }
     config = SchemathesisConfig.from_dict(options)

@@ -23,6 +23,7 @@ TMR_ONLY: Final = {
     "test_a_second_tmr_id_of_the_product_is_used_when_the_first_is_full",
     "test_an_emergency_licence_only_when_no_ordinary_one_is_free",  # names TMR-Ids
     "test_an_expired_licence_is_refused_with_its_date",  # three constituents
+    "test_another_tmr_id_under_the_same_key_is_another_request",
     "test_explain_says_what_would_happen_and_why",  # without one upstream
     "test_features_choose_the_licence_that_has_them",  # names TMR-Ids
     "test_one_container_shows_the_licence",  # a virtual one

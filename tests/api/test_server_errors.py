@@ -136,8 +136,8 @@ async def test_metrics(tmp_path: Path) -> None:
         for line in (
             'tmr_role{role="active"} 1.0',
             "tmr_sessions 1.0",
-            'tmr_seats_in_use{firm_code="6000010",product_code="1",tmr_id="1"} 1.0',
-            'tmr_seats{firm_code="6000010",product_code="1",tmr_id="1"} 2.0',
+            'tmr_seats_in_use{firm_code="6000010",product_code="1",reference="0",tmr_id="1"} 1.0',
+            'tmr_seats{firm_code="6000010",product_code="1",reference="0",tmr_id="1"} 2.0',
             'tmr_upstream_reachable{upstream="up2"} 1.0',
             'tmr_requests_total{method="POST",route="/v1/sessions",status="201"} 1.0',
             'tmr_requests_total{method="PUT",route="/v1/sessions/{session}/heartbeat",status="404"} 1.0',
