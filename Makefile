@@ -66,7 +66,7 @@ netns: venv host ## the VIP manager with real ARP in network namespaces
 
 api: venv ## the agents' HTTP interfaces
 	$(say) 'interfaces'
-	$(PYTEST) tests/api
+	$(PYTEST) -n auto --dist loadfile tests/api
 
 system: venv ## all daemons as processes on loopback
 	$(say) 'daemons on loopback'
