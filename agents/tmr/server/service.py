@@ -163,7 +163,9 @@ class Service:
         denied = self.ledger.review(grant, self.kernel.certified_ms())
         known = self.ledger.remembered(peer.name, request_id)
         outcome: Outcome
-        if known is not None:
+        if known is not None and isinstance(known[1], Waiting) and not asked.wait:
+            outcome = denied or await gate.decide(grant)  # the place is given up, unless a seat came before
+        elif known is not None:
             outcome = denied or known[1]
         elif keys and not available:
             refusal = gate.unavailable(keys, upstreams)
