@@ -262,6 +262,25 @@ async def test_who_waits_is_served_in_turn_also_after_a_failover(tmp_path: Path)
 
 
 @scenario
+async def test_who_will_not_wait_any_longer_is_refused_or_has_the_seat(tmp_path: Path) -> None:
+    async with running(tmp_path, item(quantity=1, units=100)) as system, system.active.client() as client:
+        held = await open_session(client)
+        first, second = key(), key()
+        places = [
+            await client.post("/v1/sessions", json=ask(wait=True, units=16), headers=header)
+            for header in (first, second)
+        ]
+        refused = await client.post("/v1/sessions", json=ask(units=16), headers=first)
+        assert slug(refused) == "no-more-licences"
+        assert refused.json()["holders"]
+        assert list(system.active.agent.core.ledger.waiting) == [places[1].json()["id"]]
+        await client.delete(f"/v1/sessions/{held['id']}")
+        granted = await client.post("/v1/sessions", json=ask(units=16), headers=second)
+        assert (granted.status_code, granted.json()["id"]) == (201, places[1].json()["id"])
+        assert (await shown(client))["units_remaining"] == 84
+
+
+@scenario
 async def test_a_place_that_nobody_asks_for_is_given_up(tmp_path: Path) -> None:
     async with running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
         await open_session(client)

@@ -269,7 +269,8 @@ class SessionRequest(_Wish):
         Field(
             strict=True,
             description="Queue where no seat is free: the answer is then 202 with the position. Repeat the "
-            "request with the same key, within its time to live, until it is 201.",
+            "request with the same key, within its time to live, until it is 201. Repeated with `false`, it "
+            "gives the place up: it is refused, unless a seat came before.",
         ),
     ] = False
 

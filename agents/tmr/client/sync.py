@@ -164,11 +164,9 @@ class Client:
                     on_wait(found)
                 pause = waiting.pause(found, deadline, time.monotonic())
                 if pause is None:
-                    # The last request does not wait: its refusal says who holds the seats.
-                    self.release(place.id)
-                    place = None
+                    # The same request, which does not wait any longer: it gets the seat that came meanwhile,
+                    # or a refusal that says who holds the seats.
                     request = request.model_copy(update={"wait": False})
-                    used = operations.new_key(_now_ms())
                 else:
                     time.sleep(pause)
         finally:

@@ -170,7 +170,7 @@ class Service:
         denied = self.ledger.review(grant, self.kernel.certified_ms())
         known = self.ledger.remembered(peer.name, request_id)
         outcome: Outcome
-        if known is not None and denied is None and self._other_keys(known[1], grant):
+        if denied is None and known is not None and self._must_know(known[1], grant):
             outcome = await gate.decide(grant)
         elif known is not None:
             outcome = denied or known[1]
@@ -235,10 +235,12 @@ class Service:
             return [f"The licence ends {written(ends)}."]
         return []
 
-    def _other_keys(self, outcome: Outcome, grant: Grant) -> bool:
-        """It waits for other licences than are available now: the journal must know."""
+    def _must_know(self, outcome: Outcome, grant: Grant) -> bool:
+        """The journal must know: it will not wait any longer, or waits for other licences than before."""
         waiter = self._waiter(outcome.session) if isinstance(outcome, Waiting) else None
-        return waiter is not None and bool(grant.keys) and waiter.grant.keys != grant.keys
+        return waiter is not None and (
+            not grant.wait or (bool(grant.keys) and waiter.grant.keys != grant.keys)
+        )
 
     def _waiter(self, place: str) -> Waiter | None:
         product = self.ledger.waiting.get(place)

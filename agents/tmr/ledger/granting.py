@@ -2,7 +2,7 @@
 
 from tmr.ledger import session
 from tmr.ledger.books import Books
-from tmr.ledger.choose import Asked
+from tmr.ledger.choose import Asked, Refusal
 from tmr.ledger.commands import Free, Grant
 from tmr.ledger.outcomes import Denied, Freed, Granted, Outcome, Waiting
 from tmr.ledger.promote import blocked, leave, promote, promote_all
@@ -16,6 +16,11 @@ def grant(books: Books, asked: Grant) -> Outcome:
     if isinstance(repeated, Waiting):
         _bring_up_to_date(books, repeated.session, asked)
         repeated = books.repeated(asked)
+    if isinstance(repeated, Waiting) and not asked.wait:
+        promote(books, asked.product, thorough=True)
+        repeated = books.repeated(asked)
+        if isinstance(repeated, Waiting):
+            return _give_up(books, repeated.session)
     if repeated is not None:
         return repeated
     if asked.session in books.seats.sessions or asked.session in books.queues.places:
@@ -44,6 +49,25 @@ def _bring_up_to_date(books: Books, place: str, asked: Grant) -> None:
     if books.queues.waiter(place).grant.keys != asked.keys:
         books.queues.update(place, asked.keys)
         promote(books, asked.product, thorough=True)
+
+
+def _give_up(books: Books, place: str) -> Denied:
+    """Who waits will not wait any longer: denied, unless the place has become a session before.
+
+    One command decides which of the two it is. Were the place given up by its id, a seat that came just then
+    would be thrown away, with the units that were taken for it.
+    """
+    waiter = books.queues.waiter(place).grant
+    reserved = blocked(books, waiter.product, books.time_ms)
+    choice = books.chooser.choose(Asked.by(waiter), books.time_ms, reserved)
+    leave(books, place, "release")
+    denied = Denied("session-lost", "the place in the queue was given up")
+    if isinstance(choice, Refusal):  # always: nobody waits who could have a seat
+        denied = choice.denied
+    books.recorder.denied(waiter, denied)
+    books.remember(waiter, denied)
+    promote(books, waiter.product)
+    return denied
 
 
 def former_of(books: Books, asked: Grant) -> str | None:

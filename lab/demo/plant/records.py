@@ -22,8 +22,6 @@ class Attempt:
     product: int
     mode: str
     asked: float
-    patience: float = 0.0
-    """Seconds that it would have waited in the queue."""
     answered: float = 0.0
     queued: float | None = None
     granted: float | None = None
@@ -45,11 +43,6 @@ class Attempt:
     def held(self) -> bool:
         """Whether it was granted."""
         return self.granted is not None
-
-    @property
-    def gave_up(self) -> bool:
-        """Whether it left the queue, and asked a last time without waiting."""
-        return self.queued is not None and self.answered - self.asked >= self.patience
 
     @property
     def waited(self) -> float | None:

@@ -49,7 +49,6 @@ class Lane:
             program.product,
             program.mode,
             self._now(),
-            min(program.wait, max(0.0, self._plan.seconds - self._now())),
         )
         self.attempts.append(attempt)
         session = self._client.session(
@@ -58,7 +57,7 @@ class Lane:
             access_mode=program.mode,
             ttl=self._plan.ttl,
             units=program.units,
-            wait=attempt.patience,
+            wait=min(program.wait, max(0.0, self._plan.seconds - self._now())),
             station=station.name,
             user=station.user,
             process=f"program-{program.product}",

@@ -34,8 +34,6 @@ class Figures:
     no_seat: int
     by_rule: int
     waits: tuple[float, ...]
-    gave_up: int
-    """Left the queue, and asked a last time without waiting."""
     emergencies: int
     units: int
 
@@ -71,7 +69,6 @@ def figures(attempts: Iterable[Attempt], seats: Mapping[Licence, int], seconds: 
                 no_seat=sum(not attempt.rule for attempt in denied),
                 by_rule=sum(bool(attempt.rule) for attempt in denied),
                 waits=tuple(wait for attempt in own if (wait := attempt.waited) is not None),
-                gave_up=sum(attempt.gave_up for attempt in own),
                 emergencies=sum(attempt.emergency for attempt in held),
                 units=sum(attempt.units for attempt in held),
             )

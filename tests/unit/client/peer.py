@@ -416,8 +416,11 @@ class _Handler(BaseHTTPRequestHandler):
                 lost(state, known.id)
             return 201, known
         for place, waiter in state.queue.items():
-            if waiter.key == self.key:
+            if waiter.key == self.key and asked.wait:
                 return 202, place_of(state, place)
+            if waiter.key == self.key:
+                state.end(place, EndedBy.RELEASE)
+                break
         if asked.units and state.units is None:
             raise Refusal("not-enough-units", "the licence has no Unit Counter")
         if asked.units > (state.units or 0):

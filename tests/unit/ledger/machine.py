@@ -67,7 +67,7 @@ BORROW: dict[str, Sequence[Any]] = {
 WHICH: Sequence[int] = range(100)
 STRANGER: Sequence[bool] = [False, False, False, True]
 CONSUME = {"which": WHICH, "units": [1, 2, 3, 5], "stranger": STRANGER}
-RETRY = {"which": WHICH, "back": [1, 3, 8], "fresh": [False, True]}
+RETRY = {"which": WHICH, "back": [1, 3, 8], "fresh": [False, True], "patient": [True, True, False]}
 FREE = {"which": WHICH, "back": [1, 4, 12], "stranger": STRANGER}
 STEPS = [1, 1_000, 60_000, 300_000]
 
@@ -191,12 +191,17 @@ class Comparison(RuleBasedStateMachine):
 
     @precondition(lambda self: self.requests)
     @rule(**drawn(RETRY))
-    def retry(self, which: int, back: int, fresh: bool) -> None:
-        """The same request once more, as a server that knows nothing of the first attempt sends it."""
+    def retry(self, which: int, back: int, fresh: bool, patient: bool) -> None:
+        """The same request once more, as a server that knows nothing of the first attempt sends it.
+
+        Not `patient`: it will not wait any longer.
+        """
         recent = self.requests[-back:]
         command = recent[which % len(recent)]
         if isinstance(command, Grant):
             command = msgspec.structs.replace(command, session=f"session-{self.index}")
+            if not patient:
+                command = msgspec.structs.replace(command, wait=False)
             if fresh:
                 command = msgspec.structs.replace(command, keys=KEYS[command.product_code])
         elif isinstance(command, Borrow):

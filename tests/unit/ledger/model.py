@@ -144,6 +144,11 @@ class Model:
             waits.grant = replace(waits.grant, keys=request.keys)
             self.settle()
             known = self.known(request.client, request.request_id)
+            if known is not None and isinstance(known[1], Waiting) and not request.wait:
+                choice = self.choose(waits.grant, self.held_back(product(waits.grant)))
+                assert isinstance(choice, No), "nobody waits who could have a seat"
+                self._leave(waits, choice.told())
+                return choice.told()
         if known is not None:
             return known[1]
         outcome: Outcome = carry_out(request)
