@@ -27,6 +27,12 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
+def heed_signals() -> None:
+    """Who starts the tests in the background, or by nohup, has them ignored; a shell's user has not."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.fixture
 def start(config: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Starts the command; what still runs at the end is killed."""
@@ -41,6 +47,7 @@ def start(config: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=heed_signals,
         )
         started.append(process)
         return process
