@@ -201,6 +201,13 @@ class Witness:
             else:
                 newest = max(newest, answer.index)
 
+    def settled(self) -> bool:
+        """One twin serves, and every upstream has its whole journal."""
+        serving = [twin.twin for twin in self.world.twins.values() if twin.up and twin.holds()]
+        return len(serving) == 1 and all(
+            upstream.acceptor.log.last == serving[0].log.last for upstream in self.world.upstreams
+        )
+
     def _alive(self) -> None:
         actives = [twin.twin for twin in self.world.twins.values() if twin.up and twin.holds()]
         if len(actives) != 1:

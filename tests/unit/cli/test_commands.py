@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Final
 
 import pytest
 
@@ -27,10 +28,8 @@ def until(condition: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def heed_signals() -> None:
-    """Who starts the tests in the background, or by nohup, has them ignored; a shell's user has not."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_DFL)
+# Whoever starts the tests in the background, or by nohup, has signals ignored; a shell's user has not.
+HEEDING: Final = ("env", "--default-signal=INT,TERM,HUP,QUIT")
 
 
 @pytest.fixture
@@ -40,14 +39,13 @@ def start(config: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
 
     def run(*arguments: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            command(*arguments),
+            [*HEEDING, *command(*arguments)],
             env=environment(config),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=heed_signals,
         )
         started.append(process)
         return process
