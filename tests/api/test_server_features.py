@@ -175,6 +175,23 @@ async def test_the_maintenance_period_looks_at_the_release_date(tmp_path: Path) 
         assert answer.status_code == 422
 
 
+@pytest.mark.parametrize("released", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.9999999Z"])
+def test_no_release_date_reaches_the_journal_that_it_cannot_carry_out(tmp_path: Path, released: str) -> None:
+    """Asked again by the same instance, when the journal alone decides."""
+
+    @scenario
+    async def run() -> None:
+        licence = item(maintenance_start_ms=1_700_000_000_000, maintenance_end_ms=1_750_000_000_000)
+        async with running(tmp_path, licence) as system, system.active.client() as client:
+            await open_session(client, instance="line-3")
+            wish = ask(instance="line-3", released=released)
+            answer = await client.post("/v1/sessions", json=wish, headers=key())
+            assert (answer.status_code, slug(answer)) == (409, "maintenance-ended")
+            assert system.active.serves
+
+    run()
+
+
 @scenario
 async def test_features_choose_the_licence_that_has_them(tmp_path: Path) -> None:
     async with (

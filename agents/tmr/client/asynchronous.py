@@ -150,11 +150,11 @@ class AsyncClient:
                     found = await self._run(operations.open_session(request, used))
                 except SessionLost as lost:
                     # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
-                    place = None
+                    waited, place = place is not None, None
                     if key is not None or not tries:
                         raise
                     tries -= 1
-                    request = waiting.anew(request, lost)
+                    request = waiting.anew(request, lost, waited=waited)
                     used = operations.new_key(_now_ms())
                     continue
                 if isinstance(found, models.Session):

@@ -29,11 +29,11 @@ def pause(place: Place, deadline: float | None, now: float) -> float | None:
     return seconds if deadline is None else min(seconds, max(0.01, deadline - now))
 
 
-def anew(request: SessionRequest, lost: SessionLost) -> SessionRequest:
+def anew(request: SessionRequest, lost: SessionLost, *, waited: bool) -> SessionRequest:
     """What to ask for after the session or the place that an earlier attempt got has ended.
 
     Units that were taken with a session are not taken again. A place in the queue has taken none; only the
-    end of a session is told with `ended`.
+    end of a session is told with `ended`. `waited`: an attempt with the same key was made to wait.
     """
-    granted = lost.problem.ended is not None or not request.wait
+    granted = lost.problem.ended is not None or not (request.wait or waited)
     return request.model_copy(update={"units": 0}) if granted else request

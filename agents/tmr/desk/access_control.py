@@ -35,6 +35,11 @@ class AccessControl:
         """Put the list into force, all of it or nothing. Raises Problem."""
         self._gate.check()
         command = SetAccess(_read(wanted), wanted.version, str(peer))
+        if not self._ledger.access_version - 1 <= wanted.version <= self._ledger.access_version:
+            raise problem(
+                "access-list-changed",
+                f"The access list is at version {self._ledger.access_version}, not at {wanted.version}.",
+            )
         outcome = await self._gate.outcome(self._gate.kernel.submit(command))
         self._gate.confirm()
         if isinstance(outcome, Denied):

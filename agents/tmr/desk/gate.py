@@ -138,7 +138,8 @@ class Gate:
 
     def note(self, denied: Denied, refused: Refused) -> None:
         """Have a refusal that did not go through the journal recorded."""
-        self.refusals.add(refused, denied.reason, denied.detail)
+        if self.ledger.keeps_record(refused.firm_code):
+            self.refusals.add(refused, denied.reason, denied.detail)
 
     def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:
         """Fewer than two constituents of the licences are available."""

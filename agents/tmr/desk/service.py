@@ -198,6 +198,8 @@ class Service:
                 keys,
             )
         assert isinstance(outcome, Granted)  # noqa: S101
+        if not self.virtual.available(outcome.key, self.kernel.upstreams()):
+            raise gate.unavailable([outcome.key], self.kernel.upstreams())
         held = await self._living(peer, outcome.session, "Repeat it with a new idempotency key.")
         gate.confirm(keys)
         return self._session(held, outcome)

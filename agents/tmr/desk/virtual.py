@@ -27,6 +27,7 @@ from tmr.client.models import (
 )
 from tmr.ledger import Ledger
 from tmr.licensing import LicenceKey, Place, ProductItem, Serial, Statement, virtual_serial
+from tmr.licensing.items import EXPIRATION_MS_MAX
 
 MAJORITY: Final = 2
 HOLDERS_SHOWN: Final = 50
@@ -66,8 +67,8 @@ def instant(ms: int) -> dt.datetime:
 
 
 def milliseconds(time: dt.datetime | None) -> int | None:
-    """A time with its offset as Unix milliseconds."""
-    return None if time is None else round(time.timestamp() * 1000)
+    """A time with its offset as Unix milliseconds, from 1970 to the end of 9999."""
+    return None if time is None else min(max(0, round(time.timestamp() * 1000)), EXPIRATION_MS_MAX)
 
 
 def written(ms: int) -> str:

@@ -7,6 +7,7 @@ like: rules from the top, seats reserved or limited for users, hosts and groups.
 """
 
 import fnmatch
+import functools
 import ipaddress
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
@@ -133,12 +134,29 @@ def _any_host(patterns: Iterable[str], value: str) -> bool:
     return any(fnmatch.fnmatchcase(lowered, pattern.lower()) for pattern in patterns)
 
 
-def _within(networks: Iterable[str], address: str) -> bool:
+def _within(networks: tuple[str, ...], address: str) -> bool:
+    if not networks:
+        return False
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         return False
-    return any(parsed in ipaddress.ip_network(network, strict=False) for network in networks)
+    number = int(parsed)
+    return any(
+        version == parsed.version and number >> shift in found
+        for (version, shift), found in _prepared(networks).items()
+    )
+
+
+@functools.lru_cache(maxsize=1_024)
+def _prepared(networks: tuple[str, ...]) -> dict[tuple[int, int], frozenset[int]]:
+    """(IP version, host bits) → the networks of that size, as numbers: one look for each size."""
+    found: dict[tuple[int, int], set[int]] = {}
+    for text in networks:
+        network = ipaddress.ip_network(text, strict=False)
+        shift = network.max_prefixlen - network.prefixlen
+        found.setdefault((network.version, shift), set()).add(int(network.network_address) >> shift)
+    return {size: frozenset(numbers) for size, numbers in found.items()}
 
 
 # -- checking a list before it is applied ------------------------------------------------------------------

@@ -28,7 +28,7 @@ class Books:
         self.queues = Queues()
         self.meters = Meters(stored.counters)
         self.memory = Memory(stored.remembered, stored.ended)
-        self.recorder = Recorder(stored.heads)
+        self.recorder = Recorder(stored.heads, self.containers)
         self.chooser = Chooser(self.containers, self.seats, self.meters)
         for session in stored.sessions:
             self.seats.begin(session)

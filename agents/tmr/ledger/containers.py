@@ -79,6 +79,8 @@ class Containers:
             self.merged = alone(next(iter(self.statements.values())))
         else:
             self.merged = merge(self.statements.values())
+        self.firms = frozenset(item.firm_code for one in self.statements.values() for item in one.items)
+        """Firm Codes of everything that any container holds."""
         self.licences: dict[LicenceKey, MergedLicence] = {
             licence.item.key: licence for licence in self.merged.licences
         }

@@ -46,7 +46,7 @@ def grant(books: Books, asked: Grant) -> Outcome:
 
 def _bring_up_to_date(books: Books, place: str, asked: Grant) -> None:
     """Who waits asks again: for the licences that are available by now."""
-    if books.queues.waiter(place).grant.keys != asked.keys:
+    if asked.keys and books.queues.waiter(place).grant.keys != asked.keys:
         books.queues.update(place, asked.keys)
         promote(books, asked.product, thorough=True)
 

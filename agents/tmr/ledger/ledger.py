@@ -233,6 +233,10 @@ class Ledger:
         """The request that `client` made with this idempotency key, and its outcome."""
         return self._books.known(client, request_id)
 
+    def keeps_record(self, firm_code: int) -> bool:
+        """Whether there is, or may be, a record for this firm."""
+        return self._books.recorder.keeps(firm_code)
+
     def ripe(self, time_ms: int) -> bool:
         """Whether time alone may have changed what somebody in a queue can have: a licence became valid, or
         ended. Any command, such as a `Note` of nothing, has them looked at."""

@@ -3,7 +3,9 @@
 from collections.abc import Iterable
 from typing import Final
 
-from tmr.ledger.commands import Request
+from msgspec.structs import replace
+
+from tmr.ledger.commands import Consume, Grant, Request
 from tmr.ledger.outcomes import Outcome
 from tmr.ledger.state import Ended, Remembered
 
@@ -42,6 +44,10 @@ class Memory:
         of_client = self._of_client.get(request.client, {})
         if len(of_client) >= MAX_OF_CLIENT:
             self.drop(request.client, next(iter(of_client)))
+        if not isinstance(request, Consume):
+            request = replace(request, keys=(), address="")  # what tells a retry is enough
+        if isinstance(request, Grant):
+            request = replace(request, process="")
         self._add(Remembered(request, outcome, time_ms))
 
     def drop(self, client: str, request_id: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from tmr.ledger.commands import Borrow, Grant, Refusal
+from tmr.ledger.containers import Containers
 from tmr.ledger.outcomes import Denied
 from tmr.ledger.record import Chained, Event, Head, Line, chain
 from tmr.ledger.state import Borrowing, Session
@@ -15,12 +16,16 @@ _ENDS: Final[dict[str, Event]] = {
     "replaced": "replaced",
 }
 
+MAX_FIRMS: Final = 100
+"""Records for firms of which no container holds anything begin only while there are fewer records."""
+
 
 class Recorder:
     """`heads`: where the chain of each Firm Code stands. `lines`: what the last command added."""
 
-    def __init__(self, heads: Mapping[int, Head]) -> None:
+    def __init__(self, heads: Mapping[int, Head], containers: Containers) -> None:
         self.heads = dict(heads)
+        self._containers = containers
         self.lines: list[Chained] = []
         self._index = self._time = 0
 
@@ -127,7 +132,14 @@ class Recorder:
             **values,
         )
 
+    def keeps(self, firm_code: int) -> bool:
+        """There is, or may be, a record for this firm: chains for all that clients invent would never end."""
+        known = firm_code in self.heads or firm_code in self._containers.firms
+        return known or len(self.heads) < MAX_FIRMS
+
     def _line(self, firm_code: int, **values: Any) -> None:
+        if not self.keeps(firm_code):
+            return
         head = self.heads.get(firm_code, Head())
         line = Line(firm_code, head.seq + 1, self._time, self._index, **values)
         chained = chain(head, line)

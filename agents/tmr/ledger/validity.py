@@ -50,5 +50,8 @@ def unfit(item: ProductItem, features: int, released_ms: int | None) -> Denied |
 
 
 def written(ms: int) -> str:
-    """Unix milliseconds for people, in UTC."""
-    return f"{dt.datetime.fromtimestamp(ms / 1000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    """Unix milliseconds for people, in UTC; never raises, for a journal entry is not to be undone."""
+    try:
+        return f"{dt.datetime.fromtimestamp(ms / 1000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except (ValueError, OverflowError, OSError):
+        return f"{ms} ms"

@@ -5,7 +5,7 @@ from typing import Any, Final, Literal, Protocol
 
 import msgspec
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 """Newest entry format that this code can apply; the active writes the lowest that all members announce."""
 
 Kind = Literal["reign", "members", "command"]

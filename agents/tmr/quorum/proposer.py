@@ -5,7 +5,7 @@ carries out what `take` returns: messages to upstreams, and news for the server.
 way to each upstream besides one `Follow`: while it is, the next batch fills.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
@@ -47,6 +47,8 @@ from tmr.quorum.messages import (
 Role = Literal["passive", "probing", "candidate", "active"]
 
 BATCH_ENTRIES: Final = 1_000
+BATCH_BYTES: Final = 2 * 2**20
+"""Bodies in one append: far below what an upstream takes, which refuses more for good."""
 """Entries in one append."""
 BACKLOG: Final = 20_000
 """Uncommitted entries at which further commands are turned away."""
@@ -525,7 +527,7 @@ class Twin:
         epoch = self.log.epoch_at(previous)
         if previous < self.log.base or epoch is None:
             return self._installation()
-        entries = tuple(self.log.after_index(previous, BATCH_ENTRIES))
+        entries = _fitting(self.log.after_index(previous, BATCH_ENTRIES))
         peer.next = previous + len(entries) + 1
         return Append(
             epoch=self.epoch,
@@ -628,3 +630,13 @@ class Twin:
 
     def _membership_pending(self) -> bool:
         return self.log.membership != self.log.membership_at(self.commit)
+
+
+def _fitting(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+    """As many of the entries, from the first on, as one append may have; at least one."""
+    size = 0
+    for count, entry in enumerate(entries):
+        size += len(entry.body)
+        if count and size > BATCH_BYTES:
+            return tuple(entries[:count])
+    return tuple(entries)

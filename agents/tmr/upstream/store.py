@@ -128,11 +128,23 @@ class Store:
                 f"machine where it was made; run it there, or move the whole directory {self.path.parent} "
                 "away and start again: this upstream then joins as a new member with a new container"
             )
+        if version == 1 and self._begun():
+            raise StoreError(
+                f"{self.path}: its journal was written by a version before the first release, in another "
+                f"format; stop the whole system, move the directory {self.path.parent} away on all "
+                "upstreams, start them, and have the vendor issue the licences to the new containers"
+            )
         with self.transaction():  # takes the exclusive lock now, not at the first write
             db.execute("UPDATE meta SET id = 1")
             for known in range(version, SCHEMA):
                 self._run(_MIGRATIONS[known])
             db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+    def _begun(self) -> bool:
+        """Whether the journal holds commands, or a snapshot of what they did."""
+        (entries,) = self._db.execute("SELECT count(*) FROM journal WHERE kind = 'command'").fetchone()
+        (states,) = self._db.execute("SELECT count(*) FROM snapshot WHERE length(state) > 0").fetchone()
+        return bool(entries or states)
 
     def _run(self, statements: str) -> None:
         for statement in filter(str.strip, statements.split(";")):

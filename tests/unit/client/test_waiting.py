@@ -77,15 +77,22 @@ def test_a_place_is_asked_for_in_time(position: int, ttl: int, deadline: float |
 
 
 @pytest.mark.parametrize(
-    ("wait", "ended", "units"),
-    [(False, False, 0), (False, True, 0), (True, True, 0), (True, False, 12)],
+    ("wait", "waited", "ended", "units"),
+    [
+        (False, False, False, 0),
+        (False, False, True, 0),
+        (True, False, True, 0),
+        (True, False, False, 12),
+        (False, True, False, 12),  # its patience was over when it asked again
+        (False, True, True, 0),
+    ],
 )
-def test_units_are_not_taken_again(wait: bool, ended: bool, units: int) -> None:
+def test_units_are_not_taken_again(wait: bool, waited: bool, ended: bool, units: int) -> None:
     """What was granted took them; a place in the queue, of whose end nothing is told, did not."""
     how = EndedSession(id="s-1", by=EndedBy.EXPIRY, at=NOON) if ended else None
     lost = SessionLost(problem_document("session-lost", "gone", ended=how))
     asked = REQUEST.model_copy(update={"units": 12, "wait": wait})
-    assert anew(asked, lost) == asked.model_copy(update={"units": units})
+    assert anew(asked, lost, waited=waited) == asked.model_copy(update={"units": units})
 
 
 # -- the queue ---------------------------------------------------------------------------------------------

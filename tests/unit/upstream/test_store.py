@@ -229,12 +229,13 @@ def test_lines_are_written_with_the_snapshot_that_deletes_their_entries_or_not_a
     store.close()
 
 
-def older(directory: Path) -> Path:
+def older(directory: Path, *, commands: bool = False) -> Path:
     """A store as schema 1 had it."""
     file = filled(directory)
     db = sqlite3.connect(file)
     for table in ("record", "record_run", "record_pruned"):
         db.execute(f"DROP TABLE {table}")
+    db.execute("UPDATE journal SET kind = ?", ("command" if commands else "reign",))
     db.execute("PRAGMA user_version = 1")
     db.commit()
     db.close()
@@ -251,6 +252,14 @@ def test_a_store_of_schema_1_becomes_one_of_this_in_place(tmp_path: Path) -> Non
         store.close()
     db = sqlite3.connect(file)
     assert db.execute("PRAGMA user_version").fetchone() == (2,)
+    db.close()
+
+
+def test_a_journal_of_schema_1_is_refused_and_not_touched(tmp_path: Path) -> None:
+    file = older(tmp_path, commands=True)
+    assert "before the first release" in refusal(tmp_path, MACHINE)
+    db = sqlite3.connect(file)
+    assert db.execute("PRAGMA user_version").fetchone() == (1,)
     db.close()
 
 

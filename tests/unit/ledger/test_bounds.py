@@ -1,0 +1,47 @@
+"""Whatever a client may send, an entry of the journal can be carried out, and what is kept has bounds."""
+
+import ipaddress
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmr.ledger import AccessList, Ledger, Note, Refusal, Rule, SetAccess, Who, encode
+from tmr.ledger.access import Subject, matches
+from tmr.ledger.recorder import MAX_FIRMS
+from tmr.ledger.validity import written
+
+
+@given(st.integers(-(2**70), 2**70))
+def test_any_time_can_be_written(ms: int) -> None:
+    assert written(ms)
+
+
+def test_records_of_invented_firms_have_an_end() -> None:
+    ledger = Ledger()
+    for index in range(1, 3 * MAX_FIRMS):
+        refusal = Refusal(6_000_000 + index, 1, "entry-not-found", "", "alice", "cad-07", "", "", 1)
+        ledger.apply(index, index, encode(Note((refusal,))))
+    assert len(ledger.heads) == MAX_FIRMS
+
+
+NETWORKS = st.one_of(st.ip_addresses(network="10.0.0.0/8"), st.ip_addresses(network="fd00::/8"))
+
+
+@given(st.lists(st.tuples(NETWORKS, st.integers(0, 128)), min_size=1, max_size=6), NETWORKS)
+def test_networks_are_what_ipaddress_says(sized: list[tuple[Any, int]], address: Any) -> None:
+    networks = [
+        ipaddress.ip_network(f"{one}/{min(size, one.max_prefixlen)}", strict=False) for one, size in sized
+    ]
+    who = Who(networks=tuple(map(str, networks)))
+    found = matches(AccessList(), who, Subject("u", "h", "c", str(address)))
+    assert found == any(address in network for network in networks)
+
+
+@pytest.mark.parametrize("address", ["", "nowhere", "10.0.0.1:80"])
+def test_who_has_no_address_is_in_no_network(address: str) -> None:
+    rule = Rule("r", "allow", Who(networks=("0.0.0.0/0", "::/0")))
+    ledger = Ledger()
+    ledger.apply(1, 1, encode(SetAccess(AccessList((rule,)), 0, "olga")))
+    assert not matches(ledger.access, rule.who, Subject("u", "h", "c", address))
