@@ -4,6 +4,7 @@ import datetime as dt
 import itertools
 import os
 import re
+import secrets
 import shutil
 import sys
 import tempfile
@@ -35,6 +36,8 @@ from tmr.licensing import (
 SHOWN: Final = 40
 """Lines that `show` prints unless told otherwise."""
 KEY_MAX: Final = 65_536
+
+_NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
 class Spoilt(TmrError):
@@ -289,10 +292,12 @@ def _fetched(
 
 def _publish(source: Path, target: Path) -> None:
     """Copy to a new file, which is there as a whole or not at all."""
-    part = target.with_name(f".{target.name}.part")
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
-        shutil.copyfile(source, part)
-        with part.open("rb") as file:
+        # it names people and machines: for its owner alone, and never through somebody's link
+        with source.open("rb") as whole, os.fdopen(os.open(part, _NEW, 0o600), "wb") as file:
+            shutil.copyfileobj(whole, file)
+            file.flush()
             os.fsync(file.fileno())
         target.hardlink_to(part)
     except FileExistsError:
@@ -360,4 +365,5 @@ def _written(time_ms: int) -> str:
 
 
 def _datetime(time_ms: int) -> dt.datetime:
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=min(time_ms, 253402300799999))
+    bounded = min(max(time_ms, 0), 253402300799999)
+    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=bounded)

@@ -12,6 +12,8 @@ from tmr.ledger import Refusal
 
 DISTINCT_MAX: Final = 500
 """Different refusals kept at a time; beyond, they are counted for their product and reason alone."""
+OF_CLIENT_MAX: Final = 50
+"""Different refusals of one client kept at a time; beyond, they are counted under its name alone."""
 AFTER: Final = 2.0
 """Seconds that a refusal waits for equal ones."""
 
@@ -32,6 +34,7 @@ class Refusals:
 
     def __init__(self) -> None:
         self._counts: dict[tuple[Refused, str, str], int] = {}
+        self._of_client: dict[str, int] = {}
         self._due: float | None = None
 
     def __len__(self) -> int:
@@ -39,6 +42,13 @@ class Refusals:
 
     def add(self, refused: Refused, reason: str, detail: str, count: int = 1) -> None:
         """One more."""
+        known = (refused, reason, detail) in self._counts
+        if not known and self._of_client.get(refused.client, 0) >= OF_CLIENT_MAX:
+            # so many different ones come from one that tries; who it is, is what matters
+            refused = Refused(refused.firm_code, 0, refused.client, "", "", "")
+            detail = "many different requests"
+        if (refused, reason, detail) not in self._counts:
+            self._of_client[refused.client] = self._of_client.get(refused.client, 0) + 1
         if len(self._counts) >= DISTINCT_MAX and (refused, reason, detail) not in self._counts:
             refused, detail = Refused(refused.firm_code, refused.product_code, "", "", "", ""), ""
             if len(self._counts) >= 2 * DISTINCT_MAX and (refused, reason, detail) not in self._counts:
@@ -53,7 +63,7 @@ class Refusals:
             self._due = now + AFTER
         if now < self._due and not at_once:
             return ()
-        taken, self._counts, self._due = self._counts, {}, None
+        taken, self._counts, self._of_client, self._due = self._counts, {}, {}, None
         return tuple(
             Refusal(
                 refused.firm_code,

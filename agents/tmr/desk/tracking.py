@@ -38,7 +38,7 @@ COLUMNS: Final = (
     "seq", "time", "event", "product_code", "tmr_id", "reference", "id", "client", "user", "station",
     "address", "mode", "units", "until", "count", "reason", "detail", "hash",
 )  # fmt: skip
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
 
 class Archive(msgspec.Struct, frozen=True):
@@ -207,7 +207,8 @@ def _row(chained: Chained) -> list[object]:
 
 def _harmless(text: str) -> str:
     """A text that no spreadsheet takes for a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    text = text.replace(";", ",")  # where a semicolon separates, a formula could follow it
+    return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
 def _rows(rows: list[Any]) -> bytes:

@@ -7,6 +7,7 @@ Pure: the ledger, the state of the upstreams and the time are passed in.
 
 import base64
 import datetime as dt
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -183,7 +184,11 @@ class VirtualContainer:
     def holders(self, keys: Iterable[LicenceKey]) -> list[Holder]:
         """Who holds seats of the licences, oldest first, at most HOLDERS_SHOWN."""
         keys = tuple(keys)
-        sessions = [session for key in keys for session in self._ledger.holders(key)]
+        sessions = [
+            self._ledger.sessions[session]
+            for key in keys
+            for session in itertools.islice(self._ledger.use(key).sessions, HOLDERS_SHOWN)
+        ]
         sessions.sort(key=lambda session: (session.granted_ms, session.id))
         shared: set[tuple[LicenceKey, str, str]] = set()
         found = []
@@ -212,7 +217,7 @@ class VirtualContainer:
                 until=instant(borrowing.until_ms),
             )
             for key in keys
-            for borrowing in self._ledger.borrowed(key)
+            for borrowing in itertools.islice(self._ledger.borrowed(key), HOLDERS_SHOWN)
         ]
         found.sort(key=lambda holder: holder.since)
         return found[:HOLDERS_SHOWN]

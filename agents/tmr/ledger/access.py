@@ -238,6 +238,12 @@ def _check_who(place: str, who: Who, found: list[Mistake]) -> None:
                 found.append(
                     Mistake(f"{place}, {what}", f"{entry[:40]!r} is unfit", f"use 1 to {TEXT_MAX} characters")
                 )
+            elif "[" in entry:
+                found.append(
+                    Mistake(
+                        f"{place}, {what}", f"{entry!r} has a [", "write ? for it: only * and ? are special"
+                    )
+                )
             elif entry.count("*") > 4:
                 found.append(Mistake(f"{place}, {what}", f"{entry!r} has many *", "use at most four"))
     for network in who.networks:

@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from tmr.ledger import access, validity
+from tmr.ledger import validity
 from tmr.ledger.access import Subject
 from tmr.ledger.commands import Borrow, Grant
 from tmr.ledger.containers import Containers
@@ -128,7 +128,7 @@ class Chooser:
         self, item: ProductItem, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]
     ) -> Refusal | None:
         """Why this licence does not admit the access now, or None."""
-        verdict = access.verdict(self._seats.access, item.key, asked.subject)
+        verdict = self._seats.verdict(item.key, asked.subject)
         if not verdict.allowed:
             return Refusal(
                 Denied("access-denied", f"the access rule {verdict.rule!r} does not admit it", verdict.rule)

@@ -32,7 +32,7 @@ def grant(books: Books, asked: Grant) -> Outcome:
     outcome: Outcome
     if isinstance(choice, ProductItem):
         outcome = session.begin(books, asked, choice, replaced)
-    elif asked.wait and choice.queues and not books.queues.full(asked.product):
+    elif asked.wait and choice.queues and not books.queues.full(asked.product, asked.client):
         outcome = _queue(books, asked)
     else:
         outcome = choice.denied

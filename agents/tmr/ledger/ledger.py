@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from tmr.ledger import consuming, granting, lending
-from tmr.ledger.access import AccessList
+from tmr.ledger.access import AccessList, mistakes
 from tmr.ledger.books import Books, conflicting_key
 from tmr.ledger.choose import Asked
 from tmr.ledger.commands import (
@@ -55,7 +55,7 @@ class Ledger:
         self._books.begin(index, time_ms)
         for product in self._books.turns.pop(time_ms):
             promote(self._books, product, thorough=True)
-        outcome = self._carry_out(decode(body))
+        outcome = self._outcome(body)
         if self._books.promoted:
             outcome = msgspec.structs.replace(outcome, promoted=tuple(self._books.promoted))
         running = hashlib.blake2b(self._digest, digest_size=16)
@@ -66,6 +66,14 @@ class Ledger:
             running.update(line.hash)
         self._digest = running.digest()
         return outcome
+
+    def _outcome(self, body: bytes) -> Outcome:
+        """What a twin cannot have meant changes nothing: the entry is in the journal and cannot be undone."""
+        try:
+            command = decode(body)
+        except msgspec.MsgspecError as error:
+            return Denied("bad-request", f"the command cannot be read: {error}")
+        return self._carry_out(command)
 
     def _carry_out(self, command: Command) -> Outcome:
         match command:
@@ -105,6 +113,9 @@ class Ledger:
             return Denied(
                 "access-list-changed", f"the access list is at version {version}, not at {command.version}"
             )
+        wrong = mistakes(command.access)
+        if wrong:
+            return Denied("bad-request", f"the access list cannot be used: {wrong[0]}")
         self._books.seats.set_access(command.access)
         self._books.access_version += 1
         promote_all(self._books)
@@ -257,7 +268,7 @@ class Ledger:
         if isinstance(choice, ProductItem):
             return None
         if isinstance(request, Grant) and request.wait and choice.queues:
-            return choice.denied if books.queues.full(request.product) else None
+            return choice.denied if books.queues.full(request.product, request.client) else None
         return choice.denied
 
     def reviews(self, request: Grant | Borrow, time_ms: int) -> list[tuple[LicenceKey, Denied | None]]:

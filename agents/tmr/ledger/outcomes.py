@@ -21,6 +21,7 @@ Reason = Literal[
     "conflicting-key",
     "access-denied",
     "access-list-changed",
+    "bad-request",
     "session-lost",
     "overloaded",
 ]

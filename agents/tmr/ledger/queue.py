@@ -12,6 +12,8 @@ MAX_WAITING: Final = 10_000
 """Places in all queues together."""
 MAX_QUEUE: Final = 1_000
 """Places in the queue of one product: whoever frees a seat has all of them looked at."""
+MAX_OF_CLIENT: Final = MAX_QUEUE // 2
+"""Places of one client in the queue of a product: others may wait, too."""
 
 
 class Queues:
@@ -26,9 +28,12 @@ class Queues:
         self._exclusive: dict[Product, dict[str, Waiter]] = {}
         self._positions: dict[Product, dict[str, int]] = {}
 
-    def full(self, product: Product) -> bool:
-        """Nobody more may wait for the product."""
-        return len(self.places) >= MAX_WAITING or len(self.of(product)) >= MAX_QUEUE
+    def full(self, product: Product, client: str) -> bool:
+        """The client may not wait for the product any more."""
+        if len(self.places) >= MAX_WAITING or len(self.of(product)) >= MAX_QUEUE:
+            return True
+        own = sum(waiter.grant.client == client for waiter in self.of(product).values())
+        return own >= MAX_OF_CLIENT
 
     def of(self, product: Product) -> dict[str, Waiter]:
         """The queue of a product, first come first."""

@@ -8,6 +8,7 @@ from tmr.ledger.containers import Containers
 from tmr.ledger.outcomes import Denied
 from tmr.ledger.record import Chained, Event, Head, Line, chain
 from tmr.ledger.state import Borrowing, Session
+from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
 
 _ENDS: Final[dict[str, Event]] = {
     "release": "released",
@@ -75,6 +76,8 @@ class Recorder:
     def refused(self, refusals: Iterable[Refusal]) -> None:
         """Requests were refused from the mirror."""
         for refusal in refusals:
+            if not (FIRM_CODE_MIN <= refusal.firm_code <= CODE_MAX and 0 <= refusal.product_code <= CODE_MAX):
+                continue
             self._line(
                 refusal.firm_code,
                 event="denied",

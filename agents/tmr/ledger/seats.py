@@ -3,7 +3,7 @@
 from typing import Final
 
 from tmr.ledger import access
-from tmr.ledger.access import AccessList, Rule, Subject
+from tmr.ledger.access import AccessList, Rule, Subject, Verdict
 from tmr.ledger.agenda import Agenda
 from tmr.ledger.state import Borrowing, Instance, Session
 from tmr.ledger.use import Use
@@ -13,6 +13,8 @@ BORROW_GRACE_MS: Final = 60_000
 """A borrowed seat is counted so much longer than its file is valid: the borrower's clock may be behind."""
 MATCHES: Final = 10_000
 """Subjects whose matching rules are kept at hand."""
+VERDICTS: Final = 50_000
+"""Verdicts that are kept at hand: who waits is asked for again and again."""
 
 
 class Seats:
@@ -28,6 +30,7 @@ class Seats:
         self._rules: dict[LicenceKey, list[Rule]] = {}
         self._rules_number = 0
         self._matching: dict[Subject, frozenset[str]] = {}
+        self._verdicts: dict[tuple[LicenceKey, Subject], Verdict] = {}
 
     # -- questions -----------------------------------------------------------------------------------------
 
@@ -53,6 +56,15 @@ class Seats:
     def due(self, time_ms: int) -> list[str]:
         """Borrowings whose seats come back by themselves at `time_ms`."""
         return self._due.until(time_ms)
+
+    def verdict(self, key: LicenceKey, subject: Subject) -> Verdict:
+        """What the rules that admit and refuse say."""
+        found = self._verdicts.get((key, subject))
+        if found is None:
+            if len(self._verdicts) >= VERDICTS:
+                self._verdicts.clear()
+            found = self._verdicts[key, subject] = access.verdict(self.access, key, subject)
+        return found
 
     def rules_of(self, key: LicenceKey) -> list[Rule]:
         """The access rules that count seats of the licence."""
@@ -90,7 +102,7 @@ class Seats:
     def set_access(self, rules: AccessList) -> None:
         """From now on these rules count seats."""
         self.access = rules
-        self._rules, self._matching = {}, {}
+        self._rules, self._matching, self._verdicts = {}, {}, {}
         self._rules_number += 1  # seats are counted when somebody asks for the licence, not all of them now
 
     def begin(self, session: Session) -> None:
