@@ -6,9 +6,23 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from tmr.ledger import AccessList, Ledger, Note, Refusal, Rule, SetAccess, Who, encode
+from tmr.ledger import (
+    AccessList,
+    Denied,
+    Grant,
+    Ledger,
+    Note,
+    Refusal,
+    Rule,
+    SetAccess,
+    Waiter,
+    Who,
+    encode,
+)
 from tmr.ledger.access import Subject, matches
+from tmr.ledger.queue import MAX_OF_CLIENT, Queues
 from tmr.ledger.recorder import MAX_FIRMS
 from tmr.ledger.validity import written
 
@@ -24,6 +38,30 @@ def test_records_of_invented_firms_have_an_end() -> None:
         refusal = Refusal(6_000_000 + index, 1, "entry-not-found", "", "alice", "cad-07", "", "", 1)
         ledger.apply(index, index, encode(Note((refusal,))))
     assert len(ledger.heads) == MAX_FIRMS
+
+
+def test_what_no_twin_can_mean_changes_nothing() -> None:
+    """It is in the journal, and everybody has to go on behind it."""
+    ledger, other = Ledger(), Ledger()
+    nonsense = AccessList((Rule("r", "deny", Who(networks=("nonsense",))),))
+    huge = Refusal(2**63, 1, "entry-not-found", "", "alice", "cad-07", "", "", 1)
+    bodies = (b"\xc1", encode(SetAccess(nonsense, 0, "olga")), encode(Note((huge,))))
+    for index, body in enumerate(bodies, 1):
+        outcome = ledger.apply(index, index, body)
+        other.apply(index, index, body)
+        assert isinstance(outcome, Denied) == (index < 3)
+    assert (ledger.access, ledger.access_version, dict(ledger.heads)) == (AccessList(), 0, {})
+    assert ledger.digest() == other.digest()
+
+
+def test_one_client_leaves_places_in_the_queue_to_others() -> None:
+    queues = Queues()
+    grant = Grant("request", "alice", "place", 6_000_010, 1, (), "user-limit", 60, "cad-07", wait=True)
+    for number in range(MAX_OF_CLIENT):
+        assert not queues.full(grant.product, "alice")
+        queues.add(Waiter(replace(grant, request_id=f"r-{number}", session=f"p-{number}"), number))
+    assert queues.full(grant.product, "alice")
+    assert not queues.full(grant.product, "bob")
 
 
 NETWORKS = st.one_of(st.ip_addresses(network="10.0.0.0/8"), st.ip_addresses(network="fd00::/8"))
