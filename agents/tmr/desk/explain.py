@@ -26,8 +26,7 @@ class Explainer:
             _operators_only()
         virtual, ledger = gate.virtual, gate.ledger
         keys = virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
-        upstreams, time_ms = gate.kernel.upstreams(), gate.kernel.certified_ms()
-        available = tuple(key for key in keys if virtual.available(key, upstreams))
+        available, time_ms = gate.available(keys), gate.kernel.certified_ms()
         command = _command(peer, address, asked, available, gate.wall_ms())
         denied = ledger.review(command, time_ms)
         if keys and not available:

@@ -7,7 +7,7 @@ from typing import Any, Final, NoReturn, Protocol
 from tmr.desk.problems import problem
 from tmr.desk.refusals import Refusals, Refused
 from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer
-from tmr.ledger import Command, Denied, Ledger, Outcome, Request
+from tmr.ledger import Borrow, Command, Denied, Grant, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.identity import Identity
@@ -46,6 +46,20 @@ class Kernel(Protocol):
 
     async def submit(self, command: Command) -> Outcome:
         """Store and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
+
+
+def watch(task: asyncio.Task[Any], fatal: Callable[[BaseException], None]) -> None:
+    """Have it told to `fatal` if a command that this server itself submits goes wrong.
+
+    One that was not stored is no such case: it is tried again when its time comes again.
+    """
+
+    def ended(_: object) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, NotActive | Overloaded):
+            fatal(error)
+
+    task.add_done_callback(ended)
 
 
 class Gate:
@@ -118,6 +132,34 @@ class Gate:
         if former is not None:  # a retry must not be refused while the first attempt may still be granted
             await asyncio.wait([former])
             self.confirm(keys)
+
+    def available(self, keys: Sequence[LicenceKey]) -> tuple[LicenceKey, ...]:
+        """Those of the licences that can be used as far as their constituents go."""
+        upstreams = self.kernel.upstreams()
+        return tuple(key for key in keys if self.virtual.available(key, upstreams))
+
+    async def ask(
+        self,
+        request: Grant | Borrow,
+        keys: Sequence[LicenceKey],
+        again: Callable[[Outcome], bool] = lambda _: False,
+    ) -> Outcome:
+        """What comes of the request: what came of it before, what the mirror says, or what the journal says.
+
+        `keys`: the licences that it may mean, available or not. `again(outcome)`: the journal must hear a
+        request once more that had this outcome. Raises Problem.
+        """
+        denied = self.ledger.review(request, self.kernel.certified_ms())
+        known = self.ledger.remembered(request.client, request.request_id)
+        if known is not None:
+            return denied or (await self.decide(request) if again(known[1]) else known[1])
+        if keys and not request.keys:
+            self.note(Denied("licence-unavailable", ""), Refused.by(request))
+            raise self.unavailable(keys, self.kernel.upstreams())
+        if denied is not None:
+            self.note(denied, Refused.by(request))
+            return denied
+        return await self.decide(request)
 
     async def decide(self, request: Request) -> Outcome:
         """Have the request decided, also if whoever asked goes away. Raises Problem."""

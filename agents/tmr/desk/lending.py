@@ -5,14 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
 from tmr.client.models import Borrowing, BorrowRequest
-from tmr.desk.gate import Gate
+from tmr.desk.gate import Gate, watch
 from tmr.desk.problems import problem
-from tmr.desk.refusals import Refused
 from tmr.desk.service import new_id
 from tmr.desk.virtual import instant, milliseconds
 from tmr.ledger import Borrow, Borrowed, Denied, GiveBack, Outcome
 from tmr.ledger import Borrowing as Lent
-from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.identity import Identity
 
 
@@ -49,15 +47,13 @@ class Lending:
         if not borrower:
             raise problem("borrow-failed", "A borrow file is bound to a certificate, and there is none here.")
         await gate.former(peer, request_id, keys)
-        upstreams = self.kernel.upstreams()
-        available = [key for key in keys if gate.virtual.available(key, upstreams)]
         command = Borrow(
             request_id=request_id,
             client=peer.name,
             borrow=new_id(gate.wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
-            keys=tuple(available),
+            keys=gate.available(keys),
             seconds=asked.seconds,
             borrower=borrower,
             station=asked.station,
@@ -67,21 +63,7 @@ class Lending:
             released_ms=milliseconds(asked.released),
             only=(asked.tmr_id, asked.reference),
         )
-        refused = Refused(asked.firm_code, asked.product_code, peer.name, asked.station, asked.user, address)
-        denied = self.ledger.review(command, self.kernel.certified_ms())
-        known = self.ledger.remembered(peer.name, request_id)
-        outcome: Outcome
-        if known is not None:
-            outcome = denied or known[1]
-        elif keys and not available:
-            refusal = gate.unavailable(keys, upstreams)
-            gate.note(Denied("licence-unavailable", ""), refused)
-            raise refusal
-        elif denied is not None:
-            outcome = denied
-            gate.note(denied, refused)
-        else:
-            outcome = await gate.decide(command)
+        outcome = await gate.ask(command, keys)
         gate.confirm(keys)
         if isinstance(outcome, Denied):
             gate.refuse(
@@ -140,12 +122,7 @@ class Lending:
         """Take back the seats whose time has come. Only while this server may write to the journal."""
         for borrowing in self.ledger.due(self.kernel.certified_ms()):
             if borrowing not in self._ending:
-                self._end(GiveBack(borrowing, None, "expiry")).add_done_callback(self._expired)
-
-    def _expired(self, task: asyncio.Task[Outcome]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, NotActive | Overloaded):  # those are tried again
-            self._fatal(error)
+                watch(self._end(GiveBack(borrowing, None, "expiry")), self._fatal)
 
     def _end(self, command: GiveBack) -> asyncio.Task[Outcome]:
         task = self._ending.get(command.borrow)

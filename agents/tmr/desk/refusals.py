@@ -4,11 +4,11 @@ Pure. What is refused by the journal itself is recorded there at once; this is f
 was enough for. They are written within seconds; a crash loses at most those.
 """
 
-from typing import Final
+from typing import Final, Self
 
 import msgspec
 
-from tmr.ledger import Refusal
+from tmr.ledger import Borrow, Grant, Refusal, Session
 
 DISTINCT_MAX: Final = 500
 """Different refusals kept at a time; beyond, they are counted for their product and reason alone."""
@@ -27,6 +27,11 @@ class Refused(msgspec.Struct, frozen=True):
     station: str
     user: str
     address: str
+
+    @classmethod
+    def by(cls, asked: Grant | Borrow | Session) -> Self:
+        """Whoever makes the request, or asks for more with the session."""
+        return cls(*asked.product, asked.client, asked.station, asked.user, asked.address)
 
 
 class Refusals:

@@ -19,7 +19,7 @@ from tmr.client.models import (
     SessionList,
     SessionRequest,
 )
-from tmr.desk.gate import RETRY_AFTER, Gate
+from tmr.desk.gate import RETRY_AFTER, Gate, watch
 from tmr.desk.problems import problem
 from tmr.desk.refusals import Refused
 from tmr.desk.sessions import Sessions
@@ -99,10 +99,8 @@ class Service:
 
     def expire(self, now: float) -> None:
         """Send to their end the sessions not heard in time, and refusals into the record."""
-        if self.gate.leaving:
-            return
         for session in self.sessions.expired(now, EXPIRIES):
-            self._end(Free(session, None, "expiry")).add_done_callback(self._expired)
+            watch(self._end(Free(session, None, "expiry")), self._fatal)
         self.write_refusals(now, at_once=self.ledger.ripe(self.kernel.certified_ms()))
 
     def write_refusals(self, now: float, *, at_once: bool = False) -> None:
@@ -115,25 +113,15 @@ class Service:
         refusals = self.gate.refusals.take(now, at_once=at_once)
         if refusals or at_once:
             self._noting = asyncio.get_running_loop().create_task(self._note(Note(refusals)))
-            self._noting.add_done_callback(self._noted)
+            watch(self._noting, self._fatal)
 
     async def _note(self, note: Note) -> None:
         try:
             await self.kernel.submit(note)
         except (NotActive, Overloaded):
             self.gate.refusals.put_back(note.refusals)
-
-    def _noted(self, task: asyncio.Task[None]) -> None:
-        self._noting = None
-        self._failed(task)
-
-    def _expired(self, task: asyncio.Task[Outcome]) -> None:
-        self._failed(task)
-
-    def _failed(self, task: asyncio.Task[None] | asyncio.Task[Outcome]) -> None:
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, NotActive | Overloaded):  # those are tried again
-            self._fatal(error)
+        finally:
+            self._noting = None
 
     # -- grants --------------------------------------------------------------------------------------------
 
@@ -145,15 +133,13 @@ class Service:
         keys = self.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
         gate.check(keys)
         await gate.former(peer, request_id, keys)
-        upstreams = self.kernel.upstreams()
-        available = [key for key in keys if self.virtual.available(key, upstreams)]
         grant = Grant(
             request_id=request_id,
             client=peer.name,
             session=new_id(gate.wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
-            keys=tuple(available),
+            keys=gate.available(keys),
             mode=asked.access_mode.value,
             ttl=asked.ttl,
             station=asked.station,
@@ -167,22 +153,7 @@ class Service:
             wait=asked.wait,
             only=(asked.tmr_id, asked.reference),
         )
-        denied = self.ledger.review(grant, self.kernel.certified_ms())
-        known = self.ledger.remembered(peer.name, request_id)
-        outcome: Outcome
-        if denied is None and known is not None and self._must_know(known[1], grant):
-            outcome = await gate.decide(grant)
-        elif known is not None:
-            outcome = denied or known[1]
-        elif keys and not available:
-            refusal = gate.unavailable(keys, upstreams)
-            gate.note(Denied("licence-unavailable", ""), _refused(grant))
-            raise refusal
-        elif denied is not None:
-            outcome = denied
-            gate.note(denied, _refused(grant))
-        else:
-            outcome = await gate.decide(grant)
+        outcome = await gate.ask(grant, keys, lambda known: self._must_know(known, grant))
         if isinstance(outcome, Waiting):
             place = await self._living_place(peer, outcome, request_id)
             if isinstance(place, Place):
@@ -293,11 +264,7 @@ class Service:
                 raise unusable
             outcome = denied or await gate.decide(command)
             if denied is not None:
-                key = held.key
-                by = Refused(
-                    key.firm_code, key.product_code, held.client, held.station, held.user, held.address
-                )
-                gate.note(denied, by)
+                gate.note(denied, Refused.by(held))
         gate.confirm()
         if isinstance(outcome, Denied):
             ended = self.ledger.sessions.get(session)
@@ -485,12 +452,6 @@ class Service:
         finally:
             del self._ending[free.session]
             self.sessions.kept(self.kernel.clock(), free.session)  # once freed, there is nothing to keep
-
-
-def _refused(grant: Grant) -> Refused:
-    return Refused(
-        grant.firm_code, grant.product_code, grant.client, grant.station, grant.user, grant.address
-    )
 
 
 def _queued(position: int, waiter: Waiter) -> QueuedRequest:
