@@ -78,36 +78,32 @@ class Recorder:
         for refusal in refusals:
             if not (FIRM_CODE_MIN <= refusal.firm_code <= CODE_MAX and 0 <= refusal.product_code <= CODE_MAX):
                 continue
-            self._line(
-                refusal.firm_code,
-                event="denied",
-                product_code=refusal.product_code,
-                client=refusal.client,
-                user=refusal.user,
-                station=refusal.station,
-                address=refusal.address,
-                count=refusal.count,
-                reason=refusal.reason,
-                detail=refusal.detail,
+            self._request(
+                "denied", refusal, count=refusal.count, reason=refusal.reason, detail=refusal.detail
             )
 
     def _session(self, event: Event, session: Session, **values: Any) -> None:
+        self._held(event, session, mode=session.mode, **values)
+
+    def _borrowing(self, event: Event, borrowing: Borrowing, **values: Any) -> None:
+        self._held(event, borrowing, until_ms=borrowing.until_ms, **values)
+
+    def _held(self, event: Event, held: Session | Borrowing, **values: Any) -> None:
         self._line(
-            session.key.firm_code,
+            held.key.firm_code,
             event=event,
-            product_code=session.key.product_code,
-            tmr_id=session.key.tmr_id,
-            reference=session.key.reference,
-            id=session.id,
-            client=session.client,
-            user=session.user,
-            station=session.station,
-            address=session.address,
-            mode=session.mode,
+            product_code=held.key.product_code,
+            tmr_id=held.key.tmr_id,
+            reference=held.key.reference,
+            id=held.id,
+            client=held.client,
+            user=held.user,
+            station=held.station,
+            address=held.address,
             **values,
         )
 
-    def _request(self, event: Event, request: Grant | Borrow, **values: Any) -> None:
+    def _request(self, event: Event, request: Grant | Borrow | Refusal, **values: Any) -> None:
         self._line(
             request.firm_code,
             event=event,
@@ -116,22 +112,6 @@ class Recorder:
             user=request.user,
             station=request.station,
             address=request.address,
-            **values,
-        )
-
-    def _borrowing(self, event: Event, borrowing: Borrowing, **values: Any) -> None:
-        self._line(
-            borrowing.key.firm_code,
-            event=event,
-            product_code=borrowing.key.product_code,
-            tmr_id=borrowing.key.tmr_id,
-            reference=borrowing.key.reference,
-            id=borrowing.id,
-            client=borrowing.client,
-            user=borrowing.user,
-            station=borrowing.station,
-            address=borrowing.address,
-            until_ms=borrowing.until_ms,
             **values,
         )
 
