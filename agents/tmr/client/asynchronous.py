@@ -139,40 +139,26 @@ class AsyncClient:
         on_wait: Callable[[models.Place], None] | None,
     ) -> tuple[models.Session, float]:
         """The session, and when the request that it answers was sent."""
-        deadline = None if patience is None else time.monotonic() + patience
-        place: models.Place | None = None
-        used = key or operations.new_key(_now_ms())
-        tries = waiting.TRIES if request.wait else 1
+        wanted = waiting.Acquisition(
+            request, key, patience, time.monotonic(), lambda: operations.new_key(_now_ms())
+        )
         try:
             while True:
                 sent = time.monotonic()
                 try:
-                    found = await self._run(operations.open_session(request, used))
+                    found = await self._run(operations.open_session(wanted.request, wanted.key))
                 except SessionLost as lost:
-                    # Granted to an attempt whose answer was lost, and expired before the next one: ask anew.
-                    waited, place = place is not None, None
-                    if key is not None or not tries:
-                        raise
-                    tries -= 1
-                    request = waiting.anew(request, lost, waited=waited)
-                    used = operations.new_key(_now_ms())
+                    wanted.lost(lost)
                     continue
+                wanted.answered(found)
                 if isinstance(found, models.Session):
-                    place = None
                     return found, sent
-                place = found
                 if on_wait is not None:
                     on_wait(found)
-                pause = waiting.pause(found, deadline, time.monotonic())
-                if pause is None:
-                    # The same request, which does not wait any longer: it gets the seat that came meanwhile,
-                    # or a refusal that says who holds the seats.
-                    request = request.model_copy(update={"wait": False})
-                else:
-                    await asyncio.sleep(pause)
+                await asyncio.sleep(wanted.pause(time.monotonic()))
         finally:
-            if place is not None:
-                await self._leave_queue(place.id)
+            if wanted.place is not None:
+                await self._leave_queue(wanted.place.id)
 
     async def _leave_queue(self, place: str) -> None:
         try:

@@ -3,9 +3,10 @@
 A place is kept by asking for it, with the same request and the same idempotency key, within its time to live.
 """
 
+from collections.abc import Callable
 from typing import Final
 
-from tmr.client.models import Place, SessionRequest
+from tmr.client.models import Place, Session, SessionRequest
 from tmr.client.problems import SessionLost
 
 NEXT: Final = 0.5
@@ -37,3 +38,50 @@ def anew(request: SessionRequest, lost: SessionLost, *, waited: bool) -> Session
     """
     granted = lost.problem.ended is not None or not (request.wait or waited)
     return request.model_copy(update={"units": 0}) if granted else request
+
+
+class Acquisition:
+    """One acquisition of a session: what to ask for next, with which key, until there is one.
+
+    `key`: an idempotency key of the caller's, who then asks anew by himself; None: `new_key` makes them.
+    `patience`: seconds that it may wait, from `now` (monotonic) on; None: as long as it takes.
+    """
+
+    def __init__(
+        self,
+        request: SessionRequest,
+        key: str | None,
+        patience: float | None,
+        now: float,
+        new_key: Callable[[], str],
+    ) -> None:
+        self.request = request
+        self.key = key or new_key()
+        self.place: Place | None = None
+        """The place in the queue that it has, to be given up if nobody asks for it any more."""
+        self._deadline = None if patience is None else now + patience
+        self._tries = 0 if key is not None else TRIES if request.wait else 1
+        self._new_key = new_key
+
+    def lost(self, error: SessionLost) -> None:
+        """The session or place has ended before its answer was heard: ask anew. Raises it if that is over."""
+        waited, self.place = self.place is not None, None
+        if not self._tries:
+            raise error
+        self._tries -= 1
+        self.request = anew(self.request, error, waited=waited)
+        self.key = self._new_key()
+
+    def answered(self, found: Session | Place) -> None:
+        """There is a session, or a place."""
+        self.place = None if isinstance(found, Session) else found
+
+    def pause(self, now: float) -> float:
+        """Seconds until the place is asked for again."""
+        assert self.place is not None  # noqa: S101
+        seconds = pause(self.place, self._deadline, now)
+        if seconds is None:
+            # The same request, which does not wait any longer: it gets the seat that came meanwhile, or a
+            # refusal that says who holds the seats.
+            self.request = self.request.model_copy(update={"wait": False})
+        return seconds or 0.0
