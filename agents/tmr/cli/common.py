@@ -16,7 +16,18 @@ from rich.console import Console, RenderableType
 
 from tmr.cli import tables
 from tmr.cli.spelling import FEATURES, TIME
-from tmr.client import BadAnswer, Config, ConfigError, NoService, Policy, TlsFiles, TmrError, Untrusted, load
+from tmr.client import (
+    AccessMode,
+    BadAnswer,
+    Config,
+    ConfigError,
+    NoService,
+    Policy,
+    TlsFiles,
+    TmrError,
+    Untrusted,
+    load,
+)
 from tmr.client.models import CODE_MAX, FIRM_CODE_MIN
 
 REFUSED: Final = 1
@@ -161,6 +172,13 @@ def version_options(command: _C) -> _C:
     return command
 
 
+mode_option: Final = click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in AccessMode]),
+    default=AccessMode.USER_LIMIT.value,
+    show_default=True,
+    help="How the licence is used.",
+)
 config_option: Final = click.option(
     "--config",
     type=FILE,

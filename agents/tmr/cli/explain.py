@@ -6,10 +6,10 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from tmr.cli.common import LOOK, Settings, common, licence_options, version_options
+from tmr.cli.common import LOOK, Settings, common, licence_options, mode_option, version_options
 from tmr.cli.spelling import PERIOD
 from tmr.cli.tables import BAD, GOOD, WARN, constituents, holders, moment, use
-from tmr.client import AccessMode, Client
+from tmr.client import Client
 from tmr.client.models import Candidate, Explanation
 from tmr.client.operations import explain_request
 from tmr.client.session import own_station, own_user
@@ -17,13 +17,7 @@ from tmr.client.session import own_station, own_user
 
 @click.command(short_help="Say what would happen to a request, and why.")
 @licence_options
-@click.option(
-    "--mode",
-    type=click.Choice([mode.value for mode in AccessMode]),
-    default=AccessMode.USER_LIMIT.value,
-    show_default=True,
-    help="How the licence is used.",
-)
+@mode_option
 @version_options
 @click.option("--units", type=click.IntRange(0), default=0, metavar="N", help="Units to take.")
 @click.option("--borrow", type=PERIOD, metavar="PERIOD", help="Explain a borrowing: 3d, 12h.")

@@ -27,6 +27,7 @@ from tmr.cli.common import (
     common,
     config_option,
     licence_options,
+    mode_option,
     say,
     tell_on_stderr,
     version_options,
@@ -218,13 +219,7 @@ async def _ask_all(config: Config, policy: Policy) -> tuple[list[tables.TwinView
     options_metavar="--firm CODE --product CODE [OPTIONS] --",
 )
 @licence_options
-@click.option(
-    "--mode",
-    type=click.Choice([mode.value for mode in AccessMode]),
-    default=AccessMode.USER_LIMIT.value,
-    show_default=True,
-    help="How the licence is used.",
-)
+@mode_option
 @click.option(
     "--ttl",
     type=click.IntRange(TTL_MIN, TTL_MAX),
