@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from fastapi import FastAPI
@@ -38,6 +38,7 @@ SNAPSHOT_LIMIT: Final = 256 * 2**20
 JSON: Final = "application/json"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
+T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -119,23 +120,34 @@ def _twin(request: Request, metrics: Metrics) -> str:
     return peer.name
 
 
+def _decoded(
+    body: bytes,
+    decode: Callable[[bytes], T],
+    kind: type,
+    paths: Mapping[Any, str],
+    what: str,
+    remedy: str,
+) -> T:
+    """The `what` in the body, which must be of the kind that this path takes. Raises Problem bad-request."""
+    try:
+        found = decode(body)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise bad_request(f"The body is no {what} in msgpack: {error}", remedy) from None
+    if type(found) is not kind:
+        raise bad_request(
+            f"A {what} of the kind {type(found).__name__.lower()!r} does not belong here.",
+            f"Post it to {paths[type(found)]}.",
+        )
+    return found
+
+
 def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
     limit = SNAPSHOT_LIMIT if kind is Install else BODY_LIMIT
 
     async def endpoint(request: Request) -> Response:
         twin = _twin(request, metrics)
-        body = await read_body(request, limit)
-        try:
-            message = decode_request(body)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise bad_request(
-                f"The body is no message in msgpack: {error}", "Send a message of tmr.quorum.messages."
-            ) from None
-        if type(message) is not kind:
-            raise bad_request(
-                f"A message of the kind {type(message).__name__.lower()!r} does not belong here.",
-                f"Post it to {PATHS[type(message)]}.",
-            )
+        remedy = "Send a message of tmr.quorum.messages."
+        message = _decoded(await read_body(request, limit), decode_request, kind, PATHS, "message", remedy)
         if message.owner.twin != twin:
             raise Problem(
                 "wrong-role",
@@ -157,18 +169,8 @@ def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
 def _record(recorder: Recorder, metrics: Metrics, kind: type) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         _twin(request, metrics)
-        body = await read_body(request, BODY_LIMIT)
-        try:
-            question = record_wire.decode_question(body)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise bad_request(
-                f"The body is no question in msgpack: {error}", "Send one of tmr.rim.record_wire."
-            ) from None
-        if type(question) is not kind:
-            raise bad_request(
-                f"A question of the kind {type(question).__name__.lower()!r} does not belong here.",
-                f"Post it to {record_wire.PATHS[type(question)]}.",
-            )
+        body, remedy = await read_body(request, BODY_LIMIT), "Send one of tmr.rim.record_wire."
+        question = _decoded(body, record_wire.decode_question, kind, record_wire.PATHS, "question", remedy)
         try:
             answer = await recorder.answer(question)
         except NodeFailed:
