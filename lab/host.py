@@ -85,12 +85,12 @@ def setup() -> list[str]:
     if shutil.which("apt-get") is None:
         raise LabError(f"no apt-get on this host: install {' '.join(sorted(packages))} by its own means")
     wanted = sorted(packages)
-    _apt("update")
-    _apt("install", "--yes", "--no-install-recommends", *wanted)
+    apt("update")
+    apt("install", "--yes", "--no-install-recommends", *wanted)
     return wanted
 
 
-def _apt(*arguments: str) -> None:
+def apt(*arguments: str) -> None:
     """apt-get, tried again when a mirror hiccups or another apt holds the lock."""
     command = ["apt-get", "-q", "-o", "DPkg::Lock::Timeout=120", *arguments]
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

@@ -1,0 +1,70 @@
+"""Processes that are measured: started, watched through /proc, ended."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+PATIENCE = 30.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 that nobody listens on."""
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for sock in sockets:
+            sock.bind(("127.0.0.1", 0))
+        return [sock.getsockname()[1] for sock in sockets]
+
+
+def cpu(pid: int) -> float:
+    """Processor seconds that a process has used, all its threads together."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def memory(pid: int) -> int:
+    """Resident bytes of a process."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def wait_for(condition: Callable[[], bool], what: str) -> None:
+    """Raise TimeoutError after PATIENCE seconds."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise TimeoutError(f"waited {PATIENCE:g} s in vain: {what}")
+        time.sleep(0.02)
+
+
+def listens(port: int) -> bool:
+    """Something accepts connections on the port of 127.0.0.1."""
+    with socket.socket() as sock:
+        sock.settimeout(0.2)
+        return sock.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start(
+    command: Sequence[str | Path], directory: Path, environment: Mapping[str, str]
+) -> subprocess.Popen[bytes]:
+    """A daemon whose output goes to a file in its directory, which is made."""
+    directory.mkdir(parents=True, exist_ok=True)
+    with (directory / "log").open("ab") as log:
+        return subprocess.Popen(
+            [str(word) for word in command], cwd=directory, env=environment, stdout=log, stderr=log
+        )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Kill it, and wait."""
+    process.kill()
+    process.wait(10)
