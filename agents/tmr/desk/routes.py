@@ -53,6 +53,16 @@ from tmr.rim.serve import demand, peer_of, public_key_of
 BODY_LIMIT: Final = 256 * 1024
 """Bytes of a request's body: a thousand session ids of 128 characters fit."""
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+HOT: Final = frozenset(
+    {
+        ("POST", "/v1/sessions"),
+        ("DELETE", "/v1/sessions/{session}"),
+        ("PUT", "/v1/sessions/{session}/heartbeat"),
+        ("POST", "/v1/sessions/{session}/units"),
+        ("POST", "/v1/heartbeats"),
+    }
+)
+"""Asked all the time."""
 _KEY: Final = re.compile(IDEMPOTENCY_KEY)
 
 M = TypeVar("M", bound=BaseModel)

@@ -17,6 +17,7 @@ from tmr.licensing import ENVELOPE_MAX, LicensingError
 from tmr.quorum.messages import Acquire, Append, Follow, Found, Install, Release, decode_request, encode
 from tmr.rim import record_wire
 from tmr.rim.body import read_body
+from tmr.rim.express import Express
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem, bad_request, install
 from tmr.rim.serve import demand, demand_local, peer_of
@@ -85,6 +86,7 @@ def create_app(
         ("/metrics", "GET", _metrics(metrics)),
     ]
     add_routes(app, routes)
+    app.add_middleware(Express, routes=app, hot={("POST", PATHS[Append])})
     return app
 
 
