@@ -24,6 +24,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from tmr.rim import notify
+from tmr.rim.coalesce import Coalescing
 from tmr.rim.identity import LOCAL_OPERATOR, BadIdentity, Identity, of_certificate, public_key_hash
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem
@@ -111,7 +112,7 @@ class PeerProtocol(HttpToolsProtocol):
     _head_size: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Coalescing(transport, self.loop))  # type: ignore[arg-type]
         self.app_state = {**self.app_state, **self._who()}
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
