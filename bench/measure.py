@@ -28,6 +28,11 @@ class Run(msgspec.Struct):
         """Operations a second."""
         return self.load.rate
 
+    @property
+    def answered(self) -> int:
+        """Operations of warm-up and run together, which `cpu` and `syncs` are of."""
+        return self.load.all_operations
+
 
 def measure(case: str, peer: Peer, clients: int, seconds: float, warm_up: float, number: int) -> Run:
     """Raises subprocess.CalledProcessError where the load was not carried out as asked."""

@@ -18,6 +18,8 @@ class Measured(msgspec.Struct):
     clients: int
     seconds: float
     operations: int
+    all_operations: int
+    """With those of the warm-up, and those that were still under way at the end."""
     p50: float
     p90: float
     p99: float
@@ -42,11 +44,14 @@ async def drive(actions: Sequence[Action], seconds: float, warm_up: float) -> Me
     end = start + seconds
     latencies: list[float] = []
     cpu = [0.0]
+    done_ones = 0
 
     async def loop(action: Action) -> None:
+        nonlocal done_ones
         while (began := time.monotonic()) < end:
             await action()
             done = time.monotonic()
+            done_ones += 1
             if began >= start and done <= end:
                 latencies.append(done - began)
 
@@ -61,6 +66,7 @@ async def drive(actions: Sequence[Action], seconds: float, warm_up: float) -> Me
         clients=len(actions),
         seconds=seconds,
         operations=len(latencies),
+        all_operations=done_ones,
         p50=quantile(latencies, 0.5),
         p90=quantile(latencies, 0.9),
         p99=quantile(latencies, 0.99),

@@ -1,6 +1,6 @@
 """Writes of one turn of the event loop leave together.
 
-An HTTP answer is written as a head and a body. Over TLS each would be a record, and a system call, of its own.
+An HTTP answer is written as a head and a body. Over TLS each would be a record and a system call of its own.
 """
 
 import asyncio

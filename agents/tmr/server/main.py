@@ -6,7 +6,7 @@ import logging
 import sys
 from pathlib import Path
 
-from tmr.rim import logs, notify
+from tmr.rim import garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.config import ConfigError
 from tmr.rim.logs import fields
@@ -70,6 +70,7 @@ async def _serve(config: ServerConfig) -> int:
         healthy=lambda: agent.core.alive,
         renewal=Renewal(config.tls, to_clients, to_upstreams),
     )
+    garbage.settle()
     await server.serve()
     return 1 if failures else 0
 

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
-from tmr.rim import logs, notify
+from tmr.rim import garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.logs import fields
 from tmr.rim.serve import Listener, PeerServer, tcp_listener
@@ -116,6 +116,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
     )
+    garbage.settle()
     await server.serve()
     log.info("stopped")
 
