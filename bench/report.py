@@ -65,8 +65,8 @@ def markdown(runs: Sequence[Run], machine: str) -> str:
         "# Beside what one would run instead",
         "",
         f"{machine}. {rounds} rounds of {seconds:g} s for each row, all peers in alternation.",
-        "Medians; ± is half the distance between the best and the worst round. Ratios are of TMR's row with as many",
-        "clients to this one; CPU is that of all servers together.",
+        "Medians; ± is half the distance between the best and the worst round. Ratios are of TMR's row with",
+        "as many clients to this one; CPU is that of all servers together.",
         "",
     ]
     for clients in sorted({run.load.clients for run in runs}):

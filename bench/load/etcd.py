@@ -7,8 +7,8 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import grpc
 import grpc.aio
@@ -17,17 +17,16 @@ from bench.load import protobuf
 from bench.load.drive import Action
 
 Kind = Literal["held", "fresh", "put"]
-_Call = Callable[[bytes], Awaitable[bytes]]
 
 
 class _Member:
     """The calls on one member. A channel is one HTTP/2 connection; clients share them as gRPC has it."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.txn: _Call = channel.unary_unary("/etcdserverpb.KV/Txn")
-        self.put: _Call = channel.unary_unary("/etcdserverpb.KV/Put")
-        self.delete: _Call = channel.unary_unary("/etcdserverpb.KV/DeleteRange")
-        self.grant: _Call = channel.unary_unary("/etcdserverpb.Lease/LeaseGrant")
+        self.txn: Any = channel.unary_unary("/etcdserverpb.KV/Txn")
+        self.put: Any = channel.unary_unary("/etcdserverpb.KV/Put")
+        self.delete: Any = channel.unary_unary("/etcdserverpb.KV/DeleteRange")
+        self.grant: Any = channel.unary_unary("/etcdserverpb.Lease/LeaseGrant")
 
 
 async def seats(port: int, kind: Kind, clients: int) -> Sequence[Action]:

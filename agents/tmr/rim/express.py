@@ -1,9 +1,9 @@
 """A short way to the routes that are asked all the time.
 
 Between a request and its endpoint the framework spends more than the endpoint does: it looks through all
-routes, resolves dependencies, and passes three layers of exception handlers. Endpoints here take the request and
-read it themselves, so the few hot ones are called at once. They stay routes of the application, which describes
-them; what this middleware does not know, or finds ill-formed, goes the framework's way.
+routes, resolves dependencies, and passes three layers of exception handlers. Endpoints here take the request
+and read it themselves, so the few hot ones are called at once. They stay routes of the application, which has
+them in its description; what this middleware does not know goes the framework's way.
 """
 
 import re

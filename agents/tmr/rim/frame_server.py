@@ -1,0 +1,118 @@
+"""The answering end of a connection that carries frames."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, MutableSet
+from typing import Any, Final
+
+import msgspec
+
+from tmr.rim import frames
+from tmr.rim.identity import Identity
+from tmr.rim.logs import fields
+from tmr.rim.problem import Problem
+
+log = logging.getLogger(__name__)
+
+READ_TIMEOUT: Final = 10.0
+"""Seconds in which a message must have arrived once it began."""
+IDLE: Final = 75.0
+"""Seconds that a connection without questions is kept."""
+AT_ONCE: Final = 64
+"""Questions that one connection may have open; what comes then waits in the socket."""
+LIMIT: Final = 8 * 2**20
+"""Bytes of one message."""
+
+Answerer = Callable[[Identity, bytes], Awaitable[bytes]]
+"""The answer to one question. Raises Problem."""
+
+
+class FrameServer(asyncio.Protocol):
+    """One connection of `peer`. It is in `connections` while it is open, and `shutdown` ends it in order."""
+
+    def __init__(self, peer: Identity, answerer: Answerer, connections: MutableSet[Any]) -> None:
+        self._peer = peer
+        self._answerer = answerer
+        self._connections = connections
+        self._frames = frames.Frames(LIMIT)
+        self._open: set[asyncio.Task[None]] = set()
+        self._ending = False
+        self._paused = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._connections.add(self)
+        self._watch(IDLE)
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._connections.discard(self)
+        self._transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        # What was asked goes on to its end: an upstream's promise does not depend on who still listens.
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            for frame in self._frames.feed(data):
+                self._take(frame)
+        except frames.TooLarge as error:
+            log.warning("connection ended", extra=fields(peer=str(self._peer), reason=error))
+            self._close()
+            return
+        self._watch(READ_TIMEOUT if self._frames.within else IDLE)
+
+    def _take(self, frame: frames.Frame) -> None:
+        if self._ending:
+            return
+        task = self._loop.create_task(self._answer(frame))
+        self._open.add(task)
+        task.add_done_callback(self._done)
+        if len(self._open) >= AT_ONCE and not self._paused and self._transport is not None:
+            self._paused = True
+            self._transport.pause_reading()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._open.discard(task)
+        if self._paused and len(self._open) < AT_ONCE and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        if self._ending and not self._open:
+            self._close()
+
+    async def _answer(self, frame: frames.Frame) -> None:
+        try:
+            body, kind = await self._answerer(self._peer, frame.body), frames.MESSAGE
+        except Problem as problem:
+            body, kind = msgspec.json.encode(problem.document), frames.PROBLEM
+        except Exception:
+            log.exception("a question could not be answered")
+            self._close()
+            return
+        if self._transport is not None:
+            self._transport.write(frames.encode(frame.number, body, kind))
+
+    def _watch(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_later(seconds, self._overdue)
+
+    def _overdue(self) -> None:
+        if self._open and not self._frames.within:
+            self._watch(IDLE)  # a long poll is an answer that is late on purpose
+        else:
+            self._close()
+
+    def shutdown(self) -> None:
+        """Answer what was asked, then close."""
+        self._ending = True
+        if not self._open:
+            self._close()
+
+    def _close(self) -> None:
+        if self._transport is not None:
+            with contextlib.suppress(OSError):
+                self._transport.close()
