@@ -29,8 +29,8 @@ from tmr.quorum.messages import (
     Release,
     encode,
 )
-from tmr.rim.tls import TlsFiles, client_context
-from tmr.rim.upstream_link import PATHS, LinkError, UpstreamLink
+from tmr.rim.tls import TlsFiles
+from tmr.rim.upstream_link import PATHS, LinkError, UpstreamLink, contexts
 
 A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
 T = TypeVar("T")
@@ -300,8 +300,8 @@ def test_a_link_says_in_words_why_nobody_answers(upstream: UpstreamProcess, syst
         name: str = "up1", port: int = upstream.port, role: Any = "upstream", **kind: Any
     ) -> UpstreamLink:
         files = kind.get("files", system.twin("tmr1"))
-        context = client_context(files, kind.get("system", "lab"), role)
-        return UpstreamLink(name, kind.get("address", "127.0.0.1"), port, context, 2.0)
+        tls = contexts(files, kind.get("system", "lab"), role)
+        return UpstreamLink(name, kind.get("address", "127.0.0.1"), port, tls, 2.0)
 
     with socket.socket() as unused, socket.socket() as silent:
         unused.bind(("127.0.0.1", 0))

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.pki import System
-from tmr.rim.tls import client_context
-from tmr.rim.upstream_link import UpstreamLink
+from tmr.rim.upstream_link import UpstreamLink, contexts
 
 ACT_ID = "lab-0123456789abcdef"
 PATIENCE = 30.0
@@ -137,5 +136,5 @@ class UpstreamProcess:
 
     def link(self, twin: str = "tmr1") -> UpstreamLink:
         """A twin's link to it."""
-        context = client_context(self.system.twin(twin), self.system.name, "upstream")
-        return UpstreamLink(self.name, "127.0.0.1", self.port, context, self.ttl)
+        tls = contexts(self.system.twin(twin), self.system.name)
+        return UpstreamLink(self.name, "127.0.0.1", self.port, tls, self.ttl)

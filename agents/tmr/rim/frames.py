@@ -1,7 +1,7 @@
 """Messages on a kept connection: each a head of nine bytes, then as many bytes as it says.
 
-The head, big-endian: length of what follows (32 bits), number of the question (32 bits), kind (8 bits). An answer
-repeats the number of its question; answers come in any order.
+The head, big-endian: length of what follows (32 bits), number of the question (32 bits), kind (8 bits). An
+answer repeats the number of its question; answers come in any order.
 """
 
 import struct

@@ -23,8 +23,9 @@ from starlette.types import ASGIApp
 from uvicorn import Config, Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tmr.rim import notify
+from tmr.rim import frames, notify
 from tmr.rim.coalesce import Coalescing
+from tmr.rim.frame_server import Answerer, FrameServer
 from tmr.rim.identity import LOCAL_OPERATOR, BadIdentity, Identity, of_certificate, public_key_hash
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem
@@ -108,15 +109,35 @@ class PeerProtocol(HttpToolsProtocol):
 
     system: str
     local: Identity | None = None
+    answerer: Answerer | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _head_size: int = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        if self.answerer is not None and self._spoken(transport) == frames.ALPN:
+            self._hand_over(transport, self.answerer)
+            return
         super().connection_made(Coalescing(transport, self.loop))  # type: ignore[arg-type]
         self.app_state = {**self.app_state, **self._who()}
         self.timeout_keep_alive_task = self.loop.call_later(
             self.timeout_keep_alive, self.timeout_keep_alive_handler
         )
+
+    @staticmethod
+    def _spoken(transport: asyncio.Transport) -> str | None:
+        ssl_object = transport.get_extra_info("ssl_object")
+        return ssl_object.selected_alpn_protocol() if ssl_object is not None else None
+
+    def _hand_over(self, transport: asyncio.Transport, answerer: Answerer) -> None:
+        """The peer speaks frames, not HTTP."""
+        self.transport = transport
+        peer = self._who()["peer"]
+        if not isinstance(peer, Identity):
+            transport.abort()
+            return
+        server = FrameServer(peer, answerer, self.connections)
+        transport.set_protocol(server)
+        server.connection_made(transport)
 
     def _who(self) -> dict[str, object]:
         if self.local is not None:
@@ -177,7 +198,10 @@ class PeerProtocol(HttpToolsProtocol):
 
 
 class PeerServer(Server):
-    """uvicorn's server on ready-made listeners. `stop` ends it, as SIGTERM and SIGINT do."""
+    """uvicorn's server on ready-made listeners. `stop` ends it, as SIGTERM and SIGINT do.
+
+    `answerer` answers those who speak frames instead of HTTP.
+    """
 
     def __init__(
         self,
@@ -189,6 +213,7 @@ class PeerServer(Server):
         on_stopping: Callable[[], None] = lambda: None,
         healthy: Callable[[], bool] = lambda: True,
         renewal: Renewal | None = None,
+        answerer: Answerer | None = None,
     ) -> None:
         config = Config(
             app,
@@ -209,6 +234,7 @@ class PeerServer(Server):
         self._on_stopping = on_stopping
         self._healthy = healthy
         self._renewal = renewal
+        self._answerer = answerer
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -221,6 +247,7 @@ class PeerServer(Server):
             protocol = PeerProtocol(self.config, self.server_state, self.lifespan.state)
             protocol.system = self._system
             protocol.local = listener.local
+            protocol.answerer = self._answerer
             return protocol
 
         return create

@@ -2,11 +2,14 @@
 
 import ssl
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import msgspec
 
 from tmr.rim.identity import BadIdentity, Role, of_certificate
+
+HTTP: Final = "http/1.1"
+"""The ALPN name of what is spoken unless another is asked for."""
 
 
 class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -50,22 +53,27 @@ def _context(files: TlsFiles, protocol: int) -> ssl.SSLContext:
     context.verify_mode = ssl.CERT_REQUIRED
     context.load_verify_locations(cafile=files.ca)
     context.load_cert_chain(files.certificate, files.key)
-    context.set_alpn_protocols(["http/1.1"])
     return context
 
 
-def server_context(files: TlsFiles) -> ssl.SSLContext:
-    """For listening: TLS 1.3 (1.2 at least), and no peer without a certificate of the CA."""
-    return _context(files, ssl.PROTOCOL_TLS_SERVER)
+def server_context(files: TlsFiles, *protocols: str) -> ssl.SSLContext:
+    """For listening: TLS 1.3 (1.2 at least), and no peer without a certificate of the CA.
+
+    `protocols`: what is spoken beside HTTP/1.1, by its ALPN name.
+    """
+    context = _context(files, ssl.PROTOCOL_TLS_SERVER)
+    context.set_alpn_protocols([*protocols, HTTP])
+    return context
 
 
-def client_context(files: TlsFiles, system: str, role: Role) -> ssl.SSLContext:
+def client_context(files: TlsFiles, system: str, role: Role, protocol: str = HTTP) -> ssl.SSLContext:
     """For asyncio connections to peers that must have `role` in `system`.
 
     The `server_hostname` of a connection is the *name* that the peer's SPIFFE identity must carry. It is
     checked within the handshake: a wrong peer is never sent a byte of a request.
     """
     context = _context(files, ssl.PROTOCOL_TLS_CLIENT)
+    context.set_alpn_protocols([protocol])
 
     class CheckedObject(ssl.SSLObject):
         def do_handshake(self) -> None:

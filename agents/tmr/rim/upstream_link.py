@@ -1,9 +1,9 @@
-"""A twin's connections to one upstream: msgpack over HTTPS with mutual TLS."""
+"""A twin's connections to one upstream: msgpack in frames and over HTTPS, with mutual TLS."""
 
 import asyncio
 import errno
 import ssl
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 import aiohttp
@@ -22,7 +22,10 @@ from tmr.quorum.messages import (
     decode_reply,
     encode,
 )
-from tmr.rim import record_wire
+from tmr.rim import frames, record_wire
+from tmr.rim.frame_link import FrameLink, Refused
+from tmr.rim.identity import Role
+from tmr.rim.tls import TlsFiles, client_context
 
 PATHS: Final[dict[type, str]] = {
     Acquire: "/v1/lease/acquire",
@@ -65,32 +68,52 @@ class LinkRefused(LinkError):
         self.code = code
 
 
+class Contexts(NamedTuple):
+    """A twin's TLS towards its upstreams: they check within the handshake that the peer is the one meant."""
+
+    http: ssl.SSLContext
+    framed: ssl.SSLContext
+
+
+def contexts(files: TlsFiles, system: str, role: Role = "upstream") -> Contexts:
+    """Of a twin of `system` whose files these are; its peers have `role`. Raises ssl.SSLError, OSError."""
+    return Contexts(client_context(files, system, role), client_context(files, system, role, frames.ALPN))
+
+
 class UpstreamLink:
     """Kept-alive connections to the upstream `name` at `address`, port `port`.
 
-    `tls` comes from `tmr.rim.tls.client_context` and checks within the handshake that the peer is this
-    upstream. `ttl`: the lease's, in seconds; a call that takes longer than half of it has failed. The long
-    poll has a connection of its own. Use within one event loop.
+    `ttl`: the lease's, in seconds; a call that takes longer than half of it has failed. Messages go in frames
+    (the long poll in a connection of its own), everything else over HTTP. Use within one event loop.
     """
 
-    def __init__(self, name: str, address: str, port: int, tls: ssl.SSLContext, ttl: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        address: str,
+        port: int,
+        tls: Contexts,
+        ttl: float,
+    ) -> None:
         self.name = name
         host = f"[{address}]" if ":" in address else address
         self._base = f"https://{host}:{port}"
-        self._tls = tls
+        self._tls = tls.http
         self._timeout = ttl / 2
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._calls = FrameLink(name, address, port, tls.framed)
+        self._follow = FrameLink(name, address, port, tls.framed)
 
     async def call(self, message: Request) -> Reply:
         """The upstream's answer to `message`. Raises LinkError, at the latest when its time is up."""
         match message:
             case Follow():
-                session, patience = self._session("follow", 1), FOLLOW_WAIT + self._timeout
-            case Install():
+                body = await self._exchange(self._follow, encode(message), FOLLOW_WAIT + self._timeout)
+            case Install():  # in a connection of its own: appends must not wait behind it
                 session, patience = self._session("call", _CALLS), max(INSTALL_TIMEOUT, self._timeout)
+                body = await self._ask(session, "POST", PATHS[Install], patience, encode(message))
             case _:
-                session, patience = self._session("call", _CALLS), self._timeout
-        body = await self._ask(session, "POST", PATHS[type(message)], patience, encode(message))
+                body = await self._exchange(self._calls, encode(message), self._timeout)
         try:
             return decode_reply(body)
         except msgspec.MsgspecError as error:
@@ -129,6 +152,18 @@ class UpstreamLink:
         self._sessions.clear()
         for session in sessions:
             await session.close()
+        await self._calls.close()
+        await self._follow.close()
+
+    async def _exchange(self, link: FrameLink, message: bytes, patience: float) -> bytes:
+        try:
+            return await link.ask(message, patience)
+        except TimeoutError:
+            raise LinkError(self.name, f"no answer within {patience:g} s") from None
+        except Refused as refused:
+            raise LinkError(self.name, f"refused ({refused.status}): {refused}") from None
+        except (OSError, ValueError) as error:
+            raise LinkError(self.name, explain(error)) from None
 
     def _session(self, purpose: str, connections: int) -> aiohttp.ClientSession:
         session = self._sessions.get(purpose)

@@ -11,8 +11,8 @@ from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.config import ConfigError
 from tmr.rim.logs import fields
 from tmr.rim.serve import CannotListen, PeerServer, tcp_listener
-from tmr.rim.tls import Renewal, client_context, server_context
-from tmr.rim.upstream_link import UpstreamLink
+from tmr.rim.tls import Renewal, server_context
+from tmr.rim.upstream_link import UpstreamLink, contexts
 from tmr.server import config as configuration
 from tmr.server.agent import Agent
 from tmr.server.app import create_app
@@ -47,7 +47,7 @@ async def _serve(config: ServerConfig) -> int:
         server.should_exit = True
         server.stop()
 
-    to_upstreams = client_context(config.tls, config.system, "upstream")
+    to_upstreams = contexts(config.tls, config.system)
     links = [
         UpstreamLink(upstream.name, upstream.address, upstream.port, to_upstreams, config.lease_ttl)
         for upstream in config.upstreams
@@ -68,7 +68,7 @@ async def _serve(config: ServerConfig) -> int:
         on_started=lambda: ready.append(asyncio.get_running_loop().create_task(become_ready())),
         on_stopping=agent.begin_stop,
         healthy=lambda: agent.core.alive,
-        renewal=Renewal(config.tls, to_clients, to_upstreams),
+        renewal=Renewal(config.tls, to_clients, *to_upstreams),
     )
     garbage.settle()
     await server.serve()

@@ -15,9 +15,11 @@ from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
 from tmr.quorum.messages import Acquire, Append, Follow, Found, Install, Release, decode_request, encode
+from tmr.quorum.messages import Request as Message
 from tmr.rim import record_wire
 from tmr.rim.body import read_body
-from tmr.rim.express import Express
+from tmr.rim.frame_server import Answerer
+from tmr.rim.identity import Identity
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem, bad_request, install
 from tmr.rim.serve import demand, demand_local, peer_of
@@ -38,6 +40,8 @@ SNAPSHOT_LIMIT: Final = 256 * 2**20
 """Bytes of one snapshot to install: a full ledger is larger than any batch."""
 JSON: Final = "application/json"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+_MESSAGES: Final = "Send a message of tmr.quorum.messages."
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -86,7 +90,6 @@ def create_app(
         ("/metrics", "GET", _metrics(metrics)),
     ]
     add_routes(app, routes)
-    app.add_middleware(Express, routes=app, hot={("POST", PATHS[Append])})
     return app
 
 
@@ -111,9 +114,8 @@ def admin_routes(
     ]
 
 
-def _twin(request: Request, metrics: Metrics) -> str:
+def _twin(peer: Identity, metrics: Metrics) -> str:
     """The name of the twin that asks; nobody else is answered."""
-    peer = peer_of(request)
     try:
         demand(peer, "twin")
     except Problem:
@@ -147,30 +149,50 @@ def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
     limit = SNAPSHOT_LIMIT if kind is Install else BODY_LIMIT
 
     async def endpoint(request: Request) -> Response:
-        twin = _twin(request, metrics)
-        remedy = "Send a message of tmr.quorum.messages."
-        message = _decoded(await read_body(request, limit), decode_request, kind, PATHS, "message", remedy)
-        if message.owner.twin != twin:
-            raise Problem(
-                "wrong-role",
-                403,
-                "Wrong twin",
-                f"The message speaks for {message.owner.twin!r}, the certificate is of twin {twin}.",
-                "Speak for yourself only.",
-            )
-        try:
-            reply = await node.call(message)
-        except NodeFailed:
-            raise _failed() from None
-        metrics.messages.labels(kind.__name__.lower(), type(reply).__name__.lower()).inc()
-        return Response(encode(reply), media_type=CONTENT_TYPE)
+        twin = _twin(peer_of(request), metrics)
+        body = await read_body(request, limit)
+        message = _decoded(body, decode_request, kind, PATHS, "message", _MESSAGES)
+        return Response(await _reply(node, metrics, twin, message), media_type=CONTENT_TYPE)
 
     return endpoint
 
 
+def answerer(node: Node, metrics: Metrics) -> Answerer:
+    """Answers messages that come in frames: all kinds but snapshots, which are too large to wait behind."""
+
+    async def answer(peer: Identity, body: bytes) -> bytes:
+        twin = _twin(peer, metrics)
+        try:
+            message = decode_request(body)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise bad_request(f"The frame is no message in msgpack: {error}", _MESSAGES) from None
+        if isinstance(message, Install):
+            raise bad_request("A snapshot is not sent in a frame.", f"Post it to {PATHS[Install]}.")
+        return await _reply(node, metrics, twin, message)
+
+    return answer
+
+
+async def _reply(node: Node, metrics: Metrics, twin: str, message: Message) -> bytes:
+    if message.owner.twin != twin:
+        raise Problem(
+            "wrong-role",
+            403,
+            "Wrong twin",
+            f"The message speaks for {message.owner.twin!r}, the certificate is of twin {twin}.",
+            "Speak for yourself only.",
+        )
+    try:
+        reply = await node.call(message)
+    except NodeFailed:
+        raise _failed() from None
+    metrics.messages.labels(type(message).__name__.lower(), type(reply).__name__.lower()).inc()
+    return encode(reply)
+
+
 def _record(recorder: Recorder, metrics: Metrics, kind: type) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(request, metrics)
+        _twin(peer_of(request), metrics)
         body, remedy = await read_body(request, BODY_LIMIT), "Send one of tmr.rim.record_wire."
         question = _decoded(body, record_wire.decode_question, kind, record_wire.PATHS, "question", remedy)
         try:
@@ -195,7 +217,7 @@ def _failed() -> Problem:
 
 def _container(keeper: Keeper, metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(request, metrics)
+        _twin(peer_of(request), metrics)
         return Response(msgspec.msgpack.encode(keeper.statement), media_type=CONTENT_TYPE)
 
     return endpoint
@@ -203,7 +225,7 @@ def _container(keeper: Keeper, metrics: Metrics) -> Endpoint:
 
 def _borrowing(borrowings: Borrowings, metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(request, metrics)
+        _twin(peer_of(request), metrics)
         try:
             share = await borrowings.share(request.path_params["borrow"])
         except NodeFailed:

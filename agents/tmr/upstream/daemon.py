@@ -11,13 +11,13 @@ from starlette.types import ASGIApp
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
-from tmr.rim import garbage, logs, notify
+from tmr.rim import frames, garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.logs import fields
 from tmr.rim.serve import Listener, PeerServer, tcp_listener
 from tmr.rim.tls import Renewal, server_context
 from tmr.upstream import status
-from tmr.upstream.app import create_app
+from tmr.upstream.app import answerer, create_app
 from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
@@ -71,7 +71,7 @@ async def _serve(settings: UpstreamConfig) -> None:
             log.warning("slow disk", extra=fields(seconds=f"{seconds:.3f}", writes=writes))
 
     node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=_die, on_sync=synced)
-    tls = server_context(settings.tls)
+    tls = server_context(settings.tls, *(() if settings.network else (frames.ALPN,)))
     listeners = [
         *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
         *_admin_listeners(settings),
@@ -115,6 +115,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_started=started,
         on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
+        answerer=None if settings.network else answerer(node, metrics),
     )
     garbage.settle()
     await server.serve()
