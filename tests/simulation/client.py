@@ -35,6 +35,8 @@ class Operation(msgspec.Struct):
     """Whose units are asked for."""
     sent: float = 0.0
     """When the attempt that was answered was sent."""
+    late: float | None = None
+    """When a copy of the request reached a twin after the answer had reached the client."""
 
 
 class SimClient:
@@ -111,7 +113,7 @@ class SimClient:
             if verb == "return":
                 self.borrowed = ""
         self._send(self.current, boot)
-        self.world.run_on(self, rnd.uniform(0.08, 0.3), self._work)
+        self.world.run_on(self, rnd.uniform(0.1, 0.4), self._work)
 
     def _verbs(self) -> Sequence[str]:
         if self.borrowed:
@@ -134,6 +136,8 @@ class SimClient:
         def arrive() -> None:
             if not twin.up:
                 return
+            if operation.answered is not None and operation.late is None:
+                operation.late = self.world.now
             match operation.verb:
                 case "checkout" | "wait":
                     twin.checkout(self.name, operation.key, TTL, operation.verb == "wait", respond)

@@ -1,7 +1,8 @@
 """What clients saw of the seats and the units, as calls of two objects that have nothing in common.
 
 Only the clients' own records are used: what they asked, what they were answered, and when their heartbeats were
-answered. A session may end by itself once its client was not heard for a time to live.
+answered. A session may end by itself once its client was not heard for a time to live. That no seat was free is not
+noted in the journal: a copy of the request that comes later may still get one, which nobody uses, and which expires.
 """
 
 from __future__ import annotations
@@ -145,13 +146,17 @@ class _Calls:
                 elif one.answer.what == "no-more-licences":
                     del asked[one.key]
                     self.calls.append(Call(since, one.answered, self._full))
+                    if one.late is not None:
+                        asked[one.key] = self._new(), one.late
+                        if one.verb != "borrow":
+                            self.ends[self._next >> 1] = one.late + self._ttl
             elif one.verb in ("release", "return"):
                 known = seats.get(one.key)
                 if known is not None:
                     self.calls.append(Call(one.invoked, one.answered, Give(known)))
             elif one.verb == "read" and one.answer is not None:
                 self.calls.append(Call(one.invoked, one.answered, Count(one.answer.in_use)))
-        # Nobody knows whether these got a seat: it may have come at any time, and gone again unseen.
+        # Nobody knows whether these get a seat: it may come at any time, and go again unseen.
         self.calls += [Call(since, None, Take(seat)) for seat, since in asked.values()]
 
     def _new(self) -> int:

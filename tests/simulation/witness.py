@@ -115,7 +115,7 @@ class Witness:
         snapshot = acceptor.snapshot
         if snapshot.index == 0 and snapshot.membership is not None:
             self.foundation = self.foundation or snapshot
-            self._founded.add(acceptor.disk)
+            self._founded.update(snapshot.membership.disks)
         for index in range(max(self._seen[slot], acceptor.log.base) + 1, acceptor.commit + 1):
             self._committed(acceptor.log[index], f"up{slot + 1}")
         self._seen[slot] = acceptor.commit
