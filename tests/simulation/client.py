@@ -35,8 +35,8 @@ class Operation(msgspec.Struct):
     """Whose units are asked for."""
     sent: float = 0.0
     """When the attempt that was answered was sent."""
-    late: float | None = None
-    """When a copy of the request reached a twin after the answer had reached the client."""
+    landed: list[float] = []
+    """When copies of the request reached a twin that served."""
 
 
 class SimClient:
@@ -136,8 +136,8 @@ class SimClient:
         def arrive() -> None:
             if not twin.up:
                 return
-            if operation.answered is not None and operation.late is None:
-                operation.late = self.world.now
+            if twin.holds():
+                operation.landed.append(self.world.now)
             match operation.verb:
                 case "checkout" | "wait":
                     twin.checkout(self.name, operation.key, TTL, operation.verb == "wait", respond)

@@ -146,10 +146,8 @@ class _Calls:
                 elif one.answer.what == "no-more-licences":
                     del asked[one.key]
                     self.calls.append(Call(since, one.answered, self._full))
-                    if one.late is not None:
-                        asked[one.key] = self._new(), one.late
-                        if one.verb != "borrow":
-                            self.ends[self._next >> 1] = one.late + self._ttl
+                    if len(one.landed) > 1:
+                        asked[one.key] = seat, one.landed[1]
             elif one.verb in ("release", "return"):
                 known = seats.get(one.key)
                 if known is not None:
