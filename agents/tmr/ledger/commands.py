@@ -7,6 +7,7 @@ import msgspec
 from tmr.ledger.access import AccessList
 from tmr.licensing import LicenceKey, SignedStatement
 from tmr.licensing.items import SECONDS_MAX, UNITS_MAX
+from tmr.licensing.packed import unpack
 
 # Bounds are the decoder's: what a twin writes into the journal is input from outside. Units below zero would
 # be given back, and numbers that no longer fit an outcome could be neither carried out nor undone.
@@ -211,9 +212,4 @@ def encode(command: Command) -> bytes:
 
 def decode(body: bytes) -> Command:
     """The command in a journal entry's body. Raises msgspec.DecodeError and nothing else."""
-    try:
-        return _decoder.decode(body)
-    except RecursionError:
-        raise msgspec.DecodeError("it is nested too deeply") from None
-    except UnicodeDecodeError as error:
-        raise msgspec.DecodeError(str(error)) from None
+    return unpack(_decoder, body)

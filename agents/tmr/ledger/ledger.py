@@ -33,6 +33,7 @@ from tmr.ledger.record import Chained, Head
 from tmr.ledger.state import Borrowing, Counter, Ended, Product, Session, Stored, Waiter
 from tmr.ledger.use import Use
 from tmr.licensing import LicenceKey, Merged, MergedLicence, ProductItem, Statement
+from tmr.licensing.packed import unpack
 
 _encoder = msgspec.msgpack.Encoder()
 _stored_decoder: Final[msgspec.msgpack.Decoder[Stored]] = msgspec.msgpack.Decoder(Stored)
@@ -131,7 +132,7 @@ class Ledger:
 
     def restore(self, state: bytes) -> None:
         """Become what `snapshot` wrote; empty bytes: a ledger before its first command."""
-        stored = _stored_decoder.decode(state) if state else Stored()
+        stored = unpack(_stored_decoder, state) if state else Stored()
         self._digest = stored.digest
         self._books = Books(stored, network=self.network)
 

@@ -5,6 +5,8 @@ from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
+from tmr.licensing.packed import unpack
+
 FORMAT: Final = 2
 """Newest entry format that this code can apply; the active writes the lowest that all members announce."""
 
@@ -105,6 +107,9 @@ class Guard(Protocol):
         """Why this member must not continue from this state; empty: it may. `fresh`: it has none yet."""
 
 
+_memberships: Final = msgspec.msgpack.Decoder(Membership)
+
+
 def encode_membership(membership: Membership) -> bytes:
     """The body of a `members` entry."""
     return msgspec.msgpack.encode(membership)
@@ -112,4 +117,4 @@ def encode_membership(membership: Membership) -> bytes:
 
 def decode_membership(body: bytes) -> Membership:
     """The membership in the body of a `members` entry. Raises msgspec.DecodeError."""
-    return msgspec.msgpack.decode(body, type=Membership)
+    return unpack(_memberships, body)

@@ -4,10 +4,11 @@ Times are milliseconds. Every answer repeats the epoch and the owner of the ques
 former reign is recognised and dropped, and carries a `Member` header.
 """
 
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 
+from tmr.licensing.packed import unpack
 from tmr.quorum.entries import Count, Entry, Membership, Name, Owner, Snapshot
 
 
@@ -192,8 +193,6 @@ Reply = (
     Probed | Promise | Busy | Fenced | Joining | Appended | Conflict | Released | Followed | Founded | Refused
 )
 
-T = TypeVar("T")
-
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
@@ -206,18 +205,9 @@ def encode(message: Request | Reply) -> bytes:
 
 def decode_request(data: bytes) -> Request:
     """A request from msgpack. Raises msgspec.DecodeError for anything else."""
-    return _decoded(_request_decoder, data)
+    return unpack(_request_decoder, data)
 
 
 def decode_reply(data: bytes) -> Reply:
     """An answer from msgpack. Raises msgspec.DecodeError for anything else."""
-    return _decoded(_reply_decoder, data)
-
-
-def _decoded(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
-    try:
-        return decoder.decode(data)
-    except RecursionError:
-        raise msgspec.DecodeError("it is nested too deeply") from None
-    except UnicodeDecodeError as error:
-        raise msgspec.DecodeError(str(error)) from None
+    return unpack(_reply_decoder, data)
