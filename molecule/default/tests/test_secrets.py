@@ -15,7 +15,7 @@ EXPOSURE_MAX = 2.0
 
 
 def key_lines(machine: Machine) -> list[str]:
-    """Of every private key of the system on this machine the line that holds the secret: the first of the PEM.
+    """The line that holds the secret, the first of the PEM, of every private key of the system here.
 
     What follows in a key of this kind is the public key, which may be anywhere.
     """
