@@ -83,3 +83,25 @@ def test_every_unit_is_well_fenced_in(machine: Machine) -> None:
         assert found, told
         exposure[unit] = float(found[1])
     assert {unit: value for unit, value in exposure.items() if value > EXPOSURE_MAX} == {}
+
+
+def test_a_stolen_disk_is_refused_on_another_machine(upstreams: list[Machine]) -> None:
+    """The whole state directory of one upstream, key and all, brought to another."""
+    owner, thief = upstreams[:2]
+    stolen = owner.run("tar -C /var/lib -cz tmr-upstream | base64 --wrap=0")
+    thief.run("mkdir -m 700 /root/stolen")
+    try:
+        for start in range(0, len(stolen), 100_000):
+            thief.run(f"printf %s {stolen[start : start + 100_000]} >> /root/stolen/archive")
+        thief.run("base64 -d /root/stolen/archive | tar -C /root/stolen -xz")
+        thief.run(
+            "sed 's,^state_dir.*,state_dir = \"/root/stolen/tmr-upstream\",' /etc/tmr/upstream.toml "
+            "> /root/stolen/upstream.toml"
+        )
+        done = thief.host.run(
+            "timeout 20 /opt/tmr/current/bin/tmr-upstream --config /root/stolen/upstream.toml"
+        )
+        assert done.rc not in (0, 124)
+        assert "the store belongs to another machine" in done.stdout + done.stderr
+    finally:
+        thief.run("rm -rf /root/stolen")

@@ -74,6 +74,8 @@ def test_a_replaced_container_is_trusted_by_its_upstream() -> None:
     assert guard.state(made.snapshot(), fresh=False) == "", "it still trusts the one that it did"
     assert guard.command(encode(Trust("up1", new))) == ""
     assert "another key" in guard.command(encode(Trust("up1", bytes(32))))
+    made.apply(9, START_MS + 9, encode(Trust("up1", new)))
+    assert "another key" in guard.command(encode(Trust("up1", OWN))), "an old Trust comes again"
 
 
 def changed(**values: Any) -> bytes:
