@@ -1,7 +1,24 @@
-"""Whether one ledger can have become another: what only ever grows must not have shrunk."""
+"""Whether a state from a stranger is one, and can have become of another: what only grows has not shrunk."""
+
+from typing import Final
+
+import msgspec
 
 from tmr.ledger.ledger import Ledger
 from tmr.ledger.record import Head
+
+# What a hostile state can raise while a ledger is made of it; anything else would be our mistake.
+_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, LookupError, TypeError)
+
+
+def read(state: bytes) -> Ledger | str:
+    """The ledger of a TMR system in the state that a stranger sent; or why there is none."""
+    ledger = Ledger()
+    try:
+        ledger.restore(state)
+    except _UNREADABLE as error:
+        return f"the state cannot be read: {type(error).__name__}"
+    return ledger
 
 
 def lost(before: Ledger, after: Ledger) -> str:

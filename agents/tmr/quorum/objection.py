@@ -1,7 +1,7 @@
-"""What a member refuses from a twin whose reign stands: messages that no honest twin sends.
+"""What a member refuses from a twin whose reign stands, and a twin from a member: what no honest one sends.
 
-A twin that was stolen has its certificate and may be elected. What follows holds whoever it is: a message
-that breaks it changes nothing, renews no lease, and is told to people. Each function gives the reason, or "".
+Whoever was stolen has its certificate. What follows holds whoever it is: a message that breaks it changes
+nothing, renews no lease, and is told to people. Each function gives the reason, or "".
 """
 
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ import msgspec
 
 from tmr.quorum.entries import BODY_MAX, FORMAT, Entry, Guard, Membership, Snapshot, decode_membership
 from tmr.quorum.log import Log
+from tmr.quorum.messages import Acquire, Follow, Followed, Promise, Reply, Request
 
 EPOCHS: Final = 2**32
 """More reigns than any system sees; a clock that is wrong does not lower it."""
@@ -102,3 +103,35 @@ def to_snapshot(
         if any(after.disks[slot] != disk for slot in own):
             return "the snapshot replaces this upstream's own disk, which is not lost"
     return guard.state(snapshot.state, fresh=False) if guard is not None else ""
+
+
+def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
+    """An answer that no honest upstream gives: the twin takes it for none. `wall_ms`: the twin's clock."""
+    member = reply.member
+    if why := to_epoch(member.promised, wall_ms):
+        return why
+    if member.commit > member.last_index:
+        return f"entry {member.commit} is said to be committed, and {member.last_index} to be the last"
+    if not isinstance(reply, Promise | Followed) or not isinstance(request, Acquire | Follow):
+        return ""
+    snapshot, entries = reply.snapshot, reply.entries
+    last, epoch, time_ms = request.have_index, 0, 0
+    if snapshot is not None:
+        last, epoch, time_ms = snapshot.index, snapshot.epoch, snapshot.time_ms
+    for entry in entries:
+        if entry.index != last + 1:
+            return f"entry {entry.index} stands where {last + 1} belongs"
+        if entry.epoch < epoch or entry.time_ms < time_ms:
+            return f"epoch or certified time runs backwards at entry {entry.index}"
+        if entry.kind == "members":
+            try:
+                decode_membership(entry.body)
+            except msgspec.MsgspecError as error:
+                return f"the membership of entry {entry.index} cannot be read: {error}"
+        last, epoch, time_ms = entry.index, entry.epoch, entry.time_ms
+    if isinstance(reply, Promise) and (entries or snapshot is not None):
+        if (last, epoch) != (member.last_index, member.last_epoch):
+            return f"its journal ends at {last} of epoch {epoch}, and it says otherwise"
+    elif isinstance(reply, Promise) and member.last_index > request.have_index:
+        return f"it has {member.last_index} entries, and keeps back those after {request.have_index}"
+    return ""

@@ -5,17 +5,12 @@ bring keys of its own for two upstreams could state licences that no vendor issu
 refuses to store what would replace *its own* key: then no majority stores it for two.
 """
 
-from typing import Final
-
 import msgspec
 
 from tmr.ledger import Assemble, Ledger, Trust, decode
 from tmr.ledger.containers import UPSTREAMS
-from tmr.ledger.continuity import lost
+from tmr.ledger.continuity import lost, read
 from tmr.licensing import BadStatement, open_statement
-
-# What a hostile state can raise while a ledger is made of it; anything else would be our mistake.
-_UNREADABLE: Final = (msgspec.MsgspecError, ValueError, LookupError, TypeError, RecursionError)
 
 
 class OwnContainer:
@@ -52,11 +47,9 @@ class OwnContainer:
 
     def state(self, state: bytes, *, fresh: bool) -> str:
         """Why this upstream does not continue from the state. `fresh`: it has nothing to compare it with."""
-        after = Ledger()
-        try:
-            after.restore(state)
-        except _UNREADABLE as error:
-            return f"the state cannot be read: {type(error).__name__}"
+        after = read(state)
+        if isinstance(after, str):
+            return after
         key = after.trusted.get(self._name)
         if key is None and len(after.trusted) >= UPSTREAMS:
             return f"the state has no place for {self._name}"

@@ -24,6 +24,7 @@ from tmr.quorum.messages import (
     decode_request,
 )
 from tmr.quorum.messages import encode as pack
+from tmr.quorum.objection import to_answer
 from tmr.upstream.guard import OwnContainer
 
 A: Final = Owner("tmr1", "a")
@@ -62,7 +63,9 @@ def _acceptor() -> Acceptor:
 
 def check(data: bytes) -> None:
     """Handled twice: a message comes again."""
-    _decoded(decode_reply, data)
+    answer = _decoded(decode_reply, data)
+    if answer is not None:
+        to_answer(Acquire(5, A, 2000, 10, 3), answer, START_MS)
     message = _decoded(decode_request, data)
     if message is None:
         return
@@ -74,6 +77,7 @@ def check(data: bytes) -> None:
         assert acceptor.promised >= before[0]
         assert acceptor.commit >= before[1]
         assert decode_reply(pack(answer.reply)) == answer.reply
+        assert to_answer(message, answer.reply, START_MS) == "", "a twin takes it for an answer"
         for write in answer.writes:
             _fits(write)
 

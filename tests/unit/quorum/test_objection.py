@@ -8,8 +8,20 @@ import pytest
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.entries import BODY_MAX, FORMAT, Entry, Membership, Owner, Snapshot, encode_membership
-from tmr.quorum.messages import Acquire, Append, Appended, Conflict, Install, Refused, decode_request
-from tmr.quorum.objection import EPOCHS, LEAP_MS, TIME_MAX
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Appended,
+    Conflict,
+    Follow,
+    Followed,
+    Install,
+    Member,
+    Promise,
+    Refused,
+    decode_request,
+)
+from tmr.quorum.objection import EPOCHS, LEAP_MS, TIME_MAX, to_answer
 
 A = Owner("tmr1", "a")
 MEMBERS = Membership(("d1", "d2", "d3"))
@@ -141,6 +153,48 @@ def test_snapshots_that_no_honest_twin_sends(words: str, snapshot: Snapshot) -> 
     assert isinstance(reply, Refused)
     assert words in reply.reason
     assert acceptor.log.last == 2
+
+
+MEMBER = Member("d1", True, 1, 3, 1, 2, WALL)
+ASKED = Acquire(2, A, 2000, 1, 1)
+FULL = Snapshot(1, 1, WALL + 1, MEMBERS, b"")
+
+
+def promise(*entries: Entry, snapshot: Snapshot | None = None, **said: Any) -> Promise:
+    return Promise(msgspec.structs.replace(MEMBER, **said), 2, A, snapshot, entries)
+
+
+def followed(*entries: Entry) -> Followed:
+    return Followed(MEMBER, A, "tmr1", 1, 500, None, entries)
+
+
+@pytest.mark.parametrize(
+    ("words", "reply"),
+    [
+        ("", promise(entry(2), entry(3))),
+        ("", promise(entry(2), entry(3), snapshot=FULL)),
+        ("", promise(last_index=1, commit=1)),
+        ("", promise(last_index=0, last_epoch=0, commit=0)),
+        ("", followed(entry(2))),
+        ("", followed()),
+        ("beyond any", promise(promised=2**53)),
+        ("said to be committed", promise(entry(2), entry(3), commit=4)),
+        ("stands where 2", promise(entry(3))),
+        ("stands where 2", followed(entry(4))),
+        ("stands where 3", promise(entry(2), entry(4))),
+        ("runs backwards", promise(entry(2, 2), entry(3, 1))),
+        ("runs backwards", followed(entry(2), entry(3, time_ms=1))),
+        ("cannot be read", followed(entry(2, kind="members", body=b"\xc1"))),
+        ("says otherwise", promise(entry(2), entry(3), last_epoch=9)),
+        ("says otherwise", promise(entry(2), last_index=7)),
+        ("keeps back", promise()),
+    ],
+)
+def test_answers_that_no_honest_upstream_gives(words: str, reply: Any) -> None:
+    """They would end the twin, or have it adopt a journal that nobody has."""
+    asked = Follow(A, 1, 1, "", 0) if isinstance(reply, Followed) else ASKED
+    why = to_answer(asked, reply, WALL)
+    assert (words in why) if words else (why == "")
 
 
 @pytest.mark.parametrize(
