@@ -13,7 +13,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types unit simulation netns api system lab-tests molecule test demo plant down docs soak clean
+.PHONY: help setup host venv lint types audit unit simulation netns api system lab-tests molecule test demo plant down docs fuzz soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,9 +52,13 @@ types: venv ## mypy --strict; what an upstream needs also for Windows
 	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.rim -p tmr.quorum -p tmr.ledger -p tmr.licensing
 	$(BIN)/mypy lab tests
 
-unit: venv ## pure code, properties, documents
+audit: venv ## known weaknesses of the locked packages; says so where it cannot look (AUDIT=required: fails)
+	$(say) 'audit'
+	$(BIN)/python -m tests.audit
+
+unit: venv ## pure code, properties, documents, a short run of hostile bytes
 	$(say) 'unit tests'
-	$(PYTEST) -n auto --dist loadfile tests/unit
+	$(PYTEST) -n auto --dist loadfile tests/unit tests/fuzz
 
 simulation: venv ## quorum and ledger under 2,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'
@@ -82,7 +86,7 @@ molecule: venv host ## roles and failover on deployed machines
 	$(say) 'molecule: failover'
 	MOLECULE_LAB=fail $(BIN)/molecule test -s failover
 
-test: lint types unit simulation netns api system lab-tests molecule ## everything
+test: lint types audit unit simulation netns api system lab-tests molecule ## everything
 	$(say) 'all parts passed'
 
 # -- using it ------------------------------------------------------------------------------------------------
@@ -97,7 +101,10 @@ plant: venv ## only the car plant of the demo: 200 stations at work for a minute
 down: ## remove the demo's machines and every trace of them
 	python3 -m lab --name $(DEMO_LAB) down
 
-soak: venv ## simulation for SECONDS (default 3600) from a seed of the day
+fuzz: venv ## hostile bytes for every reader, for SECONDS_TO_RUN (default 3600); finds go to .cache/fuzz
+	$(BIN)/python -m tests.fuzz --seconds $${SECONDS_TO_RUN:-3600}
+
+soak: venv ## simulation for SECONDS_TO_RUN (default 3600) from a seed of the day
 	$(BIN)/python -m tests.simulation --seconds $${SECONDS_TO_RUN:-3600}
 
 docs: venv ## the documentation, into site/

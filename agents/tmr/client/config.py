@@ -80,7 +80,7 @@ def load(path: Path | str | None = None) -> Config:
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{chosen}: byte {error.start} is not UTF-8", "Save the file as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own is a ValueError; so are numbers too long
         raise ConfigError(f"{chosen}: not valid TOML: {error}", "Correct that place.") from None
     try:
         config = Config.model_validate(data)

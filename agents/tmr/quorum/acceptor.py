@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from tmr.quorum.entries import FORMAT, Entry, Membership, Owner, Snapshot, StateMachine
+from tmr.quorum import objection
+from tmr.quorum.entries import FORMAT, Entry, Guard, Membership, Owner, Snapshot, StateMachine
 from tmr.quorum.log import Log
 from tmr.quorum.messages import (
     Acquire,
@@ -117,7 +118,13 @@ class Acceptor:
     """One upstream. `now` is seconds on its monotonic clock, `wall_ms` its wall clock, Unix milliseconds."""
 
     def __init__(
-        self, durable: Durable, machine: StateMachine, now: float, max_ttl: float, generation: int = 0
+        self,
+        durable: Durable,
+        machine: StateMachine,
+        now: float,
+        max_ttl: float,
+        generation: int = 0,
+        guard: Guard | None = None,
     ) -> None:
         self.disk = durable.disk
         self.voting = durable.voting
@@ -128,6 +135,9 @@ class Acceptor:
         self.snapshot = durable.snapshot
         self.generation = generation
         self.diverged = False
+        self.refused = ""
+        """Why the last message was refused that no honest twin sends."""
+        self._guard = guard
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
@@ -199,6 +209,10 @@ class Acceptor:
     def _fenced(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         return Answer(Fenced(self.member(wall_ms), message.epoch, message.owner))
 
+    def _refuse(self, wall_ms: int, why: str) -> Answer:
+        self.refused = why
+        return Answer(Refused(self.member(wall_ms), why))
+
     def fences(self, message: Append | Install) -> bool:
         """The message comes from a reign that is over: deposed, or it gave its lease back."""
         if message.epoch == self.promised:
@@ -216,6 +230,8 @@ class Acceptor:
             return Answer(Busy(self.member(wall_ms), message.epoch, message.owner, holder, wait))
         if message.probe:
             return Answer(Probed(self.member(wall_ms), message.epoch, message.owner))
+        if why := objection.to_epoch(message.epoch, wall_ms):
+            return self._refuse(wall_ms, why)
         write = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
         snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
@@ -249,18 +265,26 @@ class Acceptor:
             return self._joining(wall_ms, message)
         if self.fences(message):
             return self._fenced(wall_ms, message)
-        changed_hands = self.live_holder(now) != message.owner
-        writes = self._promise(message.epoch, message.owner)
-        self._grant(now, message.owner, message.ttl_ms)
         previous, entries = message.previous_index, message.entries
+        conflicts = previous >= self.log.base and self.log.epoch_at(previous) != message.previous_epoch
         if previous < self.log.base:
             # What the snapshot covers is committed, hence equal: go on behind it.
             covered = min(self.log.base - previous, len(entries))
             previous, entries = previous + covered, entries[covered:]
-            if previous < self.log.base:
-                reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
-                return Answer(reply, writes, woke=changed_hands)
-        elif self.log.epoch_at(previous) != message.previous_epoch:
+        why = objection.to_epoch(message.epoch, wall_ms)
+        if not why and not conflicts and previous >= self.log.base:
+            why = objection.to_entries(
+                self.log, self.disk, self.commit, previous, message.epoch, entries, self._guard
+            )
+        if why:
+            return self._refuse(wall_ms, why)
+        changed_hands = self.live_holder(now) != message.owner
+        writes = self._promise(message.epoch, message.owner)
+        self._grant(now, message.owner, message.ttl_ms)
+        if previous < self.log.base:
+            reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
+            return Answer(reply, writes, woke=changed_hands)
+        if conflicts:
             try_from = max(self.log.base, min(self.log.last, previous - 1))
             conflict = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from)
             return Answer(conflict, writes, woke=changed_hands)
@@ -330,6 +354,14 @@ class Acceptor:
         snapshot = message.snapshot
         if snapshot.membership is None or self.disk not in snapshot.membership.disks:
             return self._joining(wall_ms, message)
+        fresh = self.log.membership is None and not self.diverged
+        why = objection.to_epoch(message.epoch, wall_ms)
+        if snapshot.index >= self.commit:
+            why = why or objection.to_snapshot(
+                self.log, self.commit, self.disk, message.epoch, snapshot, self._guard, fresh
+            )
+        if why:
+            return self._refuse(wall_ms, why)
         writes = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
         if snapshot.index >= self.commit:

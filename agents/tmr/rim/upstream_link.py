@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from tmr.licensing import Share, SignedStatement
+from tmr.licensing.packed import unpack
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -101,7 +102,7 @@ class UpstreamLink:
         session = self._session("call", _CALLS)
         body = await self._ask(session, "GET", "/v1/container", self._timeout, None)
         try:
-            return msgspec.msgpack.decode(body, type=SignedStatement)
+            return unpack(_statements, body)
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
@@ -110,7 +111,7 @@ class UpstreamLink:
         path = f"{BORROWINGS}/{quote(borrow, safe='')}"
         body = await self._ask(self._session("call", _CALLS), "GET", path, self._timeout, None)
         try:
-            return msgspec.msgpack.decode(body, type=Share)
+            return unpack(_shares, body)
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
@@ -169,6 +170,8 @@ class UpstreamLink:
             raise LinkError(self.name, explain(error)) from None
 
 
+_statements: Final = msgspec.msgpack.Decoder(SignedStatement)
+_shares: Final = msgspec.msgpack.Decoder(Share)
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
 
 
@@ -186,7 +189,7 @@ async def _refusal(name: str, response: aiohttp.ClientResponse) -> LinkError:
     try:
         document = msgspec.json.decode(await response.content.read(65_536), type=dict[str, object])
         reason = f"refused ({response.status}): {document['detail']}"
-    except (msgspec.MsgspecError, KeyError):
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
         return LinkError(name, f"refused with HTTP status {response.status}")
     code = document.get("refusal")
     return LinkRefused(name, reason, code) if isinstance(code, str) else LinkError(name, reason)

@@ -12,9 +12,10 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from tmr.desk.virtual import UpstreamState
-from tmr.ledger import Command, Ledger, Outcome, encode
+from tmr.ledger import Command, Ledger, Outcome, continuity, encode
 from tmr.licensing import Share, SignedStatement
-from tmr.quorum.messages import Release, Reply, Request
+from tmr.quorum import objection
+from tmr.quorum.messages import Followed, Promise, Release, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
@@ -249,6 +250,9 @@ class Core:
             reply = await self.links[send.slot].call(send.request)
         except LinkError as error:
             self.reach[send.slot].error = error.reason
+        if reply is not None and (why := self._objection(send.request, reply)):
+            self.reach[send.slot].error = f"its answer does not hold together: {why}"
+            reply = None
         now = self.clock()
         try:
             if reply is None:
@@ -258,6 +262,15 @@ class Core:
             self._after(send.slot, now)
         except Exception as error:
             self._fatal(error)
+
+    def _objection(self, request: Request, reply: Reply) -> str:
+        """An upstream that answers what none of them can is not there: it must not end this twin."""
+        if why := objection.to_answer(request, reply, self._wall_ms()):
+            return why
+        if isinstance(reply, Promise | Followed) and reply.snapshot is not None and reply.snapshot.state:
+            found = continuity.read(reply.snapshot.state)
+            return found if isinstance(found, str) else ""
+        return ""
 
     def _after(self, slot: int, now: float) -> None:
         reach, reachable = self.reach[slot], self.twin.peers[slot].reachable

@@ -21,6 +21,7 @@ from tmr.upstream.app import create_app
 from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
+from tmr.upstream.guard import OwnContainer
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.local_kernel import ObservedLedger
 from tmr.upstream.metrics import Metrics
@@ -61,7 +62,12 @@ async def _serve(settings: UpstreamConfig) -> None:
     )
     ledger = ObservedLedger() if settings.network else Ledger()
     acceptor = Acceptor(
-        durable, ledger, boottime(), settings.lease_ttl, generation=keeper.container.generation
+        durable,
+        ledger,
+        boottime(),
+        settings.lease_ttl,
+        generation=keeper.container.generation,
+        guard=None if settings.network else OwnContainer(ledger, settings.name, keeper.container.key),
     )
     metrics = Metrics()
 

@@ -7,6 +7,7 @@ duplicate of a message under way cannot be acknowledged before the message itsel
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
@@ -14,11 +15,14 @@ from typing import Final, TypeVar
 import msgspec
 
 from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, RecordWrite, Write
-from tmr.quorum.messages import Follow, Reply, Request
+from tmr.quorum.messages import Follow, Refused, Reply, Request
+from tmr.rim.logs import fields
 from tmr.rim.upstream_link import FOLLOW_WAIT
 from tmr.upstream.store import Store
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 SLOW_SYNC: Final = 0.5
 """Seconds: a transaction that takes longer raises an alarm."""
@@ -76,12 +80,14 @@ class Node:
         self._turns: dict[str, int] = {}
         self._stopping = False
         self._failed = False
+        self._told = ""
 
     async def call(self, message: Request) -> Reply:
         """The answer to `message`, once it may leave. Raises NodeFailed."""
         if isinstance(message, Follow):
             return await self._follow(message)
         answer = self._decide(message)
+        self._tell(message.owner.twin, answer.reply)
         await self._settled(answer.writes)
         if answer.woke:
             self._wake()
@@ -114,6 +120,11 @@ class Node:
             )
         if self.acceptor.diverged:
             found.append("this upstream's ledger differed from the others' and is replaced before it votes")
+        if self.acceptor.refused:
+            found.append(
+                f"a twin sent what no honest twin sends, and was refused: {self.acceptor.refused}; look "
+                "whether it was stolen (retire it), or is of another version"
+            )
         return found
 
     def begin_stop(self) -> None:
@@ -142,6 +153,12 @@ class Node:
         except Exception as error:
             self.fail(error)
             raise NodeFailed from error
+
+    def _tell(self, twin: str, reply: Reply) -> None:
+        """Say once what was refused: whoever floods the log must change the reason each time."""
+        if isinstance(reply, Refused) and reply.reason != self._told:
+            self._told = reply.reason
+            log.warning("message refused", extra=fields(twin=twin, reason=reply.reason))
 
     def fail(self, error: BaseException) -> None:
         """Memory and disk can no longer agree: answer nothing more, and say so to `fatal` once."""

@@ -86,10 +86,10 @@ def parse(text: str) -> Config:
     """Check the text of a configuration file; raises ConfigError."""
     try:
         document = msgspec.convert(tomllib.loads(text), Document, dec_hook=_path)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}; correct that line") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{error}; compare the keys with the documentation of vip.toml") from error
+    except (ValueError, RecursionError) as error:  # tomllib's own is a ValueError; so are numbers too long
+        raise ConfigError(f"not TOML: {error}; correct that line") from error
     return Config(
         addresses=_addresses(document.addresses),
         interface=_interface(document.interface),
