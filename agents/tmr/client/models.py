@@ -337,7 +337,9 @@ class HeldSession(_Licence):
     """A session as the list of sessions shows it."""
 
     id: SessionId
-    client: str = Field(description="Name in the certificate of the client that holds it.")
+    client: str = Field(
+        description="Name in the certificate of the client that holds it; of an operator, `operator NAME`."
+    )
     access_mode: AccessMode
     ttl: int
     granted_at: AwareDatetime
@@ -610,7 +612,9 @@ class Borrowing(_Licence):
     """A seat that is out of the network."""
 
     id: str
-    client: str = Field(description="Name in the certificate of the borrower.")
+    client: str = Field(
+        description="Name in the certificate of the borrower; of an operator, `operator NAME`."
+    )
     station: str
     user: str = ""
     since: AwareDatetime = Field(alias="from")
@@ -637,7 +641,9 @@ class ExplainRequest(_Wish):
     client: Annotated[
         str | None,
         StringConstraints(max_length=TEXT_MAX),
-        Field(description="Ask for another certificate's name. For operators."),
+        Field(
+            description="Ask for another certificate's name; an operator's is `operator NAME`. For operators."
+        ),
     ] = None
     address: Annotated[
         str | None,

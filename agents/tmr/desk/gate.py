@@ -128,7 +128,7 @@ class Gate:
 
     async def former(self, peer: Identity, request_id: str, keys: Sequence[LicenceKey] = ()) -> None:
         """Wait for an attempt of the same request that is still being decided."""
-        former = self._deciding.get((peer.name, request_id))
+        former = self._deciding.get((peer.account, request_id))
         if former is not None:  # a retry must not be refused while the first attempt may still be granted
             await asyncio.wait([former])
             self.confirm(keys)

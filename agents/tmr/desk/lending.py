@@ -49,7 +49,7 @@ class Lending:
         await gate.former(peer, request_id, keys)
         command = Borrow(
             request_id=request_id,
-            client=peer.name,
+            client=peer.account,
             borrow=new_id(gate.wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
@@ -89,12 +89,12 @@ class Lending:
         self.gate.check()
         lent = self.ledger.borrowings.get(borrowing)
         if lent is not None:
-            if peer.role == "operator" and lent.client != peer.name:
+            if peer.role == "operator" and lent.client != peer.account:
                 command = GiveBack(borrowing, None, "operator", str(peer))
-            elif lent.client != peer.name:
+            elif lent.client != peer.account:
                 _not_yours(borrowing)
             else:
-                command = GiveBack(borrowing, peer.name, "release")
+                command = GiveBack(borrowing, peer.account, "release")
             await self.gate.outcome(asyncio.shield(self._end(command)))
         self.gate.confirm()
 
@@ -104,7 +104,7 @@ class Lending:
         shown = [
             _shown(lent)
             for lent in self.ledger.borrowings.values()
-            if peer.role == "operator" or lent.client == peer.name
+            if peer.role == "operator" or lent.client == peer.account
         ]
         self.gate.confirm()
         return shown
@@ -114,7 +114,7 @@ class Lending:
         lent = self.ledger.borrowings.get(borrowing)
         if lent is None:
             raise problem("borrowing-ended", f"There is no borrowing {borrowing}: it has ended or never was.")
-        if lent.client != peer.name:
+        if lent.client != peer.account:
             _not_yours(borrowing)
         return lent
 

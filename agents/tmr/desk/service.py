@@ -135,7 +135,7 @@ class Service:
         await gate.former(peer, request_id, keys)
         grant = Grant(
             request_id=request_id,
-            client=peer.name,
+            client=peer.account,
             session=new_id(gate.wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
@@ -224,7 +224,7 @@ class Service:
         while True:
             waiter = self._waiter(waiting.session)
             if waiter is None:
-                known = self.ledger.remembered(peer.name, request_id)
+                known = self.ledger.remembered(peer.account, request_id)
                 if known is None:
                     raise problem("session-lost", f"The place {waiting.session} in the queue has ended.")
                 return known[1]
@@ -251,9 +251,9 @@ class Service:
         gate = self.gate
         gate.check()
         await gate.former(peer, request_id)
-        command = Consume(request_id, peer.name, session, units)
+        command = Consume(request_id, peer.account, session, units)
         denied = self.ledger.review(command, self.kernel.certified_ms())
-        known = self.ledger.remembered(peer.name, request_id)
+        known = self.ledger.remembered(peer.account, request_id)
         outcome: Outcome
         if known is not None:
             outcome = denied or known[1]
@@ -329,12 +329,12 @@ class Service:
         waiter, held = self._waiter(session), self.ledger.sessions.get(session)
         client = waiter.grant.client if waiter is not None else held.client if held is not None else None
         if client is not None:
-            if peer.role == "operator" and client != peer.name:
+            if peer.role == "operator" and client != peer.account:
                 free = Free(session, None, "operator", str(peer))
-            elif client != peer.name:
+            elif client != peer.account:
                 self._not_yours(session)
             else:
-                free = Free(session, peer.name, "release")
+                free = Free(session, peer.account, "release")
             await self.gate.outcome(asyncio.shield(self._end(free)))
         self.gate.confirm()
 
@@ -348,11 +348,11 @@ class Service:
         for number, held in enumerate(tuple(self.ledger.sessions.values())):
             if number % BREATH == BREATH - 1:
                 await asyncio.sleep(0)  # the lease must be renewed meanwhile
-            if peer.role == "operator" or held.client == peer.name:
+            if peer.role == "operator" or held.client == peer.account:
                 shown.append(self._shown(now, held))
         for queue in self.ledger.queues.values():
             for position, waiter in enumerate(queue.values(), 1):
-                if peer.role == "operator" or waiter.grant.client == peer.name:
+                if peer.role == "operator" or waiter.grant.client == peer.account:
                     queued.append(_queued(position, waiter))
         self.gate.confirm()
         return SessionList(sessions=tuple(shown), queue=tuple(queued))
@@ -382,7 +382,7 @@ class Service:
         held = self.ledger.sessions.get(session)
         if held is None:
             raise self._lost(peer, session)
-        if held.client != peer.name:
+        if held.client != peer.account:
             self._not_yours(session)
         return held
 
@@ -406,7 +406,7 @@ class Service:
 
     def _how_ended(self, peer: Identity, session: str) -> EndedSession | None:
         ended = self.ledger.ended.get(session)
-        if ended is None or (ended.client != peer.name and peer.role != "operator"):
+        if ended is None or (ended.client != peer.account and peer.role != "operator"):
             return None
         return EndedSession(id=session, by=EndedBy(ended.by), who=ended.who, at=instant(ended.time_ms))
 
@@ -423,7 +423,7 @@ class Service:
         """The session, heard just now. While its end is under way, nobody may say that it lives."""
         while True:
             held = self.ledger.sessions.get(session)
-            if held is None or held.client != peer.name:
+            if held is None or held.client != peer.account:
                 raise self._lost(peer, session, remedy)
             if self.sessions.heartbeat(self.kernel.clock(), session) == "alive":
                 return held
