@@ -19,6 +19,8 @@ TTL_MAX: Final = 3600
 TTL_DEFAULT: Final = 60
 TEXT_MAX: Final = 255
 HEARTBEATS_MAX: Final = 1000
+PAGE_MAX: Final = 1000
+"""Entries in one page of a list, at most and by default."""
 UNITS_MAX: Final = 2**53 - 1
 BORROW_MAX: Final = 100 * 366 * 86_400
 """Seconds: the longest borrowing that any licence can allow."""
@@ -372,6 +374,9 @@ class SessionList(_Answer):
 
     sessions: tuple[HeldSession, ...]
     queue: tuple[QueuedRequest, ...] = Field(default=(), description="Requests that wait for a seat.")
+    next: str | None = Field(
+        default=None, description="There is more: ask again with this as `after`. Missing on the last page."
+    )
 
 
 class EndedBy(StrEnum):
@@ -625,6 +630,9 @@ class BorrowingList(_Answer):
     """The own borrowings; an operator sees everybody's."""
 
     borrowings: tuple[Borrowing, ...]
+    next: str | None = Field(
+        default=None, description="There is more: ask again with this as `after`. Missing on the last page."
+    )
 
 
 # -- explanations ------------------------------------------------------------------------------------------

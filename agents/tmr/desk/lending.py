@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from tmr.client.models import Borrowing, BorrowRequest
+from tmr.client.models import PAGE_MAX, Borrowing, BorrowingList, BorrowRequest
 from tmr.desk.gate import Gate, watch
+from tmr.desk.pages import Mark, Page
 from tmr.desk.problems import problem
 from tmr.desk.service import new_id
 from tmr.desk.virtual import instant, milliseconds
@@ -98,16 +99,15 @@ class Lending:
             await self.gate.outcome(asyncio.shield(self._end(command)))
         self.gate.confirm()
 
-    def list(self, peer: Identity) -> list[Borrowing]:
-        """The peer's borrowings; all of them for an operator. Raises Problem."""
+    def list(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> BorrowingList:
+        """A page of the peer's borrowings, the oldest first; an operator sees all. Raises Problem."""
         self.gate.check()
-        shown = [
-            _shown(lent)
-            for lent in self.ledger.borrowings.values()
-            if peer.role == "operator" or lent.client == peer.account
-        ]
+        everybody = peer.role == "operator"
+        lent = self.ledger.borrowings if everybody else self.ledger.borrowings_of(peer.account)
+        page = Page(limit, after)
+        shown = tuple(_shown(one) for one in page.take("b", tuple(lent.values()), _mark))
         self.gate.confirm()
-        return shown
+        return BorrowingList(borrowings=shown, next=page.next)
 
     def own(self, peer: Identity, borrowing: str) -> Lent:
         """The borrowing, if it is the peer's. Raises Problem."""
@@ -136,6 +136,10 @@ class Lending:
             return await self.kernel.submit(command)
         finally:
             del self._ending[command.borrow]
+
+
+def _mark(lent: Lent) -> Mark:
+    return Mark(lent.from_ms, lent.id)
 
 
 def _not_yours(borrowing: str) -> NoReturn:

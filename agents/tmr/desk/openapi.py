@@ -5,11 +5,12 @@ A route says `openapi_extra=documented(…)`; `install` completes the document f
 
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Path
+from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel
 
-from tmr.client.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, Problem
+from tmr.client.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, PAGE_MAX, Problem
 from tmr.client.problems import MEDIA_TYPE, PROBLEMS
+from tmr.desk.pages import AFTER
 
 CLIENTS: Final = ("client", "operator")
 """Who may use licences."""
@@ -46,6 +47,11 @@ SessionName = Annotated[str, Path(description="Id of a session, or of a place in
 """A session in a path."""
 BorrowingName = Annotated[str, Path(description="Id of a borrowing.", pattern=_NAME)]
 """A borrowing in a path."""
+
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="Entries of one page.")]
+"""How long a page is to be."""
+After = Annotated[str | None, Query(pattern=AFTER, description="`next` of the page before.")]
+"""Where the page before ended."""
 
 _SLUGS: Final = "x-tmr-problems"
 _ROLES: Final = "x-tmr-roles"

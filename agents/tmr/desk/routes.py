@@ -13,6 +13,7 @@ from tmr.client.access import AccessList
 from tmr.client.models import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_KEY,
+    PAGE_MAX,
     Borrowing,
     BorrowingList,
     BorrowRequest,
@@ -39,7 +40,9 @@ from tmr.desk.openapi import (
     JOURNAL,
     OPERATORS,
     WISHING,
+    After,
     BorrowingName,
+    Limit,
     Serial,
     SessionName,
     documented,
@@ -118,9 +121,9 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         return answer(found, 201 if isinstance(found, Session) else 202)
 
     @app.get("/v1/sessions", response_model=SessionList, tags=["sessions"], openapi_extra=documented())
-    async def sessions(request: Request) -> Response:
-        """The own sessions and places in queues; an operator sees everybody's."""
-        return answer(await service.held(_client(request)))
+    async def sessions(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
+        """The own sessions, then the own places in queues, the oldest first; an operator sees everybody's."""
+        return answer(await service.held(_client(request), limit, after))
 
     @app.put(
         "/v1/sessions/{session}/heartbeat",
@@ -190,9 +193,9 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
         return answer(found, 201)
 
     @app.get("/v1/borrowings", response_model=BorrowingList, tags=["borrowing"], openapi_extra=documented())
-    async def borrowings(request: Request) -> Response:
-        """The own borrowings; an operator sees everybody's."""
-        return answer(BorrowingList(borrowings=tuple(lending.list(_client(request)))))
+    async def borrowings(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
+        """The own borrowings, the oldest first; an operator sees everybody's."""
+        return answer(lending.list(_client(request), limit, after))
 
     @app.get(
         "/v1/borrowings/{borrowing}/file",

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from tmr.client.models import (
+    PAGE_MAX,
     AccessMode,
     Consumption,
     EndedBy,
@@ -20,6 +21,7 @@ from tmr.client.models import (
     SessionRequest,
 )
 from tmr.desk.gate import RETRY_AFTER, Gate, watch
+from tmr.desk.pages import Mark, Page
 from tmr.desk.problems import problem
 from tmr.desk.refusals import Refused
 from tmr.desk.sessions import Sessions
@@ -43,7 +45,7 @@ from tmr.quorum.proposer import Applied, NotActive, Overloaded
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
 
-BREATH: Final = 500
+BREATH: Final = 200
 """Sessions listed at a stretch."""
 EXPIRIES: Final = 500
 """Sessions that are sent to their end at a time."""
@@ -340,22 +342,31 @@ class Service:
 
     # -- lists ---------------------------------------------------------------------------------------------
 
-    async def held(self, peer: Identity) -> SessionList:
-        """The peer's sessions and places in queues; all of them for an operator. Raises Problem."""
+    async def held(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> SessionList:
+        """A page of the peer's sessions and places in queues; of all of them for an operator.
+
+        Sessions first, the oldest first. Raises Problem.
+        """
         self.gate.check()
-        now = self.kernel.clock()
+        ledger, now = self.ledger, self.kernel.clock()
+        everybody = peer.role == "operator"
+        sessions = ledger.sessions if everybody else ledger.sessions_of(peer.account)
+        page = Page(limit, after)
         shown, queued = [], []
-        for number, held in enumerate(tuple(self.ledger.sessions.values())):
-            if number % BREATH == BREATH - 1:
+        for held in page.take("s", tuple(sessions.values()), _session_mark):
+            shown.append(self._shown(now, held))
+            if len(shown) % BREATH == 0:
                 await asyncio.sleep(0)  # the lease must be renewed meanwhile
-            if peer.role == "operator" or held.client == peer.account:
-                shown.append(self._shown(now, held))
-        for queue in self.ledger.queues.values():
-            for position, waiter in enumerate(queue.values(), 1):
-                if peer.role == "operator" or waiter.grant.client == peer.account:
-                    queued.append(_queued(position, waiter))
+        waiters = [
+            waiter
+            for queue in ledger.queues.values()
+            for waiter in queue.values()
+            if everybody or waiter.grant.client == peer.account
+        ]
+        for waiter in page.take("q", sorted(waiters, key=_waiter_mark), _waiter_mark):
+            queued.append(_queued(ledger.position(waiter.grant.session) or 1, waiter))
         self.gate.confirm()
-        return SessionList(sessions=tuple(shown), queue=tuple(queued))
+        return SessionList(sessions=tuple(shown), queue=tuple(queued), next=page.next)
 
     def _shown(self, now: float, held: Held) -> HeldSession:
         return HeldSession(
@@ -452,6 +463,14 @@ class Service:
         finally:
             del self._ending[free.session]
             self.sessions.kept(self.kernel.clock(), free.session)  # once freed, there is nothing to keep
+
+
+def _session_mark(held: Held) -> Mark:
+    return Mark(held.granted_ms, held.id)
+
+
+def _waiter_mark(waiter: Waiter) -> Mark:
+    return Mark(waiter.since_ms, waiter.grant.session)
 
 
 def _queued(position: int, waiter: Waiter) -> QueuedRequest:
