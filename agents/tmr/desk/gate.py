@@ -15,6 +15,8 @@ from tmr.rim.problem import Problem
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
+LIMIT_RETRY_AFTER: Final = 5
+"""… when there are as many sessions or borrowings as there can be: somebody must end one first."""
 _SEATS: Final = frozenset({"no-more-licences", "exclusive-conflict", "borrow-failed"})
 """Problems that another's use is the reason of."""
 
@@ -37,6 +39,14 @@ class Kernel(Protocol):
     @property
     def holds(self) -> bool:
         """This server may answer a client at this very moment."""
+
+    @property
+    def pending(self) -> int:
+        """Commands that are not committed yet."""
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0: there is none."""
 
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds."""
@@ -218,7 +228,7 @@ class Gate:
         raise problem(
             slug,
             f"{detail[:1].upper()}{detail[1:]}.",
-            retry_after=RETRY_AFTER if slug == "overloaded" else None,
+            retry_after=LIMIT_RETRY_AFTER if slug == "overloaded" else None,
             asked=asked,
             rule=denied.rule,
             holders=self.virtual.holders(keys) if seats else (),

@@ -20,7 +20,7 @@ ANYONE: Final = ()
 SERVING: Final = ("no-quorum", "not-active")
 """Problems of every route that only the active twin answers."""
 JOURNAL: Final = ("overloaded",)
-"""Problems of a route that writes to the journal."""
+"""Problems of a route that writes to the journal, or that may be turned away (`tmr.desk.admission`)."""
 VALIDITY: Final = ("licence-expired", "licence-not-active")
 """A licence that is held is not valid any more."""
 HOLDING: Final = ("session-lost", "access-denied", "licence-unavailable", *VALIDITY, *JOURNAL)

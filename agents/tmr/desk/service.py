@@ -48,7 +48,7 @@ from tmr.rim.problem import Problem
 BREATH: Final = 200
 """Sessions listed at a stretch."""
 EXPIRIES: Final = 500
-"""Sessions that are sent to their end at a time."""
+"""Ends under way at which no further sessions are sent to theirs: releases by clients need room, too."""
 SOON_MS: Final = 7 * 86_400_000
 """A licence that ends within this time is told of with the grant."""
 
@@ -101,7 +101,7 @@ class Service:
 
     def expire(self, now: float) -> None:
         """Send to their end the sessions not heard in time, and refusals into the record."""
-        for session in self.sessions.expired(now, EXPIRIES):
+        for session in self.sessions.expired(now, max(0, EXPIRIES - len(self._ending))):
             watch(self._end(Free(session, None, "expiry")), self._fatal)
         self.write_refusals(now, at_once=self.ledger.ripe(self.kernel.certified_ms()))
 

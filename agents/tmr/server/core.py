@@ -59,6 +59,7 @@ class _Pending(msgspec.Struct):
     epoch: int
     body: bytes
     outcome: asyncio.Future[Any]
+    since: float
 
 
 class Core:
@@ -131,6 +132,12 @@ class Core:
         return len(self._pending)
 
     @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0: there is none."""
+        first = next(iter(self._pending.values()), None)
+        return 0.0 if first is None else self.clock() - first.since
+
+    @property
     def alive(self) -> bool:
         """The event loop turns."""
         return self.clock() - self._ticked < max(1.0, self.twin.timing.ttl)
@@ -145,7 +152,7 @@ class Core:
         now = self.clock()
         index = self.twin.submit(now, body)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending[index] = _Pending(self.twin.epoch, body, outcome)
+        self._pending[index] = _Pending(self.twin.epoch, body, outcome, now)
         self._carry_out(now)
         try:
             async with asyncio.timeout(COMMIT_PATIENCE * self.twin.timing.ttl):
