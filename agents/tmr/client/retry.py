@@ -20,9 +20,9 @@ from tmr.client.operations import Answer, Request, problem_of
 from tmr.client.problems import PROBLEMS, NoService, TmrError, TwinAnswer, to_error
 
 _NOT_YET: Final = frozenset({"not-active", "overloaded"})
-_SAME_CONNECTION: Final = frozenset({"licence-unavailable", "overloaded"})
+_SAME_CONNECTION: Final = frozenset({"licence-unavailable", "overloaded", "storage-full"})
 # The best explanation first, where several twins give one.
-_RANK: Final = ("licence-unavailable", "no-quorum", "overloaded", "not-active")
+_RANK: Final = ("storage-full", "licence-unavailable", "no-quorum", "overloaded", "not-active")
 
 
 class Heard(StrEnum):

@@ -16,7 +16,7 @@ from tmr.rim.problem import Problem
 RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
 LIMIT_RETRY_AFTER: Final = 5
-"""… when there are as many sessions or borrowings as there can be: somebody must end one first."""
+"""… when somebody must act first: there are as many sessions as there can be, or the disks are full."""
 _SEATS: Final = frozenset({"no-more-licences", "exclusive-conflict", "borrow-failed"})
 """Problems that another's use is the reason of."""
 
@@ -124,6 +124,16 @@ class Gate:
             vip=self._vip,
         )
 
+    def demand_space(self) -> None:
+        """Raise Problem storage-full where something new can hardly be stored: what is held comes first."""
+        if short := self.virtual.short(self.kernel.upstreams()):
+            raise problem(
+                "storage-full",
+                f"Little disk space is left on {' and '.join(short)}: what is held is kept and can be given "
+                "back, nothing new is stored.",
+                retry_after=LIMIT_RETRY_AFTER,
+            )
+
     # -- the journal ---------------------------------------------------------------------------------------
 
     async def outcome(self, submitted: Awaitable[Outcome]) -> Outcome:
@@ -169,6 +179,7 @@ class Gate:
         if denied is not None:
             self.note(denied, Refused.by(request))
             return denied
+        self.demand_space()
         return await self.decide(request)
 
     async def decide(self, request: Request) -> Outcome:
@@ -189,8 +200,8 @@ class Gate:
     # -- refusals ------------------------------------------------------------------------------------------
 
     def note(self, denied: Denied, refused: Refused) -> None:
-        """Have a refusal that did not go through the journal recorded."""
-        if self.ledger.keeps_record(refused.firm_code):
+        """Have a refusal that did not go through the journal recorded, if there is space."""
+        if self.ledger.keeps_record(refused.firm_code) and not self.virtual.short(self.kernel.upstreams()):
             self.refusals.add(refused, denied.reason, denied.detail)
 
     def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:

@@ -23,6 +23,8 @@ JOURNAL: Final = ("overloaded",)
 """Problems of a route that writes to the journal, or that may be turned away (`tmr.desk.admission`)."""
 VALIDITY: Final = ("licence-expired", "licence-not-active")
 """A licence that is held is not valid any more."""
+STORING: Final = ("storage-full", *JOURNAL)
+"""Problems of a route that stores something new."""
 HOLDING: Final = ("session-lost", "access-denied", "licence-unavailable", *VALIDITY, *JOURNAL)
 """Problems of a route about a session that is held."""
 WISHING: Final = (
@@ -36,7 +38,7 @@ WISHING: Final = (
     "licence-unavailable",
     "tmr-id-outside-tmr",
     "conflicting-key",
-    *JOURNAL,
+    *STORING,
 )
 """Problems of a route that asks for a seat."""
 

@@ -162,7 +162,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         response_model=Consumption,
         tags=["sessions"],
         openapi_extra=documented(
-            *HOLDING, "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
+            *HOLDING, "storage-full", "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
         ),
     )
     async def consume(request: Request, session: SessionName) -> Response:

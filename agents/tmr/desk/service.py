@@ -264,6 +264,8 @@ class Service:
             unusable = self._unusable(held.key, self.kernel.upstreams())
             if unusable is not None:
                 raise unusable
+            if denied is None:
+                gate.demand_space()
             outcome = denied or await gate.decide(command)
             if denied is not None:
                 gate.note(denied, Refused.by(held))

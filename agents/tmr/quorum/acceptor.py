@@ -127,6 +127,8 @@ class Acceptor:
         self.commit = max(durable.snapshot.index, min(durable.commit, self.log.last))
         self.snapshot = durable.snapshot
         self.generation = generation
+        self.short = False
+        """The rim says that it is short of disk space."""
         self.diverged = False
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
@@ -156,6 +158,7 @@ class Acceptor:
             wall_ms=wall_ms,
             generation=self.generation,
             format=FORMAT,
+            short=self.short,
         )
 
     # -- the lease -----------------------------------------------------------------------------------------

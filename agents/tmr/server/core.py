@@ -117,6 +117,7 @@ class Core:
                 peer.member is not None and peer.member.voting,
                 reach.since_ms,
                 reach.error,
+                peer.member is not None and peer.member.short,
             )
             for name, peer, reach in zip(self.twin.upstreams, self.twin.peers, self.reach, strict=True)
         )

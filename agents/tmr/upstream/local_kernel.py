@@ -121,7 +121,7 @@ class LocalKernel:
 
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """Itself."""
-        return (UpstreamState(self.name, True, True, self._since_ms),)
+        return (UpstreamState(self.name, True, True, self._since_ms, short=self._node.short_of_space),)
 
     async def submit(self, command: Command) -> Outcome:
         """Store and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
