@@ -1,6 +1,7 @@
 """The upstream's API over real sockets and real TLS: who is answered, and with what."""
 
 import asyncio
+import json
 import socket
 import ssl
 import time
@@ -31,6 +32,7 @@ from tmr.quorum.messages import (
 )
 from tmr.rim.tls import TlsFiles, client_context
 from tmr.rim.upstream_link import PATHS, LinkError, UpstreamLink
+from tmr.upstream.config import DISK_RESERVE_MAX
 
 A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
 T = TypeVar("T")
@@ -195,6 +197,26 @@ def test_metrics_are_for_twins_and_operators(upstream: UpstreamProcess, system: 
         text = http.get("/metrics").text
     assert "tmr_upstream_sync_seconds_bucket" in text
     assert 'tmr_upstream_refused_total{role="client"}' in text
+
+
+def test_a_disk_that_fills_up_is_told_before_a_write_fails(tmp_path: Path, system: System) -> None:
+    """No disk here has as much free as this reserve: it is short from the start, and works all the same."""
+
+    async def work(link: UpstreamLink) -> bool:
+        return (await link.call(Acquire(1, A, 1000, probe=True))).member.short
+
+    made = UpstreamProcess(tmp_path, system)
+    try:
+        made.configure(disk_reserve=DISK_RESERVE_MAX)
+        made.start()
+        status = json.loads(made.command("status", "--json").stdout)
+        assert any("the disk is nearly full" in alarm for alarm in status["alarms"])
+        assert status["free_bytes"] > 0
+        assert linked(made, work)
+        with client(made, system.twin("tmr1")) as http:
+            assert "tmr_upstream_disk_free_bytes" in http.get("/metrics").text
+    finally:
+        made.close()
 
 
 # -- bad input ---------------------------------------------------------------------------------------------

@@ -162,9 +162,16 @@ def borrow_file(borrowing: str) -> Operation[bytes]:
     return Operation(Request("GET", path), lambda a: a.body)
 
 
-def borrowings() -> Operation[tuple[Borrowing, ...]]:
-    """The borrowings of this client; with an operator's certificate, everybody's."""
-    return Operation(Request("GET", "/v1/borrowings"), lambda a: _read(a, BorrowingList).borrowings)
+def borrowings(after: str | None = None) -> Operation[BorrowingList]:
+    """The borrowings of this client; with an operator's certificate, everybody's.
+
+    One page; `after`: what the page before has as `next`.
+    """
+    return Operation(Request("GET", _page("/v1/borrowings", after)), lambda a: _read(a, BorrowingList))
+
+
+def _page(path: str, after: str | None) -> str:
+    return path if after is None else f"{path}?after={quote(after, safe='')}"
 
 
 def give_back(borrowing: str) -> Operation[None]:
@@ -213,9 +220,12 @@ def release(session: str) -> Operation[None]:
     return Operation(Request("DELETE", f"/v1/sessions/{quote(session, safe='')}"), lambda a: None)
 
 
-def sessions() -> Operation[SessionList]:
-    """Sessions and queued requests of this client; with an operator's certificate, everybody's."""
-    return Operation(Request("GET", "/v1/sessions"), lambda a: _read(a, SessionList))
+def sessions(after: str | None = None) -> Operation[SessionList]:
+    """Sessions and queued requests of this client; with an operator's certificate, everybody's.
+
+    One page; `after`: what the page before has as `next`.
+    """
+    return Operation(Request("GET", _page("/v1/sessions", after)), lambda a: _read(a, SessionList))
 
 
 def status() -> Operation[Status]:

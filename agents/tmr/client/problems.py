@@ -25,6 +25,7 @@ it. Everything that the client raises is a `TmrError`:
         ├── BorrowFailed        the licence cannot be borrowed like this, or its file is not signed
         ├── AccessListChanged   somebody else changed the access list meanwhile
         ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
+        ├── StorageFull         the upstreams' disks are nearly full: nothing new is stored
         ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
         ├── WrongRole           the certificate's role may not do this
         ├── ConflictingKey      an idempotency key used before for something else
@@ -168,6 +169,10 @@ class AccessListChanged(Refused):
 
 class LicenceUnavailable(Refused):
     """Fewer than two constituents of the licence are available."""
+
+
+class StorageFull(Refused):
+    """Too many upstreams are short of disk space to store anything new."""
 
 
 class OutsideTmr(Refused):
@@ -363,6 +368,15 @@ _ALL: Final = (
         "Too much to do",
         "Ask again a little later.",
         Overloaded,
+        passing=True,
+    ),
+    ProblemType(
+        "storage-full",
+        503,
+        None,
+        "The disks of the licence system are nearly full",
+        "Make room on the upstreams that the detail names; what is held can be used and given back.",
+        StorageFull,
         passing=True,
     ),
     ProblemType(

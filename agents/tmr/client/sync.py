@@ -196,7 +196,14 @@ class Client:
 
     def borrowings(self) -> tuple[models.Borrowing, ...]:
         """The own borrowings; with an operator's certificate, everybody's."""
-        return self._run(operations.borrowings())
+        found: list[models.Borrowing] = []
+        after: str | None = None
+        while True:
+            page = self._run(operations.borrowings(after))
+            found += page.borrowings
+            after = page.next
+            if after is None:
+                return tuple(found)
 
     def give_back(self, borrowing: str) -> None:
         """End a borrowing early; one that has ended already is no error."""
@@ -223,7 +230,16 @@ class Client:
 
     def session_list(self) -> models.SessionList:
         """Sessions, and requests that wait for a seat: the own; for an operator, everybody's."""
-        return self._run(operations.sessions())
+        held: list[models.HeldSession] = []
+        queue: list[models.QueuedRequest] = []
+        after: str | None = None
+        while True:
+            page = self._run(operations.sessions(after))
+            held += page.sessions
+            queue += page.queue
+            after = page.next
+            if after is None:
+                return models.SessionList(sessions=tuple(held), queue=tuple(queue))
 
     def explain(self, request: models.ExplainRequest) -> models.Explanation:
         """What would happen to a request, and everything that decides it."""

@@ -13,6 +13,7 @@ from tmr.client.access import AccessList
 from tmr.client.models import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_KEY,
+    PAGE_MAX,
     Borrowing,
     BorrowingList,
     BorrowRequest,
@@ -39,7 +40,9 @@ from tmr.desk.openapi import (
     JOURNAL,
     OPERATORS,
     WISHING,
+    After,
     BorrowingName,
+    Limit,
     Serial,
     SessionName,
     documented,
@@ -67,7 +70,12 @@ def client_routes(app: FastAPI, desk: Desk) -> None:
 
 
 def _licence_routes(app: FastAPI, desk: Desk) -> None:
-    @app.get("/v1/containers", response_model=ContainerList, tags=["licences"], openapi_extra=documented())
+    @app.get(
+        "/v1/containers",
+        response_model=ContainerList,
+        tags=["licences"],
+        openapi_extra=documented(*JOURNAL),
+    )
     async def containers(request: Request) -> Response:
         """The virtual container."""
         _client(request)
@@ -77,7 +85,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/containers/{serial}/items",
         response_model=ItemList,
         tags=["licences"],
-        openapi_extra=documented("entry-not-found"),
+        openapi_extra=documented("entry-not-found", *JOURNAL),
     )
     async def items(request: Request, serial: Serial) -> Response:
         """The licences that can be used, and those that cannot, with the reason."""
@@ -88,7 +96,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/explain",
         response_model=Explanation,
         tags=["licences"],
-        openapi_extra=documented(takes=ExplainRequest),
+        openapi_extra=documented(*JOURNAL, takes=ExplainRequest),
     )
     async def explain(request: Request) -> Response:
         """What would happen to a request, and why. Nothing changes."""
@@ -117,10 +125,15 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         found = await service.grant(peer, _address(request), _request_id(request), asked)
         return answer(found, 201 if isinstance(found, Session) else 202)
 
-    @app.get("/v1/sessions", response_model=SessionList, tags=["sessions"], openapi_extra=documented())
-    async def sessions(request: Request) -> Response:
-        """The own sessions and places in queues; an operator sees everybody's."""
-        return answer(await service.held(_client(request)))
+    @app.get(
+        "/v1/sessions",
+        response_model=SessionList,
+        tags=["sessions"],
+        openapi_extra=documented(*JOURNAL),
+    )
+    async def sessions(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
+        """The own sessions, then the own places in queues, the oldest first; an operator sees everybody's."""
+        return answer(await service.held(_client(request), limit, after))
 
     @app.put(
         "/v1/sessions/{session}/heartbeat",
@@ -149,7 +162,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         response_model=Consumption,
         tags=["sessions"],
         openapi_extra=documented(
-            *HOLDING, "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
+            *HOLDING, "storage-full", "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
         ),
     )
     async def consume(request: Request, session: SessionName) -> Response:
@@ -189,16 +202,21 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
         )
         return answer(found, 201)
 
-    @app.get("/v1/borrowings", response_model=BorrowingList, tags=["borrowing"], openapi_extra=documented())
-    async def borrowings(request: Request) -> Response:
-        """The own borrowings; an operator sees everybody's."""
-        return answer(BorrowingList(borrowings=tuple(lending.list(_client(request)))))
+    @app.get(
+        "/v1/borrowings",
+        response_model=BorrowingList,
+        tags=["borrowing"],
+        openapi_extra=documented(*JOURNAL),
+    )
+    async def borrowings(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
+        """The own borrowings, the oldest first; an operator sees everybody's."""
+        return answer(lending.list(_client(request), limit, after))
 
     @app.get(
         "/v1/borrowings/{borrowing}/file",
         response_class=JSONResponse,
         tags=["borrowing"],
-        openapi_extra=documented("borrowing-ended", "access-denied", "borrow-not-signed"),
+        openapi_extra=documented("borrowing-ended", "access-denied", "borrow-not-signed", *JOURNAL),
     )
     async def borrow_file(request: Request, borrowing: BorrowingName) -> Response:
         """The signed file of a borrowing, to be used without the network. Any number of times."""

@@ -19,7 +19,12 @@ from tmr.licensing import LicenceKey, ProductItem
 
 MAX_SESSIONS: Final = 200_000
 """Sessions that one system holds; beyond, requests are denied."""
+MAX_SESSIONS_OF_CLIENT: Final = MAX_SESSIONS // 2
+"""Sessions of one client: others may work, too."""
 MAX_BORROWINGS: Final = 50_000
+"""Borrowings that are out at a time; beyond, requests are denied."""
+MAX_BORROWINGS_OF_CLIENT: Final = MAX_BORROWINGS // 2
+"""Borrowings of one client."""
 
 _EMERGENCIES: Final = frozenset(
     {"no-more-licences", "exclusive-conflict", "licence-expired", "licence-not-active", "not-enough-units"}
@@ -81,8 +86,8 @@ class Chooser:
 
         `blocked`: licences that somebody who came before waits to hold alone.
         """
-        if self.overloaded(asked):
-            return Refusal(Denied("overloaded", "this system holds no more sessions or borrowings"))
+        if too_many := self.too_many(asked.client, borrowings=asked.borrow_s is not None):
+            return Refusal(Denied("overloaded", too_many))
         licences = self._containers.licences
         items = [licences[key].item for key in asked.keys if key in licences]
         items = [item for item in items if (item.firm_code, item.product_code) == asked.product]
@@ -105,13 +110,24 @@ class Chooser:
         most = next((refusal for refusal in refusals if refusal.queues), refusals[0])
         return Refusal(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
 
-    def overloaded(self, asked: Asked) -> bool:
-        """As many are out as one system holds."""
-        return self.full if asked.borrow_s is None else len(self._seats.borrowings) >= MAX_BORROWINGS
+    def too_many(self, client: str, *, borrowings: bool = False) -> str:
+        """Which limit keeps the client from a further session, or borrowing; empty: none."""
+        seats = self._seats
+        if borrowings:
+            if len(seats.borrowings) >= MAX_BORROWINGS:
+                return f"{MAX_BORROWINGS} borrowings are out, and this system has no more at a time"
+            if len(seats.borrowings_of(client)) >= MAX_BORROWINGS_OF_CLIENT:
+                return f"this client has {MAX_BORROWINGS_OF_CLIENT} borrowings, and no more at a time"
+            return ""
+        if self.full:
+            return f"this system holds {MAX_SESSIONS} sessions, and no more at a time"
+        if len(seats.sessions_of(client)) >= MAX_SESSIONS_OF_CLIENT:
+            return f"this client holds {MAX_SESSIONS_OF_CLIENT} sessions, and no more at a time"
+        return ""
 
     @property
     def full(self) -> bool:
-        """No session more can begin."""
+        """Nobody can have a further session."""
         return len(self._seats.sessions) >= MAX_SESSIONS
 
     def all_taken(self, keys: Iterable[LicenceKey]) -> bool:

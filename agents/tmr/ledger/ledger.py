@@ -148,6 +148,14 @@ class Ledger:
         """Borrowings by id."""
         return self._books.seats.borrowings
 
+    def sessions_of(self, client: str) -> Mapping[str, Session]:
+        """The client's sessions by id, in the order of their grants."""
+        return self._books.seats.sessions_of(client)
+
+    def borrowings_of(self, client: str) -> Mapping[str, Borrowing]:
+        """The client's borrowings by id, in their order."""
+        return self._books.seats.borrowings_of(client)
+
     @property
     def queues(self) -> Mapping[Product, Mapping[str, Waiter]]:
         """For each product its places in their order, by id."""

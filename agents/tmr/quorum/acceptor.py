@@ -134,6 +134,8 @@ class Acceptor:
         self.commit = max(durable.snapshot.index, min(durable.commit, self.log.last))
         self.snapshot = durable.snapshot
         self.generation = generation
+        self.short = False
+        """The rim says that it is short of disk space."""
         self.diverged = False
         self.refused = ""
         """Why the last message was refused that no honest twin sends."""
@@ -166,6 +168,7 @@ class Acceptor:
             wall_ms=wall_ms,
             generation=self.generation,
             format=FORMAT,
+            short=self.short,
         )
 
     # -- the lease -----------------------------------------------------------------------------------------

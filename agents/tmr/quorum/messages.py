@@ -28,6 +28,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Generation of its CmContainer: changes when a licence is activated."""
     format: int = 1
     """Newest journal entry format it can apply."""
+    short: bool = False
+    """It is short of disk space."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):

@@ -11,6 +11,7 @@ from tmr.desk import tracking
 from tmr.desk.openapi import OPERATORS, documented
 from tmr.desk.openapi import install as install_openapi
 from tmr.desk.routes import Counting, answer, client_routes, status_routes
+from tmr.desk.shedding import Shedding
 from tmr.rim.problem import install
 from tmr.rim.serve import demand, peer_of
 from tmr.server.agent import Agent
@@ -41,6 +42,7 @@ def create_app(agent: Agent) -> FastAPI:
     status_routes(app, agent.status, lambda: agent.metrics.text(agent.status()))
     _switchover(app, agent)
     tracking.add_routes(app, agent.tracking)
+    app.add_middleware(Shedding, gate=agent.gate, metrics=agent.metrics)
     app.add_middleware(Counting, metrics=agent.metrics)
     return app
 

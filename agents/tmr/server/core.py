@@ -60,6 +60,7 @@ class _Pending(msgspec.Struct):
     epoch: int
     body: bytes
     outcome: asyncio.Future[Any]
+    since: float
 
 
 class Core:
@@ -117,6 +118,7 @@ class Core:
                 peer.member is not None and peer.member.voting,
                 reach.since_ms,
                 reach.error,
+                peer.member is not None and peer.member.short,
             )
             for name, peer, reach in zip(self.twin.upstreams, self.twin.peers, self.reach, strict=True)
         )
@@ -130,6 +132,12 @@ class Core:
     def pending(self) -> int:
         """Commands that are not committed yet."""
         return len(self._pending)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0: there is none."""
+        first = next(iter(self._pending.values()), None)
+        return 0.0 if first is None else self.clock() - first.since
 
     @property
     def alive(self) -> bool:
@@ -146,7 +154,7 @@ class Core:
         now = self.clock()
         index = self.twin.submit(now, body)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending[index] = _Pending(self.twin.epoch, body, outcome)
+        self._pending[index] = _Pending(self.twin.epoch, body, outcome, now)
         self._carry_out(now)
         try:
             async with asyncio.timeout(COMMIT_PATIENCE * self.twin.timing.ttl):

@@ -19,6 +19,7 @@ NETWORK_PORT: Final = 22350
 TTL_MIN: Final = 0.5
 TTL_MAX: Final = 60.0
 RECORD_DAYS_MAX: Final = 36_500
+DISK_RESERVE_MAX: Final = 2**20
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,7 +30,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     that it grants; the same on all machines. `system`: the TMR system's name, the trust domain of its
     certificates. `vendors`: directory with the public key of each trusted vendor as FIRMCODE.pem. `act_id`:
     CmActId that the three containers share. `record_days`: how long lines of the licence tracking record
-    are kept.
+    are kept. `disk_reserve`: MiB of the store's file system that are to be free; below, it says that it is
+    short of space. 0: it does not look.
     """
 
     name: str
@@ -44,6 +46,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease_ttl: float = 2.0
     vendors: str = "/etc/tmr/vendors"
     record_days: int = 400
+    disk_reserve: int = 256
 
     @property
     def network(self) -> bool:
@@ -84,6 +87,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.append(f"lease_ttl = {self.lease_ttl:g} is outside {TTL_MIN:g} to {TTL_MAX:g} seconds")
         if not 1 <= self.record_days <= RECORD_DAYS_MAX:
             found.append(f"record_days = {self.record_days} is outside 1 to {RECORD_DAYS_MAX} days")
+        if not 0 <= self.disk_reserve <= DISK_RESERVE_MAX:
+            found.append(f"disk_reserve = {self.disk_reserve} is outside 0 to {DISK_RESERVE_MAX} MiB")
         for key in ("state_dir", "vendors"):
             if not Path(getattr(self, key)).is_dir():
                 found.append(f"{key} = {getattr(self, key)!r} is no directory; create it or correct {key}")

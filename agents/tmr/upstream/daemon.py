@@ -29,6 +29,7 @@ from tmr.upstream.network import NetworkServer
 from tmr.upstream.network_app import create_app as network_app
 from tmr.upstream.node import SLOW_SYNC, Node
 from tmr.upstream.recorder import Recorder
+from tmr.upstream.space import Space
 from tmr.upstream.store import Store
 from tmr.upstream.wire import Status
 
@@ -122,7 +123,12 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
     )
-    await server.serve()
+    space = Space(node, Path(settings.state_dir), settings.disk_reserve)
+    space.start()
+    try:
+        await server.serve()
+    finally:
+        await space.stop()
     log.info("stopped")
 
 

@@ -1,5 +1,6 @@
 """What `/metrics` shows, in Prometheus' text format."""
 
+import math
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -76,5 +77,10 @@ class _Gauges(Collector):
             ("container_generation", "Changes of the container.", status.generation),
             ("container_items", "Product Items in the container.", status.items),
             ("alarms", "Alarms raised now.", len(status.alarms)),
+            (
+                "disk_free_bytes",
+                "Left on the disk of the store; NaN: not known.",
+                math.nan if status.free_bytes is None else status.free_bytes,
+            ),
         ):
             yield GaugeMetricFamily(f"tmr_upstream_{name}", text, value=value)

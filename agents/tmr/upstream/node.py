@@ -66,6 +66,8 @@ class Node:
     ) -> None:
         self.acceptor = acceptor
         self.syncs = Syncs()
+        self.free_bytes: int | None = None
+        """Bytes left on the disk; None: not known."""
         self._store = store
         self._clock = clock
         self._wall_ms = wall_ms
@@ -110,9 +112,21 @@ class Node:
         """The container changed: every answer from now on says so."""
         self.acceptor.generation = generation
 
+    @property
+    def short_of_space(self) -> bool:
+        """The disk has little room left; every answer says so."""
+        return self.acceptor.short
+
+    @short_of_space.setter
+    def short_of_space(self, short: bool) -> None:
+        self.acceptor.short = short
+
     def alarms(self) -> list[str]:
         """What somebody should look at."""
         found = []
+        if self.short_of_space:
+            left = "" if self.free_bytes is None else f": {self.free_bytes // 2**20} MiB are left"
+            found.append(f"the disk is nearly full{left}; make room on the file system of the store")
         if self._clock() - self.syncs.slow_at < ALARM_SECONDS:
             found.append(
                 f"the disk is slow: {self.syncs.slow} transactions took longer than {SLOW_SYNC} s, "

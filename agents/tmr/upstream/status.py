@@ -44,4 +44,5 @@ def read(
         sync_longest_ms=round(syncs.longest * 1000, 3),
         alarms=tuple(node.alarms() if alarms is None else alarms),
         network=network,
+        free_bytes=node.free_bytes,
     )

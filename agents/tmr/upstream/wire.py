@@ -51,3 +51,5 @@ class Status(msgspec.Struct, frozen=True):
     sync_longest_ms: float
     alarms: tuple[str, ...]
     network: bool = False
+    free_bytes: int | None = None
+    """Left on the disk of the store; None: not known."""
