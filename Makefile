@@ -56,7 +56,7 @@ unit: venv ## pure code, properties, documents
 	$(say) 'unit tests'
 	$(PYTEST) -n auto --dist loadfile tests/unit
 
-simulation: venv ## quorum and ledger under 2,000 seeds of faults, and broken protocols that must be caught
+simulation: venv ## quorum and ledger under 10,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'
 	$(PYTEST) -s tests/simulation
 
@@ -97,7 +97,7 @@ plant: venv ## only the car plant of the demo: 200 stations at work for a minute
 down: ## remove the demo's machines and every trace of them
 	python3 -m lab --name $(DEMO_LAB) down
 
-soak: venv ## simulation for SECONDS (default 3600) from a seed of the day
+soak: venv ## new seeds of the simulation for SECONDS_TO_RUN (default 3600); failures go into soak-failures.txt
 	$(BIN)/python -m tests.simulation --seconds $${SECONDS_TO_RUN:-3600}
 
 docs: venv ## the documentation, into site/
