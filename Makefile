@@ -60,7 +60,7 @@ unit: venv ## pure code, properties, documents, a short run of hostile bytes
 	$(say) 'unit tests'
 	$(PYTEST) -n auto --dist loadfile tests/unit tests/fuzz
 
-simulation: venv ## quorum and ledger under 2,000 seeds of faults, and broken protocols that must be caught
+simulation: venv ## quorum and ledger under 10,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'
 	$(PYTEST) -s tests/simulation
 
@@ -104,7 +104,7 @@ down: ## remove the demo's machines and every trace of them
 fuzz: venv ## hostile bytes for every reader, for SECONDS_TO_RUN (default 3600); finds go to .cache/fuzz
 	$(BIN)/python -m tests.fuzz --seconds $${SECONDS_TO_RUN:-3600}
 
-soak: venv ## simulation for SECONDS_TO_RUN (default 3600) from a seed of the day
+soak: venv ## new seeds of the simulation for SECONDS_TO_RUN (default 3600); failures go into soak-failures.txt
 	$(BIN)/python -m tests.simulation --seconds $${SECONDS_TO_RUN:-3600}
 
 docs: venv ## the documentation, into site/

@@ -1,7 +1,8 @@
-"""`python -m tests.simulation SEED…` replays seeds, `--shrink` makes their failures small and tells the story.
+"""`python -m tests.simulation SEED…` replays seeds, `--shrink` makes their failures small and tells the
+story.
 
-`--seconds N` runs new seeds for so long, says each minute how far it is, and appends the story of each failure to a
-file. `--without RULE` takes one rule of the protocol away, as `mutations.py` names it.
+`--seconds N` runs new seeds for so long, says each minute how far it is, and appends the story of each
+failure to a file. `--without RULE` takes one rule of the protocol away, as `mutations.py` names it.
 """
 
 import argparse
@@ -19,7 +20,9 @@ SAY_EVERY = 60.0
 
 
 def soak(seconds: float, first: int, stories: Path) -> int:
-    """Run seeds from `first` on; the number of those that failed. Their stories are added to the file `stories`."""
+    """Run seeds from `first` on; the number of those that failed. Their stories are added to the file
+    `stories`.
+    """
     start = said = time.monotonic()
     count, bad = 0, 0
     for seed, failure, _ in run_seeds(itertools.count(first)):

@@ -1,4 +1,6 @@
-"""Two twins and three upstreams whose messages are delivered by hand: for schedules that chance seldom finds."""
+"""Two twins and three upstreams whose messages are delivered by hand: for schedules that chance seldom
+finds.
+"""
 
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.rules import Rules
@@ -14,7 +16,9 @@ DISKS = ("disk-1", "disk-2", "disk-3")
 
 
 class Bench:
-    """One clock for all. A message that is not delivered is lost; what an upstream stores is durable at once."""
+    """One clock for all. A message that is not delivered is lost; what an upstream stores is durable at
+    once.
+    """
 
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()

@@ -112,6 +112,8 @@ class SimClient:
                 self.session, self.until = "", float("-inf")
             if verb == "return":
                 self.borrowed = ""
+        else:
+            self.world.stats["retries"] += 1
         self._send(self.current, boot)
         self.world.run_on(self, rnd.uniform(0.1, 0.4), self._work)
 

@@ -1,7 +1,9 @@
-"""A disk with a write-ahead log: a batch is whole or absent after a crash, and certain only once it was synced.
+"""A disk with a write-ahead log: a batch is whole or absent after a crash, and certain only once it was
+synced.
 
-A batch is written as frames, one for each write, and a last one that commits it, as SQLite does in WAL mode. What
-was written and not synced may survive a crash as far as any frame; frames without their commit are not read.
+A batch is written as frames, one for each write, and a last one that commits it, as SQLite does in WAL
+mode. What was written and not synced may survive a crash as far as any frame; frames without their commit
+are not read.
 """
 
 from typing import Any
@@ -31,7 +33,9 @@ class Survived(msgspec.Struct, frozen=True):
 
 
 class Disk:
-    """What one upstream finds after a power cut. `believes_torn`: without the rule that a commit frame is needed."""
+    """What one upstream finds after a power cut. `believes_torn`: without the rule that a commit frame is
+    needed.
+    """
 
     def __init__(self, name: str, *, believes_torn: bool = False) -> None:
         self._kept = Durable(disk=name)
@@ -78,8 +82,8 @@ class Disk:
             else:
                 lost += 1
                 torn += reached > 0
-                if self._believes_torn:
-                    self._put(batch[:reached])
+                if self._believes_torn and reached:
+                    self._put(batch[-reached:])  # what was written last may be there first
             reached = max(0, reached - len(batch) - 1)
         self._unsynced.clear()
         return Survived(kept, lost, torn)

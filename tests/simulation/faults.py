@@ -1,4 +1,6 @@
-"""What a fault is. A run is repeated by its seed, or by its seed and the list of its faults, or a part of that."""
+"""What a fault is. A run is repeated by its seed, or by its seed and the list of its faults, or a part of
+that.
+"""
 
 import msgspec
 

@@ -1,14 +1,16 @@
 """Is there an order of the calls that explains every answer? From the callers' records alone.
 
-A history is linearizable if each call can be given one moment between its invocation and its answer such that the
-calls, carried out one after the other in the order of these moments, give the answers that were given (Herlihy and
-Wing, 1990). A call that was never answered may have happened at any moment after its invocation, or not at all.
+A history is linearizable if each call can be given one moment between its invocation and its answer such
+that the calls, carried out one after the other in the order of these moments, give the answers that were
+given (Herlihy and Wing, 1990). A call that was never answered may have happened at any moment after its
+invocation, or not at all.
 
 The search is that of Wing and Gong (1993) as Lowe made it quick (2017, "just-in-time linearization"): from
-invocation to answer, keep every configuration that is still possible, and carry a call out only when an answer
-demands it. Objects that have nothing in common are checked each by itself, which is enough: linearizability is a
-local property. Own code, because no maintained library for Python was found: Porcupine is one for Go, Knossos for
-Clojure, and neither has states that change by themselves, as a seat does whose session expires.
+invocation to answer, keep every configuration that is still possible, and carry a call out only when an
+answer demands it. Objects that have nothing in common are checked each by itself, which is enough:
+linearizability is a local property. Own code, because no maintained library for Python was found: Porcupine
+is one for Go, Knossos for Clojure, and neither has states that change by themselves, as a seat does whose
+session expires.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
@@ -55,10 +57,11 @@ def check(model: Model[S], calls: Sequence[Call]) -> None:
 
 
 class _Configurations(Generic[S]):
-    """Possible configurations: the object's state, and which calls under way were carried out (a bit for each).
+    """Possible configurations: the object's state, and which calls under way were carried out (a bit for
+    each).
 
-    Left out are those in which a call that nobody saw answered was carried out for nothing: in the same state, who
-    still may carry it out can do all that the other can.
+    Left out are those in which a call that nobody saw answered was carried out for nothing: in the same
+    state, who still may carry it out can do all that the other can.
     """
 
     def __init__(self, unseen: int) -> None:

@@ -38,7 +38,9 @@ class _Link:
 
 
 class Nemesis:
-    """`script`: the faults to make; None: those that the seed and its weather give. `made` lists what was made."""
+    """`script`: the faults to make; None: those that the seed and its weather give. `made` lists what was
+    made.
+    """
 
     def __init__(self, world: World, script: Sequence[Fault] | None) -> None:
         self.world = world

@@ -110,4 +110,4 @@ def _diverge(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 def _lonely(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     client = rnd.choice(CLIENTS)
     links = [f"{client}>{twin}" for twin in TWINS] + [f"{twin}>{client}" for twin in TWINS]
-    return Fault("client cut off", at, tuple(links), rnd.uniform(2.0, 4.5))
+    return Fault("client cut off", at, tuple(links), rnd.uniform(2.5, 4.2))

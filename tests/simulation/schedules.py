@@ -11,9 +11,11 @@ LONGER_THAN_A_LEASE = 2.5
 
 
 def older_entry_on_two(bench: Bench) -> None:
-    """Figure 8 of the Raft paper: an entry of an older epoch is on two upstreams, and is replaced all the same.
+    """Figure 8 of the Raft paper: an entry of an older epoch is on two upstreams, and is replaced all the
+    same.
 
-    Batches of one entry are presumed: the older entry is stored before the one of the own epoch that protects it.
+    Batches of one entry are presumed: the older entry is stored before the one of the own epoch that
+    protects it.
     """
     a, b = "tmr1", "tmr2"
     must(bench.elect(a, 0, 1))
@@ -63,7 +65,7 @@ def restart_while_a_lease_lives(bench: Bench) -> None:
     bench.exchange(b, 0, 2, times=5)
 
 
-def must(held: bool) -> None: 
+def must(held: bool) -> None:
     """The schedule came as far as it was meant to."""
     if not held:
         raise AssertionError("the schedule does not do any more what its description says")

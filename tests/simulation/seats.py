@@ -1,8 +1,9 @@
 """What clients saw of the seats and the units, as calls of two objects that have nothing in common.
 
-Only the clients' own records are used: what they asked, what they were answered, and when their heartbeats were
-answered. A session may end by itself once its client was not heard for a time to live. That no seat was free is not
-noted in the journal: a copy of the request that comes later may still get one, which nobody uses, and which expires.
+Only the clients' own records are used: what they asked, what they were answered, and when their heartbeats
+were answered. A session may end by itself once its client was not heard for a time to live. That no seat
+was free is not noted in the journal: a copy of the request that comes later may still get one, which nobody
+uses, and which expires.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Makes a failing run small: fewer faults, a shorter storm, fewer clients; and tells what happened in it.
 
-A run is its seed and its faults. Each machine draws from its own stream, so what is left of the faults happens much
-as before. The faults are taken away by delta debugging (Zeller and Hildebrandt, 2002, "ddmin").
+A run is its seed and its faults. Each machine draws from its own stream, so what is left of the faults
+happens much as before. The faults are taken away by delta debugging (Zeller and Hildebrandt, 2002,
+"ddmin").
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import CLIENTS
 from tests.simulation.rules import Rules
 from tests.simulation.run import failure_of, retell
-from tests.simulation.world import STORM, World
+from tests.simulation.world import World
 
 T = TypeVar("T")
 

@@ -1,7 +1,9 @@
-"""An upstream: the production acceptor over a simulated disk, with batches as `tmr.upstream.node` makes them.
+"""An upstream: the production acceptor over a simulated disk, with batches as `tmr.upstream.node` makes
+them.
 
-The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time is
-made durable, and an answer leaves once everything decided before it is on disk. A sync that fails ends the process.
+The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time
+is made durable, and an answer leaves once everything decided before it is on disk. A sync that fails ends
+the process.
 """
 
 from __future__ import annotations

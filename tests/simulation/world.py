@@ -1,7 +1,7 @@
 """One seeded run: three upstreams, two twins, some clients, and everything that can go wrong between them.
 
-Time is true time in seconds; every machine has clocks of its own. Each machine draws from a stream of its own, and
-so does the nemesis: taking one fault away leaves the others as they were. A seed replays exactly.
+Time is true time in seconds; every machine has clocks of its own. Each machine draws from a stream of its
+own, and so does the nemesis: taking one fault away leaves the others as they were. A seed replays exactly.
 """
 
 import heapq
@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from math import log
 from typing import Any
 
+from tests.simulation.brief import brief
 from tests.simulation.client import SimClient
 from tests.simulation.clock import Clock
 from tests.simulation.disk import Disk
@@ -184,7 +185,7 @@ class World:
 
         def respond(reply: Reply) -> None:
             if self.story is not None:
-                self.tell(f"{upstream.name} to {twin.name}: {reply}")
+                self.tell(f"{upstream.name} to {twin.name}: {brief(reply)}")
             self.send(upstream.name, twin.name, lambda: back(reply))
 
         def back(reply: Reply) -> None:
@@ -203,7 +204,7 @@ class World:
                 twin.unanswered(slot, sent_at, request)
 
         if self.story is not None:
-            self.tell(f"{twin.name} to {upstream.name}: {request}")
+            self.tell(f"{twin.name} to {upstream.name}: {brief(request)}")
         self.send(twin.name, upstream.name, arrive)
         if not isinstance(request, Release):
             limit = FOLLOW_WAIT + 1.0 if isinstance(request, Follow) else self.timing.request_timeout
