@@ -26,6 +26,11 @@ MAX_BORROWINGS: Final = 50_000
 MAX_BORROWINGS_OF_CLIENT: Final = MAX_BORROWINGS // 2
 """Borrowings of one client."""
 
+MAX_SESSIONS_SIZE: Final = 64 * 2**20
+"""Bytes that all sessions may take in a snapshot, half of it those of one client: 200,000 of 335 bytes."""
+MAX_BORROWINGS_SIZE: Final = 16 * 2**20
+"""The same of borrowings."""
+
 _EMERGENCIES: Final = frozenset(
     {"no-more-licences", "exclusive-conflict", "licence-expired", "licence-not-active", "not-enough-units"}
 )
@@ -112,23 +117,26 @@ class Chooser:
 
     def too_many(self, client: str, *, borrowings: bool = False) -> str:
         """Which limit keeps the client from a further session, or borrowing; empty: none."""
-        seats = self._seats
         if borrowings:
-            if len(seats.borrowings) >= MAX_BORROWINGS:
-                return f"{MAX_BORROWINGS} borrowings are out, and this system has no more at a time"
-            if len(seats.borrowings_of(client)) >= MAX_BORROWINGS_OF_CLIENT:
-                return f"this client has {MAX_BORROWINGS_OF_CLIENT} borrowings, and no more at a time"
+            out, lent = len(self._seats.borrowings), self._seats.lent
+            if out >= MAX_BORROWINGS or lent.size >= MAX_BORROWINGS_SIZE:
+                return f"{out} borrowings are out, and there is no room for more at a time"
+            if len(lent.of(client)) >= MAX_BORROWINGS_OF_CLIENT or (
+                lent.size_of(client) >= MAX_BORROWINGS_SIZE // 2
+            ):
+                return f"this client has {len(lent.of(client))} borrowings, and no more at a time"
             return ""
+        held = self._seats.held
         if self.full:
-            return f"this system holds {MAX_SESSIONS} sessions, and no more at a time"
-        if len(seats.sessions_of(client)) >= MAX_SESSIONS_OF_CLIENT:
-            return f"this client holds {MAX_SESSIONS_OF_CLIENT} sessions, and no more at a time"
+            return f"this system holds {len(self._seats.sessions)} sessions, and no more at a time"
+        if len(held.of(client)) >= MAX_SESSIONS_OF_CLIENT or held.size_of(client) >= MAX_SESSIONS_SIZE // 2:
+            return f"this client holds {len(held.of(client))} sessions, and no more at a time"
         return ""
 
     @property
     def full(self) -> bool:
         """Nobody can have a further session."""
-        return len(self._seats.sessions) >= MAX_SESSIONS
+        return len(self._seats.sessions) >= MAX_SESSIONS or self._seats.held.size >= MAX_SESSIONS_SIZE
 
     def all_taken(self, keys: Iterable[LicenceKey]) -> bool:
         """Whether no seat of any of these licences is free, without regard to anything else."""

@@ -150,11 +150,11 @@ class Ledger:
 
     def sessions_of(self, client: str) -> Mapping[str, Session]:
         """The client's sessions by id, in the order of their grants."""
-        return self._books.seats.sessions_of(client)
+        return self._books.seats.held.of(client)
 
     def borrowings_of(self, client: str) -> Mapping[str, Borrowing]:
         """The client's borrowings by id, in their order."""
-        return self._books.seats.borrowings_of(client)
+        return self._books.seats.lent.of(client)
 
     @property
     def queues(self) -> Mapping[Product, Mapping[str, Waiter]]:

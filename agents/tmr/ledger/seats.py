@@ -1,11 +1,11 @@
 """Who holds which seat: sessions and borrowings, by licence, by instance, by the time that they come back."""
 
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from tmr.ledger import access
 from tmr.ledger.access import AccessList, Rule, Subject, Verdict
 from tmr.ledger.agenda import Agenda
+from tmr.ledger.holdings import Holdings
 from tmr.ledger.state import Borrowing, Instance, Session
 from tmr.ledger.use import Use
 from tmr.licensing import LicenceKey
@@ -24,11 +24,11 @@ class Seats:
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
         self.borrowings: dict[str, Borrowing] = {}
+        self.held: Holdings[Session] = Holdings()
+        self.lent: Holdings[Borrowing] = Holdings()
         self.access = AccessList()
         self._uses: dict[LicenceKey, Use] = {}
         self._instances: dict[Instance, str] = {}
-        self._sessions_of: dict[str, dict[str, Session]] = {}
-        self._borrowings_of: dict[str, dict[str, Borrowing]] = {}
         self._due: Agenda[str] = Agenda()
         self._rules: dict[LicenceKey, list[Rule]] = {}
         self._rules_number = 0
@@ -51,14 +51,6 @@ class Seats:
     def borrowed(self, key: LicenceKey) -> list[Borrowing]:
         """Borrowings of the licence, oldest first."""
         return [self.borrowings[borrow] for borrow in self.use(key).borrowings]
-
-    def sessions_of(self, client: str) -> Mapping[str, Session]:
-        """The client's sessions by id, in the order of their grants."""
-        return self._sessions_of.get(client, {})
-
-    def borrowings_of(self, client: str) -> Mapping[str, Borrowing]:
-        """The client's borrowings by id, in their order."""
-        return self._borrowings_of.get(client, {})
 
     def of_instance(self, instance: Instance) -> str | None:
         """The session of one run place of an application."""
@@ -119,7 +111,7 @@ class Seats:
     def begin(self, session: Session) -> None:
         """A session takes its seat."""
         self.sessions[session.id] = session
-        self._sessions_of.setdefault(session.client, {})[session.id] = session
+        self.held.add(session)
         use = self._used(session.key)
         use.add(session, lambda subject, by: self._count(session.key, use, subject, by))
         if session.instance:
@@ -128,7 +120,7 @@ class Seats:
     def end(self, session: Session) -> None:
         """A session gives its seat back."""
         del self.sessions[session.id]
-        _strike_off(self._sessions_of, session.client, session.id)
+        self.held.remove(session)
         use = self._uses[session.key]
         use.remove(session, lambda subject, by: self._count(session.key, use, subject, by))
         if use.idle:
@@ -139,7 +131,7 @@ class Seats:
     def lend(self, borrowing: Borrowing) -> None:
         """A seat leaves the network."""
         self.borrowings[borrowing.id] = borrowing
-        self._borrowings_of.setdefault(borrowing.client, {})[borrowing.id] = borrowing
+        self.lent.add(borrowing)
         self._due.add(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
         use = self._used(borrowing.key)
         use.lend(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
@@ -147,7 +139,7 @@ class Seats:
     def take_back(self, borrowing: Borrowing) -> None:
         """A seat comes back."""
         del self.borrowings[borrowing.id]
-        _strike_off(self._borrowings_of, borrowing.client, borrowing.id)
+        self.lent.remove(borrowing)
         self._due.remove(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
         use = self._uses[borrowing.key]
         use.take_back(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
@@ -167,9 +159,3 @@ class Seats:
         for rule in self.rules_of(key):
             if rule.name in matching:
                 use.counts[rule.name] = use.counts.get(rule.name, 0) + by
-
-
-def _strike_off(of_client: dict[str, dict[str, Any]], client: str, held: str) -> None:
-    del of_client[client][held]
-    if not of_client[client]:
-        del of_client[client]

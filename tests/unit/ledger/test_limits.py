@@ -3,15 +3,20 @@
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ledger.world import FIRM, PRODUCT, World, item, key
-from tmr.ledger import Borrowed, Denied, Freed, Granted, Ledger, Waiting, choose
+from tmr.ledger import Borrowed, Denied, Freed, Granted, Ledger, Waiter, Waiting, choose, memory
 from tmr.ledger.choose import Asked
 from tmr.ledger.promote import blocked
+from tmr.ledger.queue import MAX_WAITING
+from tmr.ledger.state import Ended
 from tmr.licensing import LicenceKey, ProductItem
+from tmr.rim.upstream_link import REPLY_LIMIT
+from tmr.upstream.app import SNAPSHOT_LIMIT
 
 OTHER = PRODUCT + 1
 KEYS = {PRODUCT: (key(1),), OTHER: (LicenceKey(FIRM, OTHER, 2),)}
@@ -70,7 +75,7 @@ def test_one_client_leaves_borrowings_to_others() -> None:
     assert isinstance(found.borrow(60, client="bob"), Borrowed)
     assert (
         found.borrow(60, client="carol").detail
-        == "2 borrowings are out, and this system has no more at a time"
+        == "2 borrowings are out, and there is no room for more at a time"
     )
     found.give_back(lent.borrow)
     assert isinstance(found.borrow(60), Borrowed)
@@ -169,3 +174,81 @@ def test_at_the_limits_nobody_waits_who_could_have_a_seat(steps: list[tuple[Any,
             if held:
                 both.do(found.freeing(held[step[1] % len(held)]))
         assert len(found.ledger.sessions) <= 4
+
+
+# -- room in a snapshot ------------------------------------------------------------------------------------
+
+LONG = "\U0001f511" * 255
+"""As long as a text can be: 1020 bytes."""
+
+
+def test_long_texts_take_room_from_their_client_alone() -> None:
+    found = world()
+    texts = {"station": LONG, "user": LONG, "process": LONG, "instance": LONG, "address": "10.0.0.1"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(choose, "MAX_SESSIONS_SIZE", 4 * 4 * 1020)
+        held = []
+        for number in range(2):
+            held.append(found.grant(**{**texts, "instance": f"{LONG[:-1]}{number}", "process": LONG + "abc"}))
+            assert isinstance(held[-1], Granted)
+        denied = found.grant()
+        assert (denied.reason, denied.detail) == (
+            "overloaded",
+            "this client holds 2 sessions, and no more at a time",
+        )
+        restored = Ledger()
+        restored.restore(found.ledger.snapshot())
+        assert restored.review(found.asking(), found.now) == denied
+        assert isinstance(found.grant(client="bob"), Granted)
+        found.free(held[0].session)
+        assert isinstance(found.grant(), Granted)
+
+
+def test_all_that_a_ledger_can_keep_fits_into_a_snapshot() -> None:
+    """What an upstream takes as a snapshot, and the twin as an answer, is more than clients can fill."""
+    waiter = Waiter(
+        World(item()).asking(station=LONG, user=LONG, process=LONG, instance=LONG, wait=True), 2**53
+    )
+    ended = Ended("x" * 32, "x" * 255, KEYS[PRODUCT][0], "operator", "operator " + "x" * 255, 2**53)
+    most = (
+        choose.MAX_SESSIONS_SIZE
+        + choose.MAX_BORROWINGS_SIZE
+        + memory.MAX_SIZE
+        + MAX_WAITING * len(msgspec.msgpack.encode(waiter))
+        + memory.MAX_ENDED * len(msgspec.msgpack.encode(ended))
+    )
+    assert most < 0.95 * SNAPSHOT_LIMIT
+    assert SNAPSHOT_LIMIT <= REPLY_LIMIT
+
+
+def test_the_room_that_an_entry_takes_is_not_more_than_assumed() -> None:
+    options = {"borrow_s": 3600, "units": 2**50, "usage_s": 10**8, "feature_map": 2**32 - 1}
+    found = World(item(2**32 - 1, 2**31 - 1, **options))
+    found.grant(mode="exclusive", units=2**50 + 1, user=LONG)
+    granted = found.grant(
+        mode="station-share", station=LONG, instance=LONG, request_id="r" * 128, session="s" * 32, units=3
+    )
+    lent = found.borrow(3600, station=LONG, user=LONG, borrow="b" * 32)
+    assert isinstance(granted, Granted)
+    assert isinstance(lent, Borrowed)
+    books = found.ledger._books
+    found.consume(granted.session, 7)
+    for kept in (found.ledger.sessions[granted.session], found.ledger.borrowings[lent.borrow]):
+        assert len(msgspec.msgpack.encode(kept)) <= kept.size <= 5 * 1020
+    for one in books.memory.outcomes():
+        assert len(msgspec.msgpack.encode(one)) <= one.size <= 5 * 1020
+
+
+def test_outcomes_with_long_texts_are_forgotten_first_of_their_client() -> None:
+    found = world()
+    other = found.asking(client="bob")
+    assert isinstance(found.do(other), Granted)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(memory, "MAX_SIZE", 20_000)
+        asked = [found.asking(station=LONG, user=LONG, mode="no-user-limit") for _ in range(9)]
+        for one in asked:
+            found.do(one)
+        known = [found.ledger.remembered("alice", one.request_id) is not None for one in asked]
+        assert known == sorted(known), "the oldest go first"
+        assert 1 <= sum(known) < len(known)
+        assert found.ledger.remembered("bob", other.request_id) is not None
