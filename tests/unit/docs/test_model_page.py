@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.model.search import Search
+from tests.model.searches import CLAIMS, DEEP
+
 ROOT = Path(__file__).resolve().parents[3]
 PAGE = (ROOT / "docs/explanation/model.md").read_text()
 SOURCES = {path.stem: path.read_text() for path in (ROOT / "tests/model").glob("*.pml")}
@@ -65,3 +68,8 @@ def test_every_rule_that_can_be_taken_away_is_explained() -> None:
         for model, source in SOURCES.items()
         for rule in re.findall(r"\bWITHOUT_([A-Z_]+)\b", source)
     }
+
+
+@pytest.mark.parametrize("search", [*CLAIMS, *DEEP], ids=str)
+def test_every_search_has_figures(search: Search) -> None:
+    assert f"\n| `{search}` | " in PAGE
