@@ -13,7 +13,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types audit unit simulation netns api system lab-tests molecule test demo plant down docs fuzz soak clean
+.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,11 @@ simulation: venv ## quorum and ledger under 10,000 seeds of faults, and broken p
 	$(say) 'simulation'
 	$(PYTEST) -s tests/simulation
 
+model: venv ## the protocol's models, searched exhaustively, whole and with one rule less
+	$(say) 'model'
+	$(BIN)/python -m tests.model --install
+	$(PYTEST) -n auto tests/model
+
 netns: venv host ## the VIP manager with real ARP in network namespaces
 	$(say) 'network namespaces'
 	$(PYTEST) tests/netns
@@ -86,7 +91,7 @@ molecule: venv host ## roles and failover on deployed machines
 	$(say) 'molecule: failover'
 	MOLECULE_LAB=fail $(BIN)/molecule test -s failover
 
-test: lint types audit unit simulation netns api system lab-tests molecule ## everything
+test: lint types audit unit simulation model netns api system lab-tests molecule ## everything
 	$(say) 'all parts passed'
 
 # -- using it ------------------------------------------------------------------------------------------------
@@ -106,6 +111,10 @@ fuzz: venv ## hostile bytes for every reader, for SECONDS_TO_RUN (default 3600);
 
 soak: venv ## new seeds of the simulation for SECONDS_TO_RUN (default 3600); failures go into soak-failures.txt
 	$(BIN)/python -m tests.simulation --seconds $${SECONDS_TO_RUN:-3600}
+
+model-deep: venv ## the models within wider bounds: minutes, and up to 4 GiB
+	$(BIN)/python -m tests.model --install
+	$(BIN)/python -m tests.model
 
 docs: venv ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

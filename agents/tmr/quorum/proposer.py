@@ -442,6 +442,10 @@ class Twin:
             return
         best = max((promise for _, promise in self._votes.values()), key=self.rank_of)
         adopted = self._adopt(best)
+        if adopted.last_epoch >= self.epoch:
+            # Mirrored meanwhile: epochs never fall along a journal, what conflicts is judged by them.
+            self._step_down(now, "a later reign has committed entries")
+            return
         membership = adopted.membership
         if membership is None:
             return
