@@ -10,7 +10,8 @@ from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
 from tmr.ledger import Borrowed, Command, Consume, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, RecordWrite, SnapshotWrite
-from tmr.quorum.messages import Append, Install, Promise, Request
+from tmr.quorum.entries import Mark
+from tmr.quorum.messages import Append, Install, Member, Promise, Request
 from tmr.quorum.proposer import Peer, Twin
 
 
@@ -62,6 +63,17 @@ class OneVoteIsEnough(Twin):
         return super()._advance()
 
 
+class BelievesAnOldCopy(Twin):
+    """An upstream counts, whatever it confirmed before and no longer has."""
+
+    def _distrust(self, slot: int, now: float) -> None:
+        pass
+
+    @staticmethod
+    def misses(mark: Mark, member: Member) -> bool:
+        return False
+
+
 class ForgetsRequests(Ledger):
     """A retry is a new request."""
 
@@ -107,6 +119,9 @@ FROZEN = replace(FAIR, slow=0.05, partition=0.3, pause=1.5)
 LATE = replace(FAIR, slow=0.4, lonely=1.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
 
+RESTORED = replace(FAIR, drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
+"""Old copies are put back while machines come and go."""
+
 MUTATIONS: dict[str, Rules] = {
     "no fencing": Rules(acceptor=NoFencing),
     "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, weather=FROZEN),
@@ -121,5 +136,6 @@ MUTATIONS: dict[str, Rules] = {
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
+    "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
 }

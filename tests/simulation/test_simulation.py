@@ -28,7 +28,16 @@ def test_promises_hold_under_seeded_faults() -> None:
     print(f"\n{SEEDS} seeds: " + ", ".join(f"{count} {what}" for what, count in sorted(happened.items())))
     assert not broken, f"{len(broken)} of {SEEDS} seeds, first: {min(broken.items())}"
     # A storm that never blew proves nothing.
-    for what in ("crashes", "partitions", "pauses", "wipes", "clock jumps", "expiries", "reigns"):
+    for what in (
+        "crashes",
+        "partitions",
+        "pauses",
+        "wipes",
+        "old copies",
+        "clock jumps",
+        "expiries",
+        "reigns",
+    ):
         assert happened[what] > SEEDS / 10, happened
 
 

@@ -17,6 +17,8 @@ class Weather(msgspec.Struct, frozen=True):
     pause: float
     wipe: float
     clock: float
+    restore: float = 0.0
+    """An old copy of an upstream's disk is put back."""
     lonely: float = 0.0
     """A client reaches neither twin for about the time to live of its session."""
 
@@ -33,4 +35,5 @@ class Weather(msgspec.Struct, frozen=True):
             wipe=rnd.choice([0, 0, 0.1]),
             clock=rnd.choice([0, 0.1]),
             lonely=rnd.choice([0, 0.1]),
+            restore=rnd.choice([0, 0, 0.2]),
         )

@@ -49,6 +49,7 @@ class SimUpstream:
     def __init__(self, world: "World", slot: int) -> None:
         self.world, self.slot, self.name = world, slot, UPSTREAMS[slot]
         self.disk = Disk(f"disk-{slot}")
+        self.copy = self.disk.copy()
         self.up = True
         self.boot = 0
         self.synced_until = 0.0
@@ -84,6 +85,11 @@ class SimUpstream:
         if self.world.rules.vote_with_an_empty_disk:
             self.disk = self.world.impostor(self.slot)
 
+    def restore(self) -> None:
+        """An old copy of the disk is put back."""
+        self.crash()
+        self.disk = self.copy
+
     def handle(self, request: Request, answer: Callable[[Reply], None]) -> None:
         world, clock = self.world, self.world.clocks[self.name]
         now, wall = clock.monotonic(world.now), clock.wall_ms(world.now)
@@ -92,7 +98,10 @@ class SimUpstream:
             if reply is None:
                 self.waiting.append((request, answer))
             else:
-                answer(reply)
+                boot = self.boot
+                world.at(
+                    max(world.now, self.synced_until), lambda: answer(reply) if self.boot == boot else None
+                )
             return
         result = self.acceptor.handle(now, wall, request)
         world.witness.acceptor_moved(self.slot, self.acceptor)
@@ -300,6 +309,11 @@ class World:
             self.stats["wipes"] += 1
             self.upstreams[slot].wipe()
             self.after(rnd.uniform(0.05, 1.0), self.upstreams[slot].start)
+        if strikes(2.0):
+            slot = rnd.randrange(3)
+            self.upstreams[slot].copy = self.upstreams[slot].disk.copy()
+        if strikes(weather.restore):
+            self._restore(rnd.randrange(3))
         if strikes(weather.clock) and self.now > self._clock_jump + 2 * FRESH_MS / 1000:
             # One wrong clock at a time is what the median survives.
             self._clock_jump = self.now
@@ -309,6 +323,16 @@ class World:
                 self.clocks[other].wall_skew_ms = 0.0
             self.clocks[name].wall_skew_ms = rnd.choice([-1, 1]) * rnd.uniform(1e3, 1e9)
 
+    def _restore(self, slot: int) -> None:
+        """Put an old copy back. The others have heard more of this disk since it was made (decision 12)."""
+        one = self.upstreams[slot]
+        others = [other for other in self.upstreams if other is not one]
+        if self._whole() and all(other.disk.knows_more_of(one.copy) for other in others):
+            self.stats["old copies"] += 1
+            one.restore()
+            # Longer than a lease: what it granted and forgets has ended.
+            self.after(self.timing.ttl + self.rnd.uniform(0.05, 1.0), one.start)
+
     def _whole(self) -> bool:
         """Every upstream votes, and every one knows the disks of all three for members."""
         disks = tuple(one.acceptor.disk for one in self.upstreams)
@@ -317,6 +341,7 @@ class World:
             and one.acceptor.voting
             and one.acceptor.log.membership is not None
             and one.acceptor.log.membership.disks == disks
+            and not any(other.disk.knows_more_of(one.disk) for other in self.upstreams)
             for one in self.upstreams
         )
 

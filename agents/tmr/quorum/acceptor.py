@@ -7,8 +7,9 @@ from typing import Any, Final
 
 import msgspec
 
-from tmr.quorum.entries import FORMAT, Entry, Membership, Owner, Snapshot, StateMachine
+from tmr.quorum.entries import FORMAT, Entry, Mark, Membership, Owner, Snapshot, StateMachine
 from tmr.quorum.log import Log
+from tmr.quorum.marks import merged
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -48,6 +49,8 @@ class Durable(msgspec.Struct):
     snapshot: Snapshot = Snapshot(0, 0, 0, None, b"")
     entries: list[Entry] = []
     commit: int = 0
+    reign: int = 0
+    marks: tuple[Mark, ...] = ()
 
     @property
     def membership(self) -> Membership | None:
@@ -102,7 +105,21 @@ class VotingWrite(msgspec.Struct, frozen=True):
     voting: bool
 
 
-Write = PromiseWrite | CutWrite | AppendWrite | CommitWrite | RecordWrite | SnapshotWrite | VotingWrite
+class ReignWrite(msgspec.Struct, frozen=True):
+    """Remember the last reign that the journal was taken of."""
+
+    epoch: int
+
+
+class MarksWrite(msgspec.Struct, frozen=True):
+    """Remember what the three disks have confirmed, in place of what was known. A hint, too."""
+
+    marks: tuple[Mark, ...]
+
+
+Hint = CommitWrite | RecordWrite | MarksWrite
+"""What may follow with the next batch."""
+Write = PromiseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | ReignWrite | Hint
 
 
 class Answer(msgspec.Struct):
@@ -127,7 +144,11 @@ class Acceptor:
         self.commit = max(durable.snapshot.index, min(durable.commit, self.log.last))
         self.snapshot = durable.snapshot
         self.generation = generation
+        self.reign = durable.reign
+        self.marks = durable.marks
         self.diverged = False
+        self.gone_back = False
+        """This disk has less than it confirmed before: since this start, the active has said so."""
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
@@ -156,6 +177,7 @@ class Acceptor:
             wall_ms=wall_ms,
             generation=self.generation,
             format=FORMAT,
+            reign=self.reign,
         )
 
     # -- the lease -----------------------------------------------------------------------------------------
@@ -219,7 +241,7 @@ class Acceptor:
         write = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
         snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
-        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries)
+        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries, self.marks)
         return Answer(reply, write, woke=True)
 
     def _promise(self, epoch: int, owner: Owner) -> list[Write]:
@@ -252,12 +274,14 @@ class Acceptor:
         changed_hands = self.live_holder(now) != message.owner
         writes = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
+        writes += self._remember(message.marks)
         previous, entries = message.previous_index, message.entries
         if previous < self.log.base:
             # What the snapshot covers is committed, hence equal: go on behind it.
             covered = min(self.log.base - previous, len(entries))
             previous, entries = previous + covered, entries[covered:]
             if previous < self.log.base:
+                writes += self._taken_of(message.epoch)
                 reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
                 return Answer(reply, writes, woke=changed_hands)
         elif self.log.epoch_at(previous) != message.previous_epoch:
@@ -266,6 +290,7 @@ class Acceptor:
             return Answer(conflict, writes, woke=changed_hands)
         match = previous + len(entries)
         writes += self._store(entries)
+        writes += self._taken_of(message.epoch)
         before = self.commit
         self.commit = max(self.commit, min(message.commit, match))
         if self.commit > before:
@@ -279,6 +304,25 @@ class Acceptor:
         writes += self._compact()
         reply = Appended(self.member(wall_ms), message.epoch, message.owner, match)
         return Answer(reply, writes, woke=changed_hands or self.commit > before)
+
+    def _remember(self, marks: tuple[Mark, ...]) -> list[Write]:
+        """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
+        for mark in marks:
+            if mark.disk == self.disk and mark.missed_by(self.reign, self.log.last_epoch, self.log.last):
+                self.gone_back = True
+        membership = self.log.membership
+        known = merged(self.marks, marks, membership.disks if membership else ())
+        if known == self.marks:
+            return []
+        self.marks = known
+        return [MarksWrite(known)]
+
+    def _taken_of(self, epoch: int) -> list[Write]:
+        """The journal now equals that of this reign as far as the answer says."""
+        if epoch == self.reign:
+            return []
+        self.reign = epoch
+        return [ReignWrite(epoch)]
 
     def _store(self, entries: tuple[Entry, ...]) -> list[Write]:
         writes: list[Write] = []
@@ -345,6 +389,7 @@ class Acceptor:
                 writes.append(VotingWrite(voting=True))
         if not self.voting:
             return Answer(self._joining(wall_ms, message).reply, writes)
+        writes += self._taken_of(message.epoch)
         match = max(snapshot.index, self.log.base)
         return Answer(Appended(self.member(wall_ms), message.epoch, message.owner, match), writes, woke=True)
 

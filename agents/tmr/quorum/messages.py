@@ -6,7 +6,7 @@ former reign is recognised and dropped, and carries a `Member` header.
 
 import msgspec
 
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.entries import Entry, Mark, Membership, Owner, Snapshot
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -25,6 +25,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Generation of its CmContainer: changes when a licence is activated."""
     format: int = 1
     """Newest journal entry format it can apply."""
+    reign: int = -1
+    """Epoch of the last reign that it took the journal of, durable; -1: a version that does not say."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -54,6 +56,8 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     digest_index: int = 0
     digest: bytes = b""
     """Digest of the state machine after `digest_index`, for the member to compare with its own."""
+    marks: tuple[Mark, ...] = ()
+    """What the three disks have confirmed so far, for the member to remember."""
 
 
 class Install(msgspec.Struct, frozen=True, tag="install"):
@@ -107,6 +111,8 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
     owner: Owner
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
+    marks: tuple[Mark, ...] = ()
+    """What this member knows that the three disks have confirmed."""
 
 
 class Busy(msgspec.Struct, frozen=True, tag="busy"):

@@ -34,6 +34,8 @@ from tmr.server.vip_link import VipLink
 
 log = logging.getLogger(__name__)
 
+GONE_BACK_ALARM: Final = 3600.0
+"""Seconds that an old copy of an upstream, put back and mended, stays an alarm."""
 DRAIN: Final = 0.25
 """Part of the TTL that commands under way have before a planned switchover."""
 DROP_PATIENCE: Final = 0.5
@@ -277,8 +279,22 @@ class Agent:
                 for name, peer in zip(twin.upstreams, twin.peers, strict=True)
                 if peer.alarm
             ),
+            *(
+                went_back(name, mended=not peer.gone_back)
+                for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+                if now - peer.gone_back_at < GONE_BACK_ALARM
+            ),
             *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
             *self._assembler.alarms,
             *self.backfill.alarms,
             *self._vip.alarms,
         ]
+
+
+def went_back(upstream: str, *, mended: bool) -> str:
+    """The alarm of an upstream that had less than it had confirmed."""
+    now = "It has everything again" if mended else "It does not count before it has everything again"
+    return (
+        f"{upstream} had less than it had confirmed: an old copy of it was put back, or its disk lost what "
+        f"it had written. {now}. Never restore an upstream from a copy; if nobody did, replace its disk"
+    )

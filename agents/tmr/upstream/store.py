@@ -19,13 +19,15 @@ from tmr.quorum.acceptor import (
     CommitWrite,
     CutWrite,
     Durable,
+    MarksWrite,
     PromiseWrite,
     RecordWrite,
+    ReignWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
 )
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.entries import Entry, Mark, Membership, Owner, Snapshot
 from tmr.upstream.record import TABLES as RECORD_TABLES
 from tmr.upstream.record import Record
 
@@ -47,6 +49,13 @@ CREATE TABLE snapshot (
 ) STRICT;
 CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
 """
+_ADDITIONS: Final = """
+CREATE TABLE IF NOT EXISTS reign (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS mark (
+    disk TEXT PRIMARY KEY, reign INTEGER NOT NULL, epoch INTEGER NOT NULL, idx INTEGER NOT NULL
+) STRICT;
+"""
+"""What a version that does not know it may leave alone: such a store can still be opened by that version."""
 _MIGRATIONS: Final[dict[int, str]] = {1: RECORD_TABLES}
 """What makes of a store of this schema one of the next."""
 
@@ -139,6 +148,7 @@ class Store:
             for known in range(version, SCHEMA):
                 self._run(_MIGRATIONS[known])
             db.execute(f"PRAGMA user_version = {SCHEMA}")
+            self._run(_ADDITIONS)
 
     def _begun(self) -> bool:
         """Whether the journal holds commands, or a snapshot of what they did."""
@@ -154,6 +164,7 @@ class Store:
         with self.transaction():
             self._run(_TABLES)
             self._run(RECORD_TABLES)
+            self._run(_ADDITIONS)
             self._db.execute(
                 "INSERT INTO meta VALUES (1, ?, ?, 0, 0, NULL, NULL, 0)", (secrets.token_hex(16), machine)
             )
@@ -191,6 +202,10 @@ class Store:
             index, epoch, time_ms, membership, state = row
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state)
+        row = db.execute("SELECT epoch FROM reign").fetchone()
+        durable.reign = 0 if row is None else row[0]
+        rows = db.execute("SELECT disk, reign, epoch, idx FROM mark ORDER BY disk").fetchall()
+        durable.marks = tuple(Mark(*row) for row in rows)
         durable.entries = [
             Entry(*row)
             for row in db.execute("SELECT idx, epoch, time_ms, kind, body, format FROM journal ORDER BY idx")
@@ -221,6 +236,12 @@ class Store:
                 db.execute("UPDATE meta SET committed = ?", (commit,))
             case RecordWrite(lines):
                 self.record.add(lines)
+            case ReignWrite(epoch):
+                db.execute("INSERT OR REPLACE INTO reign VALUES (1, ?)", (epoch,))
+            case MarksWrite(marks):
+                db.execute("DELETE FROM mark")
+                rows = [(mark.disk, mark.reign, mark.epoch, mark.index) for mark in marks]
+                db.executemany("INSERT INTO mark VALUES (?, ?, ?, ?)", rows)
             case SnapshotWrite(snapshot, keep_tail):
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)
                 db.execute(
