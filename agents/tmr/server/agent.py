@@ -30,6 +30,7 @@ from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
+from tmr.server.trust import Truster
 from tmr.server.vip_link import VipLink
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,7 @@ class Agent:
             self.gate, archives, ATTESTERS, lambda: (twin.applied, twin.log.time_at(twin.applied))
         )
         self.metrics = Metrics()
+        self.truster = Truster(self.gate, dict(zip(twin.upstreams, links, strict=True)), config.act_id)
         self._assembler = Assembler(self.core, config.act_id, fatal)
         self.backfill = Backfill(self.core, fatal)
         self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)

@@ -51,3 +51,5 @@ class Status(msgspec.Struct, frozen=True):
     sync_longest_ms: float
     alarms: tuple[str, ...]
     network: bool = False
+    fingerprint: str = ""
+    """SHA-256 of the container's public key, hexadecimal: what an operator compares before trusting it."""
