@@ -15,12 +15,15 @@ from tmr.quorum.acceptor import (
     CommitWrite,
     CutWrite,
     Durable,
+    MarksWrite,
     PromiseWrite,
     RecordWrite,
+    ReignWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
 )
+from tmr.quorum.log import Log
 
 
 class Survived(msgspec.Struct, frozen=True):
@@ -100,6 +103,10 @@ class Disk:
                     kept.entries = [*kept.entries, *entries]
                 case CommitWrite(commit):
                     kept.commit = commit
+                case ReignWrite(epoch):
+                    kept.reign = epoch
+                case MarksWrite(marks):
+                    kept.marks = marks
                 case VotingWrite(voting):
                     kept.voting = voting
                 case RecordWrite(lines):
@@ -109,6 +116,20 @@ class Disk:
                         self.skipped.append((kept.commit + 1, snapshot.index))
                     kept.snapshot = snapshot
                     kept.entries = [e for e in kept.entries if e.index > snapshot.index] if keep_tail else []
+
+    def copy(self) -> "Disk":
+        """A copy as it is now, to be put back some day."""
+        found = Disk(self._kept.disk)
+        found._kept, found.record, found.skipped = self.load(), dict(self.record), list(self.skipped)
+        return found
+
+    def knows_more_of(self, other: "Disk") -> bool:
+        """The upstream of this disk was told that `other` had confirmed more than it has."""
+        log, reign = Log.after(other._kept.snapshot, other._kept.entries), other._kept.reign
+        return any(
+            mark.disk == other._kept.disk and mark.missed_by(reign, log.last_epoch, log.last)
+            for mark in self._kept.marks
+        )
 
     def load(self) -> Durable:
         """What the upstream reads when it starts."""

@@ -11,8 +11,8 @@ from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Command, Consume, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
-from tmr.quorum.entries import Entry, Owner, encode_membership
-from tmr.quorum.messages import Acquire, Append, Install, Promise, Release, Request
+from tmr.quorum.entries import Entry, Mark, Owner, encode_membership
+from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
 from tmr.quorum.proposer import Peer, Serving, Twin
 
 # -- the upstream --------------------------------------------------------------------------------------------
@@ -148,6 +148,17 @@ class OneVoteIsEnough(Twin):
         return super()._advance()
 
 
+class BelievesAnOldCopy(Twin):
+    """An upstream counts, whatever it confirmed before and no longer has."""
+
+    def _distrust(self, slot: int, now: float) -> None:
+        pass
+
+    @staticmethod
+    def misses(mark: Mark, member: Member) -> bool:
+        return False
+
+
 class CountsOlderEpochs(Twin):
     """Entries of older epochs are counted for commitment."""
 
@@ -272,6 +283,9 @@ WRONG = Weather(clock=1.0, drift=0.5, partition=0.3, crash=0.3)
 ODD = Weather(diverge=0.5)
 """Ledgers that differ."""
 
+RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
+"""Old copies are put back while machines come and go."""
+
 MUTATIONS: dict[str, Rules] = {
     "no fencing": Rules(acceptor=NoFencing),
     "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, weather=FROZEN),
@@ -303,6 +317,7 @@ MUTATIONS: dict[str, Rules] = {
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
+    "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
     "lease given back and revived": Rules(acceptor=RevivesALease),
 }

@@ -11,6 +11,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.plan import plan
 from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
+from tmr.quorum.lease import DRIFT
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -209,6 +210,7 @@ class Nemesis:
                 and one.acceptor.voting
                 and one.acceptor.log.membership is not None
                 and one.acceptor.log.membership.disks == disks
+                and not any(other.disk.knows_more_of(one.disk) for other in upstreams)
                 for one in upstreams
             )
         )
@@ -261,6 +263,30 @@ class Nemesis:
 
         world.after(fault.seconds + fault.value, old_returns)
         return True
+
+    def _copied(self, fault: Fault) -> None:
+        """A copy of the disk is made, and put back after `value` seconds.
+
+        By then the others have heard more of this disk (decision 12). It stays off for longer than a lease:
+        what it granted and forgets has ended.
+        """
+        world, upstream = self.world, self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        copy = upstream.disk.copy()
+
+        def put_back() -> None:
+            others = [other for other in world.upstreams if other is not upstream]
+            same = upstream.disk.name == copy.name
+            if not (world.stormy() and same and self.whole()):
+                return
+            if all(other.disk.knows_more_of(copy) for other in others):
+                world.stats["old copy put back"] += 1
+                world.tell(f"{upstream.name} is put back to a copy {fault.value:.2f} s old")
+                upstream.put(copy)
+                boot = upstream.boot
+                seconds = world.timing.ttl * (1 + 2 * DRIFT) + fault.seconds
+                world.after(seconds, lambda: upstream.start() if upstream.boot == boot else None)
+
+        world.after(fault.value, put_back)
 
     def _disk_full(self, fault: Fault) -> None:
         upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]

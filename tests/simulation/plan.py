@@ -23,6 +23,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.pause, _pause),
         (weather.wipe, _wipe),
         (weather.replace, _replace),
+        (weather.restore, _restore),
         (weather.full, _full),
         (weather.drift, _drift),
         (weather.diverge, _diverge),
@@ -92,6 +93,10 @@ def _replace(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault(
         "replaced", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.05, 1.0), value=rnd.uniform(0.5, 4.0)
     )
+
+
+def _restore(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("copied", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.05, 1.0), value=rnd.uniform(0.3, 6.0))
 
 
 def _full(rnd: random.Random, _weather: Weather, at: float) -> Fault:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tests.simulation.disk import Disk
 from tests.simulation.names import UPSTREAMS
 from tmr.ledger import Note, encode
-from tmr.quorum.acceptor import CommitWrite, RecordWrite, Write
+from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
 from tmr.quorum.messages import Follow, Reply, Request
 
 if TYPE_CHECKING:
@@ -120,9 +120,9 @@ class SimUpstream:
 
     def _settle(self, writes: list[Write], leave: Callable[[], None]) -> None:
         """Have `leave` called when `writes`, and all that was decided before, are on disk."""
-        if writes and all(isinstance(write, CommitWrite | RecordWrite) for write in writes):
-            kept = [hint for hint in self._hints if not isinstance(hint, CommitWrite)]
-            self._hints = [*kept, *writes]
+        if writes and all(isinstance(write, Hint) for write in writes):
+            newer = tuple({type(write) for write in writes} & {CommitWrite, MarksWrite})
+            self._hints = [*(hint for hint in self._hints if not isinstance(hint, newer)), *writes]
             writes = []
         if writes:
             if self._filling is None:

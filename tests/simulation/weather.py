@@ -26,6 +26,8 @@ class Weather(msgspec.Struct, frozen=True):
     """An upstream loses its disk."""
     replace: float = 0
     """A new machine takes an upstream's place; the old one comes back later."""
+    restore: float = 0
+    """An old copy of an upstream's disk is put back."""
     full: float = 0
     """An upstream's disk is full for a while."""
     clock: float = 0
@@ -59,4 +61,5 @@ class Weather(msgspec.Struct, frozen=True):
             drift=rnd.choice([0, 0.5]),
             diverge=rnd.choice([0, 0, 0.1]),
             lonely=rnd.choice([0, 0.1]),
+            restore=rnd.choice([0, 0, 0.2]),
         )

@@ -269,6 +269,13 @@ class AsyncClient:
         """Make the active twin step down. Needs an operator's certificate."""
         return await self._run(operations.switchover())
 
+    async def trust(self, upstream: str, fingerprint: str) -> models.Trusted:
+        """Believe the new container of an upstream. Needs an operator's certificate.
+
+        `fingerprint`: as `tmr-upstream status` shows it there. Raises Refused, and nothing has changed.
+        """
+        return await self._run(operations.trust(upstream, fingerprint))
+
     # -- one call ------------------------------------------------------------------------------------------
 
     async def _run(

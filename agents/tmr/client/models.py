@@ -597,6 +597,27 @@ class Switchover(_Answer):
     from_: str = Field(alias="from", description="The twin that steps down.")
 
 
+class TrustRequest(_Request):
+    """Whose new container is to be believed, as an operator has seen it on that machine."""
+
+    upstream: str = Field(min_length=1, max_length=128, description="Name of the upstream.")
+    fingerprint: str = Field(
+        min_length=64,
+        max_length=100,
+        description="SHA-256 of the container's public key: 64 hexadecimal digits. Blanks, colons and "
+        "hyphens between them do not matter.",
+    )
+
+
+class Trusted(_Answer):
+    """The container of the upstream is believed."""
+
+    upstream: str
+    container: str = Field(description="Its serial.")
+    fingerprint: str
+    changed: bool = Field(description="False: it was believed before.")
+
+
 # -- borrowing ---------------------------------------------------------------------------------------------
 
 

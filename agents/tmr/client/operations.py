@@ -35,6 +35,8 @@ from tmr.client.models import (
     SessionRequest,
     Status,
     Switchover,
+    Trusted,
+    TrustRequest,
     UnitsRequest,
 )
 from tmr.client.problems import BadAnswer, BadRequest, problem
@@ -237,6 +239,13 @@ def switchover() -> Operation[Switchover]:
     """The active twin steps down. Not repeatable: a second one would lead back."""
     request = Request("POST", "/v1/operator/switchover", repeatable=False)
     return Operation(request, lambda a: _read(a, Switchover))
+
+
+def trust(upstream: str, fingerprint: str) -> Operation[Trusted]:
+    """Believe the new container of an upstream. Sent twice, it takes effect once."""
+    wanted = _checked(TrustRequest, upstream=upstream, fingerprint=fingerprint)
+    request = Request("PUT", "/v1/operator/trust", wanted.model_dump_json().encode())
+    return Operation(request, lambda a: _read(a, Trusted))
 
 
 def session_request(**fields: object) -> SessionRequest:

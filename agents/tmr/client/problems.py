@@ -303,6 +303,14 @@ _ALL: Final = (
         EntryNotFound,
     ),
     ProblemType(
+        "container-refused",
+        409,
+        None,
+        "The container cannot be trusted",
+        "Compare with `tmr-upstream status` on that machine.",
+        Refused,
+    ),
+    ProblemType(
         "access-list-changed",
         409,
         None,

@@ -268,6 +268,13 @@ class Client:
         """Make the active twin step down. Needs an operator's certificate."""
         return self._run(operations.switchover())
 
+    def trust(self, upstream: str, fingerprint: str) -> models.Trusted:
+        """Believe the new container of an upstream. Needs an operator's certificate.
+
+        `fingerprint`: as `tmr-upstream status` shows it there. Raises Refused, and nothing has changed.
+        """
+        return self._run(operations.trust(upstream, fingerprint))
+
     # -- one call ------------------------------------------------------------------------------------------
 
     def _run(

@@ -101,7 +101,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
     async def explain(request: Request) -> Response:
         """What would happen to a request, and why. Nothing changes."""
         peer = _client(request)
-        asked = await _body(request, ExplainRequest)
+        asked = await body_of(request, ExplainRequest)
         return answer(desk.explainer.explain(peer, _address(request), asked))
 
 
@@ -121,7 +121,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
     async def open_session(request: Request) -> Response:
         """One access to one licence. The same key again: the same session, or place in the queue."""
         peer = _client(request)
-        asked = await _body(request, SessionRequest)
+        asked = await body_of(request, SessionRequest)
         found = await service.grant(peer, _address(request), _request_id(request), asked)
         return answer(found, 201 if isinstance(found, Session) else 202)
 
@@ -154,7 +154,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
     async def heartbeats(request: Request) -> Response:
         """Keep many sessions alive."""
         peer = _client(request)
-        asked = await _body(request, HeartbeatsRequest)
+        asked = await body_of(request, HeartbeatsRequest)
         return answer(await service.heartbeats(peer, asked.sessions))
 
     @app.post(
@@ -168,7 +168,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
     async def consume(request: Request, session: SessionName) -> Response:
         """Take units from the licence of a session. The same key again takes them once."""
         peer = _client(request)
-        asked = await _body(request, UnitsRequest)
+        asked = await body_of(request, UnitsRequest)
         return answer(await service.consume(peer, _request_id(request), session, asked.units))
 
     @app.delete(
@@ -196,7 +196,7 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
     async def borrow(request: Request) -> Response:
         """Take a seat out of the network for a bounded time. The same key again: the same borrowing."""
         peer = _client(request)
-        asked = await _body(request, BorrowRequest)
+        asked = await body_of(request, BorrowRequest)
         found = await lending.borrow(
             peer, _address(request), public_key_of(request), _request_id(request), asked
         )
@@ -257,7 +257,7 @@ def _access_routes(app: FastAPI, desk: Desk) -> None:
         """Put an access list into force, all of it or nothing. `check`: only say what is wrong with it."""
         peer = peer_of(request)
         demand(peer, "operator")
-        wanted = await _body(request, AccessList)
+        wanted = await body_of(request, AccessList)
         return answer(desk.access.check(wanted) if check else await desk.access.replace(peer, wanted))
 
 
@@ -311,7 +311,7 @@ def answer(model: BaseModel, status: int = 200) -> Response:
     )
 
 
-async def _body(request: Request, kind: type[M]) -> M:
+async def body_of(request: Request, kind: type[M]) -> M:
     """The request's body. Raises Problem bad-request, which names each wrong member."""
     body = await read_body(request, BODY_LIMIT)
     try:

@@ -8,8 +8,9 @@ from typing import Any, Final
 import msgspec
 
 from tmr.quorum import objection
-from tmr.quorum.entries import FORMAT, Entry, Guard, Membership, Owner, Snapshot, StateMachine
+from tmr.quorum.entries import FORMAT, Entry, Guard, Mark, Membership, Owner, Snapshot, StateMachine
 from tmr.quorum.log import Log
+from tmr.quorum.marks import merged
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -49,6 +50,8 @@ class Durable(msgspec.Struct):
     snapshot: Snapshot = Snapshot(0, 0, 0, None, b"")
     entries: list[Entry] = []
     commit: int = 0
+    reign: int = 0
+    marks: tuple[Mark, ...] = ()
 
     @property
     def membership(self) -> Membership | None:
@@ -103,7 +106,21 @@ class VotingWrite(msgspec.Struct, frozen=True):
     voting: bool
 
 
-Write = PromiseWrite | CutWrite | AppendWrite | CommitWrite | RecordWrite | SnapshotWrite | VotingWrite
+class ReignWrite(msgspec.Struct, frozen=True):
+    """Remember the last reign that the journal was taken of."""
+
+    epoch: int
+
+
+class MarksWrite(msgspec.Struct, frozen=True):
+    """Remember what the three disks have confirmed, in place of what was known. A hint, too."""
+
+    marks: tuple[Mark, ...]
+
+
+Hint = CommitWrite | RecordWrite | MarksWrite
+"""What may follow with the next batch."""
+Write = PromiseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | ReignWrite | Hint
 
 
 class Answer(msgspec.Struct):
@@ -136,10 +153,14 @@ class Acceptor:
         self.generation = generation
         self.short = False
         """The rim says that it is short of disk space."""
-        self.diverged = False
         self.refused = ""
         """Why the last message was refused that no honest twin sends."""
         self._guard = guard
+        self.reign = durable.reign
+        self.marks = durable.marks
+        self.diverged = False
+        self.gone_back = False
+        """This disk has less than it confirmed before: since this start, the active has said so."""
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
@@ -169,6 +190,7 @@ class Acceptor:
             generation=self.generation,
             format=FORMAT,
             short=self.short,
+            reign=self.reign,
         )
 
     # -- the lease -----------------------------------------------------------------------------------------
@@ -238,7 +260,7 @@ class Acceptor:
         write = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
         snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
-        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries)
+        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries, self.marks)
         return Answer(reply, write, woke=True)
 
     def _promise(self, epoch: int, owner: Owner) -> list[Write]:
@@ -284,7 +306,9 @@ class Acceptor:
         changed_hands = self.live_holder(now) != message.owner
         writes = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
+        writes += self._remember(message.marks)
         if previous < self.log.base:
+            writes += self._taken_of(message.epoch)
             reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
             return Answer(reply, writes, woke=changed_hands)
         if conflicts:
@@ -293,6 +317,7 @@ class Acceptor:
             return Answer(conflict, writes, woke=changed_hands)
         match = previous + len(entries)
         writes += self._store(entries)
+        writes += self._taken_of(message.epoch)
         before = self.commit
         self.commit = max(self.commit, min(message.commit, match))
         if self.commit > before:
@@ -306,6 +331,25 @@ class Acceptor:
         writes += self._compact()
         reply = Appended(self.member(wall_ms), message.epoch, message.owner, match)
         return Answer(reply, writes, woke=changed_hands or self.commit > before)
+
+    def _remember(self, marks: tuple[Mark, ...]) -> list[Write]:
+        """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
+        for mark in marks:
+            if mark.disk == self.disk and mark.missed_by(self.reign, self.log.last_epoch, self.log.last):
+                self.gone_back = True
+        membership = self.log.membership
+        known = merged(self.marks, marks, membership.disks if membership else ())
+        if known == self.marks:
+            return []
+        self.marks = known
+        return [MarksWrite(known)]
+
+    def _taken_of(self, epoch: int) -> list[Write]:
+        """The journal now equals that of this reign as far as the answer says."""
+        if epoch == self.reign:
+            return []
+        self.reign = epoch
+        return [ReignWrite(epoch)]
 
     def _store(self, entries: tuple[Entry, ...]) -> list[Write]:
         writes: list[Write] = []
@@ -380,6 +424,7 @@ class Acceptor:
                 writes.append(VotingWrite(voting=True))
         if not self.voting:
             return Answer(self._joining(wall_ms, message).reply, writes)
+        writes += self._taken_of(message.epoch)
         match = max(snapshot.index, self.log.base)
         return Answer(Appended(self.member(wall_ms), message.epoch, message.owner, match), writes, woke=True)
 

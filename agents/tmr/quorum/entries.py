@@ -67,6 +67,30 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     format: Count = FORMAT
 
 
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """What a disk has confirmed: in reign `reign` it had the journal up to `index`, an entry of `epoch`.
+
+    It is the least that this disk must have for ever: one that shows less was put back to an older state.
+    """
+
+    disk: str
+    reign: int
+    epoch: int = 0
+    index: int = 0
+
+    def joined(self, other: "Mark") -> "Mark":
+        """What both together say; `other` is of the same disk."""
+        if self.reign != other.reign:
+            return max(self, other, key=lambda mark: mark.reign)
+        return Mark(self.disk, self.reign, max(self.epoch, other.epoch), max(self.index, other.index))
+
+    def missed_by(self, reign: int, last_epoch: int, last_index: int) -> bool:
+        """The disk now shows less. A later reign may have cut what no majority had: then it says so."""
+        return reign < self.reign or (
+            reign == self.reign and (last_epoch < self.epoch or last_index < self.index)
+        )
+
+
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """The state machine after entry `index`, which was of `epoch` and of certified time `time_ms`."""
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 
 from tmr.licensing.packed import unpack
-from tmr.quorum.entries import Count, Entry, Membership, Name, Owner, Snapshot
+from tmr.quorum.entries import Count, Entry, Mark, Membership, Name, Owner, Snapshot
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -30,6 +30,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Newest journal entry format it can apply."""
     short: bool = False
     """It is short of disk space."""
+    reign: int = -1
+    """Epoch of the last reign that it took the journal of, durable; -1: a version that does not say."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -59,6 +61,8 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     digest_index: Count = 0
     digest: bytes = b""
     """Digest of the state machine after `digest_index`, for the member to compare with its own."""
+    marks: tuple[Mark, ...] = ()
+    """What the three disks have confirmed so far, for the member to remember."""
 
 
 class Install(msgspec.Struct, frozen=True, tag="install"):
@@ -112,6 +116,8 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
     owner: Owner
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
+    marks: tuple[Mark, ...] = ()
+    """What this member knows that the three disks have confirmed."""
 
 
 class Busy(msgspec.Struct, frozen=True, tag="busy"):

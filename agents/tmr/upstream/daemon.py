@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,6 +47,16 @@ def run(settings: UpstreamConfig) -> None:
     asyncio.run(_serve(settings))
 
 
+def _dying(store: Store) -> Callable[[BaseException], NoReturn]:
+    """What ends the process when the store has failed."""
+
+    def die(error: BaseException) -> NoReturn:
+        store.suspect(error)
+        _die(error)
+
+    return die
+
+
 def _die(error: BaseException) -> NoReturn:
     """Memory is ahead of the disk: answer nothing more, restart from what is durable."""
     log.critical("the store failed; ending at once", exc_info=error)
@@ -58,18 +69,25 @@ async def _serve(settings: UpstreamConfig) -> None:
     store = Store.open(Path(settings.state_dir), machine_fingerprint())
     durable = store.load()
     store.check_mode(durable.membership, network=settings.network)
+    if not settings.network:
+        store.check_owner(settings.name)
+    fatal = _dying(store)
     keeper = Keeper.open(
         store, settings.name, settings.act_id, Path(settings.vendors), network=settings.network
     )
     ledger = ObservedLedger() if settings.network else Ledger()
-    acceptor = Acceptor(
-        durable,
-        ledger,
-        boottime(),
-        settings.lease_ttl,
-        generation=keeper.container.generation,
-        guard=None if settings.network else OwnContainer(ledger, settings.name, keeper.container.key),
-    )
+    try:
+        acceptor = Acceptor(
+            durable,
+            ledger,
+            boottime(),
+            settings.lease_ttl,
+            generation=keeper.container.generation,
+            guard=None if settings.network else OwnContainer(ledger, settings.name, keeper.container.key),
+        )
+    except Exception as error:
+        log.critical("the journal cannot be replayed", exc_info=error)
+        raise store.damaged(f"its journal cannot be replayed: {error}") from None
     metrics = Metrics()
 
     def synced(seconds: float, writes: int) -> None:
@@ -77,7 +95,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         if seconds > SLOW_SYNC:
             log.warning("slow disk", extra=fields(seconds=f"{seconds:.3f}", writes=writes))
 
-    node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=_die, on_sync=synced)
+    node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=fatal, on_sync=synced)
     tls = server_context(settings.tls)
     listeners = [
         *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
@@ -109,7 +127,7 @@ async def _serve(settings: UpstreamConfig) -> None:
     app: ASGIApp
     if isinstance(ledger, ObservedLedger):
         network = NetworkServer(
-            settings.name, node, keeper, ledger, recorder, clock=boottime, wall_ms=wall_ms, fatal=_die
+            settings.name, node, keeper, ledger, recorder, clock=boottime, wall_ms=wall_ms, fatal=fatal
         )
         app = network_app(network, node, keeper, metrics, read_status)
         alarms, begin_stop = network.alarms, network.begin_stop

@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, RecordWrite, Write
+from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, Hint, MarksWrite, Write
 from tmr.quorum.messages import Follow, Refused, Reply, Request
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import FOLLOW_WAIT
@@ -26,6 +26,11 @@ log = logging.getLogger(__name__)
 
 SLOW_SYNC: Final = 0.5
 """Seconds: a transaction that takes longer raises an alarm."""
+GONE_BACK: Final = (
+    "this store had less than it had confirmed: an old copy of it was put back, or the disk lost what it "
+    "had written; the active twin brings it up to date. Never restore an upstream from a copy; if nobody "
+    "did, replace the disk. The alarm ends with the next start"
+)
 ALARM_SECONDS: Final = 600.0
 """How long a slow transaction stays an alarm."""
 
@@ -139,6 +144,8 @@ class Node:
                 f"a twin sent what no honest twin sends, and was refused: {self.acceptor.refused}; look "
                 "whether it was stolen (retire it), or is of another version"
             )
+        if self.acceptor.gone_back:
+            found.append(GONE_BACK)
         return found
 
     def begin_stop(self) -> None:
@@ -162,11 +169,15 @@ class Node:
     def _decide(self, message: Request) -> Answer:
         if self._failed:
             raise NodeFailed
+        before = self.acceptor.gone_back
         try:
-            return self.acceptor.handle(self._clock(), self._wall_ms(), message)
+            answer = self.acceptor.handle(self._clock(), self._wall_ms(), message)
         except Exception as error:
             self.fail(error)
             raise NodeFailed from error
+        if self.acceptor.gone_back and not before:
+            log.error("gone back", extra=fields(alarm=GONE_BACK))
+        return answer
 
     def _tell(self, twin: str, reply: Reply) -> None:
         """Say once what was refused: whoever floods the log must change the reason each time."""
@@ -185,10 +196,10 @@ class Node:
 
     async def _settled(self, writes: list[Write]) -> None:
         """Wait until `writes`, and all that was decided before, are on disk."""
-        if writes and all(isinstance(write, CommitWrite | RecordWrite) for write in writes):
-            # Hints: they go along with the next batch. Of commit indices the newest says all.
-            kept = [hint for hint in self._hints if not isinstance(hint, CommitWrite)]
-            self._hints = [*kept, *writes]
+        if writes and all(isinstance(write, Hint) for write in writes):
+            # They go along with the next batch. Of commit indices and marks the newest say all.
+            newer = tuple({type(write) for write in writes} & {CommitWrite, MarksWrite})
+            self._hints = [*(hint for hint in self._hints if not isinstance(hint, newer)), *writes]
             writes = []
         if writes:
             self._fill(writes)

@@ -3,6 +3,7 @@
 import importlib.metadata
 from collections.abc import Iterable
 
+from tmr.licensing import fingerprint
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.node import Node, Syncs
 from tmr.upstream.wire import Status
@@ -45,4 +46,5 @@ def read(
         alarms=tuple(node.alarms() if alarms is None else alarms),
         network=network,
         free_bytes=node.free_bytes,
+        fingerprint=fingerprint(container.key),
     )

@@ -17,12 +17,14 @@ from tmr.quorum.acceptor import (
     AppendWrite,
     CommitWrite,
     CutWrite,
+    MarksWrite,
     PromiseWrite,
     RecordWrite,
+    ReignWrite,
     SnapshotWrite,
     VotingWrite,
 )
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.entries import Entry, Mark, Membership, Owner, Snapshot
 from tmr.quorum.messages import Acquire, Append, Found, Install, Request
 from tmr.upstream.keeper import KEY_FILE, Keeper
 from tmr.upstream.store import FILE, Store, StoreError
@@ -70,6 +72,22 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     durable = store.load()
     assert (durable.snapshot.index, durable.snapshot.membership, durable.entries) == (9, None, [])
     assert durable.voting is False
+    assert (durable.reign, durable.marks) == (0, ())
+    marks = (Mark("d1", 7, 6, 12), Mark("d2", 7))
+    store.write([ReignWrite(6), MarksWrite((Mark("gone", 1),)), ReignWrite(7), MarksWrite(marks)])
+    assert (store.load().reign, store.load().marks) == (7, marks)
+    store.close()
+
+
+def test_a_store_of_a_version_without_marks_is_used_on(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, MACHINE)
+    disk = store.load().disk
+    store.close()
+    with sqlite3.connect(tmp_path / FILE) as raw:
+        raw.executescript("DROP TABLE reign; DROP TABLE mark;")
+    raw.close()
+    store = Store.open(tmp_path, MACHINE)
+    assert (store.load().disk, store.load().reign, store.load().marks) == (disk, 0, ())
     store.close()
 
 
