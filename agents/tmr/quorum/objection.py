@@ -75,8 +75,14 @@ def _to_membership(before: Membership | None, after: Membership, disk: str) -> s
     if before is None:
         return ""
     changed = [slot for slot in range(3) if before.disks[slot] != after.disks[slot]]
-    if len(changed) != 1 or after != before.replacing(changed[0], after.disks[changed[0]]):
+    if not before.retired:  # two who were founded while a disk was being lost may differ in that one
+        right = len(changed) <= 1 and len(after.retired) == 1 and after.retired[0] not in after.disks
+    else:
+        right = len(changed) == 1 and after == before.replacing(changed[0], after.disks[changed[0]])
+    if not right:
         return "a membership changes by one disk, and retires that one"
+    if not changed:
+        return ""
     fresh = after.disks[changed[0]]
     if fresh in before.disks or fresh in before.retired:
         return "this disk is a member, or was retired"

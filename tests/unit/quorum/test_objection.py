@@ -108,6 +108,18 @@ def test_one_disk_may_take_the_place_of_another() -> None:
     assert acceptor.log.membership == MEMBERS.replacing(1, "d4")
 
 
+@pytest.mark.parametrize("before", [("d1", "d2", "d4"), ("d1", "d2", "d5")])
+def test_who_was_founded_with_another_disk_takes_the_change_of_the_others(
+    before: tuple[str, str, str],
+) -> None:
+    """A disk may be lost while the system is founded: two members then know different ones in its place."""
+    durable = Durable("d1", True, 1, A, Snapshot(0, 0, 0, Membership(before), b""), [entry(1)], 1)
+    acceptor = Acceptor(durable, Ledger(), 0.0, 2.0)
+    change = entry(2, kind="members", body=members(MEMBERS, 2, "d4"))
+    assert isinstance(send(acceptor, change, previous=(1, 1)).reply, Appended)
+    assert acceptor.log.membership == MEMBERS.replacing(2, "d4")
+
+
 def test_another_history_is_a_conflict_and_no_offence() -> None:
     acceptor = member(entry(1), entry(2, 5), commit=1)
     acceptor.promised = 5
