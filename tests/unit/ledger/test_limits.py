@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ledger.world import FIRM, PRODUCT, World, item, key
+from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Denied, Freed, Granted, Ledger, Waiter, Waiting, choose, memory
 from tmr.ledger.choose import Asked
 from tmr.ledger.promote import blocked
 from tmr.ledger.queue import MAX_WAITING
-from tmr.ledger.state import Ended
+from tmr.ledger.state import Ended, Session, Stored
 from tmr.licensing import LicenceKey, ProductItem
 from tmr.rim.upstream_link import REPLY_LIMIT
 from tmr.upstream.app import SNAPSHOT_LIMIT
@@ -252,3 +253,32 @@ def test_outcomes_with_long_texts_are_forgotten_first_of_their_client() -> None:
         assert known == sorted(known), "the oldest go first"
         assert 1 <= sum(known) < len(known)
         assert found.ledger.remembered("bob", other.request_id) is not None
+
+
+def test_the_real_limit() -> None:
+    """200,000 sessions of two clients, as they come from a snapshot: no more, and each end is quick work."""
+    found = world()
+    stored = msgspec.msgpack.decode(found.ledger.snapshot(), type=Stored)
+    stored.sessions = [
+        Session(
+            f"{number:032x}", f"client-{number % 2}", key(1), "user-limit", 60, "cad-07", "", "", found.now
+        )
+        for number in range(choose.MAX_SESSIONS)
+    ]
+    found.ledger.restore(msgspec.msgpack.encode(stored))
+    ours = {"product_code": OTHER, "keys": KEYS[OTHER]}
+    assert "200000 sessions" in found.grant(client="bob", **ours).detail
+    assert "this system" in found.grant(client="client-0", keys=KEYS[PRODUCT]).detail
+    first, second = list(found.ledger.sessions)[:2]
+    assert found.free(first) == Freed(session=first, existed=True)
+    assert found.free(second) == Freed(session=second, existed=True)
+    assert isinstance(found.grant(client="client-0", keys=KEYS[PRODUCT]), Granted)
+    own = found.grant(client="client-0", keys=KEYS[PRODUCT])
+    assert own.detail == "this client holds 100000 sessions, and no more at a time"
+    assert isinstance(found.grant(client="bob", **ours), Granted)
+    assert len(found.ledger.sessions) == choose.MAX_SESSIONS
+    beats = Sessions()
+    beats.begin_reign(0.0, [(one.id, one.ttl) for one in found.ledger.sessions.values()])
+    assert beats.heartbeat(1.0, first) == "unknown"
+    assert len(beats.expired(61.0, 500)) == 0
+    assert len(beats.expired(1e6, 500)) == 500
