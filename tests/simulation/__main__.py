@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from tests.simulation.mutations import MUTATIONS
+from tests.simulation.rules import Rules
 from tests.simulation.run import retell, run_seed, run_seeds, small_journals
 from tests.simulation.shrink import shrink, story
 
@@ -19,19 +20,19 @@ SAY_EVERY = 60.0
 """Seconds."""
 
 
-def soak(seconds: float, first: int, stories: Path) -> int:
+def soak(seconds: float, first: int, stories: Path, rules: Rules | None = None) -> int:
     """Run seeds from `first` on; the number of those that failed. Their stories are added to the file
     `stories`.
     """
     start = said = time.monotonic()
     count, bad = 0, 0
-    for seed, failure, _ in run_seeds(itertools.count(first)):
+    for seed, failure, _ in run_seeds(itertools.count(first), rules):
         count += 1
         if failure is not None:
             bad += 1
             print(f"seed {seed}: {failure}", flush=True)
             with stories.open("a", encoding="utf-8") as file:
-                file.write(story(shrink(seed)) + "\n\n")
+                file.write(story(shrink(seed, rules), rules) + "\n\n")
             print(f"its story is in {stories}", flush=True)
         now = time.monotonic()
         if now - said >= SAY_EVERY:
@@ -68,7 +69,7 @@ def main() -> int:
         if given.shrink and failure is not None:
             print(story(shrink(seed, rules), rules))
     if given.seconds:
-        bad += soak(given.seconds, int(time.time()) * 1000, given.stories)
+        bad += soak(given.seconds, int(time.time()) * 1000, given.stories, rules)
     return 1 if bad else 0
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
 from tmr.desk.sessions import Sessions
@@ -187,6 +189,21 @@ class ReadmitsTheRetired(Twin):
             self._replicate(now)
 
 
+class AdmitsAtOnce(Twin):
+    """A new disk gets the snapshot, and with it the vote, before its admission is committed."""
+
+    def _join(self, now: float, slot: int, disk: str) -> None:
+        membership = self.log.membership
+        if membership is None or membership.disks[slot] != disk or self.peers[slot].busy:
+            super()._join(now, slot, disk)
+        elif self.holds(now):
+            self._send(slot, self._installation(), now)
+
+    def _installation(self) -> Install:
+        install = super()._installation()
+        return replace(install, snapshot=replace(install.snapshot, membership=self.log.membership))
+
+
 class NewestClock(CertifiedClock):
     """Certified time is what the clock says that is furthest ahead."""
 
@@ -270,6 +287,8 @@ CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
 FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
 """Machines that stop for seconds and go on as if nothing had happened."""
+PARTED = Weather(partition=1.5, drift=0.5)
+"""Links that are cut, and else a quick network: leases end, and the next begins at once."""
 LATE = Weather(slow=0.2, lonely=2.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
 FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
@@ -298,6 +317,7 @@ MUTATIONS: dict[str, Rules] = {
     "commit index believed blindly": Rules(acceptor=CommitsWhatItHas, weather=CUT_OFF),
     "disk lost without readmission": Rules(vote_with_an_empty_disk=True, weather=NEW_DISKS),
     "votes before it is whole": Rules(acceptor=VotesAtOnce, weather=NEW_DISKS),
+    "vote before its admission is committed": Rules(twin=AdmitsAtOnce, weather=NEW_DISKS),
     "retired disk readmitted": Rules(twin=ReadmitsTheRetired, weather=NEW_DISKS),
     "expiry races a renewal": Rules(renew_while_expiring=True, weather=LATE),
     "no fresh time to live after a failover": Rules(sessions=NoFreshTime),
@@ -309,7 +329,7 @@ MUTATIONS: dict[str, Rules] = {
     "answer before commitment": Rules(answer_before_commit=True),
     "lease granted while another lives": Rules(acceptor=GrantsToAnybody),
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
-    "no drift allowance": Rules(guard=-0.1),
+    "no drift allowance": Rules(guard=-0.1, weather=PARTED),
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, weather=ODD),
     "newest clock is the time": Rules(twin=TakesTheNewestClock, weather=WRONG),

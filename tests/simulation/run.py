@@ -3,6 +3,7 @@
 import multiprocessing
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
 from tests.simulation.faults import Fault
 from tests.simulation.names import CLIENTS
@@ -37,10 +38,10 @@ def run_seed(seed: int, rules: Rules | None = None) -> Result:
     return seed, failure, world.stats
 
 
-def run_seeds(seeds: Iterable[int]) -> Iterator[Result]:
-    """Run production code over many seeds."""
+def run_seeds(seeds: Iterable[int], rules: Rules | None = None) -> Iterator[Result]:
+    """Run many seeds."""
     with multiprocessing.get_context("spawn").Pool(initializer=small_journals) as pool:
-        yield from pool.imap_unordered(run_seed, seeds, chunksize=10)
+        yield from pool.imap_unordered(partial(run_seed, rules=rules), seeds, chunksize=10)
 
 
 def retell(
