@@ -1,0 +1,278 @@
+"""What the nemesis can do to machines from outside. Everything can be undone by `mend`, whoever did it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from functools import partial
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from lab import disk, fabric, machine
+from lab.chaos.plan import TWINS, UPSTREAMS
+from lab.command import run
+from lab.demo.operator import enter
+from lab.demo.site import VIP
+from lab.errors import LabError
+from lab.keeper import BootRecord, cgroup
+from lab.lock import locked
+from lab.names import ROOT, LabNames
+from lab.topology import BACK, FABRIC_NUMBER, FRONT, MACHINES, Machine, machine_named
+from lab.wait import until
+from tmr.vip.frames import ETH_P_ARP, gratuitous_arp
+
+SERVERS = (*UPSTREAMS, *TWINS)
+_FILLER = "chaos-filler"
+_ONE_WAY = "chaos_one_way"
+_CLAIM_EVERY_S = 0.3
+_RESTART_S = 20.0
+_CLOCK = "/etc/tmr-chaos-clock"
+_DROP_IN = "/etc/systemd/system/tmr-upstream.service.d/chaos.conf"
+_FAKED = f"""\
+[Service]
+Environment=LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1
+Environment=FAKETIME_TIMESTAMP_FILE={_CLOCK}
+Environment=FAKETIME_CACHE_DURATION=1
+Environment=FAKETIME_DONT_FAKE_MONOTONIC=1
+"""
+
+
+def machines(names: Sequence[str]) -> list[Machine]:
+    """These machines of the lab."""
+    return [machine_named(name) for name in names]
+
+
+class Hands:
+    """One lab, at the mercy of the nemesis."""
+
+    def __init__(self, names: LabNames) -> None:
+        self.names = names
+
+    # -- power, freezing, cables -----------------------------------------------------------------------------
+
+    def power_off(self, *targets: str) -> None:
+        """Power cut of all of them at one moment."""
+        with locked(self.names.directory):
+            machine.power_off(self.names, machines(targets))
+
+    def power_on(self, *targets: str) -> None:
+        """Boot those that are off; back when all are up."""
+        dark = [one for one in machines(targets) if machine.state(self.names, one) == "off"]
+        if dark:
+            with locked(self.names.directory), ThreadPoolExecutor(len(dark)) as pool:
+                list(pool.map(partial(machine.power_on, self.names), dark))
+
+    def freeze(self, *targets: str) -> None:
+        """Stop them where they stand."""
+        with locked(self.names.directory):
+            machine.freeze(self.names, machines(targets))
+
+    def thaw(self, *targets: str) -> None:
+        """Let those go on that are frozen."""
+        cold = [one for one in machines(targets) if machine.state(self.names, one) == "frozen"]
+        if cold:
+            with locked(self.names.directory):
+                machine.thaw(self.names, cold)
+
+    def cut(self, target: str, network: str) -> None:
+        """Pull a cable."""
+        one = machine_named(target)
+        fabric.cut(self.names, one, one.network(network))
+
+    def heal(self, target: str, network: str) -> None:
+        """Put it back."""
+        one = machine_named(target)
+        fabric.heal(self.names, one, one.network(network))
+
+    # -- one-way partition -----------------------------------------------------------------------------------
+
+    def silence(self, target: str, others: Sequence[str], how: str) -> None:
+        """`deaf`: `target` hears nothing of the others on the back LAN; `mute`: they hear nothing of it.
+
+        Unicast frames only: what ARP asks goes everywhere, and nobody answers.
+        """
+        one = machine_named(target)
+        rules = []
+        for other in machines(others):
+            source, destination = (other, one) if how == "deaf" else (one, other)
+            rules.append(
+                f"chain {source.name}_{destination.name} {{ type filter hook ingress "
+                f'device "{source.port(BACK)}" priority 1; '
+                f"ether daddr {BACK.mac(destination.number)} drop; }}"
+            )
+        self._nft(f"table netdev {_ONE_WAY} {{\n{chr(10).join(rules)}\n}}\n")
+
+    def hear(self) -> None:
+        """Everybody hears everybody again."""
+        self._nft("")
+
+    def _nft(self, table: str) -> None:
+        fresh = f"table netdev {_ONE_WAY} {{}}\ndelete table netdev {_ONE_WAY}\n{table}"
+        run("ip", "netns", "exec", self.names.fabric, "nft", "-f", "-", text=fresh)
+
+    # -- processes -------------------------------------------------------------------------------------------
+
+    def processes(self, target: str, unit: str) -> list[int]:
+        """Host's pids of a service's processes."""
+        group = cgroup(self.names, machine_named(target)).path
+        found = []
+        for directory in group.rglob(f"{unit}.service"):
+            with suppress(OSError):
+                found += [int(pid) for pid in (directory / "cgroup.procs").read_text().split()]
+        return found
+
+    def kill(self, target: str, unit: str) -> None:
+        """SIGKILL, as by the out-of-memory killer; back when systemd has started it anew."""
+        victims = self.processes(target, unit)
+        if not victims:
+            raise LabError(f"{unit} does not run on {target}")
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until(
+            lambda: bool(set(self.processes(target, unit)) - set(victims)),
+            _RESTART_S,
+            f"{unit} on {target} is not started again",
+        )
+
+    def inside(self, target: str, script: str) -> str:
+        """Output of a shell script in the machine, entered without ssh. LabError if it fails."""
+        enter_it = (sys.executable, "-m", "lab", "--name", self.names.name, "shell", target)
+        done = subprocess.run(
+            [*enter_it, "sh", "-ec", script],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise LabError(f"{target}: `{script}` ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def all_inside(self, targets: Sequence[str], script: str) -> list[str]:
+        """The same in several machines at once."""
+        with ThreadPoolExecutor(len(targets)) as pool:
+            return list(pool.map(lambda target: self.inside(target, script), targets))
+
+    # -- disks -----------------------------------------------------------------------------------------------
+
+    def _disk(self, target: str) -> Path | None:
+        """The machine's whole disk, as its supervisor sees it; None while it is off."""
+        one = machine_named(target)
+        record = BootRecord.read(self.names.boot_record(one))
+        if record is None or not record.supervisor:
+            return None
+        return Path(f"/proc/{record.supervisor}/root{disk.mount_point(self.names, one)}")
+
+    def fill(self, target: str) -> None:
+        """Not one block is left on the machine's disk. Allocated, not written: the host's own stays free."""
+        mounted = self._disk(target)
+        if mounted is None:
+            raise LabError(f"{target} is off: its disk cannot be filled")
+        descriptor = os.open(mounted / _FILLER, os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            room = os.fstatvfs(descriptor)
+            block = room.f_frsize
+            chunk, end = room.f_bfree * block, 0
+            while chunk >= block:
+                try:
+                    os.posix_fallocate(descriptor, end, chunk)
+                except OSError:
+                    chunk = chunk // 2 // block * block
+                else:
+                    end += chunk
+        finally:
+            os.close(descriptor)
+
+    def free(self, target: str) -> None:
+        """Room again."""
+        if mounted := self._disk(target):
+            (mounted / _FILLER).unlink(missing_ok=True)
+
+    def lose_disk(self, target: str) -> None:
+        """The upstream's store is gone: journal, promise, container and its key."""
+        stop, start = "systemctl stop tmr-upstream", "systemctl start tmr-upstream"
+        self.inside(target, f"{stop}; rm -rf /var/lib/tmr-upstream/*; {start}")
+
+    # -- the wall clock of one upstream ----------------------------------------------------------------------
+
+    def install_clocks(self) -> None:
+        """Let each upstream's wall clock be set on its own. They are restarted for it, once.
+
+        All machines have the host's clock; libfaketime gives one process another. Its file is looked at once a
+        second, and its other clocks stay as they are.
+        """
+        done = f"test -e {_DROP_IN}"
+        write = (
+            f"mkdir -p {Path(_DROP_IN).parent}; echo +0 > {_CLOCK}; chmod 644 {_CLOCK}; "
+            f"printf %s '{_FAKED}' > {_DROP_IN}; sync; systemctl daemon-reload; systemctl restart tmr-upstream"
+        )
+        self.all_inside(UPSTREAMS, f"{done} || {{ {write}; }}")
+
+    def remove_clocks(self) -> None:
+        """The service is as it was deployed, from its next start on."""
+        self.all_inside(UPSTREAMS, f"rm -f {_DROP_IN}; systemctl daemon-reload")
+
+    def set_clock(self, target: str, seconds: str) -> None:
+        """The upstream's wall clock is off by so many seconds, such as `+600`."""
+        self.inside(target, f"echo {seconds} > {_CLOCK}.new; mv {_CLOCK}.new {_CLOCK}")
+
+    # -- the virtual address ---------------------------------------------------------------------------------
+
+    @contextmanager
+    def thief(self) -> Iterator[None]:
+        """A foreign host in the front LAN has the virtual address, says so, and answers for it.
+
+        It is the fabric itself: it vanishes with the lab, whatever becomes of this process.
+        """
+        mac = bytes.fromhex(FRONT.mac(FABRIC_NUMBER).replace(":", ""))
+        over = threading.Event()
+        fabric_ip = ("ip", "-n", self.names.fabric, "address")
+
+        def claim() -> None:
+            enter(self.names.fabric)
+            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)) as link:
+                link.bind((FRONT.name, ETH_P_ARP))
+                while not over.wait(_CLAIM_EVERY_S):
+                    for frame in gratuitous_arp(IPv4Address(VIP), mac):
+                        link.send(frame)
+
+        run(*fabric_ip, "add", f"{VIP}/32", "dev", FRONT.name)
+        with ThreadPoolExecutor(1) as pool:
+            claiming = pool.submit(claim)
+            try:
+                yield
+            finally:
+                over.set()
+                run(*fabric_ip, "del", f"{VIP}/32", "dev", FRONT.name, check=False)
+        claiming.result()
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def mend(self) -> None:
+        """Take every fault away, whether it is there or not: power, frost, cables, filters, disks, clocks."""
+        self.thaw(*SERVERS)
+        self.hear()
+        run("ip", "-n", self.names.fabric, "address", "del", f"{VIP}/32", "dev", FRONT.name, check=False)
+        for one in MACHINES.values():
+            for network in one.networks:
+                if fabric.is_cut(self.names, one, network):
+                    fabric.heal(self.names, one, network)
+        self.power_on(*SERVERS)
+        for target in UPSTREAMS:
+            self.free(target)
+        self.all_inside(UPSTREAMS, f"if test -e {_CLOCK}; then echo +0 > {_CLOCK}; fi")
+
+
+def boottime() -> float:
+    """Seconds on the clock that all machines and the host share."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
