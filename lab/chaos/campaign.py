@@ -1,4 +1,4 @@
-"""A campaign from its beginning to the written records: clients at work, faults, and what is left at the end."""
+"""A campaign from its beginning to the written records: clients at work, faults, what is left."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works in a campaign, and how: from a seed, the same each time. Pure; goes to the client machine, too."""
+"""Who works in a campaign, and how: from a seed, the same each time. Pure; on the client machine, too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SEATS, QUEUE, METER, LOAN, ALONE, STATION = range(6)
 
 
 def items(first: int) -> list[dict[str, Any]]:
-    """The licences of a campaign, as `tmr vendor issue --items` takes them: few, so that they are fought for."""
+    """The licences of a campaign, as `tmr vendor issue --items` takes them: few seats, many who want them."""
     return [
         {"product": first + SEATS, "name": "Seats", "quantity": 4},
         {"product": first + QUEUE, "name": "Queue", "quantity": 2},

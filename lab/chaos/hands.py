@@ -208,13 +208,14 @@ class Hands:
     def install_clocks(self) -> None:
         """Let each upstream's wall clock be set on its own. They are restarted for it, once.
 
-        All machines have the host's clock; libfaketime gives one process another. Its file is looked at once a
-        second, and its other clocks stay as they are.
+        All machines have the host's clock; libfaketime gives one process another. It looks at its file once a
+        second, and leaves the monotonic clocks alone.
         """
         done = f"test -e {_DROP_IN}"
         write = (
             f"mkdir -p {Path(_DROP_IN).parent}; echo +0 > {_CLOCK}; chmod 644 {_CLOCK}; "
-            f"printf %s '{_FAKED}' > {_DROP_IN}; sync; systemctl daemon-reload; systemctl restart tmr-upstream"
+            f"printf %s '{_FAKED}' > {_DROP_IN}; sync; "
+            "systemctl daemon-reload; systemctl restart tmr-upstream"
         )
         self.all_inside(UPSTREAMS, f"{done} || {{ {write}; }}")
 

@@ -1,4 +1,4 @@
-"""Runs on the client machine: the public client, with every request and answer written down as they happen."""
+"""Runs on the client machine: the public client, with every request and answer written down at once."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from lab import disk, host, image, lifecycle
+from lab import host, image, lifecycle
 from lab.chaos import habits
 from lab.chaos.hands import Hands
 from lab.chaos.plan import UPSTREAMS
@@ -33,7 +33,7 @@ def deploy(site: Site, say: Say) -> bool:
         if changed := host.make_room():
             say(changed)
         say(f"boots the lab {site.names.name}")
-        lifecycle.up(site.names, disk.DEFAULT)
+        lifecycle.up(site.names, "ram")
     lifecycle.require_up(site.names)
     if site.inside("tmr1", "systemctl is-active tmr-server").code:
         say("deploys the TMR system: site.yml, a minute or two")
