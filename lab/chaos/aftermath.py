@@ -10,7 +10,7 @@ from lab.chaos.habits import TTL_S
 from lab.chaos.hands import boottime
 from lab.chaos.plan import UPSTREAMS
 from lab.chaos.records import CAMPAIGN, OPERATIONS, TRACKING, Campaign, Operation, append
-from lab.chaos.stage import FIRM, Say, Vendor, licences
+from lab.chaos.stage import FIRM, Say, Vendor, licences, ours
 from lab.chaos.watcher import Watcher
 from lab.demo.board import StepFailed, wait_for
 from lab.demo.operator import Operator
@@ -50,7 +50,10 @@ class Aftermath:
             + len([place for place in sessions.queue if place.firm_code == FIRM])
             + sum(1 for borrowing in self._operator.borrowings() if borrowing.firm_code == FIRM)
         )
-        left = {(one.product_code, one.tmr_id): one.units_before for one in licences(self._operator, first)}
+        left = {
+            (one.product_code, one.tmr_id): one.units_before
+            for one in licences(self._operator.items(), first)
+        }
         campaign.licences = [
             msgspec.structs.replace(one, units_after=left.get((one.product_code, one.tmr_id)))
             for one in campaign.licences
@@ -89,11 +92,7 @@ class Aftermath:
         found = self._operator.sessions()
         mine = [session.id for session in found.sessions if session.firm_code == FIRM]
         mine += [place.id for place in found.queue if place.firm_code == FIRM]
-        used = sum(
-            licence.in_use
-            for licence in self._operator.items()
-            if licence.firm_code == FIRM and licence.product_code >= first
-        )
+        used = sum(item.in_use for item in ours(self._operator.items(), first))
         return f"{len(mine)} sessions and places, {used} seats" if mine or used else ""
 
     # -- the records -----------------------------------------------------------------------------------------

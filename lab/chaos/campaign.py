@@ -65,7 +65,7 @@ class _Play:
         self._hands.install_clocks()
         first = self._vendor.issue()
         wait_for(lambda: unserved(self._operator, first), _WHOLE_S, "the campaign's licences are served")
-        given = licences(self._operator, first)
+        given = licences(self._operator.items(), first)
         certified = self._operator.certified_time().isoformat()
         began = boottime()
         campaign = Campaign(seed, seconds, LEASE_S, TTL_S, len(habits()), given, certified_before=certified)
@@ -75,7 +75,7 @@ class _Play:
         watcher.start()
         try:
             self._whole(watcher, "before the first fault")
-            nemesis = Nemesis(self._hands, watcher, self._operator, self._vendor, self._directory, began, say)
+            nemesis = Nemesis(self._hands, watcher, self._operator, self._directory, began, say)
             with self._clients(Setting(seed, began, FIRM, first)):
                 nemesis.play(plan(seed, seconds), seconds)
                 time.sleep(max(0.0, began + seconds - boottime()))

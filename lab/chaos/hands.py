@@ -143,13 +143,16 @@ class Hands:
             f"{unit} on {target} is not started again",
         )
 
-    def inside(self, target: str, script: str) -> str:
-        """Output of a shell script in the machine, entered without ssh. LabError if it fails."""
+    def inside(self, target: str, script: str, text: str = "") -> str:
+        """Output of a shell script in the machine, entered without ssh. LabError if it fails.
+
+        `text`: what it reads from standard input.
+        """
         enter_it = (sys.executable, "-m", "lab", "--name", self.names.name, "shell", target)
         done = subprocess.run(
             [*enter_it, "sh", "-ec", script],
             cwd=ROOT,
-            stdin=subprocess.DEVNULL,
+            input=text,
             capture_output=True,
             text=True,
             check=False,
@@ -158,10 +161,10 @@ class Hands:
             raise LabError(f"{target}: `{script}` ended with {done.returncode}: {done.stderr.strip()}")
         return done.stdout
 
-    def all_inside(self, targets: Sequence[str], script: str) -> list[str]:
+    def all_inside(self, targets: Sequence[str], script: str, text: str = "") -> list[str]:
         """The same in several machines at once."""
         with ThreadPoolExecutor(len(targets)) as pool:
-            return list(pool.map(lambda target: self.inside(target, script), targets))
+            return list(pool.map(lambda target: self.inside(target, script, text), targets))
 
     # -- disks -----------------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.chaos.hands import Hands, boottime
 from lab.chaos.plan import ACTIVE, PASSIVE, TWINS, UPSTREAMS, Step
 from lab.chaos.records import FAULTS, Fault, append
-from lab.chaos.stage import Say, Vendor
+from lab.chaos.stage import Say
 from lab.chaos.watcher import Watcher
 from lab.demo.operator import Operator
 from tmr.client import TmrError
@@ -28,12 +28,11 @@ class Nemesis:
         hands: Hands,
         watcher: Watcher,
         operator: Operator,
-        vendor: Vendor,
         directory: Path,
         began: float,
         say: Say,
     ) -> None:
-        self._hands, self._watcher, self._operator, self._vendor = hands, watcher, operator, vendor
+        self._hands, self._watcher, self._operator = hands, watcher, operator
         self._file, self._began, self._say = directory / FAULTS, began, say
 
     def _now(self) -> float:
@@ -156,12 +155,10 @@ class Nemesis:
 
     @contextmanager
     def _disk_lost(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        """The upstream joins as a new member; the vendor issues its licences again for the new container."""
+        """The upstream joins as a new member, with a new disk; the fault is over when it votes."""
         self._hands.lose_disk(targets[0])
         if lacks := self._watcher.wait(lambda look: look.unwhole(), _REJOIN_S):
             self._say(f"{targets[0]} is not readmitted after {_REJOIN_S:.0f} s: {lacks}")
-        else:
-            self._vendor.reissue()
         yield
 
     @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from lab import host, image, lifecycle
@@ -15,10 +15,13 @@ from lab.chaos.records import Licence
 from lab.demo.operator import Operator
 from lab.demo.site import BIN, Site
 from lab.errors import LabError
+from lab.topology import MACHINES
 from tmr.client import TmrError
+from tmr.client.models import ConstituentState, Item
 
 FIRM = 6000013
 _FIRST = 3000
+_APART = 10
 _READY_S = 60.0
 _TMR_UPSTREAM = "/opt/tmr/current/bin/tmr-upstream"
 
@@ -42,6 +45,8 @@ def deploy(site: Site, say: Say) -> bool:
             log = site.names.directory / "site.log"
             log.write_text(done.out + done.err)
             raise LabError(f"site.yml ended with {done.code}: see {log}")
+        for name in MACHINES:  # a power cut would take from a machine what was deployed a moment ago
+            site.must_inside(name, "sync")
     return fresh
 
 
@@ -60,20 +65,19 @@ class Vendor:
         if not self._key.exists():
             self._tmr("init", "--firm", str(FIRM), "--dir", self._key)
         public = (self._key / f"{FIRM}.pem").read_text()
-        self._hands.all_inside(
-            UPSTREAMS, f"mkdir -p /etc/tmr/vendors; printf %s '{public}' > /etc/tmr/vendors/{FIRM}.pem"
-        )
+        known = f"mkdir -p /etc/tmr/vendors; cat > /etc/tmr/vendors/{FIRM}.pem; sync"
+        self._hands.all_inside(UPSTREAMS, known, public)
         number = len(list((self._key / "issued").iterdir()))
-        first = _FIRST + 10 * number
+        first = _FIRST + _APART * number
         items = self._home / f"{first}.items.json"
         items.write_text(json.dumps({"item": habits.items(first)}))
-        self._activate("issue", f"--items={items}", f"--out={self._home / f'{first}.json'}")
+        self.ask()
+        asked = [f"--request={file}" for file in self.requests]
+        update, there = self._home / f"{first}.json", "/run/tmr-chaos-update.json"
+        self._tmr("issue", f"--dir={self._key}", *asked, f"--items={items}", f"--out={update}")
+        activate = f"cat > {there}; {_TMR_UPSTREAM} activate {there}; rm {there}"
+        self._hands.all_inside(UPSTREAMS, activate, update.read_text())
         return first
-
-    def reissue(self) -> None:
-        """The same licences again, for an upstream that has a new container."""
-        number = len(list((self._key / "issued").iterdir()))
-        self._activate("reissue", f"--out={self._home / f'again-{number}.json'}")
 
     def ask(self) -> None:
         """A fresh request file of each container."""
@@ -81,35 +85,38 @@ class Vendor:
         for file, answer in zip(self.requests, answers, strict=True):
             file.write_text(answer)
 
-    def _activate(self, command: str, *options: str) -> None:
-        self.ask()
-        asked = [f"--request={file}" for file in self.requests]
-        self._tmr(command, f"--dir={self._key}", *asked, *options)
-        update = Path(options[-1].removeprefix("--out=")).read_text()
-        there = "/run/tmr-chaos-update.json"
-        command = f"cat > {there} <<'END'\n{update}\nEND\n{_TMR_UPSTREAM} activate {there}; rm {there}"
-        self._hands.all_inside(UPSTREAMS, command)
-
     def _tmr(self, *words: str | Path) -> None:
         done = subprocess.run([BIN / "tmr", "vendor", *words], capture_output=True, text=True, check=False)
         if done.returncode:
             raise LabError(f"tmr vendor {words[0]}: {done.stderr.strip()}")
 
 
-def licences(operator: Operator, first: int) -> list[Licence]:
+def licences(items: Iterable[Item], first: int) -> list[Licence]:
     """The campaign's licences as clients see them, with the units that are left."""
     return [
         Licence(item.firm_code, item.product_code, item.tmr_id or 0, item.quantity or 0, item.units_remaining)
-        for item in operator.items()
-        if item.firm_code == FIRM and first <= item.product_code < first + 10
+        for item in ours(items, first)
     ]
 
 
+def ours(items: Iterable[Item], first: int) -> list[Item]:
+    """Those of the campaign."""
+    return [item for item in items if item.firm_code == FIRM and first <= item.product_code < first + _APART]
+
+
 def unserved(operator: Operator, first: int) -> str:
-    """What keeps clients from using the campaign's licences; empty: nothing."""
+    """What keeps the campaign's licences from surviving any upstream; empty: nothing."""
     try:
-        number = len(licences(operator, first))
+        served = ours(operator.items(), first)
     except TmrError as error:
         return str(error)
     wanted = len(habits.items(first))
-    return "" if number == wanted else f"{number} of {wanted} licences are served"
+    if len(served) != wanted:
+        return f"{len(served)} of {wanted} licences are served"
+    weak = {
+        f"{part.upstream}: {part.state} {part.detail}".strip()
+        for item in served
+        for part in item.constituents
+        if part.state is not ConstituentState.AVAILABLE
+    }
+    return f"{', '.join(sorted(weak))} (where a disk was lost, a new lab is needed)" if weak else ""
