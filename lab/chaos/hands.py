@@ -34,15 +34,10 @@ _FILLER = "chaos-filler"
 _ONE_WAY = "chaos_one_way"
 _CLAIM_EVERY_S = 0.3
 _RESTART_S = 20.0
-_CLOCK = "/etc/tmr-chaos-clock"
+_CLOCK = "/etc/tmr-chaos"
+_OFFSET = f"{_CLOCK}/offset"
 _DROP_IN = "/etc/systemd/system/tmr-upstream.service.d/chaos.conf"
-_FAKED = f"""\
-[Service]
-Environment=LD_PRELOAD=/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1
-Environment=FAKETIME_TIMESTAMP_FILE={_CLOCK}
-Environment=FAKETIME_CACHE_DURATION=1
-Environment=FAKETIME_DONT_FAKE_MONOTONIC=1
-"""
+_WITH_CLOCK = f"[Service]\nEnvironment=PYTHONPATH={_CLOCK}\n"
 
 
 def machines(names: Sequence[str]) -> list[Machine]:
@@ -211,24 +206,24 @@ class Hands:
     def install_clocks(self) -> None:
         """Let each upstream's wall clock be set on its own. They are restarted for it, once.
 
-        All machines have the host's clock; libfaketime gives one process another. It looks at its file once a
-        second, and leaves the monotonic clocks alone.
+        All machines have the host's clock. libfaketime would give a process another one, and stalls it for
+        seconds now and then, as if its disk were slow (0.9.10, threads, a monotonic clock that is not faked).
         """
-        done = f"test -e {_DROP_IN}"
         write = (
-            f"mkdir -p {Path(_DROP_IN).parent}; echo +0 > {_CLOCK}; chmod 644 {_CLOCK}; "
-            f"printf %s '{_FAKED}' > {_DROP_IN}; sync; "
+            f"mkdir -p {_CLOCK} {Path(_DROP_IN).parent}; cat > {_CLOCK}/sitecustomize.py; "
+            f"echo 0 > {_OFFSET}; printf '{_WITH_CLOCK}' > {_DROP_IN}; sync; "
             "systemctl daemon-reload; systemctl restart tmr-upstream"
         )
-        self.all_inside(UPSTREAMS, f"{done} || {{ {write}; }}")
+        module = Path(__file__).with_name("wallclock.py").read_text()
+        self.all_inside(UPSTREAMS, f"test -e {_DROP_IN} || {{ {write}; }}", module)
 
     def remove_clocks(self) -> None:
         """The service is as it was deployed, from its next start on."""
-        self.all_inside(UPSTREAMS, f"rm -f {_DROP_IN}; systemctl daemon-reload")
+        self.all_inside(UPSTREAMS, f"rm -rf {_DROP_IN}; systemctl daemon-reload")
 
     def set_clock(self, target: str, seconds: str) -> None:
         """The upstream's wall clock is off by so many seconds, such as `+600`."""
-        self.inside(target, f"echo {seconds} > {_CLOCK}.new; mv {_CLOCK}.new {_CLOCK}")
+        self.inside(target, f"echo {seconds} > {_OFFSET}.new; mv {_OFFSET}.new {_OFFSET}")
 
     # -- the virtual address ---------------------------------------------------------------------------------
 
@@ -274,7 +269,7 @@ class Hands:
         self.power_on(*SERVERS)
         for target in UPSTREAMS:
             self.free(target)
-        self.all_inside(UPSTREAMS, f"if test -e {_CLOCK}; then echo +0 > {_CLOCK}; fi")
+        self.all_inside(UPSTREAMS, f"if test -e {_OFFSET}; then echo 0 > {_OFFSET}; fi")
 
 
 def boottime() -> float:

@@ -135,7 +135,7 @@ class Nemesis:
         try:
             yield
         finally:
-            self._hands.set_clock(targets[0], "+0")
+            self._hands.set_clock(targets[0], "0")
 
     @contextmanager
     def _switchover(self, _: Step, targets: Sequence[str]) -> Iterator[None]:

@@ -77,7 +77,7 @@ def _disk_full(source: random.Random) -> Step:
 
 
 def _clock_jump(source: random.Random) -> Step:
-    seconds = source.choice([-86_400, -100, -45, 45, 600, 86_400])
+    seconds = source.choice([-86_400, -600, -45, 45, 600, 86_400])
     return Step(0, "clock-jump", (source.choice(UPSTREAMS),), source.uniform(3.0, 5.0), f"{seconds:+d}")
 
 
