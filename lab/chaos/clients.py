@@ -218,12 +218,14 @@ class Worker:
         if answer.outcome != "borrowed":
             return
         await self._sleep(job.hold)
-        back = blank("return", self._product)
-        back.session = answer.session
-        while back.outcome != "returned" and not (back.given_up and self._over.is_set()):
+        while True:
+            back = blank("return", self._product)
+            back.session, at_the_end = answer.session, self._over.is_set()
             back = await self._client.ask(
                 back, operations.give_back(answer.session), returned, patience=self._patience
             )
+            if back.answered is not None or at_the_end:
+                return
 
     async def _read(self) -> None:
         """What the licences look like, of the whole virtual container."""

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from lab.chaos.hands import Hands, boottime
-from lab.chaos.plan import ACTIVE, PASSIVE, TWINS, UPSTREAMS, Step
+from lab.chaos.plan import ACTIVE, LAST, PASSIVE, TWINS, UPSTREAMS, Step
 from lab.chaos.records import FAULTS, Fault, append
 from lab.chaos.stage import Say
 from lab.chaos.watcher import Watcher
@@ -39,16 +39,16 @@ class Nemesis:
         return round(boottime() - self._began, 3)
 
     def play(self, steps: Sequence[Step], seconds: float) -> list[Fault]:
-        """All faults that begin before `seconds`; those that have struck."""
+        """All faults that are over before `seconds`, and the last one in any case; those that have struck."""
         struck = []
         for step in steps:
             time.sleep(max(0.0, step.at - self._now()))
+            if step.kind != LAST and self._now() + step.seconds > seconds:
+                continue  # the machines took their time to get over the ones before
             if step.patient and (lacks := self._watcher.wait(lambda look: look.unwhole(), _PATIENCE_S)):
                 self._say(f"the system is not whole yet ({lacks})")
-                if step.kind == "disk-lost":
+                if step.kind == LAST:
                     continue  # the promise is for one lost disk while the two others are whole
-            if self._now() + step.seconds > seconds:
-                break
             targets = self._resolve(step.targets)
             if targets is None:
                 self._say(f"{step.kind}: no twin is active, nobody to strike")

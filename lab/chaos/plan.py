@@ -14,6 +14,8 @@ from typing import Final
 UPSTREAMS: Final = ("up1", "up2", "up3")
 TWINS: Final = ("tmr1", "tmr2")
 ACTIVE, PASSIVE = "active", "passive"
+LAST: Final = "disk-lost"
+"""Kind of the fault that ends a campaign."""
 
 _FIRST_S: Final = 4.0
 _QUIET_S: Final = 8.0
@@ -94,7 +96,7 @@ def _vip_stolen(source: random.Random) -> Step:
 
 
 def _disk_lost(source: random.Random) -> Step:
-    return Step(0, "disk-lost", (source.choice(UPSTREAMS),))
+    return Step(0, LAST, (source.choice(UPSTREAMS),))
 
 
 def _majority_lost(source: random.Random) -> Step:
