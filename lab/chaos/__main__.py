@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -90,6 +91,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Exit code: 0 every promise held; 1 one did not; 2 it could not be played; 130 interrupted."""
     arguments = _parser().parse_args(words)
     host.prepare_environment()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # faults are mended, and the lab goes
     run: Run = arguments.run
     try:
         return run(arguments)

@@ -34,6 +34,7 @@ _FILLER = "chaos-filler"
 _ONE_WAY = "chaos_one_way"
 _CLAIM_EVERY_S = 0.3
 _RESTART_S = 20.0
+_BOOT_S = 90.0
 _CLOCK = "/etc/tmr-chaos"
 _OFFSET = f"{_CLOCK}/offset"
 _DROP_IN = "/etc/systemd/system/tmr-upstream.service.d/chaos.conf"
@@ -255,6 +256,9 @@ class Hands:
                 run(*fabric_ip, "del", f"{VIP}/32", "dev", FRONT.name, check=False)
         claiming.result()
 
+    def _are(self, wanted: str) -> bool:
+        return all(machine.state(self.names, one) == wanted for one in machines(SERVERS))
+
     # -- the end ---------------------------------------------------------------------------------------------
 
     def mend(self) -> None:
@@ -267,6 +271,8 @@ class Hands:
                 if fabric.is_cut(self.names, one, network):
                     fabric.heal(self.names, one, network)
         self.power_on(*SERVERS)
+        up = partial(self._are, "on")
+        until(up, _BOOT_S, "not all machines are up: `python3 -m lab status` shows which")
         for target in UPSTREAMS:
             self.free(target)
         self.all_inside(UPSTREAMS, f"if test -e {_OFFSET}; then echo 0 > {_OFFSET}; fi")
