@@ -10,7 +10,6 @@ from pathlib import Path
 import msgspec
 
 from lab.chaos.aftermath import Aftermath
-from lab.chaos.clients import Setting
 from lab.chaos.habits import TTL_S, habits
 from lab.chaos.hands import Hands, boottime
 from lab.chaos.nemesis import Nemesis
@@ -18,6 +17,7 @@ from lab.chaos.plan import plan
 from lab.chaos.records import CAMPAIGN, FAULTS, OPERATIONS, SAMPLES, TRACKING, Campaign
 from lab.chaos.stage import FIRM, Say, Vendor, licences, unserved
 from lab.chaos.watcher import Watcher
+from lab.chaos.worker import Setting
 from lab.demo.board import StepFailed, wait_for
 from lab.demo.operator import Operator
 from lab.demo.site import Site
@@ -28,7 +28,7 @@ LEASE_S = 2.0
 """`tmr_lease_ttl` of inventory/lab."""
 _HERE = Path(__file__).parent
 _THERE = "/run/tmr-chaos"
-_FILES = ("__init__.py", "records.py", "habits.py", "observed.py", "clients.py")
+_FILES = ("__init__.py", "records.py", "habits.py", "observed.py", "worker.py", "clients.py")
 _UNIT = "tmr-chaos-clients"
 _WHOLE_S = 60.0
 _END_S = 90

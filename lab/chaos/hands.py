@@ -4,35 +4,29 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
 from lab import disk, fabric, machine
+from lab.chaos import wires
 from lab.chaos.plan import TWINS, UPSTREAMS
-from lab.command import run
-from lab.demo.operator import enter
 from lab.demo.site import VIP
 from lab.errors import LabError
 from lab.keeper import BootRecord, cgroup
 from lab.lock import locked
 from lab.names import ROOT, LabNames
-from lab.topology import BACK, FABRIC_NUMBER, FRONT, MACHINES, Machine, machine_named
+from lab.topology import MACHINES, Machine, machine_named
 from lab.wait import until
-from tmr.vip.frames import ETH_P_ARP, gratuitous_arp
 
 SERVERS = (*UPSTREAMS, *TWINS)
 _FILLER = "chaos-filler"
-_ONE_WAY = "chaos_one_way"
-_CLAIM_EVERY_S = 0.3
 _RESTART_S = 20.0
 _BOOT_S = 90.0
 _CLOCK = "/etc/tmr-chaos"
@@ -88,31 +82,19 @@ class Hands:
         one = machine_named(target)
         fabric.heal(self.names, one, one.network(network))
 
-    # -- one-way partition -----------------------------------------------------------------------------------
+    # -- the networks ----------------------------------------------------------------------------------------
 
     def silence(self, target: str, others: Sequence[str], how: str) -> None:
-        """`deaf`: `target` hears nothing of the others on the back LAN; `mute`: they hear nothing of it.
-
-        Unicast frames only: what ARP asks goes everywhere, and nobody answers.
-        """
-        one = machine_named(target)
-        rules = []
-        for other in machines(others):
-            source, destination = (other, one) if how == "deaf" else (one, other)
-            rules.append(
-                f"chain {source.name}_{destination.name} {{ type filter hook ingress "
-                f'device "{source.port(BACK)}" priority 1; '
-                f"ether daddr {BACK.mac(destination.number)} drop; }}"
-            )
-        self._nft(f"table netdev {_ONE_WAY} {{\n{chr(10).join(rules)}\n}}\n")
+        """`deaf`: `target` hears nothing of the others on the back LAN; `mute`: they hear nothing of it."""
+        wires.one_way(self.names, machine_named(target), machines(others), how)
 
     def hear(self) -> None:
         """Everybody hears everybody again."""
-        self._nft("")
+        wires.both_ways(self.names)
 
-    def _nft(self, table: str) -> None:
-        fresh = f"table netdev {_ONE_WAY} {{}}\ndelete table netdev {_ONE_WAY}\n{table}"
-        run("ip", "netns", "exec", self.names.fabric, "nft", "-f", "-", text=fresh)
+    def thief(self) -> AbstractContextManager[None]:
+        """A foreign host in the front LAN has the virtual address meanwhile."""
+        return wires.thief(self.names, IPv4Address(VIP))
 
     # -- processes -------------------------------------------------------------------------------------------
 
@@ -226,36 +208,6 @@ class Hands:
         """The upstream's wall clock is off by so many seconds, such as `+600`."""
         self.inside(target, f"echo {seconds} > {_OFFSET}.new; mv {_OFFSET}.new {_OFFSET}")
 
-    # -- the virtual address ---------------------------------------------------------------------------------
-
-    @contextmanager
-    def thief(self) -> Iterator[None]:
-        """A foreign host in the front LAN has the virtual address, says so, and answers for it.
-
-        It is the fabric itself: it vanishes with the lab, whatever becomes of this process.
-        """
-        mac = bytes.fromhex(FRONT.mac(FABRIC_NUMBER).replace(":", ""))
-        over = threading.Event()
-        fabric_ip = ("ip", "-n", self.names.fabric, "address")
-
-        def claim() -> None:
-            enter(self.names.fabric)
-            with socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ARP)) as link:
-                link.bind((FRONT.name, ETH_P_ARP))
-                while not over.wait(_CLAIM_EVERY_S):
-                    for frame in gratuitous_arp(IPv4Address(VIP), mac):
-                        link.send(frame)
-
-        run(*fabric_ip, "add", f"{VIP}/32", "dev", FRONT.name)
-        with ThreadPoolExecutor(1) as pool:
-            claiming = pool.submit(claim)
-            try:
-                yield
-            finally:
-                over.set()
-                run(*fabric_ip, "del", f"{VIP}/32", "dev", FRONT.name, check=False)
-        claiming.result()
-
     def _are(self, wanted: str) -> bool:
         return all(machine.state(self.names, one) == wanted for one in machines(SERVERS))
 
@@ -265,7 +217,7 @@ class Hands:
         """Take every fault away, whether it is there or not: power, frost, cables, filters, disks, clocks."""
         self.thaw(*SERVERS)
         self.hear()
-        run("ip", "-n", self.names.fabric, "address", "del", f"{VIP}/32", "dev", FRONT.name, check=False)
+        wires.no_thief(self.names, IPv4Address(VIP))
         for one in MACHINES.values():
             for network in one.networks:
                 if fabric.is_cut(self.names, one, network):
