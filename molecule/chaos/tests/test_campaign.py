@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pytest
 from machines import LAB, ROOT
 
 SEED = 4
@@ -15,6 +16,7 @@ KINDS = 8
 """So many kinds of faults at least: on a slow machine not all of the plan's have their turn."""
 
 
+@pytest.mark.timeout(600)
 def test_every_promise_holds_in_two_minutes_of_faults() -> None:
     command = [sys.executable, "-m", "lab.chaos", "run", "--lab", LAB, "--keep"]
     command += ["--seed", str(SEED), "--minutes", MINUTES, "--directory", str(DIRECTORY)]
