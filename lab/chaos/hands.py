@@ -108,7 +108,7 @@ class Hands:
         return found
 
     def kill(self, target: str, unit: str) -> None:
-        """SIGKILL, as by the out-of-memory killer; back when systemd has started it anew."""
+        """SIGKILL, as by the out-of-memory killer; back when systemd runs something in its place."""
         victims = self.processes(target, unit)
         if not victims:
             raise LabError(f"{unit} does not run on {target}")
