@@ -69,13 +69,17 @@ def _report(arguments: argparse.Namespace) -> int:
 
 def _judge(directory: Path, *, report: bool = True) -> int:
     """Say what the records prove; 0 when every promise held."""
-    from lab.chaos import check  # noqa: PLC0415 - what plays a campaign needs no plotting
+    from lab.chaos.check import check  # noqa: PLC0415 - what plays a campaign needs no plotting
+    from lab.chaos.history import BadRecords  # noqa: PLC0415
 
-    verdict = check.check(directory)
+    try:
+        verdict = check(directory)
+    except BadRecords as error:
+        raise LabError(str(error)) from None
     if report:
-        from lab.chaos import report as pages  # noqa: PLC0415
+        from lab.chaos.report import write  # noqa: PLC0415
 
-        pages.write(directory, verdict)
+        write(directory, verdict)
         _say(f"report: {directory / 'report.md'} and {directory / 'report.html'}")
     for violation in verdict.violations:
         _say(f"VIOLATED: {violation}")
