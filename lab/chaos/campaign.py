@@ -112,19 +112,18 @@ class _Play:
         )
         try:
             yield
-            ended = site.inside("client", f"systemctl is-active {_UNIT}")
-            if ended.code:
-                raise LabError(
-                    f"the clients ended: {site.inside('client', f'tail -n 20 {_THERE}/errors').out}"
-                )
+            if site.inside("client", f"systemctl is-active {_UNIT}").code:
+                raise LabError(f"the clients ended by themselves: {self._client_errors()}")
         finally:
             site.inside("client", f"systemctl stop {_UNIT}", timeout_s=_END_S + 10)
             raw = self._directory / f"{OPERATIONS}.raw"
             site.must("scp", "-q", "-F", site.names.ssh_config, f"client:{_THERE}/operations", raw)
             settle(raw, self._directory / OPERATIONS)
-        failed = site.inside("client", f"cat {_THERE}/errors").out.strip()
-        if failed:
-            raise LabError(f"the clients failed: {failed[-1500:]}")
+        if not site.inside("client", f"systemctl is-failed {_UNIT}").code:
+            raise LabError(f"the clients failed at their end: {self._client_errors()}")
+
+    def _client_errors(self) -> str:
+        return self._site.inside("client", f"tail -n 20 {_THERE}/errors").out.strip()
 
 
 def settle(raw: Path, target: Path) -> None:
