@@ -142,7 +142,7 @@ class Nemesis:
         try:
             self._operator.switchover()
         except TmrError as error:
-            self._say(f"the switchover was refused: {error}")
+            self._say(f"the switchover was not confirmed: {error.message}")
         else:
             other = next(name for name in TWINS if name != targets[0])
             self._watcher.wait(lambda look: "" if look.active() == other else "not yet", _TAKE_OVER_S)
