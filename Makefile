@@ -6,6 +6,7 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 BIN := .venv/bin
 DEMO_LAB ?= demo
+MINUTES ?= 10
 PYTEST := $(BIN)/pytest -q
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
@@ -13,7 +14,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak clean
+.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,11 +86,16 @@ lab-tests: venv host ## the lab itself
 	$(say) 'the lab'
 	$(PYTEST) tests/lab
 
-molecule: venv host ## roles and failover on deployed machines
+molecule: venv host ## roles, failover, and two minutes of all kinds of faults on deployed machines
 	$(say) 'molecule: default'
 	$(BIN)/molecule test -s default
-	$(say) 'molecule: failover'
-	MOLECULE_LAB=fail $(BIN)/molecule test -s failover
+	$(say) 'molecule: failover, and chaos on the same machines'
+	export MOLECULE_LAB=fail; \
+	$(BIN)/molecule destroy -s failover; \
+	trap '$(BIN)/molecule destroy -s failover' EXIT; \
+	$(BIN)/molecule converge -s failover; \
+	$(BIN)/molecule verify -s failover; \
+	$(BIN)/molecule verify -s chaos
 
 test: lint types audit unit simulation model netns api system lab-tests molecule ## everything
 	$(say) 'all parts passed'
@@ -115,6 +121,10 @@ soak: venv ## new seeds of the simulation for SECONDS_TO_RUN (default 3600); fai
 model-deep: venv ## the models within wider bounds: minutes, and up to 4 GiB
 	$(BIN)/python -m tests.model --install
 	$(BIN)/python -m tests.model
+
+chaos: setup ## all kinds of faults for MINUTES (10) while clients work, proof and report; SEED=n for the same again, KEEP=1
+	$(say) 'chaos'
+	$(BIN)/python -m lab.chaos run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
 
 docs: venv ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -129,6 +129,7 @@ class Agent:
                 log.info("stepping down", extra=fields(reason=reason, pending=self.core.pending))
                 await self.core.drained(DRAIN * self.config.lease_ttl)
                 await self._vip.drop(twin.epoch, DROP_PATIENCE)
+                await self._vip.gone(self.core.clock())
             self.core.retire(reason)
         finally:
             self.gate.leaving = ""
@@ -195,7 +196,11 @@ class Agent:
 
     def _vip_changed(self, able: bool, reason: str) -> None:
         self.core.twin.eligible = able and not self._stopping
-        if not able:
+        if able:
+            return
+        if self.core.clock() < self._vip.lingers:
+            self.leave(reason)  # nobody else may have the address before it is surely gone here
+        else:
             self.core.retire(reason)
 
     def _vip_ended(self, task: asyncio.Task[None]) -> None:
