@@ -22,14 +22,11 @@ class Belief:
     grant: Operation
     key: Key
     spans: tuple[Span, ...]
-    told: tuple[Span, ...]
-    """The same, were it not for an answer that the session is gone."""
-    given_back: float
-    """When it was first asked to give it back; infinite: never."""
+    promised: float
+    """Until when it has to live: the latest time that an answer named, or when it was asked to give it back.
 
-    def covers(self, begin: float, end: float) -> bool:
-        """It was promised to the client all the time."""
-        return any(first <= begin and end < last for first, last in self.told)
+    There is no gap before: whoever answers that a session is alive says that it has not ended until then.
+    """
 
 
 def beliefs(history: History) -> list[Belief]:
@@ -57,8 +54,12 @@ def _belief(grant: Operation, operations: list[Operation]) -> Belief:
         (one.answered for one in operations if one.outcome == "gone" and one.answered is not None),
         default=float("inf"),
     )
-    told = _cut(_merged(promised), given_back)
-    return Belief(grant, (grant.product, grant.tmr_id), _cut(told, gone), told, given_back)
+    return Belief(
+        grant,
+        (grant.product, grant.tmr_id),
+        _cut(_merged(promised), min(given_back, gone)),
+        min(given_back, max((until for _, until in promised), default=grant.sent)),
+    )
 
 
 def _merged(spans: list[Span]) -> tuple[Span, ...]:

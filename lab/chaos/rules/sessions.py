@@ -26,11 +26,11 @@ def _not_gone(history: History, held: dict[str, Belief], proof: Proof) -> None:
             continue
         proof.facts += 1
         belief = held.get(operation.session)
-        if belief and operation.outcome == "gone" and belief.covers(operation.sent, operation.answered):
+        if belief and operation.outcome == "gone" and operation.answered < belief.promised:
             proof.violated(
                 operation.answered,
                 f"{name(operation)} was told that session {operation.session} is gone ({operation.problem}), "
-                f"which was promised until {_until(belief, operation.answered):.3f} s",
+                f"which was promised until {belief.promised:.3f} s",
             )
 
 
@@ -40,12 +40,12 @@ def _not_expired(matching: Matching, held: dict[str, Belief], proof: Proof) -> N
         if belief is None or line.event != "expired":
             continue
         proof.facts += 1
-        begin, end = matching.not_before[places[0]], matching.not_after[places[0]]
-        if belief.covers(begin, end):
+        by = matching.not_after[places[0]]
+        if by < belief.promised:
             proof.violated(
-                end,
+                by,
                 f"session {session} of {name(belief.grant)} has expired by line {line.seq}, "
-                f"and was promised until {_until(belief, end):.3f} s",
+                f"and was promised until {belief.promised:.3f} s",
             )
 
 
@@ -61,7 +61,3 @@ def _not_revived(matching: Matching, proof: Proof) -> None:
                 f"{name(operation)} was told that session {operation.session} is alive, "
                 f"which had ended by line {matching.lines[places[0]].seq}",
             )
-
-
-def _until(belief: Belief, at: float) -> float:
-    return next(last for first, last in belief.told if first <= at < last)
