@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -60,7 +61,26 @@ class History:
             found.setdefault(sample.at, {})[sample.machine] = sample
         return tuple(sorted(found.items()))
 
-    @property
+    @cached_property
+    def moments(self) -> tuple[float, ...]:
+        """The times of the looks."""
+        return tuple(at for at, _ in self.looks)
+
+    def looked(self, begin: float, end: float) -> tuple[tuple[float, dict[str, Sample]], ...]:
+        """The looks after `begin`, up to `end`."""
+        return self.looks[bisect_right(self.moments, begin) : bisect_right(self.moments, end)]
+
+    @cached_property
+    def served(self) -> tuple[tuple[float, int, frozenset[str]], ...]:
+        """Looks at which a twin served: time, the highest epoch served, who serves."""
+        found = []
+        for at, machines in self.looks:
+            serving = {name: one.epoch for name, one in machines.items() if one.serving}
+            if serving:
+                found.append((at, max(serving.values()), frozenset(serving)))
+        return tuple(found)
+
+    @cached_property
     def end(self) -> float:
         """Seconds after which nobody asked any more."""
         return max([self.campaign.finished, self.campaign.seconds, *(o.sent for o in self.operations)])

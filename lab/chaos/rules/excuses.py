@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,11 +14,10 @@ UPSTREAMS = ("up1", "up2", "up3")
 TWINS = ("tmr1", "tmr2")
 HARMLESS = frozenset({"clock-jump", "vip-stolen", "switchover"})
 """The machine they strike lives on."""
-HANDOVERS = frozenset({"vip-stolen", "switchover"})
-"""Clients do not reach a twin until they are over: the address is somebody else's, or the twin steps down."""
 
 CLIENT_S = 4.0
 """A client that asked a dead twin waits for an answer, then connects anew: 2.5 s and 1.5 s (Policy)."""
+_LOOK_S = 0.5
 RECOVERY_S = 60.0
 """A machine whose fault is mended counts as down until it works, but no longer: then it is a failure."""
 
@@ -55,34 +55,54 @@ class Excuse:
 
 def excuses(history: History) -> list[Excuse]:
     """All of a campaign, in their order; they may overlap."""
-    grace = Bounds(history.campaign.ttl).takeover
     down = downtimes(history)
     few = at_least([down[name] for name in UPSTREAMS], 2)
     none = at_least([down[name] for name in TWINS], 2)
-    found = [Excuse(begin, end + grace, "fewer than two upstreams") for begin, end in few]
-    found += [Excuse(begin, end + grace, "no twin") for begin, end in none]
-    found += _handovers(history, grace)
+    found = [Excuse(begin, _served(history, begin, end), "fewer than two upstreams") for begin, end in few]
+    found += [Excuse(begin, _served(history, begin, end), "no twin") for begin, end in none]
+    found += _handovers(history)
     return sorted(found, key=lambda one: (one.begin, one.end))
 
 
-def _handovers(history: History, grace: float) -> Iterator[Excuse]:
+def _handovers(history: History) -> Iterator[Excuse]:
     for fault in history.faults:
-        if fault.kind in HANDOVERS:
-            yield Excuse(fault.began, _ended(fault, history) + grace, fault.kind)
-        elif fault.kind not in HARMLESS and (struck := set(fault.machines) & active(history, fault.began)):
-            yield Excuse(fault.began, fault.began + grace, f"{fault.kind} of {min(struck)}, the active twin")
+        if fault.kind == "vip-stolen":
+            end = _ended(fault, history) + Bounds(history.campaign.ttl).takeover
+            yield Excuse(fault.began, end, "the address is a foreign host's")
+        elif fault.kind == "switchover":
+            yield Excuse(fault.began, _served(history, fault.began, fault.began), "switchover")
+        elif fault.kind not in HARMLESS and (struck := active(history, fault.began) & set(fault.machines)):
+            end = _served(history, fault.began, fault.began)
+            yield Excuse(fault.began, end, f"{fault.kind} of {min(struck)}, the active twin")
 
 
-def active(history: History, at: float) -> set[str]:
+def _served(history: History, begin: float, end: float) -> float:
+    """Until when silence is excused whose cause lasted from `begin` to `end`.
+
+    A takeover later at the latest. Sooner, if a new reign was seen: then clients only have to notice. `end`
+    is later than the truth by up to a lease (`_recovered`) and a look.
+    """
+    latest = end + Bounds(history.campaign.ttl).takeover
+    since = max(begin, end - history.campaign.ttl - _LOOK_S)
+    place = _after(history, since)
+    before = history.served[place - 1][1] if place else 0
+    for at, epoch, _ in history.served[place:]:
+        if at > latest:
+            break
+        if epoch > before:
+            return min(latest, max(end, at + CLIENT_S))
+    return latest
+
+
+def _after(history: History, at: float) -> int:
+    """Place of the first look after `at` at which a twin served."""
+    return bisect_right(history.served, at, key=lambda look: look[0])
+
+
+def active(history: History, at: float) -> frozenset[str]:
     """The twin that was last seen to serve before `at`, or has begun to serve within the next look."""
-    found: set[str] = set()
-    for moment, machines in history.looks:
-        serving = {name for name, sample in machines.items() if sample.serving}
-        if serving:
-            if moment > at:
-                return found or serving
-            found = serving
-    return found
+    place = _after(history, at)
+    return history.served[max(0, place - 1)][2] if history.served else frozenset()
 
 
 def downtimes(history: History) -> dict[str, list[Interval]]:
@@ -100,8 +120,8 @@ def _recovered(history: History, fault: Fault, machine: str) -> float:
     """When a machine was first seen to work after a fault; a lease later the others have noticed, too."""
     ended = _ended(fault, history)
     latest = min(ended + RECOVERY_S, max(history.end, ended))
-    for moment, machines in history.looks:
-        if ended < moment <= latest and machine in machines and _works(machines[machine]):
+    for moment, machines in history.looked(ended, latest):
+        if machine in machines and _works(machines[machine]):
             return moment + history.campaign.ttl
     return latest
 

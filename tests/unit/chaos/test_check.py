@@ -86,18 +86,20 @@ def test_every_history_of_a_right_system_holds(program: list[tuple[str, str, flo
     assert judge(plant.close()).violations == []
 
 
-def play(plant: Plant, client: str, what: str, number: int, **times: float) -> None:
+def play(plant: Plant, client: str, what: str, number: int, *, before: float, after: float) -> None:
     """One step; some answers are lost."""
+    times = {"before": before, "after": after}
     mine = [one for one in plant.held.values() if one.client == client and one.session not in plant._unknown]
     sessions = [one for one in mine if one.verb != "borrow"]
     done: Operation | None = None
     match what:
         case "checkout":
-            done = plant.checkout(client, (SEATS, METER, ALONE)[number % 3], **times)
+            done = plant.checkout(client, (SEATS, METER, ALONE)[number % 3], before=before, after=after)
         case "exclusive":
-            done = plant.checkout(client, ALONE, "exclusive", **times)
+            done = plant.checkout(client, ALONE, "exclusive", before=before, after=after)
         case "share":
-            done = plant.checkout(client, STATION, "station-share", f"station-{number % 2}", **times)
+            station = f"station-{number % 2}"
+            done = plant.checkout(client, STATION, "station-share", station, before=before, after=after)
         case "read":
             plant.read(client, (SEATS, METER, ALONE, STATION, LOAN)[number % 5], **times)
         case "wait":
