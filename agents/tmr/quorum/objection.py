@@ -71,17 +71,28 @@ def to_entries(
 
 
 def _to_membership(before: Membership | None, after: Membership, disk: str) -> str:
-    """One disk takes the place of one other, which is retired; never that of a member that is there."""
+    """One disk takes the place of one other, which is retired; never that of a member that is there.
+
+    A member that was founded with other disks than the two others finds itself readmitted where it is: then
+    nothing changes but who is retired.
+    """
     if before is None:
         return ""
     changed = [slot for slot in range(3) if before.disks[slot] != after.disks[slot]]
-    if len(changed) != 1 or after != before.replacing(changed[0], after.disks[changed[0]]):
-        return "a membership changes by one disk, and retires that one"
-    fresh = after.disks[changed[0]]
-    if fresh in before.disks or fresh in before.retired:
-        return "this disk is a member, or was retired"
-    if before.disks[changed[0]] == disk:
+    gone = [before.disks[slot] for slot in changed]
+    if disk in gone:
         return "it replaces this upstream's own disk, which is not lost"
+    known = len(before.retired)
+    more = after.retired[known:]
+    if (
+        len(changed) > 1
+        or after.retired[:known] != before.retired
+        or len(more) > 1
+        or not set(gone) <= {*more}
+    ):
+        return "a membership changes by one disk, and retires that one"
+    if len(set(after.disks)) < 3 or set(after.disks) & set(after.retired):
+        return "this disk is a member, or was retired"
     return ""
 
 
