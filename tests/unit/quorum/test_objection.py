@@ -63,7 +63,11 @@ def members(before: Membership, slot: int, disk: str) -> bytes:
         ("cannot be read", [entry(3, kind="members", body=b"\xc1")]),
         ("own disk", [entry(3, kind="members", body=members(MEMBERS, 0, "d4"))]),
         ("by one disk", [entry(3, kind="members", body=encode_membership(Membership(("d1", "x", "y"))))]),
-        ("by one disk", [entry(3, kind="members", body=encode_membership(MEMBERS))]),
+        ("by one disk", [entry(3, kind="members", body=encode_membership(Membership(("d1", "x", "d3"))))]),
+        (
+            "by one disk",
+            [entry(3, kind="members", body=encode_membership(Membership(("d1", "d2", "d3"), ("x", "y"))))],
+        ),
         ("is a member", [entry(3, kind="members", body=members(MEMBERS, 1, "d3"))]),
         (
             "was retired",
@@ -118,6 +122,16 @@ def test_who_was_founded_with_another_disk_takes_the_change_of_the_others(
     change = entry(2, kind="members", body=members(MEMBERS, 2, "d4"))
     assert isinstance(send(acceptor, change, previous=(1, 1)).reply, Appended)
     assert acceptor.log.membership == MEMBERS.replacing(2, "d4")
+
+
+def test_a_member_that_was_founded_apart_is_readmitted_where_it_is() -> None:
+    """The two others were founded with the disk that was lost meanwhile (seed 1795627577009)."""
+    acceptor = member(entry(1), commit=1)
+    readmitted = encode_membership(Membership(("d0", "d2", "d3")).replacing(0, "d1"))
+    assert isinstance(
+        send(acceptor, entry(2, kind="members", body=readmitted), previous=(1, 1)).reply, Appended
+    )
+    assert acceptor.log.membership == Membership(("d1", "d2", "d3"), ("d0",))
 
 
 def test_another_history_is_a_conflict_and_no_offence() -> None:
