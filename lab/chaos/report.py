@@ -15,8 +15,8 @@ TIMELINE = "timeline.svg"
 _PAGE = Path(__file__).with_name("report.html")
 _SLICE_S = 300.0
 """A longer campaign has a picture for each stretch of so many seconds, besides the one of the whole."""
-_SHOWN = 40
-"""Violations that are listed; a campaign that breaks a promise often breaks it in many places."""
+_SHOWN = 12
+"""Violations of one rule that are listed; a campaign that breaks a promise often breaks it in many places."""
 
 
 def write(directory: Path, verdict: Verdict) -> None:
@@ -31,7 +31,7 @@ def write(directory: Path, verdict: Verdict) -> None:
 def headline(verdict: Verdict) -> str:
     """The verdict in a phrase."""
     count = len(verdict.violations)
-    return "Every promise held" if not count else f"{count} violation{'s' if count > 1 else ''}"
+    return "Every promise held" if not count else f"{count:,} violation{'s' if count > 1 else ''}"
 
 
 def summary(verdict: Verdict) -> str:
@@ -149,6 +149,9 @@ def _html_table(table: Table) -> str:
 
 
 def _listed(verdict: Verdict) -> list[str]:
-    shown = verdict.violations[:_SHOWN]
-    more = len(verdict.violations) - len(shown)
-    return [*shown, f"and {more} more: python -m lab.chaos check names them all"] if more else shown
+    found = []
+    for proof in verdict.proofs:
+        found += proof.broken[:_SHOWN]
+        if (more := len(proof.broken) - _SHOWN) > 0:
+            found.append(f"{proof.rule}: and {more:,} more, which `python -m lab.chaos check` names")
+    return found

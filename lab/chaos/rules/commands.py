@@ -78,8 +78,9 @@ def _once(matching: Matching, proof: Proof) -> None:
             if session in begins and begins[session][0] > found[0]:
                 at = _moment(matching, found[0])
                 proof.violated(at, f"session {session} ended before it began by the record")
-    for session, found in matching.ended.items():
-        if session not in matching.granted and session not in matching.queued:
+    begun = {*matching.granted, *matching.queued, *matching.borrowed}
+    for session, found in (*matching.ended.items(), *matching.returned.items()):
+        if session not in begun:
             proof.violated(_moment(matching, found[0]), f"session {session} ended and was never granted")
 
 

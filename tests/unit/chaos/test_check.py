@@ -399,6 +399,11 @@ BROKEN: dict[str, tuple[Break, str, tuple[str, ...]]] = {
         "commands",
         ("jana #1 borrow", "0 times"),
     ),
+    "what was never borrowed comes back": (
+        lambda: without("borrowed"),
+        "commands",
+        ("b-jana-1", "never granted"),
+    ),
     "an acknowledged return is lost": (
         lambda: without("returned"),
         "commands",

@@ -131,6 +131,16 @@ def test_violations_come_first() -> None:
     assert page.index("2 sessions, borrowings") < page.index("What was proven")
 
 
+def test_of_many_violations_each_rule_shows_some() -> None:
+    history = campaign()
+    history.campaign.records_agree = False
+    for operation in history.operations:
+        operation.session = "s-nobody"
+    plain = report.markdown(judge(history))
+    assert "- units: and " in plain
+    assert "- end: " in plain
+
+
 def test_what_a_machine_said_cannot_become_markup() -> None:
     history = campaign()
     history.faults[0].detail = "<script>alert(1)</script>"
