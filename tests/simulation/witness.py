@@ -71,6 +71,8 @@ class Witness:
 
     def acceptor_moved(self, slot: int, acceptor: Any) -> None:
         """An upstream handled a message: what it holds for committed must be what everybody does."""
+        if acceptor.refused:
+            self.fail(f"up{slot + 1} refused what no honest twin sends: {acceptor.refused}")
         if self.foundation is None and acceptor.snapshot.membership is not None:
             self.foundation = acceptor.snapshot
         for index in range(max(self._seen[slot], acceptor.log.base) + 1, acceptor.commit + 1):
