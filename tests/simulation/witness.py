@@ -112,6 +112,8 @@ class Witness:
 
     def acceptor_moved(self, slot: int, acceptor: Any) -> None:
         """An upstream handled a message: what it holds for committed must be what everybody does."""
+        if acceptor.refused:
+            self.fail(f"up{slot + 1} refused what no honest twin sends: {acceptor.refused}")
         snapshot = acceptor.snapshot
         if snapshot.index == 0 and snapshot.membership is not None:
             self.foundation = self.foundation or snapshot
