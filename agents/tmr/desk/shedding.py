@@ -18,6 +18,8 @@ from tmr.rim.problem import Problem
 
 TICK: Final = 0.05
 """Seconds between looks at whether the event loop is late, while there is work."""
+TURN: Final = 0.05
+"""Seconds in one turn of the event loop in which requests other than the most urgent are begun."""
 _KEY: Final = IDEMPOTENCY_HEADER.lower().encode()
 _PRIORITIES: Final = tuple(
     (method, re.compile(path), priority)
@@ -75,6 +77,32 @@ class Lag:
             self._schedule()
 
 
+class Turnstile:
+    """Lets so many through in one turn of the event loop as begin within TURN; others come in the next ones.
+
+    A crowd that arrives at once would else be worked on in one turn, in which the lease cannot be renewed.
+    """
+
+    def __init__(self) -> None:
+        self._since: float | None = None
+
+    async def passed(self) -> None:
+        """Wait for one's turn, in the order of arrival."""
+        while not self._open():  # noqa: ASYNC110 - the next turn is what is waited for
+            await asyncio.sleep(0)
+
+    def _open(self) -> bool:
+        loop = asyncio.get_running_loop()
+        if self._since is None:
+            self._since = loop.time()
+            loop.call_soon(self._next)
+            return True
+        return loop.time() - self._since < TURN
+
+    def _next(self) -> None:
+        self._since = None
+
+
 class Shedding:
     """Answers 503 `overloaded` with Retry-After in place of the application, where `Admission` says so.
 
@@ -87,6 +115,7 @@ class Shedding:
         self._gate = gate
         self._admission = Admission()
         self._in_work = dict.fromkeys(Priority, 0)
+        self._turnstile = Turnstile()
         self._lag = Lag(lambda: any(self._in_work.values()))
         self._metrics = metrics
         metrics.waiting.set_function(lambda: gate.kernel.pending)
@@ -137,9 +166,13 @@ class Shedding:
                 end()
             await send(message)
 
-        if scope["method"] not in ("POST", "PUT"):
-            begin()
+        begin()
         try:
+            if priority is not Priority.FIRST:
+                await self._turnstile.passed()
+            if scope["method"] in ("POST", "PUT"):  # not in work before its body is there
+                begun = False
+                self._in_work[priority] -= 1
             await self._app(scope, heard, answer)
         finally:
             end()
