@@ -24,6 +24,10 @@ class Metrics:
             "tmr_failovers", "Times that this server became the active one.", registry=self._registry
         )
 
+    def add(self, collector: Collector) -> None:
+        """Show what `collector` collects, too."""
+        self._registry.register(collector)
+
     def text(self, status: Status) -> bytes:
         """The whole document."""
         return generate_latest(self._registry) + generate_latest(_registry_of(status))
