@@ -12,6 +12,7 @@ import logging
 import socket
 import sys
 import time
+from asyncio import sslproto
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
@@ -29,8 +30,10 @@ log = logging.getLogger(__name__)
 
 RESERVE: Final = 256
 """File descriptors left for everything else: the store, connections of one's own, files being read."""
-MOST: Final = 16_384
-"""Connections that no process has more of: each takes some 60 KB."""
+MOST: Final = 8192
+"""Connections that no process has more of: each takes some 100 KB of memory."""
+LOBBY: Final = 1024
+"""Handshakes at one time that no process has more of."""
 UNLIMITED_FILES: Final = 4096
 """File descriptors to count with where the system does not say how many there are."""
 STALLED: Final = 20.0
@@ -47,6 +50,10 @@ Enter = Callable[[socket.socket], Coroutine[Any, Any, object]]
 _address: ContextVar[str] = ContextVar("address", default="")
 
 
+# asyncio fills a buffer of 256 KiB for each TLS connection, before the peer has said a word.
+sslproto.SSLProtocol.max_size = 32 * 1024
+
+
 class Limits(msgspec.Struct, frozen=True):
     """Connections at one time: `lobby` that are in a handshake, `inside` that have shown who they are."""
 
@@ -59,7 +66,8 @@ def limits(files: int | None = None) -> Limits:
     if files is None:
         files = _open_files()
     room = max(16, min(files - min(RESERVE, files // 2), MOST))
-    return Limits(room // 4, room - room // 4)
+    lobby = min(room // 4, LOBBY)
+    return Limits(lobby, room - lobby)
 
 
 def _open_files() -> int:

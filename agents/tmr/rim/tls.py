@@ -38,8 +38,8 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 found.append(f"tls.{key} = {str(path)!r} cannot be read: {error.strerror}")
         if not found:
             try:
-                _context(self, ssl.PROTOCOL_TLS_SERVER)
                 self.admission()
+                _context(self, ssl.PROTOCOL_TLS_SERVER)
             except ssl.SSLError as error:
                 found.append(f"tls: {error.reason or error}; certificate, key and ca must be PEM and fit")
             except BadList as error:
@@ -179,8 +179,8 @@ class Renewal:
         stamp = self._files.stamp()
         if stamp == self._stamp or 0 in stamp:
             return False
-        _context(self._files, ssl.PROTOCOL_TLS_SERVER)
         admitted = self._files.admission()
+        _context(self._files, ssl.PROTOCOL_TLS_SERVER)
         for context in self._contexts:
             context.renew()
         self.admission = admitted
