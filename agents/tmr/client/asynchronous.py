@@ -303,7 +303,8 @@ class AsyncClient:
                     await self._attempt(operation.request, send, call)
 
     async def _attempt(self, request: operations.Request, send: Send, call: Call) -> None:
-        self._credentials.refresh()
+        if self._credentials.refresh():
+            await _close(self._pools.renew())
         pool = self._pools.take(send.address)
         retire = True
         try:

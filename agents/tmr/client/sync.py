@@ -303,7 +303,8 @@ class Client:
                     self._attempt(operation.request, send, call)
 
     def _attempt(self, request: operations.Request, send: Send, call: Call) -> None:
-        self._credentials.refresh()
+        if self._credentials.refresh():
+            _close(self._pools.renew())
         pool = self._pools.take(send.address)
         retire = True
         try:

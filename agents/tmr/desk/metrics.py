@@ -41,6 +41,10 @@ class Metrics:
             "tmr_loop_lag_seconds", "How late the server was at the last request.", registry=self._registry
         )
 
+    def add(self, collector: Collector) -> None:
+        """Show what `collector` collects, too."""
+        self._registry.register(collector)
+
     def text(self, status: Status) -> bytes:
         """The whole document."""
         return generate_latest(self._registry) + generate_latest(_registry_of(status))

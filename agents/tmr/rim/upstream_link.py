@@ -81,6 +81,8 @@ class UpstreamLink:
         self._tls = tls
         self._timeout = ttl / 2
         self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._calls: dict[aiohttp.ClientSession, int] = {}
+        """Sessions with calls under way, and how many."""
 
     async def call(self, message: Request) -> Reply:
         """The upstream's answer to `message`. Raises LinkError, at the latest when its time is up."""
@@ -124,9 +126,17 @@ class UpstreamLink:
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
+    async def renew(self) -> None:
+        """Make new connections from now on; those in use are closed once their calls are answered."""
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        for session in sessions:
+            if session not in self._calls:
+                await session.close()
+
     async def close(self) -> None:
         """Close every connection; calls under way fail."""
-        sessions = list(self._sessions.values())
+        sessions = {*self._sessions.values(), *self._calls}
         self._sessions.clear()
         for session in sessions:
             await session.close()
@@ -146,6 +156,7 @@ class UpstreamLink:
         self, session: aiohttp.ClientSession, method: str, path: str, patience: float, body: bytes | None
     ) -> bytes:
         headers = {"Content-Type": CONTENT_TYPE} if body is not None else {}
+        self._calls[session] = self._calls.get(session, 0) + 1
         try:
             async with (
                 asyncio.timeout(patience),
@@ -168,6 +179,12 @@ class UpstreamLink:
             raise LinkError(self.name, explain(error)) from None
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the session was closed meanwhile
             raise LinkError(self.name, explain(error)) from None
+        finally:
+            self._calls[session] -= 1
+            if not self._calls[session]:
+                del self._calls[session]
+                if session not in self._sessions.values():
+                    await session.close()
 
 
 _statements: Final = msgspec.msgpack.Decoder(SignedStatement)

@@ -27,6 +27,7 @@ from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node, NodeFailed
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.status import version
+from tmr.upstream.twins import Twins
 from tmr.upstream.wire import Status
 
 log = logging.getLogger(__name__)
@@ -49,8 +50,12 @@ def create_app(
     recorder: Recorder,
     metrics: Metrics,
     status: Callable[[], Status],
+    addresses: Mapping[str, Iterable[str]] | None = None,
 ) -> FastAPI:
-    """The application; its lifespan ends the node. `status` reads the upstream as it is now."""
+    """The application; its lifespan ends the node.
+
+    `status` reads the upstream as it is now; `addresses`: of each twin, if they are to be checked.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,18 +76,19 @@ def create_app(
     )
     install(app)
     metrics.show(status)
+    twins = Twins(metrics, addresses)
     # Plain routes: FastAPI's validation would cost more than the rest of an append.
     routes: list[tuple[str, str, Endpoint]] = [
-        (PATHS[kind], "POST", _message(node, metrics, kind))
+        (PATHS[kind], "POST", _message(node, twins, metrics, kind))
         for kind in (Acquire, Append, Install, Release, Follow, Found)
     ]
     routes += admin_routes(node, keeper, metrics, status)
-    routes += [(path, "POST", _record(recorder, metrics, kind)) for kind, path in record_wire.PATHS.items()]
+    routes += [(path, "POST", _record(recorder, twins, kind)) for kind, path in record_wire.PATHS.items()]
     routes += [
-        ("/v1/container", "GET", _container(keeper, metrics)),
-        (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, metrics)),
+        ("/v1/container", "GET", _container(keeper, twins)),
+        (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, twins)),
         ("/v1/sessions", "POST", _outside_tmr(metrics)),
-        ("/metrics", "GET", _metrics(metrics)),
+        ("/metrics", "GET", _metrics(twins, metrics)),
     ]
     add_routes(app, routes)
     return app
@@ -109,17 +115,6 @@ def admin_routes(
     ]
 
 
-def _twin(request: Request, metrics: Metrics) -> str:
-    """The name of the twin that asks; nobody else is answered."""
-    peer = peer_of(request)
-    try:
-        demand(peer, "twin")
-    except Problem:
-        metrics.refused.labels(peer.role).inc()
-        raise
-    return peer.name
-
-
 def _decoded(
     body: bytes,
     decode: Callable[[bytes], T],
@@ -141,11 +136,11 @@ def _decoded(
     return found
 
 
-def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
+def _message(node: Node, twins: Twins, metrics: Metrics, kind: type) -> Endpoint:
     limit = SNAPSHOT_LIMIT if kind is Install else BODY_LIMIT
 
     async def endpoint(request: Request) -> Response:
-        twin = _twin(request, metrics)
+        twin = twins.admit(request)
         remedy = "Send a message of tmr.quorum.messages."
         message = _decoded(await read_body(request, limit), decode_request, kind, PATHS, "message", remedy)
         if message.owner.twin != twin:
@@ -166,9 +161,9 @@ def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
     return endpoint
 
 
-def _record(recorder: Recorder, metrics: Metrics, kind: type) -> Endpoint:
+def _record(recorder: Recorder, twins: Twins, kind: type) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(request, metrics)
+        twins.admit(request)
         body, remedy = await read_body(request, BODY_LIMIT), "Send one of tmr.rim.record_wire."
         question = _decoded(body, record_wire.decode_question, kind, record_wire.PATHS, "question", remedy)
         try:
@@ -191,17 +186,17 @@ def _failed() -> Problem:
     )
 
 
-def _container(keeper: Keeper, metrics: Metrics) -> Endpoint:
+def _container(keeper: Keeper, twins: Twins) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(request, metrics)
+        twins.admit(request)
         return Response(msgspec.msgpack.encode(keeper.statement), media_type=CONTENT_TYPE)
 
     return endpoint
 
 
-def _borrowing(borrowings: Borrowings, metrics: Metrics) -> Endpoint:
+def _borrowing(borrowings: Borrowings, twins: Twins) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(request, metrics)
+        twins.admit(request)
         try:
             share = await borrowings.share(request.path_params["borrow"])
         except NodeFailed:
@@ -227,9 +222,12 @@ def _outside_tmr(metrics: Metrics) -> Endpoint:
     return endpoint
 
 
-def _metrics(metrics: Metrics) -> Endpoint:
+def _metrics(twins: Twins, metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        demand(peer_of(request), "twin", "operator")
+        peer = peer_of(request)
+        demand(peer, "twin", "operator")
+        if peer.role == "twin":
+            twins.admit(request)
         return Response(metrics.text(), headers={"Content-Type": METRICS_TYPE})
 
     return endpoint

@@ -9,6 +9,7 @@ import msgspec
 from tmr.licensing import BadItem
 from tmr.licensing.statement import check_name
 from tmr.rim.config import ConfigError, load
+from tmr.rim.place import places
 from tmr.rim.tls import TlsFiles
 
 DEFAULT: Final = Path("/etc/tmr/upstream.toml")
@@ -31,7 +32,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     certificates. `vendors`: directory with the public key of each trusted vendor as FIRMCODE.pem. `act_id`:
     CmActId that the three containers share. `record_days`: how long lines of the licence tracking record
     are kept. `disk_reserve`: MiB of the store's file system that are to be free; below, it says that it is
-    short of space. 0: it does not look.
+    short of space. 0: it does not look. `twins`: by name, the
+    addresses from which a twin asks; without it, from anywhere.
     """
 
     name: str
@@ -47,6 +49,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vendors: str = "/etc/tmr/vendors"
     record_days: int = 400
     disk_reserve: int = 256
+    twins: dict[str, tuple[str, ...]] = {}
 
     @property
     def network(self) -> bool:
@@ -81,6 +84,13 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 ipaddress.ip_address(address)
             except ValueError:
                 found.append(f"listen = {address!r} is no IP address; give this machine's address {whose}")
+        for twin, addresses in self.twins.items():
+            try:
+                places(addresses)
+            except ValueError as error:
+                found.append(f"twins.{twin} = {list(addresses)}: {error}; give the twin's back addresses")
+            if not addresses:
+                found.append(f"twins.{twin} is empty; give the twin's back addresses, or leave twins out")
         if not 0 <= self.listen_port <= 65_535:
             found.append(f"port = {self.port} is outside 0 to 65535")
         if not TTL_MIN <= self.lease_ttl <= TTL_MAX:

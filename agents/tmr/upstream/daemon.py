@@ -15,6 +15,7 @@ from tmr.quorum.acceptor import Acceptor
 from tmr.rim import logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.logs import fields
+from tmr.rim.room import Room
 from tmr.rim.serve import Listener, PeerServer, tcp_listener
 from tmr.rim.tls import Renewal, server_context
 from tmr.upstream import status
@@ -96,7 +97,9 @@ async def _serve(settings: UpstreamConfig) -> None:
             log.warning("slow disk", extra=fields(seconds=f"{seconds:.3f}", writes=writes))
 
     node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=fatal, on_sync=synced)
-    tls = server_context(settings.tls)
+    room = Room()
+    metrics.add(room)
+    tls = server_context(settings.tls, room.handshake_failed)
     listeners = [
         *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
         *_admin_listeners(settings),
@@ -132,7 +135,8 @@ async def _serve(settings: UpstreamConfig) -> None:
         app = network_app(network, node, keeper, metrics, read_status)
         alarms, begin_stop = network.alarms, network.begin_stop
     else:
-        app = create_app(node, keeper, Borrowings(node, keeper, ledger), recorder, metrics, read_status)
+        borrowings = Borrowings(node, keeper, ledger)
+        app = create_app(node, keeper, borrowings, recorder, metrics, read_status, settings.twins)
     server = PeerServer(
         app,
         listeners,
@@ -140,6 +144,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_started=started,
         on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
+        room=room,
     )
     space = Space(node, Path(settings.state_dir), settings.disk_reserve)
     space.start()

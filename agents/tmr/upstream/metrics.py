@@ -24,6 +24,11 @@ class Metrics:
         self.refused = Counter(
             "tmr_upstream_refused", "Requests refused for the peer's role.", ["role"], registry=self._registry
         )
+        self.misplaced = Counter(
+            "tmr_upstream_misplaced",
+            "Requests with a twin's certificate from an address that is not the twin's.",
+            registry=self._registry,
+        )
         self.activations = Counter(
             "tmr_upstream_activations",
             "Updates carried out or refused.",
@@ -47,6 +52,10 @@ class Metrics:
         """A batch of `writes` took `seconds`."""
         self._sync.observe(seconds)
         self._batch.observe(writes)
+
+    def add(self, collector: Collector) -> None:
+        """Show what `collector` collects, too."""
+        self._registry.register(collector)
 
     def show(self, read: Callable[[], Status]) -> None:
         """Show the gauges of what `read` returns."""

@@ -488,6 +488,22 @@ def test_a_server_of_another_ca(both: Both, peer: Peer, config: Config, tmp_path
     assert peer.seen == []
 
 
+def test_a_server_whose_certificate_is_revoked(both: Both, peer: Peer, config: Config, pki: System) -> None:
+    """Over a connection that is kept as well; and it is trusted again once it is off the list."""
+    crl = pki.authority.crl()
+    listed = config.model_copy(update={"tls": config.tls.model_copy(update={"crl": crl})})
+
+    async def work(client: Driver) -> None:
+        await client("containers")
+        pki.authority.crl(peer.files)
+        with pytest.raises(Untrusted, match="certificate revoked"):
+            await client("containers")
+        pki.authority.crl()
+        await client("containers")
+
+    both.run(work, listed)
+
+
 def test_a_client_that_the_server_does_not_trust(
     both: Both, peer: Peer, config: Config, tmp_path: Any
 ) -> None:
