@@ -31,6 +31,7 @@ NO_LIMITS = {
     "tmr.ledger.export.ATTESTATION_MAX",
     "tmr.ledger.export.END_MAX",
     "tmr.ledger.export.LINE_MAX",
+    "tmr.quorum.objection.TIME_MAX",
     "tmr.licensing.borrow_file.FILE_MAX",
     "tmr.licensing.items.CODE_MAX",
     "tmr.licensing.items.EXPIRATION_MS_MAX",
