@@ -12,7 +12,6 @@ import logging
 import socket
 import sys
 import time
-from asyncio import sslproto
 from collections.abc import Callable, Coroutine, Hashable, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
@@ -48,10 +47,6 @@ Enter = Callable[[socket.socket], Coroutine[Any, Any, object]]
 """Makes a connection of an accepted socket; ends when its handshake has."""
 
 _address: ContextVar[str] = ContextVar("address", default="")
-
-
-# asyncio fills a buffer of 256 KiB for each TLS connection, before the peer has said a word.
-sslproto.SSLProtocol.max_size = 32 * 1024
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -14,6 +14,7 @@ import ssl
 import stat
 import sys
 import time
+from asyncio import sslproto
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -41,6 +42,8 @@ HANDSHAKE_TIMEOUT = 5.0
 """Seconds that a TLS handshake may take."""
 SHUTDOWN_TIMEOUT = 5.0
 """Seconds that a peer has to confirm the end of a TLS connection, and to take what was sent before."""
+TLS_BUFFER = 32 * 1024
+"""Bytes that asyncio fills for each TLS connection, before the peer has said a word; 256 KiB of its own."""
 BACKLOG = 1024
 """Connections that the kernel keeps until they are accepted."""
 GRACE = 3
@@ -143,6 +146,8 @@ class PeerServer(Server):
         self._renewal = renewal
         self._on_renewed = on_renewed
         self._room = room or Room()
+        self._told_on = -1.0
+        """Day on which it was said last that the revocation list ends soon."""
         self._accepting: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
 
@@ -181,6 +186,7 @@ class PeerServer(Server):
         if self.lifespan.should_exit:
             raise SystemExit(1)
         loop = asyncio.get_running_loop()
+        sslproto.SSLProtocol.max_size = TLS_BUFFER
         self.servers = []
         for listener in self._listeners:
             listener.sock.listen(BACKLOG)
@@ -188,7 +194,8 @@ class PeerServer(Server):
             task = loop.create_task(accept)
             task.add_done_callback(self._accepting_ended)
             self._accepting.append(task)
-        self._look_at_list()
+        if self._renewal is not None:
+            self._look_at_list(self._renewal)
         self.started = True
         self._on_started()
 
@@ -217,12 +224,12 @@ class PeerServer(Server):
         try:
             if renewal.check():
                 log.info("renewed certificate files taken into use")
-                self._look_at_list()
                 self._on_renewed()
         except (OSError, ssl.SSLError, BadList) as error:
             log.error(
                 "renewed certificate files cannot be used; keeping the former", extra=fields(error=error)
             )
+        self._look_at_list(renewal)
         self._turn_out(renewal, other_ca=renewal.admission.ca != former)
 
     def _turn_out(self, renewal: Renewal, *, other_ca: bool) -> None:
@@ -237,13 +244,15 @@ class PeerServer(Server):
             elif other_ca and guest.local is None:
                 guest.shutdown()  # it comes again, and is looked at again
 
-    def _look_at_list(self) -> None:
-        ends = None if self._renewal is None else self._renewal.admission.ends
-        self._room.crl_ends = ends
-        if ends is not None and ends - time.time() < ENDS_SOON:
+    def _look_at_list(self, renewal: Renewal) -> None:
+        self._room.crl_ends = ends = renewal.admission.ends
+        left = float("inf") if ends is None else ends - time.time()
+        day = time.monotonic() // 86_400
+        if left < ENDS_SOON and day != self._told_on:
+            self._told_on = day
             log.warning(
                 "the revocation list ends soon, and then nobody is let in; run the role tmr_pki",
-                extra=fields(days=f"{(ends - time.time()) / 86_400:.1f}"),
+                extra=fields(days=f"{left / 86_400:.1f}"),
             )
 
     async def shutdown(self, sockets: Iterable[socket.socket] | None = None) -> None:

@@ -1,5 +1,8 @@
 """Who has a connection, and for how long: bounds that hold against peers that mean ill."""
 
+import os
+import re
+import resource
 import socket
 import ssl
 import struct
@@ -177,9 +180,36 @@ def test_connections_are_fewer_than_open_files(files: int) -> None:
     assert found.inside + found.lobby <= room.MOST
 
 
-def test_the_units_leave_room() -> None:
-    """LimitNOFILE of each unit is what `limits` counts with."""
-    roles = Path(__file__).parents[3] / "roles"
-    for unit in roles.glob("*/templates/tmr-*.service.j2"):
-        if "upstream" in unit.name or "server" in unit.name:
-            assert "LimitNOFILE=" in unit.read_text(), unit.name
+@pytest.mark.parametrize(
+    ("unit", "connections"),
+    [("tmr_upstream/templates/tmr-upstream", [7000, 2000]), ("tmr_server/templates/tmr-server", [7000])],
+)
+def test_the_units_leave_room_for_a_factory(unit: str, connections: list[int]) -> None:
+    """Of an upstream: as a network licence server, then for the twins."""
+    text = (Path(__file__).parents[3] / "roles" / f"{unit}.service.j2").read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("LimitNOFILE=")]
+    files = [int(number) for number in re.findall(r"\d{4,}", line)]
+    assert [limits(one).inside > least for one, least in zip(files, connections, strict=True)] == [
+        True
+    ] * len(files)
+
+
+def test_without_a_file_descriptor_it_waits_and_goes_on(small: Served, system: System) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with socket.socket() as raw:
+        lowest = os.dup(raw.fileno())
+        os.close(lowest)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        try:
+            raw.settimeout(20)
+            raw.connect(("127.0.0.1", small.port))
+            until(lambda: small.refused("exhausted") > 1, "it tries again")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        files = system.client("alice")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False
+        context.load_verify_locations(files.ca)
+        context.load_cert_chain(files.certificate, files.key)
+        with context.wrap_socket(raw) as alice:
+            assert ask(alice) == (200, b"client alice")

@@ -259,6 +259,15 @@ def test_a_list_that_cannot_be_used_changes_nothing(listed: tuple[System, TlsFil
     assert len(renewal.admission.revoked) == 2
 
 
+def test_the_end_of_a_list_is_told_in_time(system: System, caplog: pytest.LogCaptureFixture) -> None:
+    crl = system.authority.crl(stem="soon", valid=(-60, 10 * DAY))
+    with serving(msgspec.structs.replace(system.upstream("up1"), crl=str(crl))) as served:
+        (left,) = [one for one in served.room.collect() if one.name == "tmr_crl_seconds"]
+    assert 9 * DAY < left.samples[0].value < 10 * DAY
+    (told,) = [one for one in caplog.records if "revocation list ends soon" in one.message]
+    assert told.levelname == "WARNING"
+
+
 def test_a_twin_does_not_trust_a_revoked_upstream(system: System) -> None:
     up1 = system.upstream("up1")
     with serving(up1) as served:
