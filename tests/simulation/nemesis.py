@@ -55,6 +55,8 @@ class Nemesis:
         self._scripted: dict[tuple[str, str], list[Fault]] = {}
         self._replacing = False
         """An old machine may still come back."""
+        self.taken_out = set[str]()
+        """Disks of machines that were replaced."""
         self._differs: int | None = None
         """Slot of the upstream whose ledger differs, until it is known to be replaced."""
         self.made: list[Fault] = []
@@ -242,6 +244,7 @@ class Nemesis:
         old = upstream.put(world.new_disk())
         new = upstream.disk
         self._replacing = True
+        self.taken_out.add(old.name)
         self._up_again(upstream, fault.seconds)
 
         def old_returns() -> None:

@@ -87,7 +87,7 @@ def _to_membership(before: Membership | None, after: Membership, disk: str) -> s
     if fresh in before.disks or fresh in before.retired:
         return "this disk is a member, or was retired"
     if before.disks[changed[0]] == disk:
-        return "it replaces this upstream's own disk, which is not lost"
+        return "it replaces this upstream's own disk: another machine took its place, or the twin lies"
     return ""
 
 
