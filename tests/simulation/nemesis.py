@@ -238,7 +238,8 @@ class Nemesis:
 
     def _replaced(self, fault: Fault) -> bool:
         """A new machine has the address; after `value` seconds the old one has it again, for a while."""
-        if not self.whole():
+        # While the system is being founded either of the two may become the member, and the other is retired.
+        if not self.whole() or not self.world.witness.journal:
             return False
         world, upstream = self.world, self.world.upstreams[UPSTREAMS.index(fault.who[0])]
         old = upstream.put(world.new_disk())
@@ -254,6 +255,7 @@ class Nemesis:
             world.stats["old machine returned"] += 1
             world.tell(f"the old machine of {upstream.name} ({old.name}) returns")
             upstream.put(old)
+            self.taken_out.add(new.name)
             self._up_again(upstream, 0.05)
             world.after(self._until_calm(2.5), new_returns)
 

@@ -328,7 +328,9 @@ class Acceptor:
             answer = self._joining(wall_ms, message)
             answer.writes = [*writes, VotingWrite(voting=False)]
             return answer
-        writes += self._compact()
+        if not message.digest or message.digest_index == self._applied:
+            # Only a ledger that was compared becomes a snapshot: others are sent it, and believe it.
+            writes += self._compact()
         reply = Appended(self.member(wall_ms), message.epoch, message.owner, match)
         return Answer(reply, writes, woke=changed_hands or self.commit > before)
 
