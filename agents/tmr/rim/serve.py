@@ -261,9 +261,9 @@ class PeerServer(Server):
         for task in self._accepting:
             task.cancel()
         await asyncio.gather(*self._accepting, return_exceptions=True)
-        await super().shutdown()
-        for listener in self._listeners:
+        for listener in self._listeners:  # whoever comes now must not wait for the requests under way
             listener.close()
+        await super().shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

@@ -39,7 +39,7 @@ def tls_context(config: WillConfig) -> ssl.SSLContext:
         context.load_cert_chain(config.certificate, config.key)
     except ssl.SSLError as error:
         raise ConfigError(
-            f"will: certificate, key and ca do not fit together or are no PEM"
+            f"will: certificate, key, ca and crl do not fit together or are no PEM"
             f" ({error.reason}); issue them again"
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_3
