@@ -254,7 +254,7 @@ def test_slow_and_huge_heads_are_cut_off(upstream: UpstreamProcess, system: Syst
     context = trusting(system.twin("tmr1"))
     with socket.create_connection(("127.0.0.1", upstream.port)) as raw, context.wrap_socket(raw) as tls:
         tls.settimeout(20)
-        # No more than it takes to be too much: it closes at once, and what is written then is lost with the answer.
+        # No more than it takes to be too much: it closes at once, and more would cost us the answer.
         tls.sendall(b"GET /v1/container HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 32 * 1024)
         assert tls.recv(100).startswith(b"HTTP/1.1 400")
     with socket.create_connection(("127.0.0.1", upstream.port)) as raw, context.wrap_socket(raw) as tls:

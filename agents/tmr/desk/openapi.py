@@ -144,6 +144,7 @@ def _complete(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         by_status["422"] = ["bad-request"]
     if any(parameter["in"] == "path" for parameter in parameters):
         by_status.setdefault("404", []).append("bad-request")  # the path is none that there is
+        by_status.setdefault("400", []).append("bad-request")  # two programs might read the path differently
     for status, slugs in by_status.items():
         means = "; ".join(f"`{slug}`: {PROBLEMS[slug].title}" for slug in slugs)
         responses[status] = _response(means, slugs, retry=status == "503")
