@@ -22,6 +22,10 @@ TTL = 4
 """Seconds that a session lives without a heartbeat."""
 
 
+TRIED_ENOUGH = 8
+"""Attempts after which a client asks the twins in turn: chance alone may miss the active one for long."""
+
+
 class Operation(msgspec.Struct):
     """One request as its client saw it; times are true times."""
 
@@ -35,6 +39,7 @@ class Operation(msgspec.Struct):
     """Whose units are asked for."""
     sent: float = 0.0
     """When the attempt that was answered was sent."""
+    tries: int = 0
     landed: list[float] = []
     """When copies of the request reached a twin that served."""
 
@@ -127,7 +132,11 @@ class SimClient:
         return ("checkout", "checkout", "read", "again", "wait", "checkout", "borrow")
 
     def _send(self, operation: Operation, boot: int) -> None:
-        twin = self.world.twins[self.rnd.choice(TWINS)]
+        name = self.rnd.choice(TWINS)
+        operation.tries += 1
+        if operation.tries > TRIED_ENOUGH:
+            name = TWINS[operation.tries % 2]
+        twin = self.world.twins[name]
         sent, sent_true = self.now(), self.world.now
 
         def respond(answer: Answer) -> None:
