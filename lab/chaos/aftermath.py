@@ -11,7 +11,7 @@ from lab.chaos.hands import boottime
 from lab.chaos.plan import UPSTREAMS
 from lab.chaos.records import CAMPAIGN, OPERATIONS, TRACKING, Campaign, Operation, append
 from lab.chaos.stage import FIRM, Say, Vendor, licences, ours
-from lab.chaos.watcher import Watcher
+from lab.chaos.watcher import Look, Watcher
 from lab.demo.board import StepFailed, wait_for
 from lab.demo.operator import Operator
 from lab.demo.site import BIN, Done, Site
@@ -58,11 +58,8 @@ class Aftermath:
             msgspec.structs.replace(one, units_after=left.get((one.product_code, one.tmr_id)))
             for one in campaign.licences
         ]
-        self._watcher.wait(lambda look: look.unwhole(lag=0), _RECORDS_S)
-        upstreams = self._watcher.latest.upstreams
-        campaign.journal = {
-            name: status["commit"] for name in UPSTREAMS if (status := upstreams.get(name)) is not None
-        }
+        self._watcher.wait(lambda look: look.unwhole(lag=0) or _uneven(look), _RECORDS_S)
+        campaign.journal = _journal(self._watcher.latest)
         campaign.records_agree = self._records()
         (self._directory / CAMPAIGN).write_bytes(msgspec.json.format(msgspec.json.encode(campaign)))
 
@@ -130,3 +127,15 @@ class Aftermath:
         config = self._site.names.directory / "pki" / "operator.toml"
         enter = ("ip", "netns", "exec", self._site.names.fabric)
         return self._site.run(*enter, BIN / "tmr", "--config", config, "tracking", *words)
+
+
+def _journal(look: Look) -> dict[str, int]:
+    """Last committed entry of each upstream that answered."""
+    found = {name: look.upstreams.get(name) for name in UPSTREAMS}
+    return {name: status["commit"] for name, status in found.items() if status is not None}
+
+
+def _uneven(look: Look) -> str:
+    """Where the journals end, unless all three end alike; an upstream hears of a commit with the next append."""
+    journal = _journal(look)
+    return "" if len(journal) == len(UPSTREAMS) and len({*journal.values()}) == 1 else f"journals {journal}"

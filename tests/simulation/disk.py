@@ -55,6 +55,11 @@ class Disk:
         return self._kept.disk
 
     @property
+    def voting(self) -> bool:
+        """The right to vote is on disk."""
+        return self._kept.voting
+
+    @property
     def commit(self) -> int:
         """The commit index that is on disk."""
         return self._kept.commit

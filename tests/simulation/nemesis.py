@@ -210,6 +210,7 @@ class Nemesis:
             and all(
                 one.up
                 and one.acceptor.voting
+                and one.disk.voting
                 and one.acceptor.log.membership is not None
                 and one.acceptor.log.membership.disks == disks
                 and not any(other.disk.knows_more_of(one.disk) for other in upstreams)
