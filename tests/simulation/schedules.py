@@ -5,6 +5,7 @@ from collections.abc import Callable
 from tests.simulation.bench import Bench
 from tests.simulation.witness import Violation
 from tmr.ledger import Note, encode
+from tmr.quorum.messages import Install
 
 LONGER_THAN_A_LEASE = 2.5
 """Seconds."""
@@ -65,6 +66,32 @@ def restart_while_a_lease_lives(bench: Bench) -> None:
     bench.exchange(b, 0, 2, times=5)
 
 
+def snapshot_that_comes_twice(bench: Bench) -> None:
+    """A second copy of a snapshot arrives after entries behind it were acknowledged and committed.
+
+    A short journal of the active is presumed: who has missed a few entries is sent a snapshot.
+    """
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1, 2))
+    bench.exchange(a, 1, 2, times=3)
+    for _ in range(4):
+        bench.twins[a].submit(bench.now, encode(Note(())))
+        bench.exchange(a, 1, 2, times=3)
+    bench.exchange(a, 0)  # the first entry: the next ones are gone from the active's journal
+    snapshot = bench.sent(a, 0)
+    assert snapshot is not None and isinstance(snapshot.request, Install)
+    bench.hand(a, snapshot)
+    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.exchange(a, 0, 1)  # the entry behind it is on up1 and up2, and committed
+    must(bench.twins[a].commit > snapshot.request.snapshot.index)
+    bench.hand(a, snapshot, answer=False)
+    bench.start(a)
+    bench.wait(LONGER_THAN_A_LEASE)
+    must(bench.elect(b, 0, 2))
+    bench.exchange(b, 0, 2, times=4)
+    must(bench.twins[b].holds(bench.now))
+
+
 def must(held: bool) -> None:
     """The schedule came as far as it was meant to."""
     if not held:
@@ -75,5 +102,6 @@ SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "older epochs counted": older_entry_on_two,
     "lease given back and revived": released_lease_stays_released,
     "lease forgotten in a restart": restart_while_a_lease_lives,
+    "acknowledged tail forgotten": snapshot_that_comes_twice,
 }
 """Rule taken away → the schedule that shows it."""

@@ -12,8 +12,9 @@ from tmr.quorum import proposer
 
 
 @pytest.fixture(autouse=True)
-def batches_of_one(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def short_batches_and_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(proposer, "BATCH_ENTRIES", 1)
+    monkeypatch.setattr(proposer, "KEEP", 2)
     yield
 
 

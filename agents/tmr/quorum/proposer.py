@@ -49,9 +49,9 @@ from tmr.quorum.messages import (
 Role = Literal["passive", "probing", "candidate", "active"]
 
 BATCH_ENTRIES: Final = 1_000
+"""Entries in one append."""
 BATCH_BYTES: Final = 2 * 2**20
 """Bodies in one append: far below what an upstream takes, which refuses more for good."""
-"""Entries in one append."""
 BACKLOG: Final = 20_000
 """Uncommitted entries at which further commands are turned away."""
 KEEP: Final = 20_000
