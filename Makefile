@@ -6,6 +6,7 @@ SHELL := /bin/bash
 UV := .tools/bin/uv
 BIN := .venv/bin
 DEMO_LAB ?= demo
+MINUTES ?= 10
 PYTEST := $(BIN)/pytest -q
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
@@ -13,7 +14,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types unit simulation netns api system lab-tests molecule test demo plant down docs soak clean
+.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -52,13 +53,22 @@ types: venv ## mypy --strict; what an upstream needs also for Windows
 	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.rim -p tmr.quorum -p tmr.ledger -p tmr.licensing
 	$(BIN)/mypy lab tests
 
-unit: venv ## pure code, properties, documents
-	$(say) 'unit tests'
-	$(PYTEST) -n auto --dist loadfile tests/unit
+audit: venv ## known weaknesses of the locked packages; says so where it cannot look (AUDIT=required: fails)
+	$(say) 'audit'
+	$(BIN)/python -m tests.audit
 
-simulation: venv ## quorum and ledger under 2,000 seeds of faults, and broken protocols that must be caught
+unit: venv ## pure code, properties, documents, a short run of hostile bytes
+	$(say) 'unit tests'
+	$(PYTEST) -n auto --dist loadfile tests/unit tests/fuzz
+
+simulation: venv ## quorum and ledger under 10,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'
 	$(PYTEST) -s tests/simulation
+
+model: venv ## the protocol's models, searched exhaustively, whole and with one rule less
+	$(say) 'model'
+	$(BIN)/python -m tests.model --install
+	$(PYTEST) -n auto tests/model
 
 netns: venv host ## the VIP manager with real ARP in network namespaces
 	$(say) 'network namespaces'
@@ -76,13 +86,18 @@ lab-tests: venv host ## the lab itself
 	$(say) 'the lab'
 	$(PYTEST) tests/lab
 
-molecule: venv host ## roles and failover on deployed machines
+molecule: venv host ## roles, failover, and two minutes of all kinds of faults on deployed machines
 	$(say) 'molecule: default'
 	$(BIN)/molecule test -s default
-	$(say) 'molecule: failover'
-	MOLECULE_LAB=fail $(BIN)/molecule test -s failover
+	$(say) 'molecule: failover, and chaos on the same machines'
+	export MOLECULE_LAB=fail; \
+	$(BIN)/molecule destroy -s failover; \
+	trap '$(BIN)/molecule destroy -s failover' EXIT; \
+	$(BIN)/molecule converge -s failover; \
+	$(BIN)/molecule verify -s failover; \
+	$(BIN)/molecule verify -s chaos
 
-test: lint types unit simulation netns api system lab-tests molecule ## everything
+test: lint types audit unit simulation model netns api system lab-tests molecule ## everything
 	$(say) 'all parts passed'
 
 # -- using it ------------------------------------------------------------------------------------------------
@@ -97,8 +112,19 @@ plant: venv ## only the car plant of the demo: 200 stations at work for a minute
 down: ## remove the demo's machines and every trace of them
 	python3 -m lab --name $(DEMO_LAB) down
 
-soak: venv ## simulation for SECONDS (default 3600) from a seed of the day
+fuzz: venv ## hostile bytes for every reader, for SECONDS_TO_RUN (default 3600); finds go to .cache/fuzz
+	$(BIN)/python -m tests.fuzz --seconds $${SECONDS_TO_RUN:-3600}
+
+soak: venv ## new seeds of the simulation for SECONDS_TO_RUN (default 3600); failures go into soak-failures.txt
 	$(BIN)/python -m tests.simulation --seconds $${SECONDS_TO_RUN:-3600}
+
+model-deep: venv ## the models within wider bounds: minutes, and up to 4 GiB
+	$(BIN)/python -m tests.model --install
+	$(BIN)/python -m tests.model
+
+chaos: setup ## all kinds of faults for MINUTES (10) while clients work, proof and report; SEED=n for the same again, KEEP=1
+	$(say) 'chaos'
+	$(BIN)/python -m lab.chaos run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
 
 docs: venv ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -1,6 +1,7 @@
 """The writable disk of a machine, laid over the shared base tree.
 
 `ext4` is an image behind a loop device: a power cut loses what was not synced, as on a real disk.
+`ram` is the same with the image in memory: a sync never waits for the host's disk.
 `tmpfs` is memory: quicker, and a power cut loses nothing.
 """
 
@@ -20,7 +21,7 @@ from lab.names import LabNames
 from lab.topology import Machine
 from lab.wait import until
 
-KINDS = ("ext4", "tmpfs")
+KINDS = ("ext4", "ram", "tmpfs")
 DEFAULT = "ext4"
 _SIZE = "4G"  # sparse: only what is written takes room
 _RELEASE_TIMEOUT_S = 20.0
@@ -35,6 +36,8 @@ def kind(names: LabNames) -> str:
 
 
 def image(names: LabNames, machine: Machine) -> Path:
+    if kind(names) == "ram":
+        return _memory(names) / f"{machine.name}.img"
     return names.machine_directory(machine) / "disk.img"
 
 
@@ -54,7 +57,7 @@ def _memory(names: LabNames) -> Path:
 
 def prepare(names: LabNames, disk: str) -> None:
     """What all machines' disks of that kind need, once for the lab."""
-    if disk == "tmpfs":
+    if disk != "ext4":
         memory = _memory(names)
         memory.mkdir()
         run("mount", "-t", "tmpfs", "-o", "mode=755,size=8g", names.tag, memory)
@@ -70,7 +73,7 @@ def format_disk(names: LabNames, machine: Machine, disk: str, fill: Callable[[Pa
     for part in ("upper", "work"):
         (content / part).mkdir(parents=True)
     fill(content / "upper")
-    if disk == "ext4":
+    if disk != "tmpfs":
         features = "lazy_itable_init=1,lazy_journal_init=1,nodiscard,root_owner=0:0"
         run("mkfs.ext4", "-q", "-F", "-E", features, "-d", content, image(names, machine), _SIZE)
         shutil.rmtree(content)
@@ -79,7 +82,7 @@ def format_disk(names: LabNames, machine: Machine, disk: str, fill: Callable[[Pa
 def mount_commands(names: LabNames, machine: Machine, tree: Path) -> list[list[str]]:
     """Commands that put the machine's root together in the mount namespace they run in."""
     disk = str(mount_point(names, machine))
-    if kind(names) == "ext4":
+    if kind(names) != "tmpfs":
         first = ["mount", "-o", "loop,noatime", str(image(names, machine)), disk]
     else:
         first = ["mount", "--bind", str(_memory(names) / machine.name), disk]
@@ -92,7 +95,7 @@ def cut_power(names: LabNames, machine: Machine, supervisor: int) -> None:
 
     `supervisor` is a process in the machine's mount namespace, 0 if there is none. A tmpfs loses nothing.
     """
-    if kind(names) != "ext4" or not supervisor:
+    if kind(names) == "tmpfs" or not supervisor:
         return
     inside = Path(f"/proc/{supervisor}/root{mount_point(names, machine)}")
     try:
@@ -133,11 +136,12 @@ def loop_devices(under: Path) -> list[str]:
 def remove_all(names: LabNames) -> None:
     """Unmount and detach whatever is left of the lab's disks. All machines must be off."""
     directory = names.directory
+    # images first: once the memory that they lie in is unmounted, the kernel names them otherwise
+    until(lambda: not _detach(directory), _RELEASE_TIMEOUT_S, f"the kernel still holds images in {directory}")
     for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
         point = Path(line.split()[4])
         if directory in point.parents:
             run("umount", "--lazy", point)
-    until(lambda: not _detach(directory), _RELEASE_TIMEOUT_S, f"the kernel still holds images in {directory}")
 
 
 def _detach(directory: Path) -> list[str]:

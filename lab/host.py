@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 from lab.errors import LabError
@@ -80,6 +81,11 @@ def setup() -> list[str]:
     packages = {PACKAGE_OF_TOOL[tool] for tool in missing_tools()}
     if not _KEYRING.exists():
         packages.add("debian-archive-keyring")
+    return install(packages)
+
+
+def install(packages: Collection[str]) -> list[str]:
+    """Install these packages, in order of their names; nothing is done when there are none."""
     if not packages:
         return []
     if shutil.which("apt-get") is None:

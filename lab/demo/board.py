@@ -17,8 +17,8 @@ class StepFailed(Exception):
     """A step does not hold; the message says what was seen instead."""
 
 
-def wait_for(look: Callable[[], str], timeout_s: float, what: str) -> float:
-    """Return when `look` has nothing to complain about; seconds that it took.
+def wait_for(look: Callable[[], str], timeout_s: float, what: str, *, pause_s: float = _PAUSE_S) -> float:
+    """Return when `look` has nothing to complain about; seconds that it took. It looks every `pause_s`.
 
     `look` gives an empty string when the condition holds, otherwise what it saw: that is in the StepFailed
     that is raised after `timeout_s`.
@@ -31,7 +31,7 @@ def wait_for(look: Callable[[], str], timeout_s: float, what: str) -> float:
             return took
         if took > timeout_s:
             raise StepFailed(f"{what}: not within {timeout_s:.0f} s; last seen: {seen}")
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)
 
 
 def check(holds: bool, otherwise: str) -> None:

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from lab.demo.site import TWINS, VIP
 from lab.errors import LabError
 from tmr.client import Client, Policy, TmrError, load
-from tmr.client.models import Item, Role, SessionList, Status, UpstreamStatus
+from tmr.client.models import Borrowing, Item, Role, SessionList, Status, UpstreamStatus
 
 _CLONE_NEWNET: Final = 0x40000000
 _POLICY: Final = Policy(patience=5.0, refusal_patience=1.0, connect=0.3, longest_connect=1.0)
@@ -21,7 +21,7 @@ _POLICY: Final = Policy(patience=5.0, refusal_patience=1.0, connect=0.3, longest
 T = TypeVar("T")
 
 
-def _enter(namespace: str) -> None:
+def enter(namespace: str) -> None:
     """Move this thread, and only it, into the network namespace."""
     descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
     try:
@@ -35,7 +35,7 @@ class Operator:
     """All connections are made by one thread that lives in the lab's fabric."""
 
     def __init__(self, namespace: str, config: Path) -> None:
-        self._thread = ThreadPoolExecutor(1, initializer=_enter, initargs=(namespace,))
+        self._thread = ThreadPoolExecutor(1, initializer=enter, initargs=(namespace,))
         self._client = Client(load(config), policy=_POLICY)
 
     def close(self) -> None:
@@ -67,6 +67,14 @@ class Operator:
     def sessions(self) -> SessionList:
         """Everybody's, and who waits."""
         return self._do(self._client.session_list)
+
+    def borrowings(self) -> tuple[Borrowing, ...]:
+        """Everybody's."""
+        return self._do(self._client.borrowings)
+
+    def give_back(self, borrowing: str) -> None:
+        """End somebody's borrowing."""
+        self._do(lambda: self._client.give_back(borrowing))
 
     def certified_time(self) -> datetime:
         """The system's own time."""

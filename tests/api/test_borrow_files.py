@@ -237,6 +237,7 @@ def test_containers_that_kept_no_update_say_what_to_do(site: Site) -> None:
             for firm in container["firms"]:
                 assert firm.pop("update")
             db.execute("UPDATE container SET body = ?", (json.dumps(container).encode(),))
+            db.execute("DELETE FROM seal WHERE name = 'container'")
         db.close()
         upstream.start()
 
@@ -273,7 +274,8 @@ def test_only_twins_are_answered_and_only_about_ids(tmp_path: Path, system: Syst
         with client(upstream, system.twin("tmr1")) as http:
             for odd in ("%00", "-x", "x" * 129, "a%20b", "%C3%A9", "..%2e"):
                 answer = http.get(f"{BORROWINGS}/{odd}")
-                assert (answer.status_code, answer.json()["type"]) == (422, "urn:tmr:problem:bad-request")
+                assert answer.status_code in (400, 422)  # no path at all, or no id
+                assert answer.json()["type"] == "urn:tmr:problem:bad-request"
             posted = http.post(f"{BORROWINGS}/bor-1", content=b"{}")
             assert posted.status_code == 405
     finally:

@@ -172,7 +172,7 @@ def test_a_running_server_is_another_mode_only_with_another_store(
     server.mode = "tmr"
     server.configure()
     refused = server.command()
-    assert refused.returncode == 2
+    assert refused.returncode == 3
     assert "the store is of a network licence server" in refused.stderr
     server.mode = "network"
     server.configure()

@@ -59,6 +59,18 @@ async def test_without_the_vip_manager_the_other_twin_serves_and_the_session_liv
 
 
 @scenario
+async def test_the_lease_outlives_the_address_of_a_killed_vip_manager(tmp_path: Path) -> None:
+    """It cannot take the address away any more: the kernel does, at the deadline that it was told last."""
+    async with running(tmp_path, item()) as system:
+        first = system.active
+        second = other(system, first)
+        await until(lambda: first.vip.epoch, "the address is up")
+        first.vip.stop()
+        await until(lambda: second.agent.core.twin.role == "active", "the other twin is elected")
+        assert second.agent.core.clock() * 1e9 >= first.vip.commands[-1]["deadline_ns"]
+
+
+@scenario
 async def test_a_lost_carrier_hands_over(tmp_path: Path) -> None:
     async with running(tmp_path, item()) as system:
         first = system.active

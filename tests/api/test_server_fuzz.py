@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tests.api.fuzzed import ALONE, FULL, PLENTY, Findings, Served, fuzz, serving
+from tests.support.matrix import refused_by_role
 from tests.unit.server.local import FIRM, ask, item, key
 
 DAY_MS = 86_400_000
@@ -164,6 +165,16 @@ def test_a_twin_may_look_only(served: Served) -> None:
     _well(found, but=[*found.answers.keys() - looks])
     assert found.slugs() == {"wrong-role", "bad-request"}
     assert not [one for one in found.answers if one not in looks and found.good(one)]
+
+
+def test_every_route_has_its_roles(served: Served) -> None:
+    people = {"client": "alice", "operator": "olga", "twin": "tmr2", "upstream": "up1"}
+    with contextlib.ExitStack() as stack:
+        peers = {
+            role: stack.enter_context(served.client(served.certificates.files(role, name)))
+            for role, name in people.items()
+        }
+        assert refused_by_role(peers) > 20
 
 
 def test_a_switchover(own: Served) -> None:

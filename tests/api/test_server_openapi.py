@@ -51,7 +51,7 @@ def test_every_reference_resolves(document: dict[str, Any]) -> None:
 
 
 def test_every_operation_names_its_problems_and_roles(document: dict[str, Any]) -> None:
-    statuses = {str(problem.status) for problem in PROBLEMS.values()} | {"408", "413"}
+    statuses = {str(problem.status) for problem in PROBLEMS.values()} | {"400", "408", "413"}
     for name, operation in _operations(document):
         assert not [key for key in operation if key.startswith("x-")], name
         assert [*operation["security"][0]] == ["certificate"], name

@@ -45,7 +45,9 @@ async def founded(upstream: UpstreamProcess) -> None:
     await link.close()
 
 
-async def reign(upstream: UpstreamProcess, epoch: int, have: Append | None) -> tuple[int, int]:
+async def reign(
+    upstream: UpstreamProcess, epoch: int, have: Append | None, begun: asyncio.Event
+) -> tuple[int, int]:
     """Win `epoch` and append without end until the process dies; the last acknowledged (index, epoch)."""
     link = upstream.link()
     known = (have.previous_index, have.previous_epoch) if have else (0, 0)
@@ -61,6 +63,7 @@ async def reign(upstream: UpstreamProcess, epoch: int, have: Append | None) -> t
             reply = await link.call(Append(epoch, owner, 1000, *at, batch, acknowledged[0]))
             assert isinstance(reply, Appended)
             acknowledged = at = (reply.match, epoch)
+            begun.set()
     except LinkError:
         return acknowledged
     finally:
@@ -77,7 +80,9 @@ def test_what_was_acknowledged_survives_kill_9(upstream: UpstreamProcess) -> Non
         known = (0, 0)
         for epoch in range(1, 6):
             have = Append(epoch, A, 0, *known, (), 0)
-            task = asyncio.create_task(reign(upstream, epoch, have))
+            begun = asyncio.Event()
+            task = asyncio.create_task(reign(upstream, epoch, have, begun))
+            await asyncio.wait([task, asyncio.create_task(begun.wait())], return_when="FIRST_COMPLETED")
             await asyncio.sleep(0.2 + rng.random() * 0.4)
             await loop.run_in_executor(None, upstream.kill)
             known = await task
@@ -120,7 +125,7 @@ def test_a_full_disk_ends_the_process_and_loses_nothing_acknowledged(upstream: U
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, lambda: upstream.start(file_limit=300_000))
         await founded(upstream)
-        acknowledged = await reign(upstream, 1, None)
+        acknowledged = await reign(upstream, 1, None, asyncio.Event())
         assert await loop.run_in_executor(None, upstream.wait) == 1
         assert "the store failed; ending at once" in upstream.output()
         await loop.run_in_executor(None, upstream.start)
@@ -133,9 +138,10 @@ def test_a_full_disk_ends_the_process_and_loses_nothing_acknowledged(upstream: U
     assert asyncio.run(run())[0] > 20
 
 
-def refused(upstream: UpstreamProcess) -> str:
+def refused(upstream: UpstreamProcess, status: int = 3) -> str:
+    """What it says when it does not start: 3 for its store, which no restart mends, else 2."""
     upstream.spawn()
-    assert upstream.wait() == 2
+    assert upstream.wait() == status
     assert "Traceback" not in upstream.output()
     return upstream.output()
 
@@ -179,7 +185,7 @@ def test_an_address_or_a_store_in_use_is_said(upstream: UpstreamProcess, tmp_pat
     second = UpstreamProcess(tmp_path / "second", upstream.system)
     second.port = upstream.port
     second.configure()
-    assert f"cannot listen on 127.0.0.1 port {upstream.port}" in refused(second)
+    assert f"cannot listen on 127.0.0.1 port {upstream.port}" in refused(second, 2)
     second.configure(port=0, state_dir=str(upstream.state))
-    assert "another process uses the store" in refused(second)
+    assert "another process uses the store" in refused(second, 2)
     assert upstream.stop() == 0

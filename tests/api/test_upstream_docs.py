@@ -20,6 +20,7 @@ from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
+from tmr.upstream.twins import Twins
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "upstream.md").read_text()
 
@@ -40,6 +41,7 @@ def test_routes_and_metrics_are_documented(tmp_path: Path) -> None:
         recorder,
         metrics,
         lambda: status.read("up1", "lab", node, keeper, boottime()),
+        Twins(metrics),
     )
     routes = [route for route in app.router.routes if isinstance(route, Route)]
     assert len(routes) > 10

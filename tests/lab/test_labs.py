@@ -39,8 +39,8 @@ def test_two_labs_live_side_by_side_and_one_goes_without_a_trace(running: Lab, o
     assert running.machine("up1")["state"] == "on"
 
 
-def test_down_removes_a_lab_of_ext4_disks_in_every_state(other: Lab) -> None:
-    other("up")
+def test_down_removes_a_lab_of_disks_in_memory_in_every_state(other: Lab) -> None:
+    other("up", "--disk", "ram")
     tag, directory = other.tag, other.directory
     other("freeze", "tmr1")
     other("power-off", "up1")

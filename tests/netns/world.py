@@ -24,6 +24,10 @@ VIP6 = "fd00:20::100"
 PATIENCE_S = 10.0
 ETH_P_ALL = 3
 UNSERVED_PORT = 9
+SOLICITED_AGAIN_S = 2.5
+"""The kernel joins the group of solicitations for a new IPv6 address a moment after it has the address: the
+first solicitation may be missed, and the client repeats it after 1 s.
+"""
 T = TypeVar("T")
 
 
@@ -102,7 +106,7 @@ class Namespace:
 
         def knock() -> bool:
             with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as sock:
-                sock.settimeout(1.0)
+                sock.settimeout(SOLICITED_AGAIN_S)
                 try:
                     sock.connect((address, UNSERVED_PORT))
                 except ConnectionRefusedError:

@@ -12,13 +12,18 @@ import msgspec
 
 from tmr.quorum.lease import DRIFT
 
-from .twin import Answer
+from .names import TWINS
+from .twin import Answer, SimTwin
 
 if TYPE_CHECKING:
     from .world import World
 
 TTL = 4
 """Seconds that a session lives without a heartbeat."""
+
+
+TRIED_ENOUGH = 8
+"""Attempts after which a client asks the twins in turn: chance alone may miss the active one for long."""
 
 
 class Operation(msgspec.Struct):
@@ -32,6 +37,11 @@ class Operation(msgspec.Struct):
     answer: Answer | None = None
     session: str = ""
     """Whose units are asked for."""
+    sent: float = 0.0
+    """When the attempt that was answered was sent."""
+    tries: int = 0
+    landed: list[float] = []
+    """When copies of the request reached a twin that served."""
 
 
 class SimClient:
@@ -39,9 +49,12 @@ class SimClient:
 
     def __init__(self, world: World, name: str) -> None:
         self.world, self.name = world, name
+        self.clock, self.rnd = world.clocks[name], world.stream(name)
         self.boot = 0
         self.serial = 0
         self.history: list[Operation] = []
+        self.heard: dict[str, float] = {}
+        """Sessions → when the last heartbeat that was answered for them was sent, true time."""
         self.current: Operation | None = None
         self.borrowed = ""
         self.up = False
@@ -49,7 +62,7 @@ class SimClient:
 
     def now(self) -> float:
         """This machine's monotonic clock."""
-        return self.world.clocks[self.name].monotonic(self.world.now)
+        return self.clock.monotonic(self.world.now)
 
     def start(self) -> None:
         """Start the application: it remembers no session."""
@@ -61,8 +74,8 @@ class SimClient:
         """The idempotency key of a request that has a place in the queue."""
         if self.current is not None and self.current.verb not in ("borrow", "return"):
             self.current = None
-        self._work(self.boot)
-        self._beat(self.boot)
+        self._work()
+        self._beat()
 
     def crash(self) -> None:
         """End the application; its seat stays until it expires."""
@@ -81,11 +94,10 @@ class SimClient:
     def _believe(self, sent: float) -> None:
         """Its clock may be fast or slow by DRIFT, so it takes off twice that."""
         self.until = max(self.until, sent + TTL * (1 - DRIFT) / (1 + DRIFT))
+        self.world.witness.use_moved()
 
-    def _work(self, boot: int) -> None:
-        if self.boot != boot:
-            return
-        rnd = self.world.rnd
+    def _work(self) -> None:
+        rnd, boot = self.rnd, self.boot
         if self.current is None:
             # who waits asks on, so that the end is quiet: its place would expire
             if self.world.now > self.world.end - 5 and not self.waits_by:
@@ -95,7 +107,7 @@ class SimClient:
             self.serial += 1
             verb = rnd.choice(self._verbs())
             if verb == "hold":
-                self.world.after(rnd.uniform(0.1, 1.0), lambda: self._work(boot))
+                self.world.run_on(self, rnd.uniform(0.1, 0.8), self._work)
                 return
             key = {"release": self.session, "return": self.borrowed, "wait": self.waits_by}.get(verb)
             key = key or f"{self.name}-{self.serial:06d}"
@@ -105,8 +117,10 @@ class SimClient:
                 self.session, self.until = "", float("-inf")
             if verb == "return":
                 self.borrowed = ""
+        else:
+            self.world.stats["retries"] += 1
         self._send(self.current, boot)
-        self.world.after(rnd.uniform(0.06, 0.3), lambda: self._work(boot))
+        self.world.run_on(self, rnd.uniform(0.1, 0.4), self._work)
 
     def _verbs(self) -> Sequence[str]:
         if self.borrowed:
@@ -118,15 +132,23 @@ class SimClient:
         return ("checkout", "checkout", "read", "again", "wait", "checkout", "borrow")
 
     def _send(self, operation: Operation, boot: int) -> None:
-        twin = self.world.twins[self.world.rnd.choice(tuple(self.world.twins))]
-        sent = self.now()
+        name = self.rnd.choice(TWINS)
+        operation.tries += 1
+        if operation.tries > TRIED_ENOUGH:
+            name = TWINS[operation.tries % 2]
+        twin = self.world.twins[name]
+        sent, sent_true = self.now(), self.world.now
 
         def respond(answer: Answer) -> None:
-            self.world.send(twin.name, self.name, lambda: self._answered(boot, operation, sent, answer))
+            self.world.send(
+                twin.name, self.name, lambda: self._answered(boot, operation, sent, sent_true, answer)
+            )
 
         def arrive() -> None:
             if not twin.up:
                 return
+            if twin.holds():
+                operation.landed.append(self.world.now)
             match operation.verb:
                 case "checkout" | "wait":
                     twin.checkout(self.name, operation.key, TTL, operation.verb == "wait", respond)
@@ -143,45 +165,48 @@ class SimClient:
 
         self.world.send(self.name, twin.name, arrive)
 
-    def _answered(self, boot: int, operation: Operation, sent: float, answer: Answer) -> None:
+    def _answered(
+        self, boot: int, operation: Operation, sent: float, sent_true: float, answer: Answer
+    ) -> None:
         if self.boot != boot or self.current is not operation:
             return
-        operation.answered, operation.answer = self.world.now, answer
+        operation.sent, operation.answered, operation.answer = sent_true, self.world.now, answer
+        self.world.tell(f"{self.name}: {operation.verb} {operation.key} is answered {answer}")
         self.current = None
         self.world.stats["operations"] += 1
         self.waits_by = operation.key if answer.what == "waiting" else ""
         if answer.what == "borrowed":
             self.borrowed = answer.session
+            self.world.witness.use_moved()
         if answer.what == "granted":
             self.session = answer.session
             self.until = float("-inf")
             self._believe(sent)
 
-    def _beat(self, boot: int) -> None:
-        if self.boot != boot:
-            return
+    def _beat(self) -> None:
         if self.holding():
-            session, sent = self.session, self.now()
+            session, sent, sent_true = self.session, self.now(), self.world.now
             for twin in self.world.twins.values():
-                self._beat_at(twin.name, boot, session, sent)
-        self.world.after(self.world.rnd.uniform(0.4, 1.0), lambda: self._beat(boot))
+                self._beat_at(twin, session, sent, sent_true)
+        self.world.run_on(self, self.rnd.uniform(0.5, 1.1), self._beat)
 
-    def _beat_at(self, name: str, boot: int, session: str, sent: float) -> None:
-        twin = self.world.twins[name]
+    def _beat_at(self, twin: SimTwin, session: str, sent: float, sent_true: float) -> None:
+        boot = self.boot
 
         def respond(answer: Answer) -> None:
-            self.world.send(name, self.name, lambda: self._heard(boot, session, sent, answer))
+            self.world.send(twin.name, self.name, lambda: self._heard(boot, session, sent, sent_true, answer))
 
         def arrive() -> None:
             if twin.up:
                 twin.heartbeat(session, respond)
 
-        self.world.send(self.name, name, arrive)
+        self.world.send(self.name, twin.name, arrive)
 
-    def _heard(self, boot: int, session: str, sent: float, answer: Answer) -> None:
+    def _heard(self, boot: int, session: str, sent: float, sent_true: float, answer: Answer) -> None:
         if self.boot != boot or self.session != session:
             return
         if answer.what == "alive":
+            self.heard[session] = max(sent_true, self.heard.get(session, sent_true))
             self._believe(sent)
         elif self.holding():
             self.world.witness.fail(f"{self.name} lost session {session} although it was heard in time")

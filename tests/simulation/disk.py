@@ -1,4 +1,10 @@
-"""A disk that keeps what was synced, and nothing else."""
+"""A disk with a write-ahead log: a batch is whole or absent after a crash, and certain only once it was
+synced.
+
+A batch is written as frames, one for each write, and a last one that commits it, as SQLite does in WAL
+mode. What was written and not synced may survive a crash as far as any frame; frames without their commit
+are not read.
+"""
 
 from typing import Any
 
@@ -9,31 +15,88 @@ from tmr.quorum.acceptor import (
     CommitWrite,
     CutWrite,
     Durable,
+    MarksWrite,
     PromiseWrite,
     RecordWrite,
+    ReignWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
 )
+from tmr.quorum.log import Log
+
+
+class Survived(msgspec.Struct, frozen=True):
+    """Of the batches that were not synced at a crash: how many were there nevertheless, lost, torn."""
+
+    kept: int = 0
+    lost: int = 0
+    torn: int = 0
+    """Of the lost: part of its frames had reached the disk."""
 
 
 class Disk:
-    """What one upstream finds after a power cut."""
+    """What one upstream finds after a power cut. `believes_torn`: without the rule that a commit frame is
+    needed.
+    """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, believes_torn: bool = False) -> None:
         self._kept = Durable(disk=name)
+        self._believes_torn = believes_torn
+        self._unsynced: list[list[Write]] = []
         self.record: dict[tuple[int, int], Any] = {}
         """Lines of the record by Firm Code and number."""
         self.skipped: list[tuple[int, int]] = []
         """Journal entries that a snapshot stood for: first and last. Their lines were never made here."""
 
     @property
+    def name(self) -> str:
+        """Its identity."""
+        return self._kept.disk
+
+    @property
+    def voting(self) -> bool:
+        """The right to vote is on disk."""
+        return self._kept.voting
+
+    @property
     def commit(self) -> int:
         """The commit index that is on disk."""
         return self._kept.commit
 
-    def sync(self, writes: list[Write]) -> None:
-        """Make a batch durable."""
+    def write(self, batch: list[Write]) -> None:
+        """Hand a batch to the system: it may reach the disk, and need not before `sync`."""
+        self._unsynced.append(batch)
+
+    def sync(self) -> None:
+        """Everything written is certain."""
+        for batch in self._unsynced:
+            self._put(batch)
+        self._unsynced.clear()
+
+    def forget(self) -> None:
+        """What was written and not synced is undone: the transaction is rolled back."""
+        self._unsynced.clear()
+
+    def crash(self, share: float) -> Survived:
+        """Power off: `share` (0 to below 1) says how many of the unsynced frames reached the disk."""
+        frames = sum(len(batch) + 1 for batch in self._unsynced)
+        reached = int(share * (frames + 1))
+        kept = lost = torn = 0
+        for batch in self._unsynced:
+            if reached > len(batch):
+                self._put(batch)
+                kept += 1
+            else:
+                lost += 1
+                torn += reached > 0
+                if self._believes_torn and reached:
+                    self._put(batch[-reached:])  # what was written last may be there first
+            reached = max(0, reached - len(batch) - 1)
+        self._unsynced.clear()
+        return Survived(kept, lost, torn)
+
+    def _put(self, writes: list[Write]) -> None:
         kept = self._kept
         for write in writes:
             match write:
@@ -45,6 +108,10 @@ class Disk:
                     kept.entries = [*kept.entries, *entries]
                 case CommitWrite(commit):
                     kept.commit = commit
+                case ReignWrite(epoch):
+                    kept.reign = epoch
+                case MarksWrite(marks):
+                    kept.marks = marks
                 case VotingWrite(voting):
                     kept.voting = voting
                 case RecordWrite(lines):
@@ -54,6 +121,20 @@ class Disk:
                         self.skipped.append((kept.commit + 1, snapshot.index))
                     kept.snapshot = snapshot
                     kept.entries = [e for e in kept.entries if e.index > snapshot.index] if keep_tail else []
+
+    def copy(self) -> "Disk":
+        """A copy as it is now, to be put back some day."""
+        found = Disk(self._kept.disk)
+        found._kept, found.record, found.skipped = self.load(), dict(self.record), list(self.skipped)
+        return found
+
+    def knows_more_of(self, other: "Disk") -> bool:
+        """The upstream of this disk was told that `other` had confirmed more than it has."""
+        log, reign = Log.after(other._kept.snapshot, other._kept.entries), other._kept.reign
+        return any(
+            mark.disk == other._kept.disk and mark.missed_by(reign, log.last_epoch, log.last)
+            for mark in self._kept.marks
+        )
 
     def load(self) -> Durable:
         """What the upstream reads when it starts."""

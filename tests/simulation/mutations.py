@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from msgspec.structs import replace
 
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
+from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Command, Consume, Grant, Ledger, Outcome
-from tmr.quorum.acceptor import Acceptor, Answer, RecordWrite, SnapshotWrite
-from tmr.quorum.messages import Append, Install, Promise, Request
-from tmr.quorum.proposer import Peer, Twin
+from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
+from tmr.quorum.certified import CertifiedClock
+from tmr.quorum.entries import Entry, Mark, Owner, encode_membership
+from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
+from tmr.quorum.proposer import Peer, Serving, Twin
+
+# -- the upstream --------------------------------------------------------------------------------------------
 
 
 class NoFencing(Acceptor):
@@ -28,6 +34,67 @@ class GrantsToAnybody(Acceptor):
         return False
 
 
+class ForgetsItsLease(Acceptor):
+    """An upstream that restarts takes it that it granted nobody a lease."""
+
+    def __init__(self, durable: Durable, *rest: Any) -> None:
+        super().__init__(durable, *rest)
+        self.holder, self.holder_until = None, float("-inf")
+
+
+class PromisesInMemory(Acceptor):
+    """A promise is not written."""
+
+    def _promise(self, epoch: int, owner: Owner) -> list[Write]:
+        super()._promise(epoch, owner)
+        return []
+
+
+class RevivesALease(Acceptor):
+    """A lease that was given back is renewed by an append that was still under way."""
+
+    def _release(self, wall_ms: int, message: Release) -> Answer:
+        answer = super()._release(wall_ms, message)
+        self._given_back = None
+        return answer
+
+
+class KeepsItsTail(Acceptor):
+    """What an upstream has at an index stays, whatever the active has there."""
+
+    def _store(self, entries: tuple[Entry, ...]) -> list[Write]:
+        return super()._store(tuple(entry for entry in entries if entry.index > self.log.last))
+
+
+class ForgetsItsTail(Acceptor):
+    """A snapshot deletes the entries behind it, which were acknowledged."""
+
+    def _install(self, now: float, wall_ms: int, message: Install) -> Answer:
+        answer = super()._install(now, wall_ms, message)
+        for number, write in enumerate(answer.writes):
+            if isinstance(write, SnapshotWrite):
+                answer.writes[number] = SnapshotWrite(write.snapshot, keep_tail=False)
+                self.log.cut(write.snapshot.index)
+        return answer
+
+
+class CommitsWhatItHas(Acceptor):
+    """The commit index counts for entries that the append did not compare."""
+
+    def _append(self, now: float, wall_ms: int, message: Append) -> Answer:
+        if self.voting and not self.fences(message) and message.commit > self.commit:
+            self.commit = min(message.commit, self.log.last)
+            self._apply()
+        return super()._append(now, wall_ms, message)
+
+
+class TrustsItsLedger(Acceptor):
+    """A ledger that differs from the active's is not noticed."""
+
+    def _agrees(self, digest_index: int, digest: bytes) -> bool:
+        return True
+
+
 class LinesAfterTheSnapshot(Acceptor):
     """A snapshot deletes journal entries whose lines of the record are not kept."""
 
@@ -38,11 +105,32 @@ class LinesAfterTheSnapshot(Acceptor):
         return answer
 
 
+class VotesAtOnce(Acceptor):
+    """A new disk votes as soon as the active speaks to it, before it has the journal."""
+
+    def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
+        if isinstance(message, Append | Acquire) and message.epoch > 2 and self.log.membership is None:
+            self.voting = True
+        return super().handle(now, wall_ms, message)
+
+
+# -- the twin ------------------------------------------------------------------------------------------------
+
+
 class LeaseFromTheAnswer(Twin):
     """The lease is computed from when the answer came."""
 
     def _granted(self, peer: Peer, sent_at: float, now: float) -> None:
         super()._granted(peer, now, now)
+
+
+class LeaseOfOne(Twin):
+    """One upstream's grant makes a lease."""
+
+    @property
+    def deadline(self) -> float:
+        granted = [peer.granted_at for peer in self.peers if peer.granted_at is not None]
+        return max(granted, default=float("-inf")) + self.timing.usable
 
 
 class LongestJournal(Twin):
@@ -60,6 +148,96 @@ class OneVoteIsEnough(Twin):
         for slot in self._member_slots():
             self.peers[slot].match = max(peer.match for peer in self.peers)
         return super()._advance()
+
+
+class BelievesAnOldCopy(Twin):
+    """An upstream counts, whatever it confirmed before and no longer has."""
+
+    def _distrust(self, slot: int, now: float) -> None:
+        pass
+
+    @staticmethod
+    def misses(mark: Mark, member: Member) -> bool:
+        return False
+
+
+class CountsOlderEpochs(Twin):
+    """Entries of older epochs are counted for commitment."""
+
+    def counts(self, index: int) -> bool:
+        return True
+
+
+class ServesAtOnce(Twin):
+    """A twin serves before its reign is committed."""
+
+    def _begin_reign(self, now: float, granted: dict[int, float]) -> None:
+        super()._begin_reign(now, granted)
+        self.serving = True
+        self._outputs.append(Serving(self.epoch))
+
+
+class ReadmitsTheRetired(Twin):
+    """A disk that was replaced is admitted like a new one."""
+
+    def _join(self, now: float, slot: int, disk: str) -> None:
+        membership = self.log.membership
+        if membership is None or disk not in membership.retired or not self.holds(now):
+            super()._join(now, slot, disk)
+        elif not self._membership_pending():
+            self._add("members", encode_membership(membership.replacing(slot, disk)), now)
+            self._replicate(now)
+
+
+class AdmitsAtOnce(Twin):
+    """A new disk gets the snapshot, and with it the vote, before its admission is committed."""
+
+    def _join(self, now: float, slot: int, disk: str) -> None:
+        membership = self.log.membership
+        if membership is None or membership.disks[slot] != disk or self.peers[slot].busy:
+            super()._join(now, slot, disk)
+        elif self.holds(now):
+            self._send(slot, self._installation(), now)
+
+    def _installation(self) -> Install:
+        install = super()._installation()
+        return replace(install, snapshot=replace(install.snapshot, membership=self.log.membership))
+
+
+class NewestClock(CertifiedClock):
+    """Certified time is what the clock says that is furthest ahead."""
+
+    def _agreed(self, now_ms: float) -> float | None:
+        fresh = [offset for offset, at in self._offsets.values() if now_ms - at <= self._fresh_ms]
+        return max(fresh) + now_ms if len(fresh) >= 2 else None
+
+
+class FollowsClocks(CertifiedClock):
+    """Certified time takes each step that the clocks take, and the journal's last time does not hold it."""
+
+    def read(self, now_ms: float, floor_ms: int) -> int:
+        self._anchored, self._value = False, None
+        agreed = self._agreed(now_ms)
+        return super().read(now_ms, floor_ms) if agreed is None else int(agreed)
+
+
+class TakesTheNewestClock(Twin):
+    """See NewestClock."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.certified = NewestClock()
+
+
+class TimeIsNotClamped(Twin):
+    """See FollowsClocks."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.certified = FollowsClocks()
+
+
+# -- the ledger, and who is heard ----------------------------------------------------------------------------
 
 
 class ForgetsRequests(Ledger):
@@ -97,29 +275,69 @@ class LendsForNothing(Ledger):
         return outcome
 
 
-FAIR = Weather(
-    drop=0, duplicate=0, slow=0, crash=0, blackout=0, partition=0, pause=0, wipe=0, clock=0, lonely=0
-)
-CUT_OFF = replace(FAIR, drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
+class NoFreshTime(Sessions):
+    """A new active takes it that nobody was heard for a time to live."""
+
+    def begin_reign(self, now: float, sessions: Iterable[tuple[str, int]]) -> None:
+        lives = list(sessions)
+        super().begin_reign(now - max((ttl for _, ttl in lives), default=0), lives)
+
+
+CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
-FROZEN = replace(FAIR, slow=0.05, partition=0.3, pause=1.5)
+FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
 """Machines that stop for seconds and go on as if nothing had happened."""
-LATE = replace(FAIR, slow=0.4, lonely=1.0)
+PARTED = Weather(partition=1.5, drift=0.5)
+"""Links that are cut, and else a quick network: leases end, and the next begins at once."""
+LATE = Weather(slow=0.2, lonely=2.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
+FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
+"""Processes that die and are back at once, while links are cut."""
+NEW_DISKS = Weather(drop=0.05, crash=0.4, partition=0.6, wipe=0.6, replace=0.6)
+"""Disks that are lost, machines that are replaced."""
+FULL = Weather(drop=0.02, crash=0.5, full=1.0, partition=0.3)
+"""Disks that are full."""
+WRONG = Weather(clock=1.0, drift=0.5, partition=0.3, crash=0.3)
+"""Clocks that jump."""
+ODD = Weather(diverge=0.5)
+"""Ledgers that differ."""
+
+RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
+"""Old copies are put back while machines come and go."""
 
 MUTATIONS: dict[str, Rules] = {
     "no fencing": Rules(acceptor=NoFencing),
     "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, weather=FROZEN),
+    "one grant is a lease": Rules(twin=LeaseOfOne, weather=CUT_OFF),
     "longest journal adopted": Rules(twin=LongestJournal, weather=CUT_OFF),
-    "disk lost without readmission": Rules(vote_with_an_empty_disk=True),
+    "older epochs counted": Rules(twin=CountsOlderEpochs, weather=CUT_OFF),
+    "serves before its reign is committed": Rules(twin=ServesAtOnce, weather=CUT_OFF),
+    "uncommitted tail kept": Rules(acceptor=KeepsItsTail, weather=CUT_OFF),
+    "acknowledged tail forgotten": Rules(acceptor=ForgetsItsTail),
+    "commit index believed blindly": Rules(acceptor=CommitsWhatItHas, weather=CUT_OFF),
+    "disk lost without readmission": Rules(vote_with_an_empty_disk=True, weather=NEW_DISKS),
+    "votes before it is whole": Rules(acceptor=VotesAtOnce, weather=NEW_DISKS),
+    "vote before its admission is committed": Rules(twin=AdmitsAtOnce, weather=NEW_DISKS),
+    "retired disk readmitted": Rules(twin=ReadmitsTheRetired, weather=NEW_DISKS),
     "expiry races a renewal": Rules(renew_while_expiring=True, weather=LATE),
+    "no fresh time to live after a failover": Rules(sessions=NoFreshTime),
     "answer before fsync": Rules(answer_before_fsync=True),
+    "promise kept in memory": Rules(acceptor=PromisesInMemory, weather=FLICKER),
+    "torn write believed": Rules(believe_torn_writes=True, weather=FLICKER),
+    "full disk swallowed": Rules(swallow_full_disk=True, weather=FULL),
     "answers without a lease": Rules(answer_without_lease=True),
+    "answer before commitment": Rules(answer_before_commit=True),
     "lease granted while another lives": Rules(acceptor=GrantsToAnybody),
-    "no drift allowance": Rules(guard=-0.1),
+    "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
+    "no drift allowance": Rules(guard=-0.1, weather=PARTED),
     "one vote commits": Rules(twin=OneVoteIsEnough),
+    "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, weather=ODD),
+    "newest clock is the time": Rules(twin=TakesTheNewestClock, weather=WRONG),
+    "time not clamped": Rules(twin=TimeIsNotClamped, weather=WRONG),
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
+    "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
+    "lease given back and revived": Rules(acceptor=RevivesALease),
 }

@@ -3,6 +3,7 @@
 import msgspec
 
 from tests.simulation.weather import Weather
+from tmr.desk.sessions import Sessions
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.proposer import Twin
@@ -14,10 +15,14 @@ class Rules(msgspec.Struct, frozen=True):
     acceptor: type[Acceptor] = Acceptor
     twin: type[Twin] = Twin
     ledger: type[Ledger] = Ledger
+    sessions: type[Sessions] = Sessions
     guard: float = 0.2
     answer_before_fsync: bool = False
     vote_with_an_empty_disk: bool = False
     renew_while_expiring: bool = False
     answer_without_lease: bool = False
+    answer_before_commit: bool = False
+    swallow_full_disk: bool = False
+    believe_torn_writes: bool = False
     weather: Weather | None = None
     """None: drawn from the seed. A mutation is tried in the weather that its rule is there for."""

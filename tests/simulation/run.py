@@ -2,30 +2,55 @@
 
 import multiprocessing
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 
+from tests.simulation.faults import Fault
+from tests.simulation.names import CLIENTS
 from tests.simulation.rules import Rules
-from tests.simulation.world import World
+from tests.simulation.world import STORM, World
 from tmr.quorum import acceptor, proposer
+
+Result = tuple[int, str | None, Counter[str]]
+"""The seed, what went wrong if anything did, and what happened in numbers."""
 
 
 def small_journals() -> None:
-    """Compact early, so that a short run meets snapshots too."""
+    """Compact early and send little at once, so that a short run meets snapshots and split batches too."""
     acceptor.SNAPSHOT_EVERY = 20  # type: ignore[misc]
     proposer.KEEP = 15  # type: ignore[misc]
+    proposer.BATCH_ENTRIES = 3  # type: ignore[misc]
 
 
-def run_seed(seed: int, rules: Rules | None = None) -> tuple[int, str | None, Counter[str]]:
-    """The seed, what went wrong if anything did, and what happened in numbers."""
-    world = World(seed, rules)
+def failure_of(world: World) -> str | None:
+    """Run `world`; what went wrong."""
     try:
         world.run()
     except Exception as broken:  # a machine that falls over breaks a promise too
-        return seed, f"{type(broken).__name__} {broken}", world.stats
-    return seed, None, world.stats
+        return f"{type(broken).__name__} {broken}"
+    return None
 
 
-def run_seeds(seeds: Iterable[int]) -> Iterator[tuple[int, str | None, Counter[str]]]:
-    """Run production code over many seeds."""
+def run_seed(seed: int, rules: Rules | None = None) -> Result:
+    """Run one seed."""
+    world = World(seed, rules)
+    failure = failure_of(world)
+    return seed, failure, world.stats
+
+
+def run_seeds(seeds: Iterable[int], rules: Rules | None = None) -> Iterator[Result]:
+    """Run many seeds."""
     with multiprocessing.get_context("spawn").Pool(initializer=small_journals) as pool:
-        yield from pool.imap_unordered(run_seed, seeds, chunksize=10)
+        yield from pool.imap_unordered(partial(run_seed, rules=rules), seeds, chunksize=10)
+
+
+def retell(
+    seed: int,
+    rules: Rules | None = None,
+    faults: Sequence[Fault] | None = None,
+    storm: float = STORM,
+    clients: Sequence[str] = CLIENTS,
+) -> tuple[World, str | None]:
+    """Run again what failed, and keep its story."""
+    world = World(seed, rules, faults=faults, storm=storm, clients=clients, story=True)
+    return world, failure_of(world)

@@ -1,23 +1,43 @@
-"""Promises 1 to 3 under 2,000 seeds of faults; and protocols with a rule missing, which must be caught.
+"""Promises 1 to 3 under 10,000 seeds of faults; and protocols with a rule missing, which must be caught.
 
-A failing seed replays exactly: `python -m tests.simulation SEED`.
+A failing seed replays exactly, and shrinks: `python -m tests.simulation SEED --shrink`.
 """
 
 import multiprocessing
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from tests.simulation.__main__ import soak
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.run import run_seed, run_seeds, small_journals
+from tests.simulation.schedules import SCHEDULES
 from tests.simulation.world import World
 
-SEEDS = 2_000
+SEEDS = 10_000
 ENOUGH = 6_000
 """Seeds after which a mutation counts as not caught; most are within a hundred."""
+HAPPENS = (
+    *("messages lost", "messages twice", "messages late", "messages cut off"),
+    *("cut", "one-way cut", "client cut off"),
+    *("crash", "power cut", "both twins restart", "orderly stop", "last wills", "pause"),
+    *("crash when received", "crash when written, not synced", "crash when synced, not answered"),
+    *("crash when decided, not sent", "crash when answer received"),
+    *("crash when committed, not checked", "crash when checked, not answered"),
+    *("pause when received", "pause when written, not synced", "pause when synced, not answered"),
+    *("pause when decided, not sent", "pause when answer received"),
+    *("pause when committed, not checked", "pause when checked, not answered"),
+    *("pauses longer than a lease", "torn writes", "unsynced batches kept", "unsynced batches lost"),
+    *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
+    "old copy put back",
+    *("wall clock jumps", "clock drifts", "ledger differs"),
+    *("expiries", "reigns", "operations", "calls linearized", "retries", "lines"),
+)
+"""What must have happened: a storm that never blew proves nothing."""
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_promises_hold_under_seeded_faults() -> None:
     broken: dict[int, str] = {}
     happened: Counter[str] = Counter()
@@ -27,18 +47,25 @@ def test_promises_hold_under_seeded_faults() -> None:
             broken[seed] = failure
     print(f"\n{SEEDS} seeds: " + ", ".join(f"{count} {what}" for what, count in sorted(happened.items())))
     assert not broken, f"{len(broken)} of {SEEDS} seeds, first: {min(broken.items())}"
-    # A storm that never blew proves nothing.
-    for what in ("crashes", "partitions", "pauses", "wipes", "clock jumps", "expiries", "reigns"):
-        assert happened[what] > SEEDS / 10, happened
+    assert not [what for what in HAPPENS if happened[what] < SEEDS / 50]
 
 
-def test_a_seed_replays_exactly() -> None:
-    def history(seed: int) -> list[object]:
-        world = World(seed)
+def test_a_seed_replays_exactly_and_so_do_its_faults() -> None:
+    def history(world: World) -> list[object]:
         world.run()
-        return [world.stats, world.witness.journal, [client.history for client in world.clients.values()]]
+        clients = [client.history for client in world.clients.values()]
+        return [world.witness.journal, clients, [disk.disk.load() for disk in world.upstreams]]
 
-    assert history(7) == history(7)
+    world = World(7)
+    first = history(world)
+    assert history(World(7)) == first
+    assert history(World(7, faults=world.nemesis.made)) == first
+
+
+def test_a_soak_ends_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert soak(0.1, 0, tmp_path / "stories") == 0
+    assert "seeds from 0, 0 failed" in capsys.readouterr().out
+    assert not (tmp_path / "stories").exists()
 
 
 def first_caught(name: str) -> tuple[str, int | None, str | None]:
@@ -52,8 +79,12 @@ def first_caught(name: str) -> tuple[str, int | None, str | None]:
 
 @pytest.mark.timeout(1200)
 def test_every_missing_rule_is_noticed() -> None:
+    """Those for which there is a schedule by hand are left to that: see test_schedules."""
+    sampled = [name for name in MUTATIONS if name not in SCHEDULES]
+    assert len(sampled) >= 15
+    missed = []
     with multiprocessing.get_context("spawn").Pool(initializer=small_journals) as pool:
-        caught = list(pool.imap_unordered(first_caught, MUTATIONS))
-    for name, seed, failure in caught:
-        print(f"{name}: " + (f"seed {seed}: {(failure or '')[:110]}" if seed else "NOT CAUGHT"))
-    assert not [name for name, seed, _ in caught if seed is None]
+        for name, seed, failure in pool.imap_unordered(first_caught, sampled):
+            print(f"{name}: " + (f"seed {seed}: {failure[:110]}" if failure else "NOT CAUGHT"), flush=True)
+            missed += [name] if seed is None else []
+    assert not missed

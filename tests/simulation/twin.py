@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tmr.desk.sessions import Sessions
 from tmr.ledger import (
     Assemble,
     Borrow,
@@ -25,14 +25,16 @@ from tmr.ledger import (
 )
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Reply, Request
-from tmr.quorum.proposer import Applied, NotActive, RoleChanged, Send, Serving
+from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Serving
 
 from .licences import FIRM, KEY, PRODUCT
+from .names import UPSTREAMS
 
 if TYPE_CHECKING:
     from .world import World
 
-UPSTREAMS = ("up1", "up2", "up3")
+WILL_AFTER = 0.02
+"""Seconds after the death of its process in which a twin's supervisor gives its lease back."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -42,6 +44,8 @@ class Answer(msgspec.Struct, frozen=True):
     index: int = 0
     session: str = ""
     in_use: int = 0
+    remaining: int = 0
+    """Units that remain."""
     remembered: bool = False
     """The outcome of an earlier attempt: `index` is not where it happened."""
 
@@ -54,16 +58,17 @@ class SimTwin:
 
     def __init__(self, world: World, name: str, rank: int) -> None:
         self.world, self.name, self.rank = world, name, rank
+        self.clock, self.rnd = world.clocks[name], world.stream(name)
         self.boot = 0
         self.up = False
         self.start()
 
     def now(self) -> float:
         """This machine's monotonic clock."""
-        return self.world.clocks[self.name].monotonic(self.world.now)
+        return self.clock.monotonic(self.world.now)
 
     def start(self) -> None:
-        """Power on: nothing is remembered."""
+        """The process starts: nothing is remembered."""
         self.boot += 1
         self.up = True
         self.ledger = self.world.rules.ledger()
@@ -74,17 +79,35 @@ class SimTwin:
             self.ledger,
             self.world.timing,
             self.now(),
-            self.world.rnd.random,
+            self.rnd.random,
         )
-        self.sessions = Sessions()
+        self.sessions = self.world.rules.sessions()
         self.pending: dict[int, tuple[Command, list[Respond]]] = {}
         self.asked: dict[tuple[str, str], int] = {}
-        self._tick(self.boot)
+        self._outbox: deque[Output] = deque()
+        self._carrying = False
+        self._tick()
 
-    def crash(self) -> None:
-        """Power off."""
+    def crash(self, *, will: bool = False) -> None:
+        """The process is killed, or the power cut. `will`: its supervisor lives, and gives the lease back."""
         self.up = False
         self.boot += 1
+        if will and self.twin.role in ("active", "candidate"):
+            release, boot = self.twin.last_will(), self.boot
+            self.world.stats["last wills"] += 1
+
+            def send() -> None:
+                if self.boot == boot:
+                    for slot in range(3):
+                        self.world.ask(self, slot, release, 0.0)
+
+            self.world.after(WILL_AFTER, send)
+
+    def stop(self) -> None:
+        """Stop in good order."""
+        self.twin.retire(self.now(), "orderly stop")
+        self.turn()
+        self.crash()
 
     def holds(self) -> bool:
         """May answer, and has the VIP."""
@@ -92,22 +115,19 @@ class SimTwin:
 
     # -- inputs --------------------------------------------------------------------------------------------
 
-    def _tick(self, boot: int) -> None:
-        if self.boot != boot:
-            return
-        until = self.world.paused.get(self.name, 0.0)
-        if until > self.world.now:
-            # What waits may come in any order when the machine goes on.
-            self.world.at(until + self.world.rnd.uniform(0, 0.005), lambda: self._tick(boot))
-            return
+    def _tick(self) -> None:
         self.twin.tick(self.now())
         self.turn()
-        self.world.after(self.world.rnd.uniform(0.03, 0.08), lambda: self._tick(boot))
+        self.world.run_on(self, 0.055 + 0.028 * self.rnd.random(), self._tick)
 
     def answered(self, slot: int, sent_at: float, request: Request, reply: Reply) -> None:
         """An upstream answered."""
-        self.twin.receive(self.now(), slot, sent_at, request, reply)
-        self.turn()
+
+        def handle() -> None:
+            self.twin.receive(self.now(), slot, sent_at, request, reply)
+            self.turn()
+
+        self.world.nemesis.reach(self, "answer received", handle)
 
     def unanswered(self, slot: int, sent_at: float, request: Request) -> None:
         """An upstream did not answer in time."""
@@ -116,23 +136,49 @@ class SimTwin:
 
     def turn(self) -> None:
         """Carry out what the twin wants."""
-        while outputs := self.twin.take():
-            for output in outputs:
-                match output:
-                    case Send(slot, request, at):
-                        self.world.ask(self, slot, request, at)
-                    case Applied():
-                        self._applied(output)
-                    case Serving():
-                        self.world.stats["reigns"] += 1
-                        lives = [(held.id, held.ttl) for held in self.ledger.sessions.values()]
-                        for queue in self.ledger.queues.values():
-                            lives += [(place, waiter.grant.ttl) for place, waiter in queue.items()]
-                        self.sessions.begin_reign(self.now(), lives)
-                    case RoleChanged(role) if role != "active":
-                        self.pending, self.asked = {}, {}
+        self._outbox += self.twin.take()
+        if self.twin.role == "active":
+            self.world.witness.lease_moved()
+        if not self._carrying:
+            self._carry_out()
+
+    def _carry_out(self) -> None:
+        """One output after the other, until the machine stands still or dies."""
+        boot, self._carrying = self.boot, True
+        while True:
+            while self._outbox:
+                if self.world.paused(self.name):
+                    self.world.run_on(self, 0, self._carry_out)
+                    return
+                self._output(self._outbox.popleft())
+                if self.boot != boot:
+                    return
             if self.holds():
                 self._keep_house()
+            self._outbox += self.twin.take()
+            if not self._outbox:
+                self._carrying = False
+                return
+
+    def _output(self, output: Output) -> None:
+        match output:
+            case Send(slot, request, at):
+                self.world.nemesis.reach(
+                    self, "decided, not sent", lambda: self.world.ask(self, slot, request, at)
+                )
+            case Applied():
+                self._applied(output)
+            case Serving(epoch):
+                self.world.stats["reigns"] += 1
+                self.world.tell(f"{self.name} serves in epoch {epoch}")
+                lives = [(held.id, held.ttl) for held in self.ledger.sessions.values()]
+                for queue in self.ledger.queues.values():
+                    lives += [(place, waiter.grant.ttl) for place, waiter in queue.items()]
+                self.sessions.begin_reign(self.now(), lives)
+            case RoleChanged(role, _, reason):
+                self.world.tell(f"{self.name} is {role}: {reason}")
+                if role != "active":
+                    self.pending, self.asked = {}, {}
 
     def _keep_house(self) -> None:
         if len(self.ledger.statements) < 3 and not any(
@@ -184,13 +230,17 @@ class SimTwin:
         if isinstance(outcome, Borrowed):
             return Answer("borrowed", index, outcome.borrow)
         if isinstance(outcome, Consumed):
-            return Answer("consumed", index, outcome.session)
+            return Answer("consumed", index, outcome.session, remaining=outcome.remaining)
         return Answer(outcome.reason if isinstance(outcome, Denied) else "freed", index)
 
     def _respond(self, respond: Respond, answer: Answer) -> None:
         """Answer, if the lease still lives at this very moment."""
-        if self.holds() or self.world.rules.answer_without_lease:
-            respond(answer)
+
+        def check() -> None:
+            if self.holds() or self.world.rules.answer_without_lease:
+                self.world.nemesis.reach(self, "checked, not answered", lambda: respond(answer))
+
+        self.world.nemesis.reach(self, "committed, not checked", check)
 
     # -- requests ------------------------------------------------------------------------------------------
 
@@ -210,7 +260,7 @@ class SimTwin:
         if known is not None:
             self._remembered(known[1], respond)
             return
-        session = f"{self.world.rnd.getrandbits(64):016x}"
+        session = f"{self.rnd.getrandbits(64):016x}"
         grant = Grant(
             request_id, client, session, FIRM, PRODUCT, (KEY,), "user-limit", ttl, client, wait=wait
         )
@@ -225,9 +275,12 @@ class SimTwin:
         self._respond(respond, msgspec.structs.replace(answer, remembered=True))
 
     def _decide(self, command: Command, client: str, key: str, respond: Respond) -> None:
-        submitted = self.submit(command, respond)
+        early = self.world.rules.answer_before_commit
+        submitted = self.submit(command, None if early else respond)
         if submitted is not None:
             self.asked[client, key] = submitted
+            if early and isinstance(command, Grant):
+                self._respond(respond, Answer("granted", submitted, command.session))
         self.turn()
 
     def _once(self, client: str, key: str, respond: Respond) -> bool:
@@ -251,7 +304,7 @@ class SimTwin:
         """`POST /v1/borrowings`."""
         if not self._once(client, request_id, respond):
             return
-        name = f"{self.world.rnd.getrandbits(64):016x}"
+        name = f"{self.rnd.getrandbits(64):016x}"
         borrow = Borrow(request_id, client, name, FIRM, PRODUCT, (KEY,), 3600, client, client)
         denied = self.ledger.review(borrow, self.twin.log.last_time)
         if denied is not None:

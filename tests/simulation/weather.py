@@ -8,29 +8,58 @@ import msgspec
 class Weather(msgspec.Struct, frozen=True):
     """How bad it gets: probabilities for a message, and faults a second."""
 
-    drop: float
-    duplicate: float
-    slow: float
-    crash: float
-    blackout: float
-    partition: float
-    pause: float
-    wipe: float
-    clock: float
-    lonely: float = 0.0
+    drop: float = 0
+    duplicate: float = 0
+    slow: float = 0
+    crash: float = 0
+    """One machine, at any moment or at a named point of its work."""
+    blackout: float = 0
+    """The power of all five."""
+    twins: float = 0
+    """Both twins restart at once."""
+    retire: float = 0
+    """A twin stops in good order, and gives its lease back."""
+    partition: float = 0
+    pause: float = 0
+    """One machine stands still, for longer than a lease or shorter, at any moment or at a named point."""
+    wipe: float = 0
+    """An upstream loses its disk."""
+    replace: float = 0
+    """A new machine takes an upstream's place; the old one comes back later."""
+    restore: float = 0
+    """An old copy of an upstream's disk is put back."""
+    full: float = 0
+    """An upstream's disk is full for a while."""
+    clock: float = 0
+    """An upstream's wall clock jumps."""
+    drift: float = 0
+    """The rate of a machine's monotonic clock changes."""
+    diverge: float = 0
+    """An upstream's ledger differs from the others', as after an error of its memory."""
+    lonely: float = 0
     """A client reaches neither twin for about the time to live of its session."""
+    downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
+    """Seconds until a machine that crashed is up again."""
 
     @classmethod
     def of(cls, rnd: random.Random) -> "Weather":
+        """A weather for one run."""
         return cls(
             drop=rnd.choice([0, 0.02, 0.1, 0.25]),
             duplicate=rnd.choice([0, 0.02, 0.1]),
             slow=rnd.choice([0, 0.01, 0.05]),
-            crash=rnd.choice([0, 0.15, 0.4]),
-            blackout=rnd.choice([0, 0, 0.05]),
-            partition=rnd.choice([0, 0.15, 0.4]),
-            pause=rnd.choice([0, 0.1, 0.3]),
-            wipe=rnd.choice([0, 0, 0.1]),
-            clock=rnd.choice([0, 0.1]),
+            crash=rnd.choice([0, 0.2, 0.6]),
+            blackout=rnd.choice([0, 0, 0.1]),
+            twins=rnd.choice([0, 0, 0.1]),
+            retire=rnd.choice([0, 0.1]),
+            partition=rnd.choice([0, 0.2, 0.5]),
+            pause=rnd.choice([0, 0.2, 0.5]),
+            wipe=rnd.choice([0, 0, 0.2]),
+            replace=rnd.choice([0, 0, 0.2]),
+            full=rnd.choice([0, 0, 0.2]),
+            clock=rnd.choice([0, 0.2]),
+            drift=rnd.choice([0, 0.5]),
+            diverge=rnd.choice([0, 0, 0.1]),
             lonely=rnd.choice([0, 0.1]),
+            restore=rnd.choice([0, 0, 0.2]),
         )

@@ -17,15 +17,26 @@ from tmr.ledger import (
     decode,
     link,
 )
-from tmr.quorum.entries import Entry, Snapshot
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.certified import AGREE_MS
+from tmr.quorum.entries import Entry, Snapshot, decode_membership
+from tmr.quorum.messages import Appended, Probed, Promise, Reply
 from tmr.quorum.proposer import Applied
 
+from .client import TTL
+from .clock import EPOCH_OF_WALL_CLOCKS
 from .licences import QUANTITY, UNITS
+from .linearizability import NotLinearizable
+from .seats import check_clients
 
 if TYPE_CHECKING:
     from .client import Operation
     from .twin import SimTwin
     from .world import World
+
+
+AHEAD_MS = 1_000
+"""Certified time may be so much ahead of honest clocks: drift, and rounding."""
 
 
 class Violation(Exception):
@@ -39,6 +50,11 @@ class Witness:
         self.world = world
         self.journal: dict[int, Entry] = {}
         self.foundation: Snapshot | None = None
+        self._members = set[str]()
+        """Disks that a committed membership counted at some time."""
+        self._retired = set[str]()
+        self._founded = set[str]()
+        """Disks that were founded with. If with others than the first, they vote, and count nowhere."""
         self._reigns: dict[int, str] = {}
         self._seen = [0, 0, 0]
         self._left: dict[tuple[str, str], int] = {}
@@ -51,9 +67,34 @@ class Witness:
     # -- promise 3: one history ----------------------------------------------------------------------------
 
     def _committed(self, entry: Entry, by: str) -> None:
-        known = self.journal.setdefault(entry.index, entry)
-        if known != entry:
+        known = self.journal.get(entry.index)
+        if known is None:
+            self.journal[entry.index] = entry
+            if entry.kind == "members":
+                self._members_are(entry)
+            ahead = entry.time_ms - EPOCH_OF_WALL_CLOCKS - self.world.now * 1000
+            if ahead > AHEAD_MS:
+                self.fail(
+                    f"entry {entry.index} is dated {ahead:.0f} ms ahead, and two of three clocks are right"
+                )
+        elif known is not entry and known != entry:
             self.fail(f"{by} committed {entry} where {known} was committed before")
+
+    def _members_are(self, entry: Entry) -> None:
+        membership = decode_membership(entry.body)
+        self._members.update(membership.disks)
+        self._retired.update(membership.retired)
+        back = self._retired.intersection(membership.disks)
+        if back:
+            self.fail(f"{back} was retired, and counts again by entry {entry.index}")
+
+    def voted(self, slot: int, acceptor: Acceptor, reply: Reply) -> None:
+        """An upstream's answer leaves: only members vote, and only with a journal."""
+        if isinstance(reply, Probed | Promise | Appended):
+            if acceptor.disk not in self._members and acceptor.disk not in self._founded:
+                self.fail(f"up{slot + 1} votes with {acceptor.disk}, which no committed membership counts")
+            if acceptor.log.membership is None:
+                self.fail(f"up{slot + 1} votes without knowing who the members are")
 
     def applied(self, twin: SimTwin, applied: Applied) -> None:
         """A twin applied a committed entry."""
@@ -71,19 +112,30 @@ class Witness:
 
     def acceptor_moved(self, slot: int, acceptor: Any) -> None:
         """An upstream handled a message: what it holds for committed must be what everybody does."""
-        if self.foundation is None and acceptor.snapshot.membership is not None:
-            self.foundation = acceptor.snapshot
+        # An old machine that comes back is told that it was replaced: it cannot know whether that is true.
+        if acceptor.refused and acceptor.disk not in self.world.nemesis.taken_out:
+            self.fail(f"up{slot + 1} refused what no honest twin sends: {acceptor.refused}")
+        snapshot = acceptor.snapshot
+        if snapshot.index == 0 and snapshot.membership is not None:
+            self.foundation = self.foundation or snapshot
+            self._founded.update(snapshot.membership.disks)
         for index in range(max(self._seen[slot], acceptor.log.base) + 1, acceptor.commit + 1):
             self._committed(acceptor.log[index], f"up{slot + 1}")
         self._seen[slot] = acceptor.commit
 
-    # -- after every step ----------------------------------------------------------------------------------
+    # -- after every step that can break it ------------------------------------------------------------------
 
-    def check(self) -> None:
-        """At most one twin holds the VIP; applications together use no more seats than there are."""
+    def lease_moved(self) -> None:
+        """A twin may have a longer lease than before: at most one holds the VIP.
+
+        Between two calls leases only end: by time, or with their twin.
+        """
         holders = [name for name, twin in self.world.twins.items() if twin.holds()]
         if len(holders) > 1:
             self.fail(f"{holders} both hold the lease")
+
+    def use_moved(self) -> None:
+        """A client may use more than before: together they use no more seats than there are."""
         using = [name for name, client in self.world.clients.items() if client.using()]
         if len(using) > QUANTITY:
             self.fail(f"{using} use {QUANTITY} seats")
@@ -92,12 +144,37 @@ class Witness:
 
     def final(self) -> None:
         """Replay the journal with the ledger, hold every answer against it, and look for life."""
-        outcomes, seats, record = self._replay()
+        self._hold_clients_against_one_another()
+        outcomes, seats, record, digests = self._replay()
         self._hold_answers_against(outcomes, seats)
         self._alive()
         self._hold_records_against(record)
+        self._hold_ledgers_against(digests)
 
-    def _replay(self) -> tuple[dict[int, Any], list[int], dict[int, list[Chained]]]:
+    def _hold_clients_against_one_another(self) -> None:
+        """From their own records: some order of what they did explains all that they were told."""
+        try:
+            seats, units = check_clients(self.world.clients.values(), QUANTITY, UNITS, TTL)
+        except NotLinearizable as error:
+            self.fail(str(error))
+        self.world.stats["calls linearized"] += seats + units
+
+    def _hold_ledgers_against(self, digests: list[bytes]) -> None:
+        """Every ledger is the journal's."""
+        ledgers = {
+            upstream.name: (upstream.acceptor.applied, upstream.ledger) for upstream in self.world.upstreams
+        }
+        ledgers |= {name: (twin.twin.applied, twin.ledger) for name, twin in self.world.twins.items()}
+        for name, (applied, ledger) in ledgers.items():
+            if ledger.digest() != digests[applied]:
+                self.fail(f"{name}'s ledger at entry {applied} is not the journal's")
+
+    def _hold_time_against(self, last: Entry) -> None:
+        behind = EPOCH_OF_WALL_CLOCKS + self.world.now * 1000 - last.time_ms
+        if behind > AGREE_MS + self.world.now * 1000:
+            self.fail(f"certified time is {behind:.0f} ms behind, and two of three clocks are right")
+
+    def _replay(self) -> tuple[dict[int, Any], list[int], dict[int, list[Chained]], list[bytes]]:
         ledger = self.world.rules.ledger()
         outcomes: dict[int, Any] = {}
         held: set[str] = set()
@@ -105,6 +182,7 @@ class Witness:
         seats = [0]
         granted: dict[tuple[str, str], str] = {}
         record: dict[int, list[Chained]] = {}
+        digests = [ledger.digest()]
         for index in range(1, max(self.journal, default=0) + 1):
             entry = self.journal.get(index)
             if entry is None:
@@ -128,7 +206,10 @@ class Witness:
             if len(held) > QUANTITY:
                 self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
             seats.append(len(held))
-        return outcomes, seats, record
+            digests.append(ledger.digest())
+        if self.journal:
+            self._hold_time_against(self.journal[len(self.journal)])
+        return outcomes, seats, record, digests
 
     def _hold_records_against(self, record: dict[int, list[Chained]]) -> None:
         """Each upstream kept every line of what it applied, the same as everybody's, in unbroken chains."""

@@ -12,6 +12,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from tmr.rim.tls import TlsFiles
 
+VALID = (-300.0, 86_400.0)
+"""Seconds from now: when a certificate or a list begins and ends."""
 LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -46,7 +48,9 @@ class Authority:
         )
         self.ca.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def _builder(self, subject: x509.Name, public: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+    def _builder(
+        self, subject: x509.Name, public: ec.EllipticCurvePublicKey, valid: tuple[float, float] = VALID
+    ) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)
         return (
             x509.CertificateBuilder()
@@ -54,9 +58,32 @@ class Authority:
             .issuer_name(self._name)
             .public_key(public)
             .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
+            .not_valid_before(now + datetime.timedelta(seconds=valid[0]))
+            .not_valid_after(now + datetime.timedelta(seconds=valid[1]))
         )
+
+    def crl(self, *revoked: TlsFiles, stem: str = "crl", valid: tuple[float, float] = VALID) -> Path:
+        """The list of `revoked` certificates, in a file of the directory."""
+        now = datetime.datetime.now(datetime.UTC)
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(self._name)
+            .last_update(now + datetime.timedelta(seconds=valid[0]))
+            .next_update(now + datetime.timedelta(seconds=valid[1]))
+        )
+        for files in revoked:
+            certificate = x509.load_pem_x509_certificate(Path(files.certificate).read_bytes())
+            builder = builder.add_revoked_certificate(
+                x509.RevokedCertificateBuilder()
+                .serial_number(certificate.serial_number)
+                .revocation_date(now)
+                .build()
+            )
+        path = self.directory / f"{stem}.pem"
+        made = self.directory / f"{stem}.new"
+        made.write_bytes(builder.sign(self._key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        made.replace(path)
+        return path
 
     def issue(
         self,
@@ -66,8 +93,13 @@ class Authority:
         addresses: Iterable[str] = LOOPBACK,
         uris: Sequence[str] | None = None,
         stem: str | None = None,
+        valid: tuple[float, float] = VALID,
+        self_signed: bool = False,
     ) -> TlsFiles:
-        """A certificate and key for `name` in `role`; `uris` replaces the SPIFFE identity."""
+        """A certificate and key for `name` in `role`; `uris` replaces the SPIFFE identity.
+
+        `self_signed`: the CA is named as the issuer, but the signature is by the certificate's own key.
+        """
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         names: list[x509.GeneralName] = [
@@ -80,7 +112,7 @@ class Authority:
             names.append(x509.DNSName(name))
             names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         builder = (
-            self._builder(subject, key.public_key())
+            self._builder(subject, key.public_key(), valid)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
             .add_extension(
@@ -92,7 +124,7 @@ class Authority:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         stem = stem or f"{role}-{name}"
         certificate_file, key_file = self.directory / f"{stem}.crt", self.directory / f"{stem}.key"
-        certificate = builder.sign(self._key, hashes.SHA256())
+        certificate = builder.sign(key if self_signed else self._key, hashes.SHA256())
         certificate_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
         key_file.touch(mode=0o600)
         key_file.write_bytes(

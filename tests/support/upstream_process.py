@@ -34,6 +34,8 @@ class UpstreamProcess:
         self.socket = self.root / "admin.sock"
         self.config = self.root / "upstream.toml"
         self.log = self.root / "log"
+        self.crl: Path | None = None
+        self.settings: dict[str, Any] = {}
         self.environment: dict[str, str] = {}
         self.process: subprocess.Popen[bytes] | None = None
         for path in (self.root, self.state, self.vendors):
@@ -41,7 +43,7 @@ class UpstreamProcess:
         self.configure()
 
     def configure(self, **values: Any) -> None:
-        """Write the configuration file; `values` replace or add top-level keys."""
+        """Write the configuration file; `values` add top-level keys, or replace them, as `settings` do."""
         files = self.system.upstream(self.name)
         settings = {
             "name": self.name,
@@ -54,6 +56,7 @@ class UpstreamProcess:
             "lease_ttl": self.ttl,
             "vendors": str(self.vendors),
             "act_id": ACT_ID,
+            **self.settings,
             **values,
         }
         lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]
@@ -63,6 +66,8 @@ class UpstreamProcess:
             f'key = "{files.key}"',
             f'ca = "{files.ca}"',
         ]
+        if self.crl is not None:
+            lines.append(f'crl = "{self.crl}"')
         self.config.write_text("\n".join(lines) + "\n")
 
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -75,8 +80,11 @@ class UpstreamProcess:
             check=False,
         )
 
-    def spawn(self, *, file_limit: int | None = None) -> None:
-        """Start without waiting. `file_limit`: bytes that any one file may have, as a disk that fills up."""
+    def spawn(self, *, file_limit: int | None = None, open_files: int | None = None) -> None:
+        """Start without waiting. `file_limit`: bytes that any one file may have, as a disk that fills up.
+
+        `open_files`: how many file descriptors it may have, as the unit's LimitNOFILE.
+        """
         self.log.unlink(missing_ok=True)
 
         def limit() -> None:
@@ -84,6 +92,8 @@ class UpstreamProcess:
 
             if file_limit is not None:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit, file_limit))
+            if open_files is not None:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
 
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
@@ -94,9 +104,9 @@ class UpstreamProcess:
                 preexec_fn=limit,  # noqa: PLW1509
             )
 
-    def start(self, *, file_limit: int | None = None) -> "UpstreamProcess":
+    def start(self, *, file_limit: int | None = None, open_files: int | None = None) -> "UpstreamProcess":
         """Start and wait until it serves."""
-        self.spawn(file_limit=file_limit)
+        self.spawn(file_limit=file_limit, open_files=open_files)
         end = time.monotonic() + PATIENCE
         while not (ready := re.search(r"event=ready .*\bport=(\d+)", self.output())):
             assert self.process is not None

@@ -105,7 +105,7 @@ def test_a_session_lives_through_crash_and_switchover(site: Site) -> None:
         machines.whole()
         with Client(site.config("operator", "olga")) as operator:
             before = operator.switchover().from_
-            assert until(lambda: operator.status().name, "the other serves") != before
+            until(lambda: operator.status().name != before, "the other serves")
         assert seats(client, 21) == 1
         time.sleep(5)  # a whole time to live: only heartbeats keep it
         assert session.state is SessionState.HELD

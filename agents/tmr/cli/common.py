@@ -62,7 +62,7 @@ class Settings:
             return config
         if self.certificate is None or self.key is None:
             raise ConfigError("--certificate and --key belong together", "Give both, or neither.")
-        files = TlsFiles(certificate=self.certificate, key=self.key, ca=config.tls.ca)
+        files = TlsFiles(certificate=self.certificate, key=self.key, ca=config.tls.ca, crl=config.tls.crl)
         return config.model_copy(update={"tls": files})
 
     def policy(self, usual: Policy) -> Policy:

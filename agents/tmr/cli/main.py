@@ -49,6 +49,7 @@ _ELSEWHERE: Final = {
     "borrowed": ("tmr.cli.borrowing", "borrowed"),
     "explain": ("tmr.cli.explain", "explain"),
     "return": ("tmr.cli.borrowing", "give_back"),
+    "trust": ("tmr.cli.trust", "trust"),
     "tracking": ("tmr.cli.tracking", "tracking"),
     "vendor": ("tmr.cli.vendor", "vendor"),
 }

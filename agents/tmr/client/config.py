@@ -10,6 +10,7 @@ source  = "10.20.0.31"                     # ask from this address of the machin
 certificate = "/etc/tmr/pki/client.crt"
 key         = "/etc/tmr/pki/client.key"
 ca          = "/etc/tmr/pki/ca.crt"
+crl         = "/etc/tmr/pki/crl.pem"       # the CA's revocation list; may be left out
 
 [vendor_keys]                              # for borrowed licences: each vendor's public key, PEM
 6000010 = "/etc/tmr/vendors/6000010.pem"
@@ -41,11 +42,17 @@ class _Table(BaseModel):
 
 
 class TlsFiles(_Table):
-    """PEM files: the own certificate, its private key, and the CA that signed the servers'."""
+    """PEM files: the own certificate, its key, the CA that signed the servers', the CA's revocation list."""
 
     certificate: Path
     key: Path
     ca: Path
+    crl: Path | None = None
+
+    def paths(self) -> dict[str, Path]:
+        """Those that are configured, by their key."""
+        named = {name: getattr(self, name) for name in TlsFiles.model_fields}
+        return {name: path for name, path in named.items() if path is not None}
 
 
 class Config(_Table):
@@ -80,13 +87,13 @@ def load(path: Path | str | None = None) -> Config:
         ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{chosen}: byte {error.start} is not UTF-8", "Save the file as UTF-8.") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own is a ValueError; so are numbers too long
         raise ConfigError(f"{chosen}: not valid TOML: {error}", "Correct that place.") from None
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
         raise _explain(chosen, error) from None
-    files = {name: chosen.parent / getattr(config.tls, name) for name in TlsFiles.model_fields}
+    files = {name: chosen.parent / path for name, path in config.tls.paths().items()}
     vendor_keys = {firm: chosen.parent / key for firm, key in config.vendor_keys.items()}
     return config.model_copy(update={"tls": TlsFiles(**files), "vendor_keys": vendor_keys})
 

@@ -19,6 +19,8 @@ TTL_MAX: Final = 3600
 TTL_DEFAULT: Final = 60
 TEXT_MAX: Final = 255
 HEARTBEATS_MAX: Final = 1000
+PAGE_MAX: Final = 1000
+"""Entries in one page of a list, at most and by default."""
 UNITS_MAX: Final = 2**53 - 1
 BORROW_MAX: Final = 100 * 366 * 86_400
 """Seconds: the longest borrowing that any licence can allow."""
@@ -337,7 +339,9 @@ class HeldSession(_Licence):
     """A session as the list of sessions shows it."""
 
     id: SessionId
-    client: str = Field(description="Name in the certificate of the client that holds it.")
+    client: str = Field(
+        description="Name in the certificate of the client that holds it; of an operator, `operator NAME`."
+    )
     access_mode: AccessMode
     ttl: int
     granted_at: AwareDatetime
@@ -370,6 +374,9 @@ class SessionList(_Answer):
 
     sessions: tuple[HeldSession, ...]
     queue: tuple[QueuedRequest, ...] = Field(default=(), description="Requests that wait for a seat.")
+    next: str | None = Field(
+        default=None, description="There is more: ask again with this as `after`. Missing on the last page."
+    )
 
 
 class EndedBy(StrEnum):
@@ -590,6 +597,27 @@ class Switchover(_Answer):
     from_: str = Field(alias="from", description="The twin that steps down.")
 
 
+class TrustRequest(_Request):
+    """Whose new container is to be believed, as an operator has seen it on that machine."""
+
+    upstream: str = Field(min_length=1, max_length=128, description="Name of the upstream.")
+    fingerprint: str = Field(
+        min_length=64,
+        max_length=100,
+        description="SHA-256 of the container's public key: 64 hexadecimal digits. Blanks, colons and "
+        "hyphens between them do not matter.",
+    )
+
+
+class Trusted(_Answer):
+    """The container of the upstream is believed."""
+
+    upstream: str
+    container: str = Field(description="Its serial.")
+    fingerprint: str
+    changed: bool = Field(description="False: it was believed before.")
+
+
 # -- borrowing ---------------------------------------------------------------------------------------------
 
 
@@ -610,7 +638,9 @@ class Borrowing(_Licence):
     """A seat that is out of the network."""
 
     id: str
-    client: str = Field(description="Name in the certificate of the borrower.")
+    client: str = Field(
+        description="Name in the certificate of the borrower; of an operator, `operator NAME`."
+    )
     station: str
     user: str = ""
     since: AwareDatetime = Field(alias="from")
@@ -621,6 +651,9 @@ class BorrowingList(_Answer):
     """The own borrowings; an operator sees everybody's."""
 
     borrowings: tuple[Borrowing, ...]
+    next: str | None = Field(
+        default=None, description="There is more: ask again with this as `after`. Missing on the last page."
+    )
 
 
 # -- explanations ------------------------------------------------------------------------------------------
@@ -637,7 +670,9 @@ class ExplainRequest(_Wish):
     client: Annotated[
         str | None,
         StringConstraints(max_length=TEXT_MAX),
-        Field(description="Ask for another certificate's name. For operators."),
+        Field(
+            description="Ask for another certificate's name; an operator's is `operator NAME`. For operators."
+        ),
     ] = None
     address: Annotated[
         str | None,

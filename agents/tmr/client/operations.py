@@ -35,6 +35,8 @@ from tmr.client.models import (
     SessionRequest,
     Status,
     Switchover,
+    Trusted,
+    TrustRequest,
     UnitsRequest,
 )
 from tmr.client.problems import BadAnswer, BadRequest, problem
@@ -162,9 +164,16 @@ def borrow_file(borrowing: str) -> Operation[bytes]:
     return Operation(Request("GET", path), lambda a: a.body)
 
 
-def borrowings() -> Operation[tuple[Borrowing, ...]]:
-    """The borrowings of this client; with an operator's certificate, everybody's."""
-    return Operation(Request("GET", "/v1/borrowings"), lambda a: _read(a, BorrowingList).borrowings)
+def borrowings(after: str | None = None) -> Operation[BorrowingList]:
+    """The borrowings of this client; with an operator's certificate, everybody's.
+
+    One page; `after`: what the page before has as `next`.
+    """
+    return Operation(Request("GET", _page("/v1/borrowings", after)), lambda a: _read(a, BorrowingList))
+
+
+def _page(path: str, after: str | None) -> str:
+    return path if after is None else f"{path}?after={quote(after, safe='')}"
 
 
 def give_back(borrowing: str) -> Operation[None]:
@@ -213,9 +222,12 @@ def release(session: str) -> Operation[None]:
     return Operation(Request("DELETE", f"/v1/sessions/{quote(session, safe='')}"), lambda a: None)
 
 
-def sessions() -> Operation[SessionList]:
-    """Sessions and queued requests of this client; with an operator's certificate, everybody's."""
-    return Operation(Request("GET", "/v1/sessions"), lambda a: _read(a, SessionList))
+def sessions(after: str | None = None) -> Operation[SessionList]:
+    """Sessions and queued requests of this client; with an operator's certificate, everybody's.
+
+    One page; `after`: what the page before has as `next`.
+    """
+    return Operation(Request("GET", _page("/v1/sessions", after)), lambda a: _read(a, SessionList))
 
 
 def status() -> Operation[Status]:
@@ -227,6 +239,13 @@ def switchover() -> Operation[Switchover]:
     """The active twin steps down. Not repeatable: a second one would lead back."""
     request = Request("POST", "/v1/operator/switchover", repeatable=False)
     return Operation(request, lambda a: _read(a, Switchover))
+
+
+def trust(upstream: str, fingerprint: str) -> Operation[Trusted]:
+    """Believe the new container of an upstream. Sent twice, it takes effect once."""
+    wanted = _checked(TrustRequest, upstream=upstream, fingerprint=fingerprint)
+    request = Request("PUT", "/v1/operator/trust", wanted.model_dump_json().encode())
+    return Operation(request, lambda a: _read(a, Trusted))
 
 
 def session_request(**fields: object) -> SessionRequest:

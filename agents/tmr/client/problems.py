@@ -25,6 +25,7 @@ it. Everything that the client raises is a `TmrError`:
         ├── BorrowFailed        the licence cannot be borrowed like this, or its file is not signed
         ├── AccessListChanged   somebody else changed the access list meanwhile
         ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
+        ├── StorageFull         the upstreams' disks are nearly full: nothing new is stored
         ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
         ├── WrongRole           the certificate's role may not do this
         ├── ConflictingKey      an idempotency key used before for something else
@@ -170,6 +171,10 @@ class LicenceUnavailable(Refused):
     """Fewer than two constituents of the licence are available."""
 
 
+class StorageFull(Refused):
+    """Too many upstreams are short of disk space to store anything new."""
+
+
 class OutsideTmr(Refused):
     """A licence with a TMR-Id, asked for at an upstream."""
 
@@ -298,6 +303,14 @@ _ALL: Final = (
         EntryNotFound,
     ),
     ProblemType(
+        "container-refused",
+        409,
+        None,
+        "The container cannot be trusted",
+        "Compare with `tmr-upstream status` on that machine.",
+        Refused,
+    ),
+    ProblemType(
         "access-list-changed",
         409,
         None,
@@ -363,6 +376,15 @@ _ALL: Final = (
         "Too much to do",
         "Ask again a little later.",
         Overloaded,
+        passing=True,
+    ),
+    ProblemType(
+        "storage-full",
+        503,
+        None,
+        "The disks of the licence system are nearly full",
+        "Make room on the upstreams that the detail names; what is held can be used and given back.",
+        StorageFull,
         passing=True,
     ),
     ProblemType(

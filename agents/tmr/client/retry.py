@@ -20,9 +20,9 @@ from tmr.client.operations import Answer, Request, problem_of
 from tmr.client.problems import PROBLEMS, NoService, TmrError, TwinAnswer, to_error
 
 _NOT_YET: Final = frozenset({"not-active", "overloaded"})
-_SAME_CONNECTION: Final = frozenset({"licence-unavailable", "overloaded"})
+_SAME_CONNECTION: Final = frozenset({"licence-unavailable", "overloaded", "storage-full"})
 # The best explanation first, where several twins give one.
-_RANK: Final = ("licence-unavailable", "no-quorum", "overloaded", "not-active")
+_RANK: Final = ("storage-full", "licence-unavailable", "no-quorum", "overloaded", "not-active")
 
 
 class Heard(StrEnum):
@@ -34,8 +34,13 @@ class Heard(StrEnum):
     """Sent, but not answered: it may have been carried out."""
     NOT_YET = "not-yet"
     """A twin that is about to serve, or that another one replaces: over in a moment."""
+    BUSY = "busy"
+    """A server that has too much to do: it says when to come back."""
     REFUSED = "refused"
     """A clear explanation why it is impossible now."""
+
+
+_HEARD: Final = {"not-active": Heard.NOT_YET, "overloaded": Heard.BUSY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +50,7 @@ class Policy:
     `patience`: while nobody answers. `refusal_patience`: after a clear explanation why it is impossible now,
     such as too few constituents. `connect`: time for one attempt to connect, and again for the handshake; it
     grows with every failure to `longest_connect`, so that a server that many clients come back to at once can
-    keep up. `read`: time for one answer.
+    keep up. `read`: time for one answer. `longest_busy_pause`: after `overloaded`, whatever was asked for.
     """
 
     patience: float = 30.0
@@ -56,6 +61,7 @@ class Policy:
     first_pause: float = 0.025
     longest_pause: float = 0.25
     longest_refused_pause: float = 1.0
+    longest_busy_pause: float = 5.0
     twins_after: float = 1.0
     """Silence after which the twins are asked for the reason …"""
     twins_every: float = 2.0
@@ -113,6 +119,10 @@ def decide(
         return None
     if failures == 1 and heard in (Heard.NOTHING, Heard.BROKEN):
         return 0.0
+    if heard is Heard.BUSY and retry_after is not None:
+        # Never before the time, and ever later: those who were turned away together must not come together.
+        pause = min(policy.longest_busy_pause, retry_after * 1.5 ** min(failures - 1, 30))
+        return min(pause * (1 + 0.5 * jitter), left)
     longest = policy.longest_refused_pause if heard is Heard.REFUSED else policy.longest_pause
     pause = min(longest, policy.first_pause * 2.0 ** min(failures - 1, 30))
     if heard is Heard.REFUSED and retry_after is not None:
@@ -220,7 +230,7 @@ class Call:
             self._refused_since = None
         elif self._refused_since is None:
             self._refused_since = now
-        self._server_failed(Heard.NOT_YET if problem.slug in _NOT_YET else Heard.REFUSED, now)
+        self._server_failed(_HEARD.get(problem.slug, Heard.REFUSED), now)
         # A twin that lost its reign lost the address as well, but not the connections made before.
         return problem.slug not in _SAME_CONNECTION
 

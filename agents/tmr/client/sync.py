@@ -196,7 +196,14 @@ class Client:
 
     def borrowings(self) -> tuple[models.Borrowing, ...]:
         """The own borrowings; with an operator's certificate, everybody's."""
-        return self._run(operations.borrowings())
+        found: list[models.Borrowing] = []
+        after: str | None = None
+        while True:
+            page = self._run(operations.borrowings(after))
+            found += page.borrowings
+            after = page.next
+            if after is None:
+                return tuple(found)
 
     def give_back(self, borrowing: str) -> None:
         """End a borrowing early; one that has ended already is no error."""
@@ -223,7 +230,16 @@ class Client:
 
     def session_list(self) -> models.SessionList:
         """Sessions, and requests that wait for a seat: the own; for an operator, everybody's."""
-        return self._run(operations.sessions())
+        held: list[models.HeldSession] = []
+        queue: list[models.QueuedRequest] = []
+        after: str | None = None
+        while True:
+            page = self._run(operations.sessions(after))
+            held += page.sessions
+            queue += page.queue
+            after = page.next
+            if after is None:
+                return models.SessionList(sessions=tuple(held), queue=tuple(queue))
 
     def explain(self, request: models.ExplainRequest) -> models.Explanation:
         """What would happen to a request, and everything that decides it."""
@@ -251,6 +267,13 @@ class Client:
     def switchover(self) -> models.Switchover:
         """Make the active twin step down. Needs an operator's certificate."""
         return self._run(operations.switchover())
+
+    def trust(self, upstream: str, fingerprint: str) -> models.Trusted:
+        """Believe the new container of an upstream. Needs an operator's certificate.
+
+        `fingerprint`: as `tmr-upstream status` shows it there. Raises Refused, and nothing has changed.
+        """
+        return self._run(operations.trust(upstream, fingerprint))
 
     # -- one call ------------------------------------------------------------------------------------------
 
@@ -280,7 +303,8 @@ class Client:
                     self._attempt(operation.request, send, call)
 
     def _attempt(self, request: operations.Request, send: Send, call: Call) -> None:
-        self._credentials.refresh()
+        if self._credentials.refresh():
+            _close(self._pools.renew())
         pool = self._pools.take(send.address)
         retire = True
         try:

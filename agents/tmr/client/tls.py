@@ -5,9 +5,9 @@ right system, `spiffe://SYSTEM/twin/NAME` or `spiffe://SYSTEM/upstream/NAME`. It
 handshake: a wrong server is never sent a byte of a request.
 """
 
+import re
 import ssl
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final, cast
 
 from tmr.client.config import TlsFiles
@@ -18,8 +18,7 @@ SERVER_ROLES: Final = ("twin", "upstream")
 
 def context(files: TlsFiles, system: str) -> ssl.SSLContext:
     """For connections to servers of `system`. Raises ConfigError if a file cannot be used."""
-    for name in TlsFiles.model_fields:
-        path: Path = getattr(files, name)
+    for name, path in files.paths().items():
         try:
             path.read_bytes()
         except OSError as error:
@@ -29,8 +28,8 @@ def context(files: TlsFiles, system: str) -> ssl.SSLContext:
                 "installed it).",
             ) from None
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.minimum_version = ssl.TLSVersion.TLSv1_2
-    load(made, files)
+    made.minimum_version = ssl.TLSVersion.TLSv1_3
+    _load(made, files)
 
     class CheckedSocket(ssl.SSLSocket):
         def do_handshake(self, block: bool = False) -> None:
@@ -47,14 +46,17 @@ def context(files: TlsFiles, system: str) -> ssl.SSLContext:
     return made
 
 
-def load(context: ssl.SSLContext, files: TlsFiles) -> None:
+def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     """Put the files into a context. Raises ConfigError if they cannot be used."""
     try:
         context.load_verify_locations(cafile=files.ca)
+        if files.crl is not None:
+            context.load_verify_locations(cafile=files.crl)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         context.load_cert_chain(files.certificate, files.key)
     except (OSError, ssl.SSLError) as error:
         raise ConfigError(
-            f"tls: {files.certificate}, {files.key} and {files.ca} cannot be used "
+            f"tls: {', '.join(map(str, files.paths().values()))} cannot be used "
             f"({getattr(error, 'reason', None) or error})",
             "They must be PEM files, and the key must be the certificate's.",
         ) from None
@@ -63,9 +65,9 @@ def load(context: ssl.SSLContext, files: TlsFiles) -> None:
 def stamp(files: TlsFiles) -> tuple[int, ...]:
     """Changes whenever one of the files was renewed; zeros where one is missing for a moment."""
     stamps = []
-    for name in TlsFiles.model_fields:
+    for path in files.paths().values():
         try:
-            stamps.append(getattr(files, name).stat().st_mtime_ns)
+            stamps.append(path.stat().st_mtime_ns)
         except OSError:
             stamps.append(0)
     return tuple(stamps)
@@ -92,8 +94,8 @@ def untrusted(address: str, error: ssl.SSLError) -> Untrusted | None:
 def _check(certificate: Mapping[str, Any] | None, system: str) -> None:
     names = certificate.get("subjectAltName", ()) if certificate else ()
     uris = [value for kind, value in names if kind == "URI"]
-    wanted = tuple(f"spiffe://{system}/{role}/" for role in SERVER_ROLES)
-    if len(uris) != 1 or not uris[0].startswith(wanted):
+    wanted = rf"spiffe://{re.escape(system)}/({'|'.join(SERVER_ROLES)})/[A-Za-z0-9][A-Za-z0-9._-]{{0,254}}"
+    if len(uris) != 1 or not re.fullmatch(wanted, uris[0]):
         has = " and ".join(uris) or "no SPIFFE identity"
         raise ssl.SSLCertVerificationError(
             f"its certificate says {has}, but a server of the system {system!r} is expected"

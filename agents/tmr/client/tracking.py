@@ -49,7 +49,9 @@ def download(client: Client, request: Request, sink: BinaryIO) -> None:
 
 
 def _attempt(client: Client, request: Request, send: Send, call: Call, sink: BinaryIO) -> None:
-    client._credentials.refresh()
+    if client._credentials.refresh():
+        for one in client._pools.renew():
+            one.close()
     pool = client._pools.take(send.address)
     retire = True
     options = http_request(request, send, client.config.port)

@@ -64,15 +64,23 @@ class Pools(Generic[C]):
                     del self._pools[address]
             return [pool.client] if pool.retired and not pool.users else []
 
+    def renew(self) -> list[C]:
+        """The pools of now are not given out again."""
+        with self._lock:
+            return self._retire()
+
     def close(self) -> list[C]:
         """No pool is given out any more."""
         with self._lock:
             self._closed = True
-            pools = list(self._pools.values())
-            self._pools.clear()
-            for pool in pools:
-                pool.retired = True
-            return [pool.client for pool in pools if not pool.users]
+            return self._retire()
+
+    def _retire(self) -> list[C]:
+        pools = list(self._pools.values())
+        self._pools.clear()
+        for pool in pools:
+            pool.retired = True
+        return [pool.client for pool in pools if not pool.users]
 
 
 class Credentials:
@@ -83,18 +91,21 @@ class Credentials:
         self._stamp = tls.stamp(config.tls)
         self.context = tls.context(config.tls, config.system)
 
-    def refresh(self) -> None:
-        """Use files that were renewed for all connections from now on, unless they cannot be used."""
+    def refresh(self) -> bool:
+        """Use files that were renewed, unless they cannot be used; True: connections have to be made anew.
+
+        The context is made anew, too: one that is loaded again would trust a former CA for ever.
+        """
         files = self._config.tls
         stamp = tls.stamp(files)
         if stamp == self._stamp or 0 in stamp:
-            return
+            return False
         try:
-            tls.context(files, self._config.system)
-            tls.load(self.context, files)
+            self.context = tls.context(files, self._config.system)
         except ConfigError:
-            return
+            return False
         self._stamp = stamp
+        return True
 
 
 def client_options(

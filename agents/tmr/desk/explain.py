@@ -81,7 +81,7 @@ def _command(
 ) -> Grant | Borrow:
     """The command that would decide, with an idempotency key that nobody uses."""
     unique = new_id(now_ms)
-    client, address = asked.client or peer.name, asked.address or address
+    client, address = asked.client or peer.account, asked.address or address
     released = milliseconds(asked.released)
     if asked.borrow_seconds is not None:
         return Borrow(

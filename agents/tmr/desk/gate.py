@@ -15,6 +15,8 @@ from tmr.rim.problem import Problem
 
 RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
+LIMIT_RETRY_AFTER: Final = 5
+"""… when somebody must act first: there are as many sessions as there can be, or the disks are full."""
 _SEATS: Final = frozenset({"no-more-licences", "exclusive-conflict", "borrow-failed"})
 """Problems that another's use is the reason of."""
 
@@ -37,6 +39,14 @@ class Kernel(Protocol):
     @property
     def holds(self) -> bool:
         """This server may answer a client at this very moment."""
+
+    @property
+    def pending(self) -> int:
+        """Commands that are not committed yet."""
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0: there is none."""
 
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds."""
@@ -114,6 +124,16 @@ class Gate:
             vip=self._vip,
         )
 
+    def demand_space(self) -> None:
+        """Raise Problem storage-full where something new can hardly be stored: what is held comes first."""
+        if short := self.virtual.short(self.kernel.upstreams()):
+            raise problem(
+                "storage-full",
+                f"Little disk space is left on {' and '.join(short)}: what is held is kept and can be given "
+                "back, nothing new is stored.",
+                retry_after=LIMIT_RETRY_AFTER,
+            )
+
     # -- the journal ---------------------------------------------------------------------------------------
 
     async def outcome(self, submitted: Awaitable[Outcome]) -> Outcome:
@@ -128,7 +148,7 @@ class Gate:
 
     async def former(self, peer: Identity, request_id: str, keys: Sequence[LicenceKey] = ()) -> None:
         """Wait for an attempt of the same request that is still being decided."""
-        former = self._deciding.get((peer.name, request_id))
+        former = self._deciding.get((peer.account, request_id))
         if former is not None:  # a retry must not be refused while the first attempt may still be granted
             await asyncio.wait([former])
             self.confirm(keys)
@@ -159,6 +179,7 @@ class Gate:
         if denied is not None:
             self.note(denied, Refused.by(request))
             return denied
+        self.demand_space()
         return await self.decide(request)
 
     async def decide(self, request: Request) -> Outcome:
@@ -179,8 +200,8 @@ class Gate:
     # -- refusals ------------------------------------------------------------------------------------------
 
     def note(self, denied: Denied, refused: Refused) -> None:
-        """Have a refusal that did not go through the journal recorded."""
-        if self.ledger.keeps_record(refused.firm_code):
+        """Have a refusal that did not go through the journal recorded, if there is space."""
+        if self.ledger.keeps_record(refused.firm_code) and not self.virtual.short(self.kernel.upstreams()):
             self.refusals.add(refused, denied.reason, denied.detail)
 
     def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:
@@ -218,7 +239,7 @@ class Gate:
         raise problem(
             slug,
             f"{detail[:1].upper()}{detail[1:]}.",
-            retry_after=RETRY_AFTER if slug == "overloaded" else None,
+            retry_after=LIMIT_RETRY_AFTER if slug == "overloaded" else None,
             asked=asked,
             rule=denied.rule,
             holders=self.virtual.holders(keys) if seats else (),

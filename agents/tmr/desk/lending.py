@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from tmr.client.models import Borrowing, BorrowRequest
+from tmr.client.models import PAGE_MAX, Borrowing, BorrowingList, BorrowRequest
 from tmr.desk.gate import Gate, watch
+from tmr.desk.pages import Mark, Page
 from tmr.desk.problems import problem
 from tmr.desk.service import new_id
 from tmr.desk.virtual import instant, milliseconds
@@ -49,7 +50,7 @@ class Lending:
         await gate.former(peer, request_id, keys)
         command = Borrow(
             request_id=request_id,
-            client=peer.name,
+            client=peer.account,
             borrow=new_id(gate.wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
@@ -89,32 +90,31 @@ class Lending:
         self.gate.check()
         lent = self.ledger.borrowings.get(borrowing)
         if lent is not None:
-            if peer.role == "operator" and lent.client != peer.name:
+            if peer.role == "operator" and lent.client != peer.account:
                 command = GiveBack(borrowing, None, "operator", str(peer))
-            elif lent.client != peer.name:
+            elif lent.client != peer.account:
                 _not_yours(borrowing)
             else:
-                command = GiveBack(borrowing, peer.name, "release")
+                command = GiveBack(borrowing, peer.account, "release")
             await self.gate.outcome(asyncio.shield(self._end(command)))
         self.gate.confirm()
 
-    def list(self, peer: Identity) -> list[Borrowing]:
-        """The peer's borrowings; all of them for an operator. Raises Problem."""
+    def list(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> BorrowingList:
+        """A page of the peer's borrowings, the oldest first; an operator sees all. Raises Problem."""
         self.gate.check()
-        shown = [
-            _shown(lent)
-            for lent in self.ledger.borrowings.values()
-            if peer.role == "operator" or lent.client == peer.name
-        ]
+        everybody = peer.role == "operator"
+        lent = self.ledger.borrowings if everybody else self.ledger.borrowings_of(peer.account)
+        page = Page(limit, after)
+        shown = tuple(_shown(one) for one in page.take("b", tuple(lent.values()), _mark))
         self.gate.confirm()
-        return shown
+        return BorrowingList(borrowings=shown, next=page.next)
 
     def own(self, peer: Identity, borrowing: str) -> Lent:
         """The borrowing, if it is the peer's. Raises Problem."""
         lent = self.ledger.borrowings.get(borrowing)
         if lent is None:
             raise problem("borrowing-ended", f"There is no borrowing {borrowing}: it has ended or never was.")
-        if lent.client != peer.name:
+        if lent.client != peer.account:
             _not_yours(borrowing)
         return lent
 
@@ -136,6 +136,10 @@ class Lending:
             return await self.kernel.submit(command)
         finally:
             del self._ending[command.borrow]
+
+
+def _mark(lent: Lent) -> Mark:
+    return Mark(lent.from_ms, lent.id)
 
 
 def _not_yours(borrowing: str) -> NoReturn:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -23,6 +23,27 @@ class Metrics:
         self.failovers = Counter(
             "tmr_failovers", "Times that this server became the active one.", registry=self._registry
         )
+
+        self.shed = Counter(
+            "tmr_requests_shed",
+            "Requests turned away because there was too much to do.",
+            ["priority"],
+            registry=self._registry,
+        )
+        self.in_work = Gauge(
+            "tmr_requests_in_work",
+            "Requests that are not answered yet.",
+            ["priority"],
+            registry=self._registry,
+        )
+        self.waiting = Gauge("tmr_commands_waiting", "Commands not committed yet.", registry=self._registry)
+        self.lag = Gauge(
+            "tmr_loop_lag_seconds", "How late the server was at the last request.", registry=self._registry
+        )
+
+    def add(self, collector: Collector) -> None:
+        """Show what `collector` collects, too."""
+        self._registry.register(collector)
 
     def text(self, status: Status) -> bytes:
         """The whole document."""

@@ -5,11 +5,12 @@ A route says `openapi_extra=documented(…)`; `install` completes the document f
 
 from typing import Annotated, Any, Final
 
-from fastapi import FastAPI, Path
+from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel
 
-from tmr.client.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, Problem
+from tmr.client.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, PAGE_MAX, Problem
 from tmr.client.problems import MEDIA_TYPE, PROBLEMS
+from tmr.desk.pages import AFTER
 
 CLIENTS: Final = ("client", "operator")
 """Who may use licences."""
@@ -19,9 +20,11 @@ ANYONE: Final = ()
 SERVING: Final = ("no-quorum", "not-active")
 """Problems of every route that only the active twin answers."""
 JOURNAL: Final = ("overloaded",)
-"""Problems of a route that writes to the journal."""
+"""Problems of a route that writes to the journal, or that may be turned away (`tmr.desk.admission`)."""
 VALIDITY: Final = ("licence-expired", "licence-not-active")
 """A licence that is held is not valid any more."""
+STORING: Final = ("storage-full", *JOURNAL)
+"""Problems of a route that stores something new."""
 HOLDING: Final = ("session-lost", "access-denied", "licence-unavailable", *VALIDITY, *JOURNAL)
 """Problems of a route about a session that is held."""
 WISHING: Final = (
@@ -35,7 +38,7 @@ WISHING: Final = (
     "licence-unavailable",
     "tmr-id-outside-tmr",
     "conflicting-key",
-    *JOURNAL,
+    *STORING,
 )
 """Problems of a route that asks for a seat."""
 
@@ -46,6 +49,11 @@ SessionName = Annotated[str, Path(description="Id of a session, or of a place in
 """A session in a path."""
 BorrowingName = Annotated[str, Path(description="Id of a borrowing.", pattern=_NAME)]
 """A borrowing in a path."""
+
+Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="Entries of one page.")]
+"""How long a page is to be."""
+After = Annotated[str | None, Query(pattern=AFTER, description="`next` of the page before.")]
+"""Where the page before ended."""
 
 _SLUGS: Final = "x-tmr-problems"
 _ROLES: Final = "x-tmr-roles"
@@ -136,6 +144,7 @@ def _complete(operation: dict[str, Any], schemas: dict[str, Any]) -> None:
         by_status["422"] = ["bad-request"]
     if any(parameter["in"] == "path" for parameter in parameters):
         by_status.setdefault("404", []).append("bad-request")  # the path is none that there is
+        by_status.setdefault("400", []).append("bad-request")  # two programs might read the path differently
     for status, slugs in by_status.items():
         means = "; ".join(f"`{slug}`: {PROBLEMS[slug].title}" for slug in slugs)
         responses[status] = _response(means, slugs, retry=status == "503")

@@ -13,6 +13,7 @@ from tmr.client.access import AccessList
 from tmr.client.models import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_KEY,
+    PAGE_MAX,
     Borrowing,
     BorrowingList,
     BorrowRequest,
@@ -39,7 +40,9 @@ from tmr.desk.openapi import (
     JOURNAL,
     OPERATORS,
     WISHING,
+    After,
     BorrowingName,
+    Limit,
     Serial,
     SessionName,
     documented,
@@ -77,7 +80,12 @@ def client_routes(app: FastAPI, desk: Desk) -> None:
 
 
 def _licence_routes(app: FastAPI, desk: Desk) -> None:
-    @app.get("/v1/containers", response_model=ContainerList, tags=["licences"], openapi_extra=documented())
+    @app.get(
+        "/v1/containers",
+        response_model=ContainerList,
+        tags=["licences"],
+        openapi_extra=documented(*JOURNAL),
+    )
     async def containers(request: Request) -> Response:
         """The virtual container."""
         _client(request)
@@ -87,7 +95,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/containers/{serial}/items",
         response_model=ItemList,
         tags=["licences"],
-        openapi_extra=documented("entry-not-found"),
+        openapi_extra=documented("entry-not-found", *JOURNAL),
     )
     async def items(request: Request, serial: Serial) -> Response:
         """The licences that can be used, and those that cannot, with the reason."""
@@ -98,12 +106,12 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/explain",
         response_model=Explanation,
         tags=["licences"],
-        openapi_extra=documented(takes=ExplainRequest),
+        openapi_extra=documented(*JOURNAL, takes=ExplainRequest),
     )
     async def explain(request: Request) -> Response:
         """What would happen to a request, and why. Nothing changes."""
         peer = _client(request)
-        asked = await _body(request, ExplainRequest)
+        asked = await body_of(request, ExplainRequest)
         return answer(desk.explainer.explain(peer, _address(request), asked))
 
 
@@ -123,14 +131,19 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
     async def open_session(request: Request) -> Response:
         """One access to one licence. The same key again: the same session, or place in the queue."""
         peer = _client(request)
-        asked = await _body(request, SessionRequest)
+        asked = await body_of(request, SessionRequest)
         found = await service.grant(peer, _address(request), _request_id(request), asked)
         return answer(found, 201 if isinstance(found, Session) else 202)
 
-    @app.get("/v1/sessions", response_model=SessionList, tags=["sessions"], openapi_extra=documented())
-    async def sessions(request: Request) -> Response:
-        """The own sessions and places in queues; an operator sees everybody's."""
-        return answer(await service.held(_client(request)))
+    @app.get(
+        "/v1/sessions",
+        response_model=SessionList,
+        tags=["sessions"],
+        openapi_extra=documented(*JOURNAL),
+    )
+    async def sessions(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
+        """The own sessions, then the own places in queues, the oldest first; an operator sees everybody's."""
+        return answer(await service.held(_client(request), limit, after))
 
     @app.put(
         "/v1/sessions/{session}/heartbeat",
@@ -151,7 +164,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
     async def heartbeats(request: Request) -> Response:
         """Keep many sessions alive."""
         peer = _client(request)
-        asked = await _body(request, HeartbeatsRequest)
+        asked = await body_of(request, HeartbeatsRequest)
         return answer(await service.heartbeats(peer, asked.sessions))
 
     @app.post(
@@ -159,13 +172,13 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         response_model=Consumption,
         tags=["sessions"],
         openapi_extra=documented(
-            *HOLDING, "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
+            *HOLDING, "storage-full", "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
         ),
     )
     async def consume(request: Request, session: SessionName) -> Response:
         """Take units from the licence of a session. The same key again takes them once."""
         peer = _client(request)
-        asked = await _body(request, UnitsRequest)
+        asked = await body_of(request, UnitsRequest)
         return answer(await service.consume(peer, _request_id(request), session, asked.units))
 
     @app.delete(
@@ -193,22 +206,27 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
     async def borrow(request: Request) -> Response:
         """Take a seat out of the network for a bounded time. The same key again: the same borrowing."""
         peer = _client(request)
-        asked = await _body(request, BorrowRequest)
+        asked = await body_of(request, BorrowRequest)
         found = await lending.borrow(
             peer, _address(request), public_key_of(request), _request_id(request), asked
         )
         return answer(found, 201)
 
-    @app.get("/v1/borrowings", response_model=BorrowingList, tags=["borrowing"], openapi_extra=documented())
-    async def borrowings(request: Request) -> Response:
-        """The own borrowings; an operator sees everybody's."""
-        return answer(BorrowingList(borrowings=tuple(lending.list(_client(request)))))
+    @app.get(
+        "/v1/borrowings",
+        response_model=BorrowingList,
+        tags=["borrowing"],
+        openapi_extra=documented(*JOURNAL),
+    )
+    async def borrowings(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
+        """The own borrowings, the oldest first; an operator sees everybody's."""
+        return answer(lending.list(_client(request), limit, after))
 
     @app.get(
         "/v1/borrowings/{borrowing}/file",
         response_class=JSONResponse,
         tags=["borrowing"],
-        openapi_extra=documented("borrowing-ended", "access-denied", "borrow-not-signed"),
+        openapi_extra=documented("borrowing-ended", "access-denied", "borrow-not-signed", *JOURNAL),
     )
     async def borrow_file(request: Request, borrowing: BorrowingName) -> Response:
         """The signed file of a borrowing, to be used without the network. Any number of times."""
@@ -249,7 +267,7 @@ def _access_routes(app: FastAPI, desk: Desk) -> None:
         """Put an access list into force, all of it or nothing. `check`: only say what is wrong with it."""
         peer = peer_of(request)
         demand(peer, "operator")
-        wanted = await _body(request, AccessList)
+        wanted = await body_of(request, AccessList)
         return answer(desk.access.check(wanted) if check else await desk.access.replace(peer, wanted))
 
 
@@ -303,7 +321,7 @@ def answer(model: BaseModel, status: int = 200) -> Response:
     )
 
 
-async def _body(request: Request, kind: type[M]) -> M:
+async def body_of(request: Request, kind: type[M]) -> M:
     """The request's body. Raises Problem bad-request, which names each wrong member."""
     body = await read_body(request, BODY_LIMIT)
     try:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NoReturn
 
 from tmr.client.models import (
+    PAGE_MAX,
     AccessMode,
     Consumption,
     EndedBy,
@@ -20,6 +21,7 @@ from tmr.client.models import (
     SessionRequest,
 )
 from tmr.desk.gate import RETRY_AFTER, Gate, watch
+from tmr.desk.pages import Mark, Page
 from tmr.desk.problems import problem
 from tmr.desk.refusals import Refused
 from tmr.desk.sessions import Sessions
@@ -43,10 +45,10 @@ from tmr.quorum.proposer import Applied, NotActive, Overloaded
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
 
-BREATH: Final = 500
+BREATH: Final = 200
 """Sessions listed at a stretch."""
 EXPIRIES: Final = 500
-"""Sessions that are sent to their end at a time."""
+"""Ends under way at which no further sessions are sent to theirs: releases by clients need room, too."""
 SOON_MS: Final = 7 * 86_400_000
 """A licence that ends within this time is told of with the grant."""
 
@@ -99,7 +101,7 @@ class Service:
 
     def expire(self, now: float) -> None:
         """Send to their end the sessions not heard in time, and refusals into the record."""
-        for session in self.sessions.expired(now, EXPIRIES):
+        for session in self.sessions.expired(now, max(0, EXPIRIES - len(self._ending))):
             watch(self._end(Free(session, None, "expiry")), self._fatal)
         self.write_refusals(now, at_once=self.ledger.ripe(self.kernel.certified_ms()))
 
@@ -135,7 +137,7 @@ class Service:
         await gate.former(peer, request_id, keys)
         grant = Grant(
             request_id=request_id,
-            client=peer.name,
+            client=peer.account,
             session=new_id(gate.wall_ms()),
             firm_code=asked.firm_code,
             product_code=asked.product_code,
@@ -224,7 +226,7 @@ class Service:
         while True:
             waiter = self._waiter(waiting.session)
             if waiter is None:
-                known = self.ledger.remembered(peer.name, request_id)
+                known = self.ledger.remembered(peer.account, request_id)
                 if known is None:
                     raise problem("session-lost", f"The place {waiting.session} in the queue has ended.")
                 return known[1]
@@ -251,9 +253,9 @@ class Service:
         gate = self.gate
         gate.check()
         await gate.former(peer, request_id)
-        command = Consume(request_id, peer.name, session, units)
+        command = Consume(request_id, peer.account, session, units)
         denied = self.ledger.review(command, self.kernel.certified_ms())
-        known = self.ledger.remembered(peer.name, request_id)
+        known = self.ledger.remembered(peer.account, request_id)
         outcome: Outcome
         if known is not None:
             outcome = denied or known[1]
@@ -262,6 +264,8 @@ class Service:
             unusable = self._unusable(held.key, self.kernel.upstreams())
             if unusable is not None:
                 raise unusable
+            if denied is None:
+                gate.demand_space()
             outcome = denied or await gate.decide(command)
             if denied is not None:
                 gate.note(denied, Refused.by(held))
@@ -329,33 +333,42 @@ class Service:
         waiter, held = self._waiter(session), self.ledger.sessions.get(session)
         client = waiter.grant.client if waiter is not None else held.client if held is not None else None
         if client is not None:
-            if peer.role == "operator" and client != peer.name:
+            if peer.role == "operator" and client != peer.account:
                 free = Free(session, None, "operator", str(peer))
-            elif client != peer.name:
+            elif client != peer.account:
                 self._not_yours(session)
             else:
-                free = Free(session, peer.name, "release")
+                free = Free(session, peer.account, "release")
             await self.gate.outcome(asyncio.shield(self._end(free)))
         self.gate.confirm()
 
     # -- lists ---------------------------------------------------------------------------------------------
 
-    async def held(self, peer: Identity) -> SessionList:
-        """The peer's sessions and places in queues; all of them for an operator. Raises Problem."""
+    async def held(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> SessionList:
+        """A page of the peer's sessions and places in queues; of all of them for an operator.
+
+        Sessions first, the oldest first. Raises Problem.
+        """
         self.gate.check()
-        now = self.kernel.clock()
+        ledger, now = self.ledger, self.kernel.clock()
+        everybody = peer.role == "operator"
+        sessions = ledger.sessions if everybody else ledger.sessions_of(peer.account)
+        page = Page(limit, after)
         shown, queued = [], []
-        for number, held in enumerate(tuple(self.ledger.sessions.values())):
-            if number % BREATH == BREATH - 1:
+        for held in page.take("s", tuple(sessions.values()), _session_mark):
+            shown.append(self._shown(now, held))
+            if len(shown) % BREATH == 0:
                 await asyncio.sleep(0)  # the lease must be renewed meanwhile
-            if peer.role == "operator" or held.client == peer.name:
-                shown.append(self._shown(now, held))
-        for queue in self.ledger.queues.values():
-            for position, waiter in enumerate(queue.values(), 1):
-                if peer.role == "operator" or waiter.grant.client == peer.name:
-                    queued.append(_queued(position, waiter))
+        waiters = [
+            waiter
+            for queue in ledger.queues.values()
+            for waiter in queue.values()
+            if everybody or waiter.grant.client == peer.account
+        ]
+        for waiter in page.take("q", sorted(waiters, key=_waiter_mark), _waiter_mark):
+            queued.append(_queued(ledger.position(waiter.grant.session) or 1, waiter))
         self.gate.confirm()
-        return SessionList(sessions=tuple(shown), queue=tuple(queued))
+        return SessionList(sessions=tuple(shown), queue=tuple(queued), next=page.next)
 
     def _shown(self, now: float, held: Held) -> HeldSession:
         return HeldSession(
@@ -382,7 +395,7 @@ class Service:
         held = self.ledger.sessions.get(session)
         if held is None:
             raise self._lost(peer, session)
-        if held.client != peer.name:
+        if held.client != peer.account:
             self._not_yours(session)
         return held
 
@@ -406,7 +419,7 @@ class Service:
 
     def _how_ended(self, peer: Identity, session: str) -> EndedSession | None:
         ended = self.ledger.ended.get(session)
-        if ended is None or (ended.client != peer.name and peer.role != "operator"):
+        if ended is None or (ended.client != peer.account and peer.role != "operator"):
             return None
         return EndedSession(id=session, by=EndedBy(ended.by), who=ended.who, at=instant(ended.time_ms))
 
@@ -423,7 +436,7 @@ class Service:
         """The session, heard just now. While its end is under way, nobody may say that it lives."""
         while True:
             held = self.ledger.sessions.get(session)
-            if held is None or held.client != peer.name:
+            if held is None or held.client != peer.account:
                 raise self._lost(peer, session, remedy)
             if self.sessions.heartbeat(self.kernel.clock(), session) == "alive":
                 return held
@@ -452,6 +465,14 @@ class Service:
         finally:
             del self._ending[free.session]
             self.sessions.kept(self.kernel.clock(), free.session)  # once freed, there is nothing to keep
+
+
+def _session_mark(held: Held) -> Mark:
+    return Mark(held.granted_ms, held.id)
+
+
+def _waiter_mark(waiter: Waiter) -> Mark:
+    return Mark(waiter.since_ms, waiter.grant.session)
 
 
 def _queued(position: int, waiter: Waiter) -> QueuedRequest:

@@ -43,6 +43,8 @@ class UpstreamState(msgspec.Struct, frozen=True):
     voting: bool
     since_ms: int | None = None
     error: str = ""
+    short: bool = False
+    """It is short of disk space."""
 
     @property
     def counts(self) -> bool:
@@ -119,6 +121,13 @@ class VirtualContainer:
         if merged is None:
             return 0
         return sum(upstream.counts and upstream.name in merged.agreeing for upstream in upstreams)
+
+    def short(self, upstreams: Iterable[UpstreamState]) -> list[str]:
+        """Upstreams short of disk space, where too few others count to store something new."""
+        counting = [upstream for upstream in upstreams if upstream.counts]
+        if sum(not upstream.short for upstream in counting) >= self.majority:
+            return []
+        return [upstream.name for upstream in counting if upstream.short]
 
     def available(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> bool:
         """Enough identical constituents are available; whether it has expired is not asked here."""
@@ -388,6 +397,8 @@ class VirtualContainer:
                 )
             elif not upstream.voting:
                 found.append(f"{upstream.name} does not vote: it is catching up, or excluded")
+            if upstream.reachable and upstream.short and not self.alone:
+                found.append(f"{upstream.name} is short of disk space: make room there")
         return found
 
 

@@ -6,7 +6,7 @@ from tmr.ledger.commands import Request
 from tmr.ledger.containers import Containers
 from tmr.ledger.memory import Memory
 from tmr.ledger.meters import Meters
-from tmr.ledger.outcomes import Denied, Granted, Outcome, Waiting
+from tmr.ledger.outcomes import PASSING, Denied, Granted, Outcome, Waiting
 from tmr.ledger.queue import Queues
 from tmr.ledger.recorder import Recorder
 from tmr.ledger.seats import Seats
@@ -36,6 +36,9 @@ class Books:
             self.seats.lend(borrowing)
         for waiter in stored.waiting:
             self.queues.add(waiter)
+        self.passed_over: set[Product] = set(self.queues.by_product)
+        """Queues with somebody whom a limit on sessions alone keeps from a seat. Others may be among them:
+        to look at those changes nothing."""
         self.plan()
 
     def stored(self, digest: bytes) -> Stored:
@@ -97,8 +100,9 @@ class Books:
         return known[1] if known[0].asks_the_same(request) else conflicting_key(request)
 
     def remember(self, request: Request, outcome: Outcome) -> None:
-        """The outcome answers every retry of the request from now on."""
-        self.memory.remember(request, outcome, self.time_ms)
+        """The outcome answers every retry of the request from now on, unless it may be another soon."""
+        if not (isinstance(outcome, Denied) and outcome.reason in PASSING):
+            self.memory.remember(request, outcome, self.time_ms)
 
 
 def conflicting_key(request: Request) -> Denied:

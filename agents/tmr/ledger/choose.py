@@ -19,7 +19,17 @@ from tmr.licensing import LicenceKey, ProductItem
 
 MAX_SESSIONS: Final = 200_000
 """Sessions that one system holds; beyond, requests are denied."""
+MAX_SESSIONS_OF_CLIENT: Final = MAX_SESSIONS // 2
+"""Sessions of one client: others may work, too."""
 MAX_BORROWINGS: Final = 50_000
+"""Borrowings that are out at a time; beyond, requests are denied."""
+MAX_BORROWINGS_OF_CLIENT: Final = MAX_BORROWINGS // 2
+"""Borrowings of one client."""
+
+MAX_SESSIONS_SIZE: Final = 64 * 2**20
+"""Bytes that all sessions may take in a snapshot, half of it those of one client: 200,000 of 335 bytes."""
+MAX_BORROWINGS_SIZE: Final = 16 * 2**20
+"""The same of borrowings."""
 
 _EMERGENCIES: Final = frozenset(
     {"no-more-licences", "exclusive-conflict", "licence-expired", "licence-not-active", "not-enough-units"}
@@ -81,8 +91,8 @@ class Chooser:
 
         `blocked`: licences that somebody who came before waits to hold alone.
         """
-        if self.overloaded(asked):
-            return Refusal(Denied("overloaded", "this system holds no more sessions or borrowings"))
+        if too_many := self.too_many(asked.client, borrowings=asked.borrow_s is not None):
+            return Refusal(Denied("overloaded", too_many))
         licences = self._containers.licences
         items = [licences[key].item for key in asked.keys if key in licences]
         items = [item for item in items if (item.firm_code, item.product_code) == asked.product]
@@ -105,14 +115,28 @@ class Chooser:
         most = next((refusal for refusal in refusals if refusal.queues), refusals[0])
         return Refusal(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
 
-    def overloaded(self, asked: Asked) -> bool:
-        """As many are out as one system holds."""
-        return self.full if asked.borrow_s is None else len(self._seats.borrowings) >= MAX_BORROWINGS
+    def too_many(self, client: str, *, borrowings: bool = False) -> str:
+        """Which limit keeps the client from a further session, or borrowing; empty: none."""
+        if borrowings:
+            out, lent = len(self._seats.borrowings), self._seats.lent
+            if out >= MAX_BORROWINGS or lent.size >= MAX_BORROWINGS_SIZE:
+                return f"{out} borrowings are out, and there is no room for more at a time"
+            if len(lent.of(client)) >= MAX_BORROWINGS_OF_CLIENT or (
+                lent.size_of(client) >= MAX_BORROWINGS_SIZE // 2
+            ):
+                return f"this client has {len(lent.of(client))} borrowings, and no more at a time"
+            return ""
+        held = self._seats.held
+        if self.full:
+            return f"this system holds {len(self._seats.sessions)} sessions, and no more at a time"
+        if len(held.of(client)) >= MAX_SESSIONS_OF_CLIENT or held.size_of(client) >= MAX_SESSIONS_SIZE // 2:
+            return f"this client holds {len(held.of(client))} sessions, and no more at a time"
+        return ""
 
     @property
     def full(self) -> bool:
-        """No session more can begin."""
-        return len(self._seats.sessions) >= MAX_SESSIONS
+        """Nobody can have a further session."""
+        return len(self._seats.sessions) >= MAX_SESSIONS or self._seats.held.size >= MAX_SESSIONS_SIZE
 
     def all_taken(self, keys: Iterable[LicenceKey]) -> bool:
         """Whether no seat of any of these licences is free, without regard to anything else."""

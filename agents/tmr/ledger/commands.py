@@ -1,11 +1,22 @@
 """What the journal orders the ledger to do. Times are certified Unix milliseconds, from the entry."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
 from tmr.ledger.access import AccessList
 from tmr.licensing import LicenceKey, SignedStatement
+from tmr.licensing.items import SECONDS_MAX, UNITS_MAX
+from tmr.licensing.packed import unpack
+
+# Bounds are the decoder's: what a twin writes into the journal is input from outside. Units below zero would
+# be given back, and numbers that no longer fit an outcome could be neither carried out nor undone.
+Units = Annotated[int, msgspec.Meta(ge=0, le=UNITS_MAX)]
+SomeUnits = Annotated[int, msgspec.Meta(ge=1, le=UNITS_MAX)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=SECONDS_MAX)]
+Bits = Annotated[int, msgspec.Meta(ge=0, le=2**32 - 1)]
+Date = Annotated[int, msgspec.Meta(ge=-(2**53), le=2**53)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=UNITS_MAX)]
 
 AccessMode = Literal["user-limit", "no-user-limit", "exclusive", "station-share"]
 """As CodeMeter has them: each session takes a seat; takes none; sole holder; one seat for each station."""
@@ -45,7 +56,7 @@ class Grant(msgspec.Struct, frozen=True, tag="grant"):
     keys: tuple[LicenceKey, ...]
     """Licences of the product that are available now, in the order in which they are tried."""
     mode: AccessMode
-    ttl: int
+    ttl: Seconds
     station: str
     user: str = ""
     process: str = ""
@@ -53,11 +64,11 @@ class Grant(msgspec.Struct, frozen=True, tag="grant"):
     """IP address that the request came from."""
     instance: str = ""
     """Names one run place of the application on its station: asking again replaces the session it had."""
-    features: int = 0
+    features: Bits = 0
     """Bits that the licence's Feature Map must have."""
-    released_ms: int | None = None
+    released_ms: Date | None = None
     """Release date of the application's version, for the Maintenance Period; None: not checked."""
-    units: int = 0
+    units: Units = 0
     """Units to take at the start, with the grant or not at all."""
     wait: bool = False
     """Queue for a seat where none is free."""
@@ -85,7 +96,7 @@ class Consume(msgspec.Struct, frozen=True, tag="consume"):
     request_id: str
     client: str
     session: str
-    units: int
+    units: SomeUnits
 
     def asks_the_same(self, other: "Request") -> bool:
         """Whether `other` is a retry of this request."""
@@ -102,14 +113,14 @@ class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
     firm_code: int
     product_code: int
     keys: tuple[LicenceKey, ...]
-    seconds: int
+    seconds: Seconds
     borrower: str
     """SHA-256 (hexadecimal) of the public key, SubjectPublicKeyInfo in DER, of the borrower's certificate."""
     station: str
     user: str = ""
     address: str = ""
-    features: int = 0
-    released_ms: int | None = None
+    features: Bits = 0
+    released_ms: Date | None = None
     only: tuple[int | None, int | None] = (None, None)
 
     @property
@@ -160,7 +171,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     station: str
     user: str
     address: str
-    count: int
+    count: Count
 
 
 class Note(msgspec.Struct, frozen=True, tag="note"):
@@ -200,5 +211,5 @@ def encode(command: Command) -> bytes:
 
 
 def decode(body: bytes) -> Command:
-    """The command in a journal entry's body. Raises msgspec.DecodeError."""
-    return _decoder.decode(body)
+    """The command in a journal entry's body. Raises msgspec.DecodeError and nothing else."""
+    return unpack(_decoder, body)

@@ -1,6 +1,7 @@
 """What the containers state, each believed by its own signature, and the licences that they make together."""
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from tmr.ledger.commands import Trust
 from tmr.licensing import (
@@ -13,6 +14,9 @@ from tmr.licensing import (
     merge,
     open_statement,
 )
+
+UPSTREAMS: Final = 3
+"""Upstreams of a TMR system. A fourth name is nobody's: two such would make a licence of a twin's own."""
 
 
 class Containers:
@@ -33,6 +37,8 @@ class Containers:
         """Believe another key from now on. The licences that changed."""
         if self.trusted.get(trust.upstream) == trust.key:
             return []  # a retry must not take away what the container has stated since
+        if not self._has_room(trust.upstream):
+            return []
         self.trusted[trust.upstream] = trust.key
         self.signed.pop(trust.upstream, None)
         return self._merge_anew()
@@ -46,6 +52,8 @@ class Containers:
         """Believe a container's statement; or why not. The first key of an upstream is the one to stay."""
         try:
             statement = open_statement(signed, signed.key)
+            if not self._has_room(statement.upstream):
+                return f"{statement.upstream}: the upstreams are {', '.join(sorted(self.trusted))}"
             trusted = self.trusted.get(statement.upstream, signed.key)
             if trusted != signed.key:
                 return f"{statement.upstream}: another container than before; an operator must trust it"
@@ -63,6 +71,9 @@ class Containers:
         self.signed[statement.upstream] = signed
         self.statements[statement.upstream] = statement
         return None
+
+    def _has_room(self, upstream: str) -> bool:
+        return self._network or upstream in self.trusted or len(self.trusted) < UPSTREAMS
 
     def _merge_anew(self) -> list[LicenceKey]:
         before = self.licences

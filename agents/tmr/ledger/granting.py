@@ -5,7 +5,7 @@ from tmr.ledger.books import Books
 from tmr.ledger.choose import Asked, Refusal
 from tmr.ledger.commands import Free, Grant
 from tmr.ledger.outcomes import Denied, Freed, Granted, Outcome, Waiting
-from tmr.ledger.promote import blocked, leave, promote, promote_all
+from tmr.ledger.promote import blocked, leave, promote, promote_passed_over
 from tmr.ledger.state import Waiter
 from tmr.licensing import LicenceKey, ProductItem
 
@@ -41,6 +41,8 @@ def grant(books: Books, asked: Grant) -> Outcome:
         books.remember(asked, outcome)
     if former is not None or isinstance(outcome, Granted):
         promote(books, asked.product, thorough=asked.units > 0)
+    if former is not None and not isinstance(outcome, Granted):
+        promote_passed_over(books)  # a session ended, and none took its place
     return outcome
 
 
@@ -117,10 +119,11 @@ def free(books: Books, command: Free) -> Outcome:
         return Freed(command.session, existed=False)
     if command.client not in (None, held.client):
         return Denied("access-denied", "the session belongs to another client")
-    full = books.chooser.full
+    had_too_many = books.chooser.too_many(held.client)
     session.end(books, held, command.by, command.who)
-    if full:
-        promote_all(books)
+    if had_too_many:
+        books.passed_over.add(held.product)
+        promote_passed_over(books)
     else:
         promote(books, held.product)
     return Freed(held.id, existed=True)

@@ -30,9 +30,10 @@ from tmr.ledger.commands import (
 from tmr.ledger.outcomes import AccessSet, Assembled, Denied, Noted, Outcome
 from tmr.ledger.promote import blocked, promote, promote_all
 from tmr.ledger.record import Chained, Head
-from tmr.ledger.state import Borrowing, Ended, Product, Session, Stored, Waiter
+from tmr.ledger.state import Borrowing, Counter, Ended, Product, Session, Stored, Waiter
 from tmr.ledger.use import Use
 from tmr.licensing import LicenceKey, Merged, MergedLicence, ProductItem, Statement
+from tmr.licensing.packed import unpack
 
 _encoder = msgspec.msgpack.Encoder()
 _stored_decoder: Final[msgspec.msgpack.Decoder[Stored]] = msgspec.msgpack.Decoder(Stored)
@@ -131,7 +132,7 @@ class Ledger:
 
     def restore(self, state: bytes) -> None:
         """Become what `snapshot` wrote; empty bytes: a ledger before its first command."""
-        stored = _stored_decoder.decode(state) if state else Stored()
+        stored = unpack(_stored_decoder, state) if state else Stored()
         self._digest = stored.digest
         self._books = Books(stored, network=self.network)
 
@@ -146,6 +147,14 @@ class Ledger:
     def borrowings(self) -> Mapping[str, Borrowing]:
         """Borrowings by id."""
         return self._books.seats.borrowings
+
+    def sessions_of(self, client: str) -> Mapping[str, Session]:
+        """The client's sessions by id, in the order of their grants."""
+        return self._books.seats.held.of(client)
+
+    def borrowings_of(self, client: str) -> Mapping[str, Borrowing]:
+        """The client's borrowings by id, in their order."""
+        return self._books.seats.lent.of(client)
 
     @property
     def queues(self) -> Mapping[Product, Mapping[str, Waiter]]:
@@ -219,6 +228,11 @@ class Ledger:
     def due(self, time_ms: int) -> list[str]:
         """Borrowings whose seats come back by themselves at `time_ms`."""
         return self._books.seats.due(time_ms)
+
+    @property
+    def counters(self) -> list[Counter]:
+        """Units taken, and first uses, of each licence that was counted."""
+        return self._books.meters.counters()
 
     def remaining(self, item: ProductItem) -> int | None:
         """Units that remain of the licence; None: it has no Unit Counter."""

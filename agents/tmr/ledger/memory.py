@@ -15,6 +15,8 @@ MAX_REMEMBERED: Final = 200_000
 """Outcomes remembered at most: the oldest go first."""
 MAX_OF_CLIENT: Final = 50_000
 """Outcomes remembered of one client at most, so that it cannot have those of others forgotten."""
+MAX_SIZE: Final = 80 * 2**20
+"""Bytes that they may take in a snapshot, a quarter of it those of one client."""
 ENDED_MS: Final = 3_600_000
 """How a session ended is remembered this long, for whoever asks after it."""
 MAX_ENDED: Final = 50_000
@@ -26,6 +28,8 @@ class Memory:
     def __init__(self, remembered: Iterable[Remembered] = (), ended: Iterable[Ended] = ()) -> None:
         self._outcomes: dict[tuple[str, str], Remembered] = {}
         self._of_client: dict[str, dict[str, None]] = {}
+        self._sizes: dict[str, int] = {}
+        self._size = 0
         for one in remembered:
             self._add(one)
         self.ended = {one.session: one for one in ended}
@@ -41,9 +45,8 @@ class Memory:
     def remember(self, request: Request, outcome: Outcome, time_ms: int) -> None:
         """The outcome answers every retry of the request from now on."""
         self.drop(request.client, request.request_id)  # the newest stand last
-        of_client = self._of_client.get(request.client, {})
-        if len(of_client) >= MAX_OF_CLIENT:
-            self.drop(request.client, next(iter(of_client)))
+        while self._too_many(request.client):
+            self.drop(request.client, next(iter(self._of_client[request.client])))
         if not isinstance(request, Consume):
             request = replace(request, keys=(), address="")  # what tells a retry is enough
         if isinstance(request, Grant):
@@ -52,10 +55,12 @@ class Memory:
 
     def drop(self, client: str, request_id: str) -> None:
         """Forget the outcome."""
-        if self._outcomes.pop((client, request_id), None) is not None:
+        dropped = self._outcomes.pop((client, request_id), None)
+        if dropped is not None:
             del self._of_client[client][request_id]
+            self._resize(client, -dropped.size)
             if not self._of_client[client]:
-                del self._of_client[client]
+                del self._of_client[client], self._sizes[client]
 
     def end(self, ended: Ended) -> None:
         """A session, or a place in the queue, is no more."""
@@ -67,7 +72,7 @@ class Memory:
         while self._outcomes:
             oldest = next(iter(self._outcomes))
             recent = self._outcomes[oldest].time_ms > time_ms - REMEMBER_MS
-            if recent and len(self._outcomes) < MAX_REMEMBERED:
+            if recent and len(self._outcomes) < MAX_REMEMBERED and self._size < MAX_SIZE:
                 break
             self.drop(*oldest)
         while self.ended:
@@ -81,3 +86,15 @@ class Memory:
         client, request_id = remembered.request.client, remembered.request.request_id
         self._outcomes[client, request_id] = remembered
         self._of_client.setdefault(client, {})[request_id] = None
+        self._resize(client, remembered.size)
+
+    def _too_many(self, client: str) -> bool:
+        """The client has so many outcomes remembered that the oldest of them must go."""
+        return (
+            len(self._of_client.get(client, ())) >= MAX_OF_CLIENT
+            or self._sizes.get(client, 0) >= MAX_SIZE // 4
+        )
+
+    def _resize(self, client: str, by: int) -> None:
+        self._size += by
+        self._sizes[client] = self._sizes.get(client, 0) + by

@@ -1,6 +1,6 @@
 """What the ledger answers to a command."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -26,6 +26,10 @@ Reason = Literal[
     "overloaded",
 ]
 """Why a command was denied: the slugs of the client API's problems."""
+
+
+PASSING: Final[frozenset[Reason]] = frozenset({"licence-unavailable", "overloaded"})
+"""Reasons that a client gets over by asking again: the API's problems of status 503."""
 
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True):

@@ -35,8 +35,12 @@ def promote(books: Books, product: Product, *, thorough: bool = False) -> None:
     this may be true of those, too, all of whose seats are taken.
     """
     again = True
+    books.passed_over.discard(product)
     while again and product in books.queues.by_product:
         again = False
+        if books.chooser.full:
+            books.passed_over.add(product)
+            return
         found: set[LicenceKey] = set()
         for place, waiter in list(books.queues.of(product).items()):
             seat_only = waiter.grant.mode == "user-limit" and not thorough
@@ -49,6 +53,8 @@ def promote(books: Books, product: Product, *, thorough: bool = False) -> None:
                 again, thorough = True, thorough or waiter.grant.units > 0
             elif choice.queues or choice.denied.reason in _PASSING:
                 found |= choice.blocks
+                if choice.denied.reason == "overloaded":
+                    books.passed_over.add(product)
             else:
                 _dismiss(books, place, choice.denied)
 
@@ -56,6 +62,12 @@ def promote(books: Books, product: Product, *, thorough: bool = False) -> None:
 def promote_all(books: Books) -> None:
     """The same for every product, thoroughly: licences or access rules changed."""
     for product in list(books.queues.by_product):
+        promote(books, product, thorough=True)
+
+
+def promote_passed_over(books: Books) -> None:
+    """The same for the products in whose queues somebody could not have a seat for want of sessions."""
+    for product in [product for product in books.queues.by_product if product in books.passed_over]:
         promote(books, product, thorough=True)
 
 

@@ -5,6 +5,7 @@ from typing import Final
 from tmr.ledger import access
 from tmr.ledger.access import AccessList, Rule, Subject, Verdict
 from tmr.ledger.agenda import Agenda
+from tmr.ledger.holdings import Holdings
 from tmr.ledger.state import Borrowing, Instance, Session
 from tmr.ledger.use import Use
 from tmr.licensing import LicenceKey
@@ -23,6 +24,8 @@ class Seats:
     def __init__(self) -> None:
         self.sessions: dict[str, Session] = {}
         self.borrowings: dict[str, Borrowing] = {}
+        self.held: Holdings[Session] = Holdings()
+        self.lent: Holdings[Borrowing] = Holdings()
         self.access = AccessList()
         self._uses: dict[LicenceKey, Use] = {}
         self._instances: dict[Instance, str] = {}
@@ -108,6 +111,7 @@ class Seats:
     def begin(self, session: Session) -> None:
         """A session takes its seat."""
         self.sessions[session.id] = session
+        self.held.add(session)
         use = self._used(session.key)
         use.add(session, lambda subject, by: self._count(session.key, use, subject, by))
         if session.instance:
@@ -116,6 +120,7 @@ class Seats:
     def end(self, session: Session) -> None:
         """A session gives its seat back."""
         del self.sessions[session.id]
+        self.held.remove(session)
         use = self._uses[session.key]
         use.remove(session, lambda subject, by: self._count(session.key, use, subject, by))
         if use.idle:
@@ -126,6 +131,7 @@ class Seats:
     def lend(self, borrowing: Borrowing) -> None:
         """A seat leaves the network."""
         self.borrowings[borrowing.id] = borrowing
+        self.lent.add(borrowing)
         self._due.add(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
         use = self._used(borrowing.key)
         use.lend(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
@@ -133,6 +139,7 @@ class Seats:
     def take_back(self, borrowing: Borrowing) -> None:
         """A seat comes back."""
         del self.borrowings[borrowing.id]
+        self.lent.remove(borrowing)
         self._due.remove(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
         use = self._uses[borrowing.key]
         use.take_back(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))

@@ -4,7 +4,8 @@ import msgspec
 
 from tmr.ledger.access import AccessList, Subject
 from tmr.ledger.commands import AccessMode, Borrow, Consume, Grant
-from tmr.ledger.outcomes import Outcome
+from tmr.ledger.holdings import length
+from tmr.ledger.outcomes import Denied, Outcome
 from tmr.ledger.record import Head
 from tmr.licensing import LicenceKey, SignedStatement
 
@@ -35,6 +36,11 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
         return Subject(self.user, self.station, self.client, self.address)
 
     @property
+    def size(self) -> int:
+        """Bytes that it takes in a snapshot, at most."""
+        return 150 + length(self.client, self.station, self.user, self.process, self.address, self.instance)
+
+    @property
     def product(self) -> Product:
         """What the session uses."""
         return self.key.firm_code, self.key.product_code
@@ -62,6 +68,11 @@ class Borrowing(msgspec.Struct, frozen=True, array_like=True):
     def subject(self) -> Subject:
         """Whom the access rules see."""
         return Subject(self.user, self.station, self.client, self.address)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a snapshot, at most."""
+        return 200 + length(self.client, self.station, self.user, self.address)
 
     @property
     def product(self) -> Product:
@@ -96,6 +107,23 @@ class Remembered(msgspec.Struct, frozen=True, array_like=True):
     request: Grant | Consume | Borrow
     outcome: Outcome
     time_ms: int
+
+    @property
+    def client(self) -> str:
+        """Whose it is."""
+        return self.request.client
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a snapshot, at most."""
+        request = self.request
+        short = 600 + length(request.request_id, request.client)
+        if isinstance(self.outcome, Denied):
+            short += length(self.outcome.detail, self.outcome.rule)
+        if isinstance(request, Consume):
+            return short
+        instance = request.instance if isinstance(request, Grant) else ""
+        return short + length(request.station, request.user, instance)
 
 
 class Counter(msgspec.Struct, frozen=True, array_like=True):

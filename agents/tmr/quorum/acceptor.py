@@ -7,8 +7,10 @@ from typing import Any, Final
 
 import msgspec
 
-from tmr.quorum.entries import FORMAT, Entry, Membership, Owner, Snapshot, StateMachine
+from tmr.quorum import objection
+from tmr.quorum.entries import FORMAT, Entry, Guard, Mark, Membership, Owner, Snapshot, StateMachine
 from tmr.quorum.log import Log
+from tmr.quorum.marks import merged
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -48,6 +50,8 @@ class Durable(msgspec.Struct):
     snapshot: Snapshot = Snapshot(0, 0, 0, None, b"")
     entries: list[Entry] = []
     commit: int = 0
+    reign: int = 0
+    marks: tuple[Mark, ...] = ()
 
     @property
     def membership(self) -> Membership | None:
@@ -102,7 +106,21 @@ class VotingWrite(msgspec.Struct, frozen=True):
     voting: bool
 
 
-Write = PromiseWrite | CutWrite | AppendWrite | CommitWrite | RecordWrite | SnapshotWrite | VotingWrite
+class ReignWrite(msgspec.Struct, frozen=True):
+    """Remember the last reign that the journal was taken of."""
+
+    epoch: int
+
+
+class MarksWrite(msgspec.Struct, frozen=True):
+    """Remember what the three disks have confirmed, in place of what was known. A hint, too."""
+
+    marks: tuple[Mark, ...]
+
+
+Hint = CommitWrite | RecordWrite | MarksWrite
+"""What may follow with the next batch."""
+Write = PromiseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | ReignWrite | Hint
 
 
 class Answer(msgspec.Struct):
@@ -117,7 +135,13 @@ class Acceptor:
     """One upstream. `now` is seconds on its monotonic clock, `wall_ms` its wall clock, Unix milliseconds."""
 
     def __init__(
-        self, durable: Durable, machine: StateMachine, now: float, max_ttl: float, generation: int = 0
+        self,
+        durable: Durable,
+        machine: StateMachine,
+        now: float,
+        max_ttl: float,
+        generation: int = 0,
+        guard: Guard | None = None,
     ) -> None:
         self.disk = durable.disk
         self.voting = durable.voting
@@ -127,7 +151,16 @@ class Acceptor:
         self.commit = max(durable.snapshot.index, min(durable.commit, self.log.last))
         self.snapshot = durable.snapshot
         self.generation = generation
+        self.short = False
+        """The rim says that it is short of disk space."""
+        self.refused = ""
+        """Why the last message was refused that no honest twin sends."""
+        self._guard = guard
+        self.reign = durable.reign
+        self.marks = durable.marks
         self.diverged = False
+        self.gone_back = False
+        """This disk has less than it confirmed before: since this start, the active has said so."""
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
@@ -156,6 +189,8 @@ class Acceptor:
             wall_ms=wall_ms,
             generation=self.generation,
             format=FORMAT,
+            short=self.short,
+            reign=self.reign,
         )
 
     # -- the lease -----------------------------------------------------------------------------------------
@@ -199,6 +234,10 @@ class Acceptor:
     def _fenced(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         return Answer(Fenced(self.member(wall_ms), message.epoch, message.owner))
 
+    def _refuse(self, wall_ms: int, why: str) -> Answer:
+        self.refused = why
+        return Answer(Refused(self.member(wall_ms), why))
+
     def fences(self, message: Append | Install) -> bool:
         """The message comes from a reign that is over: deposed, or it gave its lease back."""
         if message.epoch == self.promised:
@@ -216,10 +255,12 @@ class Acceptor:
             return Answer(Busy(self.member(wall_ms), message.epoch, message.owner, holder, wait))
         if message.probe:
             return Answer(Probed(self.member(wall_ms), message.epoch, message.owner))
+        if why := objection.to_epoch(message.epoch, wall_ms):
+            return self._refuse(wall_ms, why)
         write = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
         snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
-        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries)
+        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries, self.marks)
         return Answer(reply, write, woke=True)
 
     def _promise(self, epoch: int, owner: Owner) -> list[Write]:
@@ -249,23 +290,34 @@ class Acceptor:
             return self._joining(wall_ms, message)
         if self.fences(message):
             return self._fenced(wall_ms, message)
-        changed_hands = self.live_holder(now) != message.owner
-        writes = self._promise(message.epoch, message.owner)
-        self._grant(now, message.owner, message.ttl_ms)
         previous, entries = message.previous_index, message.entries
+        conflicts = previous >= self.log.base and self.log.epoch_at(previous) != message.previous_epoch
         if previous < self.log.base:
             # What the snapshot covers is committed, hence equal: go on behind it.
             covered = min(self.log.base - previous, len(entries))
             previous, entries = previous + covered, entries[covered:]
-            if previous < self.log.base:
-                reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
-                return Answer(reply, writes, woke=changed_hands)
-        elif self.log.epoch_at(previous) != message.previous_epoch:
+        why = objection.to_epoch(message.epoch, wall_ms)
+        if not why and not conflicts and previous >= self.log.base:
+            why = objection.to_entries(
+                self.log, self.disk, self.commit, previous, message.epoch, entries, self._guard
+            )
+        if why:
+            return self._refuse(wall_ms, why)
+        changed_hands = self.live_holder(now) != message.owner
+        writes = self._promise(message.epoch, message.owner)
+        self._grant(now, message.owner, message.ttl_ms)
+        writes += self._remember(message.marks)
+        if previous < self.log.base:
+            writes += self._taken_of(message.epoch)
+            reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
+            return Answer(reply, writes, woke=changed_hands)
+        if conflicts:
             try_from = max(self.log.base, min(self.log.last, previous - 1))
             conflict = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from)
             return Answer(conflict, writes, woke=changed_hands)
         match = previous + len(entries)
         writes += self._store(entries)
+        writes += self._taken_of(message.epoch)
         before = self.commit
         self.commit = max(self.commit, min(message.commit, match))
         if self.commit > before:
@@ -276,9 +328,30 @@ class Acceptor:
             answer = self._joining(wall_ms, message)
             answer.writes = [*writes, VotingWrite(voting=False)]
             return answer
-        writes += self._compact()
+        if not message.digest or message.digest_index == self._applied:
+            # Only a ledger that was compared becomes a snapshot: others are sent it, and believe it.
+            writes += self._compact()
         reply = Appended(self.member(wall_ms), message.epoch, message.owner, match)
         return Answer(reply, writes, woke=changed_hands or self.commit > before)
+
+    def _remember(self, marks: tuple[Mark, ...]) -> list[Write]:
+        """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
+        for mark in marks:
+            if mark.disk == self.disk and mark.missed_by(self.reign, self.log.last_epoch, self.log.last):
+                self.gone_back = True
+        membership = self.log.membership
+        known = merged(self.marks, marks, membership.disks if membership else ())
+        if known == self.marks:
+            return []
+        self.marks = known
+        return [MarksWrite(known)]
+
+    def _taken_of(self, epoch: int) -> list[Write]:
+        """The journal now equals that of this reign as far as the answer says."""
+        if epoch == self.reign:
+            return []
+        self.reign = epoch
+        return [ReignWrite(epoch)]
 
     def _store(self, entries: tuple[Entry, ...]) -> list[Write]:
         writes: list[Write] = []
@@ -330,6 +403,14 @@ class Acceptor:
         snapshot = message.snapshot
         if snapshot.membership is None or self.disk not in snapshot.membership.disks:
             return self._joining(wall_ms, message)
+        fresh = self.log.membership is None and not self.diverged
+        why = objection.to_epoch(message.epoch, wall_ms)
+        if snapshot.index >= self.commit:
+            why = why or objection.to_snapshot(
+                self.log, self.commit, self.disk, message.epoch, snapshot, self._guard, fresh
+            )
+        if why:
+            return self._refuse(wall_ms, why)
         writes = self._promise(message.epoch, message.owner)
         self._grant(now, message.owner, message.ttl_ms)
         if snapshot.index >= self.commit:
@@ -345,6 +426,7 @@ class Acceptor:
                 writes.append(VotingWrite(voting=True))
         if not self.voting:
             return Answer(self._joining(wall_ms, message).reply, writes)
+        writes += self._taken_of(message.epoch)
         match = max(snapshot.index, self.log.base)
         return Answer(Appended(self.member(wall_ms), message.epoch, message.owner, match), writes, woke=True)
 

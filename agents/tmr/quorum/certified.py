@@ -78,10 +78,11 @@ class CertifiedClock:
         `floor_ms` is the time of the journal's last entry: a new reign never turns time back.
         """
         agreed = self._agreed(now_ms)
-        if self._value is None and not floor_ms and agreed is None and self._offsets:
-            agreed = min(offset for offset, _ in self._offsets.values()) + now_ms
         elapsed = max(0.0, now_ms - self._at) if self._value is not None else 0.0
         low = (self._value or 0.0) + elapsed * (1 - STEP)
+        if self._value is None and not floor_ms and agreed is None and self._offsets:
+            # Nothing is known yet. This may be the wrong one of two clocks: the step that is left mends it.
+            low = min(offset for offset, _ in self._offsets.values()) + now_ms
         if agreed is None:
             value = low
         elif not self._anchored:

@@ -1,12 +1,23 @@
 """What the journal is made of."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal, Protocol
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 
+from tmr.licensing.packed import unpack
+
 FORMAT: Final = 2
 """Newest entry format that this code can apply; the active writes the lowest that all members announce."""
+
+BODY_MAX: Final = 7 * 2**20
+"""Bytes in the body of one entry: it must fit one append (8 MiB), whoever sends it on."""
+
+# Bounds are the decoder's. SQLite and the ledger's digest take 64 bits with a sign.
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
+"""An index, an epoch, or Unix milliseconds."""
+Name = Annotated[str, msgspec.Meta(max_length=128)]
+"""Of a twin, a nonce, or a disk."""
 
 Kind = Literal["reign", "members", "command"]
 
@@ -17,15 +28,15 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
     The nonce keeps a twin that crashed and returned from taking answers meant for its former self.
     """
 
-    twin: str
-    nonce: str
+    twin: Name
+    nonce: Name
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
     """Which disk each of the three slots counts with, and the disks that never count again."""
 
-    disks: tuple[str, str, str]
-    retired: tuple[str, ...] = ()
+    disks: tuple[Name, Name, Name]
+    retired: tuple[Name, ...] = ()
 
     @classmethod
     def of_one(cls, disk: str) -> "Membership":
@@ -47,21 +58,45 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
 class Entry(msgspec.Struct, frozen=True, array_like=True):
     """One line of the journal: `body` is opaque to the quorum unless `kind` is its own."""
 
-    index: int
-    epoch: int
-    time_ms: int
+    index: Count
+    epoch: Count
+    time_ms: Count
     """Certified time, Unix milliseconds: never earlier than the entry's before."""
     kind: Kind
     body: bytes
-    format: int = FORMAT
+    format: Count = FORMAT
+
+
+class Mark(msgspec.Struct, frozen=True, array_like=True):
+    """What a disk has confirmed: in reign `reign` it had the journal up to `index`, an entry of `epoch`.
+
+    It is the least that this disk must have for ever: one that shows less was put back to an older state.
+    """
+
+    disk: str
+    reign: int
+    epoch: int = 0
+    index: int = 0
+
+    def joined(self, other: "Mark") -> "Mark":
+        """What both together say; `other` is of the same disk."""
+        if self.reign != other.reign:
+            return max(self, other, key=lambda mark: mark.reign)
+        return Mark(self.disk, self.reign, max(self.epoch, other.epoch), max(self.index, other.index))
+
+    def missed_by(self, reign: int, last_epoch: int, last_index: int) -> bool:
+        """The disk now shows less. A later reign may have cut what no majority had: then it says so."""
+        return reign < self.reign or (
+            reign == self.reign and (last_epoch < self.epoch or last_index < self.index)
+        )
 
 
 class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """The state machine after entry `index`, which was of `epoch` and of certified time `time_ms`."""
 
-    index: int
-    epoch: int
-    time_ms: int
+    index: Count
+    epoch: Count
+    time_ms: Count
     membership: Membership | None
     state: bytes
 
@@ -86,11 +121,24 @@ class StateMachine(Protocol):
         """A running digest of everything applied so far."""
 
 
+class Guard(Protocol):
+    """What a member lets nobody store, whoever reigns: it knows what the quorum does not."""
+
+    def command(self, body: bytes) -> str:
+        """Why this member must not store the command, for people; empty: it may."""
+
+    def state(self, state: bytes, *, fresh: bool) -> str:
+        """Why this member must not continue from this state; empty: it may. `fresh`: it has none yet."""
+
+
+_memberships: Final = msgspec.msgpack.Decoder(Membership)
+
+
 def encode_membership(membership: Membership) -> bytes:
     """The body of a `members` entry."""
     return msgspec.msgpack.encode(membership)
 
 
 def decode_membership(body: bytes) -> Membership:
-    """The membership in the body of a `members` entry."""
-    return msgspec.msgpack.decode(body, type=Membership)
+    """The membership in the body of a `members` entry. Raises msgspec.DecodeError."""
+    return unpack(_memberships, body)

@@ -4,9 +4,12 @@ Times are milliseconds. Every answer repeats the epoch and the owner of the ques
 former reign is recognised and dropped, and carries a `Member` header.
 """
 
+from typing import Annotated
+
 import msgspec
 
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.licensing.packed import unpack
+from tmr.quorum.entries import Count, Entry, Mark, Membership, Name, Owner, Snapshot
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):
@@ -25,6 +28,10 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Generation of its CmContainer: changes when a licence is activated."""
     format: int = 1
     """Newest journal entry format it can apply."""
+    short: bool = False
+    """It is short of disk space."""
+    reign: int = -1
+    """Epoch of the last reign that it took the journal of, durable; -1: a version that does not say."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -33,42 +40,44 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     `have_index`/`have_epoch` name the last committed entry that the twin already mirrors.
     """
 
-    epoch: int
+    epoch: Count
     owner: Owner
-    ttl_ms: int
-    have_index: int = 0
-    have_epoch: int = 0
+    ttl_ms: Count
+    have_index: Count = 0
+    have_epoch: Count = 0
     probe: bool = False
 
 
 class Append(msgspec.Struct, frozen=True, tag="append"):
     """Store `entries` after (`previous_index`, `previous_epoch`); renew the lease; learn the commit index."""
 
-    epoch: int
+    epoch: Count
     owner: Owner
-    ttl_ms: int
-    previous_index: int
-    previous_epoch: int
+    ttl_ms: Count
+    previous_index: Count
+    previous_epoch: Count
     entries: tuple[Entry, ...]
-    commit: int
-    digest_index: int = 0
+    commit: Count
+    digest_index: Count = 0
     digest: bytes = b""
     """Digest of the state machine after `digest_index`, for the member to compare with its own."""
+    marks: tuple[Mark, ...] = ()
+    """What the three disks have confirmed so far, for the member to remember."""
 
 
 class Install(msgspec.Struct, frozen=True, tag="install"):
     """Continue from this committed snapshot: the member was away too long, is new, or diverged."""
 
-    epoch: int
+    epoch: Count
     owner: Owner
-    ttl_ms: int
+    ttl_ms: Count
     snapshot: Snapshot
 
 
 class Release(msgspec.Struct, frozen=True, tag="release"):
     """Give the lease back; also the last will of a twin that died."""
 
-    epoch: int
+    epoch: Count
     owner: Owner
 
 
@@ -76,10 +85,10 @@ class Follow(msgspec.Struct, frozen=True, tag="follow"):
     """Long poll of the passive twin: answered when there is more than it knows."""
 
     owner: Owner
-    have_index: int
-    have_epoch: int
-    known_holder: str
-    known_epoch: int
+    have_index: Count
+    have_epoch: Count
+    known_holder: Name
+    known_epoch: Annotated[int, msgspec.Meta(ge=-1, le=2**53 - 1)]
     entries: bool = True
     """False: only the lease is of interest, another upstream already sends the entries."""
 
@@ -107,6 +116,8 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
     owner: Owner
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
+    marks: tuple[Mark, ...] = ()
+    """What this member knows that the three disks have confirmed."""
 
 
 class Busy(msgspec.Struct, frozen=True, tag="busy"):
@@ -190,7 +201,6 @@ Reply = (
     Probed | Promise | Busy | Fenced | Joining | Appended | Conflict | Released | Followed | Founded | Refused
 )
 
-
 _encoder = msgspec.msgpack.Encoder()
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
@@ -203,9 +213,9 @@ def encode(message: Request | Reply) -> bytes:
 
 def decode_request(data: bytes) -> Request:
     """A request from msgpack. Raises msgspec.DecodeError for anything else."""
-    return _request_decoder.decode(data)
+    return unpack(_request_decoder, data)
 
 
 def decode_reply(data: bytes) -> Reply:
     """An answer from msgpack. Raises msgspec.DecodeError for anything else."""
-    return _reply_decoder.decode(data)
+    return unpack(_reply_decoder, data)

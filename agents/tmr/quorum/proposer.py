@@ -14,6 +14,7 @@ from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import (
     FORMAT,
     Entry,
+    Mark,
     Membership,
     Owner,
     Snapshot,
@@ -22,6 +23,7 @@ from tmr.quorum.entries import (
 )
 from tmr.quorum.lease import Timing, deadline
 from tmr.quorum.log import Log
+from tmr.quorum.marks import Marks, missed
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -47,9 +49,9 @@ from tmr.quorum.messages import (
 Role = Literal["passive", "probing", "candidate", "active"]
 
 BATCH_ENTRIES: Final = 1_000
+"""Entries in one append."""
 BATCH_BYTES: Final = 2 * 2**20
 """Bodies in one append: far below what an upstream takes, which refuses more for good."""
-"""Entries in one append."""
 BACKLOG: Final = 20_000
 """Uncommitted entries at which further commands are turned away."""
 KEEP: Final = 20_000
@@ -119,6 +121,10 @@ class Peer(msgspec.Struct):
     sent_at: float = float("-inf")
     fresh: bool = False
     joining: bool = False
+    gone_back: bool = False
+    """It shows less than its disk has confirmed: it counts for nothing before it has that again."""
+    gone_back_at: float = float("-inf")
+    """When that was last seen."""
     alarm: str = ""
 
 
@@ -149,6 +155,7 @@ class Twin:
         self.commit = 0
         self.applied = 0
         self.certified = CertifiedClock()
+        self.marks = Marks()
         self._machine = machine
         self._jitter = jitter
         self._seen_epoch = 0
@@ -193,7 +200,7 @@ class Twin:
         return {
             slot
             for slot, peer in enumerate(self.peers)
-            if peer.member is not None and peer.member.disk == membership.disks[slot]
+            if peer.member is not None and peer.member.disk == membership.disks[slot] and not peer.gone_back
         }
 
     # -- time passes ---------------------------------------------------------------------------------------
@@ -319,6 +326,7 @@ class Twin:
         elif sent_at >= peer.sent_at and not isinstance(request, Release):
             peer.busy = False
         self._note(peer, slot, reply.member, now)
+        self._compare(slot, reply.member, sent_at, now)
         match reply:
             case Followed():
                 self._followed(now, slot, reply)
@@ -342,7 +350,7 @@ class Twin:
                 self._fenced(now, reply)
             case Busy():
                 peer.holder = reply.holder
-            case Probed() if self.role == "probing":
+            case Probed() if self.role == "probing" and not peer.gone_back:
                 self._probed.add(slot)
                 if len(self._probed) >= 2:
                     self.role = "candidate"
@@ -358,7 +366,8 @@ class Twin:
             case Appended() if self.role == "active":
                 self._appended(now, slot, sent_at, reply)
             case Conflict() if self.role == "active":
-                self._granted(peer, sent_at, now)
+                if not peer.gone_back:
+                    self._granted(peer, sent_at, now)
                 peer.next = min(peer.next, reply.try_from + 1)
                 self._replicate(now)
 
@@ -382,10 +391,28 @@ class Twin:
 
     def _note(self, peer: Peer, slot: int, member: Member, now: float) -> None:
         if peer.member is not None and peer.member.disk != member.disk:
-            peer.match, peer.granted_at = 0, None
+            peer.match, peer.granted_at, peer.gone_back = 0, None, False
         peer.member, peer.reachable = member, True
         self._seen_epoch = max(self._seen_epoch, member.promised)
         self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000)
+
+    def _compare(self, slot: int, member: Member, sent_at: float, now: float) -> None:
+        """Hold the answer against what its disk has confirmed before, and learn what it confirms now."""
+        peer = self.peers[slot]
+        if self.marks.gone_back(member, sent_at):
+            self._distrust(slot, now)
+            return
+        if sent_at >= peer.gone_back_at:
+            peer.gone_back = False
+        if not peer.gone_back and member.reign >= 0:
+            self.marks.learn(Mark(member.disk, member.reign, 0, member.commit), now)
+
+    def _distrust(self, slot: int, now: float) -> None:
+        """An older state was put back: its vote, its lease and what it stored before count for nothing."""
+        peer = self.peers[slot]
+        peer.gone_back, peer.gone_back_at = True, now
+        peer.match, peer.granted_at = 0, None
+        peer.next = min(peer.next, self.log.last + 1)
 
     def _fenced(self, now: float, reply: Fenced) -> None:
         if self.role == "active" and reply.member.promised > self.epoch:
@@ -438,16 +465,27 @@ class Twin:
         return promise.member.last_epoch, promise.member.last_index
 
     def _count_votes(self, now: float) -> None:
-        if len(self._votes) < 2:
+        told = [mark for _, promise in self._votes.values() for mark in promise.marks]
+        for slot, (_, promise) in self._votes.items():
+            if any(self.misses(mark, promise.member) for mark in told):
+                self._distrust(slot, now)
+        votes = {slot: vote for slot, vote in self._votes.items() if not self.peers[slot].gone_back}
+        if len(self._votes) == 3:
+            votes = self._votes  # all there is: nobody else could have what is missing here
+        if len(votes) < 2:
             return
-        best = max((promise for _, promise in self._votes.values()), key=self.rank_of)
+        best = max((promise for _, promise in votes.values()), key=self.rank_of)
         adopted = self._adopt(best)
+        if adopted.last_epoch >= self.epoch:
+            # Mirrored meanwhile: epochs never fall along a journal, what conflicts is judged by them.
+            self._step_down(now, "a later reign has committed entries")
+            return
         membership = adopted.membership
         if membership is None:
             return
         valid = {
             slot: sent_at
-            for slot, (sent_at, promise) in self._votes.items()
+            for slot, (sent_at, promise) in votes.items()
             if promise.member.disk == membership.disks[slot]
         }
         if len(valid) < 2:
@@ -456,7 +494,17 @@ class Twin:
             self._restore(best.snapshot)
         self.log = adopted
         self.commit = max(self.commit, best.member.commit, self.log.base)
+        for mark in told:
+            self.marks.learn(mark, now)
+        for slot in valid:
+            if self.peers[slot].gone_back:
+                self.marks.forget(membership.disks[slot])
         self._begin_reign(now, valid)
+
+    @staticmethod
+    def misses(mark: Mark, member: Member) -> bool:
+        """The one who promised has less than its disk confirmed, as another upstream remembers."""
+        return missed(mark, member)
 
     def _adopt(self, best: Promise) -> Log:
         """The journal of the best promise: the entries that this twin mirrors, and what follows there."""
@@ -480,6 +528,7 @@ class Twin:
         self.serving = False
         for slot, peer in enumerate(self.peers):
             peer.granted_at = granted.get(slot)
+            peer.gone_back = peer.gone_back and slot not in granted
             peer.match, peer.next = 0, self.log.last + 1
             peer.busy = False
         self._become("active", "two upstreams granted the lease")
@@ -539,7 +588,12 @@ class Twin:
             commit=self.commit,
             digest_index=self.applied,
             digest=self._machine.digest() if self.applied else b"",
+            marks=self.marks.of(self._disks()),
         )
+
+    def _disks(self) -> tuple[str, ...]:
+        membership = self.log.membership
+        return membership.disks if membership is not None else ()
 
     def _installation(self) -> Install:
         at = self.applied
@@ -559,8 +613,16 @@ class Twin:
             self._join(now, slot, reply.member.disk)
             return
         peer = self.peers[slot]
+        if peer.gone_back:
+            peer.next = min(reply.match, self.log.last) + 1
+            self._replicate(now)
+            return
         self._granted(peer, sent_at, now)
         peer.match = max(peer.match, min(reply.match, self.log.last))
+        if reply.member.reign == self.epoch:
+            self.marks.learn(
+                Mark(reply.member.disk, self.epoch, self.log.epoch_at(reply.match) or 0, reply.match), now
+            )
         peer.next = max(peer.match + 1, min(peer.next, self.log.last + 1))
         if self._advance():
             self._apply()
@@ -622,7 +684,10 @@ class Twin:
                 peer.next = self.applied + 1
                 self._send(slot, self._installation(), now)
         elif disk in membership.retired:
-            peer.alarm = "this upstream runs on a disk that was replaced: it never counts again"
+            peer.alarm = (
+                "this upstream runs on a disk that was replaced: it never counts again; if it is to be a "
+                "member, move its state directory away and start it"
+            )
         elif not self._membership_pending():
             peer.match, peer.granted_at = 0, None
             self._add("members", encode_membership(membership.replacing(slot, disk)), now)

@@ -29,7 +29,7 @@ def load(path: Path, kind: type[T]) -> T:
         raise ConfigError(f"{path}: cannot be read ({error.strerror}); check its owner and mode") from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # tomllib's own is a ValueError; so are numbers too long
         raise ConfigError(f"{path}: not valid TOML: {error}") from None
     try:
         return msgspec.convert(data, kind, strict=True)

@@ -28,6 +28,7 @@ class _Connection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self._frames = frames.Frames(REPLY_LIMIT)
         self._number = 0
+        self._retired = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.transport = transport
@@ -75,6 +76,14 @@ class _Connection(asyncio.Protocol):
             return await answer
         finally:
             self.open.pop(number, None)
+            if self._retired and not self.open:
+                self.close()
+
+    def retire(self) -> None:
+        """Close once nobody waits for an answer any more."""
+        self._retired = True
+        if not self.open:
+            self.close()
 
     def close(self) -> None:
         if self.transport is not None:
@@ -136,6 +145,12 @@ class FrameLink:
         connection.close()
         if self._connection is connection:
             self._connection = None
+
+    def renew(self) -> None:
+        """Ask on a new connection from now on; the one in use is closed once its answers are there."""
+        former, self._connection = self._connection, None
+        if former is not None:
+            former.retire()
 
     async def close(self) -> None:
         """Close the connection; what is being asked fails."""

@@ -3,8 +3,8 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, MutableSet
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 
@@ -24,43 +24,47 @@ AT_ONCE: Final = 64
 LIMIT: Final = 8 * 2**20
 """Bytes of one message."""
 
-Answerer = Callable[[Identity, bytes], Awaitable[bytes]]
-"""The answer to one question. Raises Problem."""
+Answerer = Callable[[Identity, str, bytes], Awaitable[bytes]]
+"""The answer to one question of a peer that asks from an address. Raises Problem."""
 
 
-class FrameServer(asyncio.Protocol):
-    """One connection of `peer`. It is in `connections` while it is open, and `shutdown` ends it in order."""
+class FrameServer:
+    """What is asked on one connection, `transport`, is answered by `answer`.
 
-    def __init__(self, peer: Identity, answerer: Answerer, connections: MutableSet[Any]) -> None:
-        self._peer = peer
-        self._answerer = answerer
-        self._connections = connections
+    `on_rest` hears whether the connection has nothing to do, whenever that changes.
+    """
+
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        answer: Callable[[bytes], Awaitable[bytes]],
+        on_rest: Callable[[bool], None],
+    ) -> None:
+        self._answerer = answer
+        self._on_rest = on_rest
         self._frames = frames.Frames(LIMIT)
         self._open: set[asyncio.Task[None]] = set()
         self._ending = False
         self._paused = False
         self._timer: asyncio.TimerHandle | None = None
-        self._transport: asyncio.Transport | None = None
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self._transport = transport
+        self._transport: asyncio.Transport | None = transport
         self._loop = asyncio.get_running_loop()
-        self._connections.add(self)
         self._watch(IDLE)
 
-    def connection_lost(self, _: Exception | None) -> None:
-        self._connections.discard(self)
+    def connection_lost(self) -> None:
+        """The connection has ended."""
         self._transport = None
         if self._timer is not None:
             self._timer.cancel()
         # What was asked goes on to its end: an upstream's promise does not depend on who still listens.
 
     def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
         try:
             for frame in self._frames.feed(data):
                 self._take(frame)
         except frames.TooLarge as error:
-            log.warning("connection ended", extra=fields(peer=str(self._peer), reason=error))
+            log.warning("connection ended", extra=fields(reason=error))
             self._close()
             return
         self._watch(READ_TIMEOUT if self._frames.within else IDLE)
@@ -69,6 +73,8 @@ class FrameServer(asyncio.Protocol):
         if self._ending:
             return
         task = self._loop.create_task(self._answer(frame))
+        if not self._open:
+            self._on_rest(False)
         self._open.add(task)
         task.add_done_callback(self._done)
         if len(self._open) >= AT_ONCE and not self._paused and self._transport is not None:
@@ -77,6 +83,8 @@ class FrameServer(asyncio.Protocol):
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._open.discard(task)
+        if not self._open:
+            self._on_rest(True)
         if self._paused and len(self._open) < AT_ONCE and self._transport is not None:
             self._paused = False
             self._transport.resume_reading()
@@ -85,7 +93,7 @@ class FrameServer(asyncio.Protocol):
 
     async def _answer(self, frame: frames.Frame) -> None:
         try:
-            body, kind = await self._answerer(self._peer, frame.body), frames.MESSAGE
+            body, kind = await self._answerer(frame.body), frames.MESSAGE
         except Problem as problem:
             body, kind = msgspec.json.encode(problem.document), frames.PROBLEM
         except Exception:

@@ -27,6 +27,13 @@ class Identity(msgspec.Struct, frozen=True):
     def __str__(self) -> str:
         return f"{self.role} {self.name}"
 
+    @property
+    def account(self) -> str:
+        """Under which name sessions and borrowings are its own: an operator's are not those of a client of
+        the same name. No name has a space.
+        """
+        return self.name if self.role == "client" else str(self)
+
 
 LOCAL_OPERATOR = Identity("operator", "local")
 """Whoever may open the administration socket: the file's mode decides."""

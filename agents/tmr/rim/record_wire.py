@@ -10,6 +10,7 @@ import msgspec
 
 from tmr.ledger import Chained
 from tmr.ledger.export import Span
+from tmr.licensing.packed import unpack
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
@@ -133,9 +134,9 @@ def encode(message: Question | Answer) -> bytes:
 
 def decode_question(data: bytes) -> Question:
     """A question from msgpack. Raises msgspec.DecodeError for anything else."""
-    return _questions.decode(data)
+    return unpack(_questions, data)
 
 
 def decode_answer(data: bytes) -> Answer:
     """An answer from msgpack. Raises msgspec.DecodeError for anything else."""
-    return _answers.decode(data)
+    return unpack(_answers, data)

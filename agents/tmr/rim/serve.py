@@ -1,7 +1,8 @@
 """Serving an ASGI app on several listeners of one process, with the peer's identity in each request.
 
 uvicorn does the HTTP; this module adds mutual TLS whose certificate becomes `request.state.peer`, Unix
-sockets, bounds on slow and oversized request heads, the service manager's notifications, an orderly stop.
+sockets, renewed certificates, the service manager's notifications, an orderly stop. What one connection may
+take is bounded in `connection`, what all may take in `room`.
 """
 
 import asyncio
@@ -12,39 +13,44 @@ import socket
 import ssl
 import stat
 import sys
-from collections.abc import Callable, Generator, Iterable, Sequence
+import time
+from asyncio import sslproto
+from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from fastapi import Depends
 from starlette.requests import Request
 from starlette.types import ASGIApp
 from uvicorn import Config, Server
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from tmr.rim import frames, notify
-from tmr.rim.coalesce import Coalescing
-from tmr.rim.frame_server import Answerer, FrameServer
-from tmr.rim.identity import LOCAL_OPERATOR, BadIdentity, Identity, of_certificate, public_key_hash
+from tmr.rim import notify
+from tmr.rim.admission import ENDS_SOON, BadList
+from tmr.rim.connection import PeerProtocol, unknown_peer
+from tmr.rim.frame_server import Answerer
+from tmr.rim.identity import LOCAL_OPERATOR, Identity, public_key_hash
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem
+from tmr.rim.room import Room
 from tmr.rim.tls import Renewal
 
 log = logging.getLogger(__name__)
 
-HEAD_TIMEOUT = 5.0
-"""Seconds in which a request's head must arrive once it began."""
-HEAD_LIMIT = 32 * 1024
-"""Bytes of request line and headers together."""
 KEEP_ALIVE = 75
 """Seconds that an idle connection is kept."""
 HANDSHAKE_TIMEOUT = 5.0
 """Seconds that a TLS handshake may take."""
+SHUTDOWN_TIMEOUT = 5.0
+"""Seconds that a peer has to confirm the end of a TLS connection, and to take what was sent before."""
+TLS_BUFFER = 32 * 1024
+"""Bytes that asyncio fills for each TLS connection, before the peer has said a word; 256 KiB of its own."""
+BACKLOG = 1024
+"""Connections that the kernel keeps until they are accepted."""
 GRACE = 3
 """Seconds that requests under way have at an orderly stop."""
-RENEWAL_CHECK = 60.0
-"""Seconds between looks at the certificate files."""
+RENEWAL_CHECK = 10.0
+"""Seconds between looks at the certificate files, and at who is connected."""
 
 
 class CannotListen(Exception):
@@ -104,99 +110,6 @@ if sys.platform != "win32":
         return Listener(sock, local=LOCAL_OPERATOR, path=path)
 
 
-class PeerProtocol(HttpToolsProtocol):
-    """HTTP/1.1 on one connection, which knows its peer."""
-
-    system: str
-    local: Identity | None = None
-    answerer: Answerer | None = None
-    _head_timer: asyncio.TimerHandle | None = None
-    _head_size: int = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        if self.answerer is not None and self._spoken(transport) == frames.ALPN:
-            self._hand_over(transport, self.answerer)
-            return
-        super().connection_made(Coalescing(transport, self.loop))  # type: ignore[arg-type]
-        self.app_state = {**self.app_state, **self._who()}
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
-
-    @staticmethod
-    def _spoken(transport: asyncio.Transport) -> str | None:
-        ssl_object = transport.get_extra_info("ssl_object")
-        return ssl_object.selected_alpn_protocol() if ssl_object is not None else None
-
-    def _hand_over(self, transport: asyncio.Transport, answerer: Answerer) -> None:
-        """The peer speaks frames, not HTTP."""
-        self.transport = transport
-        peer = self._who()["peer"]
-        if not isinstance(peer, Identity):
-            transport.abort()
-            return
-        server = FrameServer(peer, answerer, self.connections)
-        transport.set_protocol(server)
-        server.connection_made(transport)
-
-    def _who(self) -> dict[str, object]:
-        if self.local is not None:
-            return {"peer": self.local, "local": True}
-        ssl_object = self.transport.get_extra_info("ssl_object")
-        try:
-            return {
-                "peer": of_certificate(ssl_object.getpeercert() if ssl_object else None, self.system),
-                "ssl": ssl_object,
-            }
-        except BadIdentity as error:
-            return {"peer": None, "peer_error": str(error)}
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_head_timer()
-        self._unset_keepalive_if_required()
-        super().connection_lost(exc)
-
-    def _stop_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def on_message_begin(self) -> None:
-        self._head_size = 0
-        self._stop_head_timer()
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self.timeout_keep_alive_handler)
-        super().on_message_begin()
-
-    def data_received(self, data: bytes) -> None:
-        former = self.cycle
-        in_head = self._head_timer is not None or former is None or former.response_complete
-        super().data_received(data)
-        if in_head and self.cycle is former and self._head_timer is not None:
-            # All of it belongs to a head that is still not complete: the parser would go on collecting.
-            try:
-                self._count(len(data))
-            except ValueError as error:
-                self._stop_head_timer()
-                self.send_400_response(str(error))
-
-    def _count(self, size: int) -> None:
-        self._head_size += size
-        if self._head_size > HEAD_LIMIT:
-            raise ValueError("the request's head is too large")
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        self._stop_head_timer()
-        super().on_headers_complete()
-
-
 class PeerServer(Server):
     """uvicorn's server on ready-made listeners. `stop` ends it, as SIGTERM and SIGINT do.
 
@@ -214,6 +127,8 @@ class PeerServer(Server):
         healthy: Callable[[], bool] = lambda: True,
         renewal: Renewal | None = None,
         answerer: Answerer | None = None,
+        on_renewed: Callable[[], None] = lambda: None,
+        room: Room | None = None,
     ) -> None:
         config = Config(
             app,
@@ -235,6 +150,11 @@ class PeerServer(Server):
         self._healthy = healthy
         self._renewal = renewal
         self._answerer = answerer
+        self._on_renewed = on_renewed
+        self._room = room or Room()
+        self._told_on = -1.0
+        """Day on which it was said last that the revocation list ends soon."""
+        self._accepting: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
 
     def stop(self) -> None:
@@ -248,24 +168,49 @@ class PeerServer(Server):
             protocol.system = self._system
             protocol.local = listener.local
             protocol.answerer = self._answerer
+            protocol.room = self._room
             return protocol
 
         return create
+
+    def _enter(self, listener: Listener) -> Callable[[socket.socket], Coroutine[Any, Any, object]]:
+        create, loop = self._protocol(listener), asyncio.get_running_loop()
+        options: dict[str, Any] = {}
+        if listener.tls is not None:
+            options = {
+                "ssl": listener.tls,
+                "ssl_handshake_timeout": HANDSHAKE_TIMEOUT,
+                "ssl_shutdown_timeout": SHUTDOWN_TIMEOUT,
+            }
+
+        def enter(sock: socket.socket) -> Coroutine[Any, Any, object]:
+            return loop.connect_accepted_socket(create, sock, **options)
+
+        return enter
 
     async def startup(self, sockets: Iterable[socket.socket] | None = None) -> None:
         await self.lifespan.startup()
         if self.lifespan.should_exit:
             raise SystemExit(1)
         loop = asyncio.get_running_loop()
+        sslproto.SSLProtocol.max_size = TLS_BUFFER
         self.servers = []
         for listener in self._listeners:
-            options: dict[str, Any] = {"ssl_handshake_timeout": HANDSHAKE_TIMEOUT} if listener.tls else {}
-            server = await loop.create_server(
-                self._protocol(listener), sock=listener.sock, ssl=listener.tls, backlog=1024, **options
-            )
-            self.servers.append(server)
+            listener.sock.listen(BACKLOG)
+            accept = self._room.accept(listener.sock, self._enter(listener))
+            task = loop.create_task(accept)
+            task.add_done_callback(self._accepting_ended)
+            self._accepting.append(task)
+        if self._renewal is not None:
+            self._look_at_list(self._renewal)
         self.started = True
         self._on_started()
+
+    def _accepting_ended(self, task: "asyncio.Task[None]") -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.critical("cannot accept connections; stopping", exc_info=error)
+            self.stop()
 
     async def main_loop(self) -> None:
         limit = notify.watchdog_interval()
@@ -282,18 +227,50 @@ class PeerServer(Server):
                 await asyncio.wait_for(self._stop.wait(), period)
 
     def _check_renewal(self, renewal: Renewal) -> None:
+        former = renewal.admission.ca
         try:
             if renewal.check():
-                log.info("renewed certificate taken into use")
-        except (OSError, ssl.SSLError) as error:
-            log.error("renewed certificate cannot be used; keeping the former", extra=fields(error=error))
+                log.info("renewed certificate files taken into use")
+                self._on_renewed()
+        except (OSError, ssl.SSLError, BadList) as error:
+            log.error(
+                "renewed certificate files cannot be used; keeping the former", extra=fields(error=error)
+            )
+        self._look_at_list(renewal)
+        self._turn_out(renewal, other_ca=renewal.admission.ca != former)
+
+    def _turn_out(self, renewal: Renewal, *, other_ca: bool) -> None:
+        """End the connections of those who would not be let in any more."""
+        now = time.time()
+        for connection in list(self.server_state.connections):
+            guest = cast("PeerProtocol", connection)
+            reason = guest.objection(renewal.admission, now)
+            if reason:
+                self._room.refuse("certificate", f"{reason}: {guest.holder}", guest.address())
+                guest.turn_out()
+            elif other_ca and guest.local is None:
+                guest.shutdown()  # it comes again, and is looked at again
+
+    def _look_at_list(self, renewal: Renewal) -> None:
+        self._room.crl_ends = ends = renewal.admission.ends
+        left = float("inf") if ends is None else ends - time.time()
+        day = time.monotonic() // 86_400
+        if left < ENDS_SOON and day != self._told_on:
+            self._told_on = day
+            log.warning(
+                "the revocation list ends soon, and then nobody is let in; run the role tmr_pki",
+                extra=fields(days=f"{left / 86_400:.1f}"),
+            )
 
     async def shutdown(self, sockets: Iterable[socket.socket] | None = None) -> None:
         notify.stopping()
         self._on_stopping()
-        await super().shutdown()
-        for listener in self._listeners:
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for listener in self._listeners:  # whoever comes now must not wait for the requests under way
             listener.close()
+        await super().shutdown()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:
@@ -318,14 +295,7 @@ def peer_of(request: Request) -> Identity:
     """Who sent the request. Raises Problem 403 wrong-role where the certificate does not say."""
     peer: Identity | None = getattr(request.state, "peer", None)
     if peer is None:
-        reason = getattr(request.state, "peer_error", "the connection has no certificate")
-        raise Problem(
-            "wrong-role",
-            403,
-            "Unknown peer",
-            f"Refused: {reason}.",
-            "Connect with a certificate issued by this TMR system.",
-        )
+        raise unknown_peer(getattr(request.state, "peer_error", "the connection has no certificate"))
     return peer
 
 

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 
 from tmr.licensing import Share, SignedStatement
+from tmr.licensing.packed import unpack
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -101,19 +102,23 @@ class UpstreamLink:
         self._tls = tls.http
         self._timeout = ttl / 2
         self._sessions: dict[str, aiohttp.ClientSession] = {}
-        self._calls = FrameLink(name, address, port, tls.framed)
-        self._follow = FrameLink(name, address, port, tls.framed)
+        self._calls: dict[aiohttp.ClientSession, int] = {}
+        """Sessions with calls under way, and how many."""
+        self._prompt = FrameLink(name, address, port, tls.framed)
+        """For what is answered at once."""
+        self._patient = FrameLink(name, address, port, tls.framed)
+        """For the long poll."""
 
     async def call(self, message: Request) -> Reply:
         """The upstream's answer to `message`. Raises LinkError, at the latest when its time is up."""
         match message:
             case Follow():
-                body = await self._exchange(self._follow, encode(message), FOLLOW_WAIT + self._timeout)
+                body = await self._exchange(self._patient, encode(message), FOLLOW_WAIT + self._timeout)
             case Install():  # in a connection of its own: appends must not wait behind it
                 session, patience = self._session("call", _CALLS), max(INSTALL_TIMEOUT, self._timeout)
                 body = await self._ask(session, "POST", PATHS[Install], patience, encode(message))
             case _:
-                body = await self._exchange(self._calls, encode(message), self._timeout)
+                body = await self._exchange(self._prompt, encode(message), self._timeout)
         try:
             return decode_reply(body)
         except msgspec.MsgspecError as error:
@@ -124,7 +129,7 @@ class UpstreamLink:
         session = self._session("call", _CALLS)
         body = await self._ask(session, "GET", "/v1/container", self._timeout, None)
         try:
-            return msgspec.msgpack.decode(body, type=SignedStatement)
+            return unpack(_statements, body)
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
@@ -133,7 +138,7 @@ class UpstreamLink:
         path = f"{BORROWINGS}/{quote(borrow, safe='')}"
         body = await self._ask(self._session("call", _CALLS), "GET", path, self._timeout, None)
         try:
-            return msgspec.msgpack.decode(body, type=Share)
+            return unpack(_shares, body)
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
@@ -146,14 +151,24 @@ class UpstreamLink:
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
+    async def renew(self) -> None:
+        """Make new connections from now on; those in use are closed once their calls are answered."""
+        sessions = list(self._sessions.values())
+        self._sessions.clear()
+        self._prompt.renew()
+        self._patient.renew()
+        for session in sessions:
+            if session not in self._calls:
+                await session.close()
+
     async def close(self) -> None:
         """Close every connection; calls under way fail."""
-        sessions = list(self._sessions.values())
+        sessions = {*self._sessions.values(), *self._calls}
         self._sessions.clear()
         for session in sessions:
             await session.close()
-        await self._calls.close()
-        await self._follow.close()
+        await self._prompt.close()
+        await self._patient.close()
 
     async def _exchange(self, link: FrameLink, message: bytes, patience: float) -> bytes:
         try:
@@ -180,6 +195,7 @@ class UpstreamLink:
         self, session: aiohttp.ClientSession, method: str, path: str, patience: float, body: bytes | None
     ) -> bytes:
         headers = {"Content-Type": CONTENT_TYPE} if body is not None else {}
+        self._calls[session] = self._calls.get(session, 0) + 1
         try:
             async with (
                 asyncio.timeout(patience),
@@ -202,8 +218,16 @@ class UpstreamLink:
             raise LinkError(self.name, explain(error)) from None
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the session was closed meanwhile
             raise LinkError(self.name, explain(error)) from None
+        finally:
+            self._calls[session] -= 1
+            if not self._calls[session]:
+                del self._calls[session]
+                if session not in self._sessions.values():
+                    await session.close()
 
 
+_statements: Final = msgspec.msgpack.Decoder(SignedStatement)
+_shares: Final = msgspec.msgpack.Decoder(Share)
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
 
 
@@ -221,7 +245,7 @@ async def _refusal(name: str, response: aiohttp.ClientResponse) -> LinkError:
     try:
         document = msgspec.json.decode(await response.content.read(65_536), type=dict[str, object])
         reason = f"refused ({response.status}): {document['detail']}"
-    except (msgspec.MsgspecError, KeyError):
+    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
         return LinkError(name, f"refused with HTTP status {response.status}")
     code = document.get("refusal")
     return LinkRefused(name, reason, code) if isinstance(code, str) else LinkError(name, reason)

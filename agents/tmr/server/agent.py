@@ -30,10 +30,13 @@ from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
+from tmr.server.trust import Truster
 from tmr.server.vip_link import VipLink
 
 log = logging.getLogger(__name__)
 
+GONE_BACK_ALARM: Final = 3600.0
+"""Seconds that an old copy of an upstream, put back and mended, stays an alarm."""
 DRAIN: Final = 0.25
 """Part of the TTL that commands under way have before a planned switchover."""
 DROP_PATIENCE: Final = 0.5
@@ -82,6 +85,7 @@ class Agent:
             self.gate, archives, ATTESTERS, lambda: (twin.applied, twin.log.time_at(twin.applied))
         )
         self.metrics = Metrics()
+        self.truster = Truster(self.gate, dict(zip(twin.upstreams, links, strict=True)), config.act_id)
         self._assembler = Assembler(self.core, config.act_id, fatal)
         self.backfill = Backfill(self.core, fatal)
         self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
@@ -125,6 +129,7 @@ class Agent:
                 log.info("stepping down", extra=fields(reason=reason, pending=self.core.pending))
                 await self.core.drained(DRAIN * self.config.lease_ttl)
                 await self._vip.drop(twin.epoch, DROP_PATIENCE)
+                await self._vip.gone(self.core.clock())
             self.core.retire(reason)
         finally:
             self.gate.leaving = ""
@@ -191,7 +196,11 @@ class Agent:
 
     def _vip_changed(self, able: bool, reason: str) -> None:
         self.core.twin.eligible = able and not self._stopping
-        if not able:
+        if able:
+            return
+        if self.core.clock() < self._vip.lingers:
+            self.leave(reason)  # nobody else may have the address before it is surely gone here
+        else:
             self.core.retire(reason)
 
     def _vip_ended(self, task: asyncio.Task[None]) -> None:
@@ -277,8 +286,22 @@ class Agent:
                 for name, peer in zip(twin.upstreams, twin.peers, strict=True)
                 if peer.alarm
             ),
+            *(
+                went_back(name, mended=not peer.gone_back)
+                for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+                if now - peer.gone_back_at < GONE_BACK_ALARM
+            ),
             *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
             *self._assembler.alarms,
             *self.backfill.alarms,
             *self._vip.alarms,
         ]
+
+
+def went_back(upstream: str, *, mended: bool) -> str:
+    """The alarm of an upstream that had less than it had confirmed."""
+    now = "It has everything again" if mended else "It does not count before it has everything again"
+    return (
+        f"{upstream} had less than it had confirmed: an old copy of it was put back, or its disk lost what "
+        f"it had written. {now}. Never restore an upstream from a copy; if nobody did, replace its disk"
+    )

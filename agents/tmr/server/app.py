@@ -6,11 +6,12 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from starlette.background import BackgroundTask
 
-from tmr.client.models import Switchover
+from tmr.client.models import Switchover, Trusted, TrustRequest
 from tmr.desk import tracking
-from tmr.desk.openapi import OPERATORS, documented
+from tmr.desk.openapi import JOURNAL, OPERATORS, documented
 from tmr.desk.openapi import install as install_openapi
-from tmr.desk.routes import HOT, Counting, answer, client_routes, status_routes
+from tmr.desk.routes import HOT, Counting, answer, body_of, client_routes, status_routes
+from tmr.desk.shedding import Shedding
 from tmr.rim.express import Express
 from tmr.rim.problem import install
 from tmr.rim.serve import demand, peer_of
@@ -41,8 +42,10 @@ def create_app(agent: Agent) -> FastAPI:
     client_routes(app, agent.desk)
     status_routes(app, agent.status, lambda: agent.metrics.text(agent.status()))
     _switchover(app, agent)
+    _trust(app, agent)
     tracking.add_routes(app, agent.tracking)
     app.add_middleware(Express, routes=app, hot=HOT)
+    app.add_middleware(Shedding, gate=agent.gate, metrics=agent.metrics)
     app.add_middleware(Counting, metrics=agent.metrics)
     return app
 
@@ -67,3 +70,17 @@ def _switchover(app: FastAPI, agent: Agent) -> None:
         # The answer travels from the virtual address: it must leave before the address does.
         found.background = BackgroundTask(hand_over, f"switchover asked for by {peer.name}")
         return found
+
+
+def _trust(app: FastAPI, agent: Agent) -> None:
+    @app.put(
+        "/v1/operator/trust",
+        response_model=Trusted,
+        tags=["operation"],
+        openapi_extra=documented("container-refused", *JOURNAL, takes=TrustRequest, roles=OPERATORS),
+    )
+    async def trust(request: Request) -> Response:
+        """Believe the new container of an upstream, if it has the fingerprint that was seen there."""
+        peer = peer_of(request)
+        demand(peer, "operator")
+        return answer(await agent.truster.trust(peer, await body_of(request, TrustRequest)))

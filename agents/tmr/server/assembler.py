@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from tmr.ledger import Assemble, Assembled
-from tmr.licensing import BadStatement, LicensingError, SignedStatement, open_statement
+from tmr.licensing import BadStatement, LicensingError, SignedStatement, fingerprint, open_statement
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
@@ -22,9 +22,13 @@ PAUSE_MAX: Final = 10.0
 
 
 class _Source(msgspec.Struct):
-    """`seen`: generation in the upstream's last answer; `asked`: the one when its container was asked for."""
+    """`seen`, `disk`: generation and disk in the upstream's last answer.
+
+    `asked`: the generation when its container was asked for.
+    """
 
     seen: int = -1
+    disk: str = ""
     asked: int = -1
     next_at: float = float("-inf")
     pause: float = PAUSE
@@ -46,7 +50,22 @@ class Assembler:
     @property
     def alarms(self) -> list[str]:
         """Containers that are not believed."""
-        return [*(source.alarm for source in self._sources if source.alarm), *self._rejected]
+        strange = [text for slot in range(3) if (text := self._strange(slot))]
+        known = tuple(f"{name}: another container" for name in self._core.twin.upstreams)
+        rejected = [text for text in self._rejected if not text.startswith(known)]
+        return [*(source.alarm for source in self._sources if source.alarm), *strange, *rejected]
+
+    def _strange(self, slot: int) -> str:
+        """The container that the upstream shows has another key than the one that is believed."""
+        name, shown = self._core.twin.upstreams[slot], self._sources[slot].offered
+        trusted = self._core.ledger.trusted.get(name)
+        if shown is None or trusted is None or shown.key == trusted:
+            return ""
+        return (
+            f"{name} has another container than before, which does not count. If its disk or machine was "
+            "replaced, look at `tmr-upstream status` there; if that shows the same fingerprint: "
+            f"tmr trust {name} {fingerprint(shown.key)}"
+        )
 
     def begin_reign(self) -> None:
         """Ask all three anew: what the journal says of them may be old."""
@@ -77,6 +96,8 @@ class Assembler:
         peer, source = self._core.twin.peers[slot], self._sources[slot]
         if not peer.reachable or peer.member is None:
             return False
+        if peer.member.disk != source.disk:  # a new container may have the generation of the old one
+            source.disk, source.asked, source.seen = peer.member.disk, -1, -1
         if peer.member.generation != source.seen:
             source.seen, source.pause, source.next_at = peer.member.generation, PAUSE, now
         known = self._core.ledger.statements.get(self._core.twin.upstreams[slot])

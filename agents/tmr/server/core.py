@@ -12,9 +12,10 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from tmr.desk.virtual import UpstreamState
-from tmr.ledger import Command, Ledger, Outcome, encode
+from tmr.ledger import Command, Ledger, Outcome, continuity, encode
 from tmr.licensing import Share, SignedStatement
-from tmr.quorum.messages import Release, Reply, Request
+from tmr.quorum import objection
+from tmr.quorum.messages import Followed, Promise, Release, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
@@ -59,6 +60,7 @@ class _Pending(msgspec.Struct):
     epoch: int
     body: bytes
     outcome: asyncio.Future[Any]
+    since: float
 
 
 class Core:
@@ -116,6 +118,7 @@ class Core:
                 peer.member is not None and peer.member.voting,
                 reach.since_ms,
                 reach.error,
+                peer.member is not None and peer.member.short,
             )
             for name, peer, reach in zip(self.twin.upstreams, self.twin.peers, self.reach, strict=True)
         )
@@ -129,6 +132,12 @@ class Core:
     def pending(self) -> int:
         """Commands that are not committed yet."""
         return len(self._pending)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0: there is none."""
+        first = next(iter(self._pending.values()), None)
+        return 0.0 if first is None else self.clock() - first.since
 
     @property
     def alive(self) -> bool:
@@ -145,7 +154,7 @@ class Core:
         now = self.clock()
         index = self.twin.submit(now, body)
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending[index] = _Pending(self.twin.epoch, body, outcome)
+        self._pending[index] = _Pending(self.twin.epoch, body, outcome, now)
         self._carry_out(now)
         try:
             async with asyncio.timeout(COMMIT_PATIENCE * self.twin.timing.ttl):
@@ -249,6 +258,9 @@ class Core:
             reply = await self.links[send.slot].call(send.request)
         except LinkError as error:
             self.reach[send.slot].error = error.reason
+        if reply is not None and (why := self._objection(send.request, reply)):
+            self.reach[send.slot].error = f"its answer does not hold together: {why}"
+            reply = None
         now = self.clock()
         try:
             if reply is None:
@@ -258,6 +270,15 @@ class Core:
             self._after(send.slot, now)
         except Exception as error:
             self._fatal(error)
+
+    def _objection(self, request: Request, reply: Reply) -> str:
+        """An upstream that answers what none of them can is not there: it must not end this twin."""
+        if why := objection.to_answer(request, reply, self._wall_ms()):
+            return why
+        if isinstance(reply, Promise | Followed) and reply.snapshot is not None and reply.snapshot.state:
+            found = continuity.read(reply.snapshot.state)
+            return found if isinstance(found, str) else ""
+        return ""
 
     def _after(self, slot: int, now: float) -> None:
         reach, reachable = self.reach[slot], self.twin.peers[slot].reachable

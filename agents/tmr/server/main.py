@@ -10,6 +10,7 @@ from tmr.rim import garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.config import ConfigError
 from tmr.rim.logs import fields
+from tmr.rim.room import Room
 from tmr.rim.serve import CannotListen, PeerServer, tcp_listener
 from tmr.rim.tls import Renewal, server_context
 from tmr.rim.upstream_link import UpstreamLink, contexts
@@ -53,13 +54,22 @@ async def _serve(config: ServerConfig) -> int:
         for upstream in config.upstreams
     ]
     agent = Agent(config, links, clock=boottime, wall_ms=wall_ms, fatal=fatal)
-    to_clients = server_context(config.tls)
+    room = Room()
+    agent.metrics.add(room)
+    to_clients = server_context(config.tls, room.handshake_failed)
     ready: list[asyncio.Task[None]] = []
 
     async def become_ready() -> None:
         await agent.known(KNOWN_PATIENCE)
         notify.ready(f"{agent.role()}")
         log.info("ready", extra=fields(name=config.name, system=config.system))
+
+    renewing: list[asyncio.Task[None]] = []
+
+    async def renew() -> None:
+        for link in links:
+            await link.renew()
+        renewing[:-1] = []
 
     server = PeerServer(
         create_app(agent),
@@ -69,6 +79,8 @@ async def _serve(config: ServerConfig) -> int:
         on_stopping=agent.begin_stop,
         healthy=lambda: agent.core.alive,
         renewal=Renewal(config.tls, to_clients, *to_upstreams),
+        on_renewed=lambda: renewing.append(asyncio.get_running_loop().create_task(renew())),
+        room=room,
     )
     garbage.settle()
     await server.serve()

@@ -87,6 +87,9 @@ class VipLink:
         self._sent: float = float("-inf")
         """The deadline that tmr-vip was told last, for this epoch."""
         self._held = False
+        self.lingers: float = float("-inf")
+        """Until when (CLOCK_BOOTTIME) the kernel may keep an address up that a dead tmr-vip cannot remove."""
+        self._back = asyncio.Event()
         self._dropped = asyncio.Event()
         self._conflict = ""
 
@@ -133,6 +136,11 @@ class VipLink:
             return False
         return True
 
+    async def gone(self, now: float) -> None:
+        """Wait until an address that a dead tmr-vip left behind is gone; `now`: CLOCK_BOOTTIME."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._back.wait(), max(0.0, self.lingers - now))
+
     def forget(self, epoch: int) -> None:
         """The reign is over already: have the address dropped without waiting for it."""
         if self._epoch != epoch:
@@ -176,6 +184,8 @@ class VipLink:
                     if report.version != VERSION:
                         return f"tmr-vip speaks version {report.version} of the protocol, not {VERSION}"
                     self._writer, self._carrier = writer, report.carrier
+                    self.lingers = float("-inf")  # it removes what was left behind before it listens
+                    self._back.set()
                     self._changed("" if report.carrier else "the front interface has no carrier")
                 else:
                     self._heard(report)
@@ -227,6 +237,9 @@ class VipLink:
         if self._writer is None:
             self._reason = reason
             return
+        if self._held or self._epoch is not None:
+            self.lingers = self._sent
+            self._back.clear()
         self._writer, self._carrier, self._epoch, self._held = None, False, None, False
         self._dropped.set()
         self._changed(reason)

@@ -122,6 +122,7 @@ def describe_status(status: Status) -> str:
     lines = [
         name,
         f"container   {status.container}, {status.items} items, generation {status.generation}",
+        f"fingerprint {status.fingerprint}",
         lease,
         f"journal     entry {status.last_index}, committed {status.commit}, applied {status.applied}",
         f"disk        {status.disk}, {status.syncs} transactions, last {status.sync_last_ms:g} ms, "

@@ -30,6 +30,7 @@ from tmr.upstream.metrics import Metrics
 from tmr.upstream.node import Node, NodeFailed
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.status import version
+from tmr.upstream.twins import Twins
 from tmr.upstream.wire import Status
 
 log = logging.getLogger(__name__)
@@ -54,8 +55,12 @@ def create_app(
     recorder: Recorder,
     metrics: Metrics,
     status: Callable[[], Status],
+    twins: Twins,
 ) -> FastAPI:
-    """The application; its lifespan ends the node. `status` reads the upstream as it is now."""
+    """The application; its lifespan ends the node.
+
+    `status` reads the upstream as it is now.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -78,16 +83,16 @@ def create_app(
     metrics.show(status)
     # Plain routes: FastAPI's validation would cost more than the rest of an append.
     routes: list[tuple[str, str, Endpoint]] = [
-        (PATHS[kind], "POST", _message(node, metrics, kind))
+        (PATHS[kind], "POST", _message(node, twins, metrics, kind))
         for kind in (Acquire, Append, Install, Release, Follow, Found)
     ]
     routes += admin_routes(node, keeper, metrics, status)
-    routes += [(path, "POST", _record(recorder, metrics, kind)) for kind, path in record_wire.PATHS.items()]
+    routes += [(path, "POST", _record(recorder, twins, kind)) for kind, path in record_wire.PATHS.items()]
     routes += [
-        ("/v1/container", "GET", _container(keeper, metrics)),
-        (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, metrics)),
+        ("/v1/container", "GET", _container(keeper, twins)),
+        (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, twins)),
         ("/v1/sessions", "POST", _outside_tmr(metrics)),
-        ("/metrics", "GET", _metrics(metrics)),
+        ("/metrics", "GET", _metrics(twins, metrics)),
     ]
     add_routes(app, routes)
     return app
@@ -114,16 +119,6 @@ def admin_routes(
     ]
 
 
-def _twin(peer: Identity, metrics: Metrics) -> str:
-    """The name of the twin that asks; nobody else is answered."""
-    try:
-        demand(peer, "twin")
-    except Problem:
-        metrics.refused.labels(peer.role).inc()
-        raise
-    return peer.name
-
-
 def _decoded(
     body: bytes,
     decode: Callable[[bytes], T],
@@ -145,11 +140,11 @@ def _decoded(
     return found
 
 
-def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
+def _message(node: Node, twins: Twins, metrics: Metrics, kind: type) -> Endpoint:
     limit = SNAPSHOT_LIMIT if kind is Install else BODY_LIMIT
 
     async def endpoint(request: Request) -> Response:
-        twin = _twin(peer_of(request), metrics)
+        twin = twins.admit_request(request)
         body = await read_body(request, limit)
         message = _decoded(body, decode_request, kind, PATHS, "message", _MESSAGES)
         return Response(await _reply(node, metrics, twin, message), media_type=CONTENT_TYPE)
@@ -157,11 +152,11 @@ def _message(node: Node, metrics: Metrics, kind: type) -> Endpoint:
     return endpoint
 
 
-def answerer(node: Node, metrics: Metrics) -> Answerer:
+def answerer(node: Node, twins: Twins, metrics: Metrics) -> Answerer:
     """Answers messages that come in frames: all kinds but snapshots, which are too large to wait behind."""
 
-    async def answer(peer: Identity, body: bytes) -> bytes:
-        twin = _twin(peer, metrics)
+    async def answer(peer: Identity, address: str, body: bytes) -> bytes:
+        twin = twins.admit(peer, address)
         try:
             message = decode_request(body)
         except (msgspec.MsgspecError, ValueError) as error:
@@ -190,9 +185,9 @@ async def _reply(node: Node, metrics: Metrics, twin: str, message: Message) -> b
     return encode(reply)
 
 
-def _record(recorder: Recorder, metrics: Metrics, kind: type) -> Endpoint:
+def _record(recorder: Recorder, twins: Twins, kind: type) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(peer_of(request), metrics)
+        twins.admit_request(request)
         body, remedy = await read_body(request, BODY_LIMIT), "Send one of tmr.rim.record_wire."
         question = _decoded(body, record_wire.decode_question, kind, record_wire.PATHS, "question", remedy)
         try:
@@ -215,17 +210,17 @@ def _failed() -> Problem:
     )
 
 
-def _container(keeper: Keeper, metrics: Metrics) -> Endpoint:
+def _container(keeper: Keeper, twins: Twins) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(peer_of(request), metrics)
+        twins.admit_request(request)
         return Response(msgspec.msgpack.encode(keeper.statement), media_type=CONTENT_TYPE)
 
     return endpoint
 
 
-def _borrowing(borrowings: Borrowings, metrics: Metrics) -> Endpoint:
+def _borrowing(borrowings: Borrowings, twins: Twins) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        _twin(peer_of(request), metrics)
+        twins.admit_request(request)
         try:
             share = await borrowings.share(request.path_params["borrow"])
         except NodeFailed:
@@ -251,9 +246,12 @@ def _outside_tmr(metrics: Metrics) -> Endpoint:
     return endpoint
 
 
-def _metrics(metrics: Metrics) -> Endpoint:
+def _metrics(twins: Twins, metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        demand(peer_of(request), "twin", "operator")
+        peer = peer_of(request)
+        demand(peer, "twin", "operator")
+        if peer.role == "twin":
+            twins.admit_request(request)
         return Response(metrics.text(), headers={"Content-Type": METRICS_TYPE})
 
     return endpoint

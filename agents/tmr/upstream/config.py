@@ -9,6 +9,7 @@ import msgspec
 from tmr.licensing import BadItem
 from tmr.licensing.statement import check_name
 from tmr.rim.config import ConfigError, load
+from tmr.rim.place import places
 from tmr.rim.tls import TlsFiles
 
 DEFAULT: Final = Path("/etc/tmr/upstream.toml")
@@ -19,6 +20,7 @@ NETWORK_PORT: Final = 22350
 TTL_MIN: Final = 0.5
 TTL_MAX: Final = 60.0
 RECORD_DAYS_MAX: Final = 36_500
+DISK_RESERVE_MAX: Final = 2**20
 
 
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -29,7 +31,9 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     that it grants; the same on all machines. `system`: the TMR system's name, the trust domain of its
     certificates. `vendors`: directory with the public key of each trusted vendor as FIRMCODE.pem. `act_id`:
     CmActId that the three containers share. `record_days`: how long lines of the licence tracking record
-    are kept.
+    are kept. `disk_reserve`: MiB of the store's file system that are to be free; below, it says that it is
+    short of space. 0: it does not look. `twins`: by name, the
+    addresses from which a twin asks; without it, from anywhere.
     """
 
     name: str
@@ -44,6 +48,8 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     lease_ttl: float = 2.0
     vendors: str = "/etc/tmr/vendors"
     record_days: int = 400
+    disk_reserve: int = 256
+    twins: dict[str, tuple[str, ...]] = {}
 
     @property
     def network(self) -> bool:
@@ -78,12 +84,21 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 ipaddress.ip_address(address)
             except ValueError:
                 found.append(f"listen = {address!r} is no IP address; give this machine's address {whose}")
+        for twin, addresses in self.twins.items():
+            try:
+                places(addresses)
+            except ValueError as error:
+                found.append(f"twins.{twin} = {list(addresses)}: {error}; give the twin's back addresses")
+            if not addresses:
+                found.append(f"twins.{twin} is empty; give the twin's back addresses, or leave twins out")
         if not 0 <= self.listen_port <= 65_535:
             found.append(f"port = {self.port} is outside 0 to 65535")
         if not TTL_MIN <= self.lease_ttl <= TTL_MAX:
             found.append(f"lease_ttl = {self.lease_ttl:g} is outside {TTL_MIN:g} to {TTL_MAX:g} seconds")
         if not 1 <= self.record_days <= RECORD_DAYS_MAX:
             found.append(f"record_days = {self.record_days} is outside 1 to {RECORD_DAYS_MAX} days")
+        if not 0 <= self.disk_reserve <= DISK_RESERVE_MAX:
+            found.append(f"disk_reserve = {self.disk_reserve} is outside 0 to {DISK_RESERVE_MAX} MiB")
         for key in ("state_dir", "vendors"):
             if not Path(getattr(self, key)).is_dir():
                 found.append(f"{key} = {getattr(self, key)!r} is no directory; create it or correct {key}")

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,13 +15,15 @@ from tmr.quorum.acceptor import Acceptor
 from tmr.rim import frames, garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.logs import fields
+from tmr.rim.room import Room
 from tmr.rim.serve import Listener, PeerServer, tcp_listener
-from tmr.rim.tls import Renewal, server_context
+from tmr.rim.tls import HTTP, Renewal, server_context
 from tmr.upstream import status
 from tmr.upstream.app import answerer, create_app
 from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
+from tmr.upstream.guard import OwnContainer
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.local_kernel import ObservedLedger
 from tmr.upstream.metrics import Metrics
@@ -28,7 +31,9 @@ from tmr.upstream.network import NetworkServer
 from tmr.upstream.network_app import create_app as network_app
 from tmr.upstream.node import SLOW_SYNC, Node
 from tmr.upstream.recorder import Recorder
+from tmr.upstream.space import Space
 from tmr.upstream.store import Store
+from tmr.upstream.twins import Twins
 from tmr.upstream.wire import Status
 
 if sys.platform != "win32":
@@ -44,6 +49,16 @@ def run(settings: UpstreamConfig) -> None:
     asyncio.run(_serve(settings))
 
 
+def _dying(store: Store) -> Callable[[BaseException], NoReturn]:
+    """What ends the process when the store has failed."""
+
+    def die(error: BaseException) -> NoReturn:
+        store.suspect(error)
+        _die(error)
+
+    return die
+
+
 def _die(error: BaseException) -> NoReturn:
     """Memory is ahead of the disk: answer nothing more, restart from what is durable."""
     log.critical("the store failed; ending at once", exc_info=error)
@@ -56,13 +71,25 @@ async def _serve(settings: UpstreamConfig) -> None:
     store = Store.open(Path(settings.state_dir), machine_fingerprint())
     durable = store.load()
     store.check_mode(durable.membership, network=settings.network)
+    if not settings.network:
+        store.check_owner(settings.name)
+    fatal = _dying(store)
     keeper = Keeper.open(
         store, settings.name, settings.act_id, Path(settings.vendors), network=settings.network
     )
     ledger = ObservedLedger() if settings.network else Ledger()
-    acceptor = Acceptor(
-        durable, ledger, boottime(), settings.lease_ttl, generation=keeper.container.generation
-    )
+    try:
+        acceptor = Acceptor(
+            durable,
+            ledger,
+            boottime(),
+            settings.lease_ttl,
+            generation=keeper.container.generation,
+            guard=None if settings.network else OwnContainer(ledger, settings.name, keeper.container.key),
+        )
+    except Exception as error:
+        log.critical("the journal cannot be replayed", exc_info=error)
+        raise store.damaged(f"its journal cannot be replayed: {error}") from None
     metrics = Metrics()
 
     def synced(seconds: float, writes: int) -> None:
@@ -70,8 +97,12 @@ async def _serve(settings: UpstreamConfig) -> None:
         if seconds > SLOW_SYNC:
             log.warning("slow disk", extra=fields(seconds=f"{seconds:.3f}", writes=writes))
 
-    node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=_die, on_sync=synced)
-    tls = server_context(settings.tls, *(() if settings.network else (frames.ALPN,)))
+    node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=fatal, on_sync=synced)
+    twins = Twins(metrics, settings.twins)
+    room = Room()
+    metrics.add(room)
+    spoken = (HTTP,) if settings.network else (frames.ALPN, HTTP)
+    tls = server_context(settings.tls, room.handshake_failed, spoken)
     listeners = [
         *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
         *_admin_listeners(settings),
@@ -102,12 +133,13 @@ async def _serve(settings: UpstreamConfig) -> None:
     app: ASGIApp
     if isinstance(ledger, ObservedLedger):
         network = NetworkServer(
-            settings.name, node, keeper, ledger, recorder, clock=boottime, wall_ms=wall_ms, fatal=_die
+            settings.name, node, keeper, ledger, recorder, clock=boottime, wall_ms=wall_ms, fatal=fatal
         )
         app = network_app(network, node, keeper, metrics, read_status)
         alarms, begin_stop = network.alarms, network.begin_stop
     else:
-        app = create_app(node, keeper, Borrowings(node, keeper, ledger), recorder, metrics, read_status)
+        borrowings = Borrowings(node, keeper, ledger)
+        app = create_app(node, keeper, borrowings, recorder, metrics, read_status, twins)
     server = PeerServer(
         app,
         listeners,
@@ -115,10 +147,16 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_started=started,
         on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
-        answerer=None if settings.network else answerer(node, metrics),
+        room=room,
+        answerer=None if settings.network else answerer(node, twins, metrics),
     )
+    space = Space(node, Path(settings.state_dir), settings.disk_reserve)
+    space.start()
     garbage.settle()
-    await server.serve()
+    try:
+        await server.serve()
+    finally:
+        await space.stop()
     log.info("stopped")
 
 

@@ -178,15 +178,25 @@ def _load_key(directory: Path, container: Container) -> Ed25519PrivateKey:
     if not final.exists() and fresh.exists():
         fresh.rename(final)
         _sync_directory(directory)
+    otherwise = (
+        f"restore it, or move the whole directory {directory} away and start again: this upstream then joins "
+        "as a new member with a new container, for which the vendor reissues the licences"
+    )
     try:
+        mode = final.stat().st_mode
         key = private_key_from_pem(final.read_bytes())
     except (OSError, BadKey) as error:
         reason = error.reason if isinstance(error, BadKey) else error.strerror
         raise StoreError(
-            f"{final}: the key of the container {container.serial} cannot be read: {reason}; restore it"
+            f"{final}: the key of the container {container.serial} cannot be read: {reason}; {otherwise}"
         ) from None
+    if sys.platform != "win32" and mode & 0o077:
+        raise StoreError(
+            f"{final}: the container's key is open to others (mode {mode & 0o777:04o}); see who may have "
+            f"copied it, then: chmod 0600 {final}"
+        )
     if raw_public_key(key) != container.key:
-        raise StoreError(f"{final}: this is not the key of the container {container.serial}; restore it")
+        raise StoreError(f"{final}: this is not the key of the container {container.serial}; {otherwise}")
     return key
 
 

@@ -6,6 +6,7 @@ first made durable, then committed and applied: what is seen in the ledger has a
 """
 
 import asyncio
+import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def _unobserved(_index: int, _outcome: Outcome) -> None:
 class _Pending(msgspec.Struct):
     body: bytes
     outcome: asyncio.Future[Any]
+    since: float
 
 
 class LocalKernel:
@@ -97,6 +99,17 @@ class LocalKernel:
         """The store works."""
         return self._serving and not self._node.failed
 
+    @property
+    def pending(self) -> int:
+        """Commands that are not committed yet."""
+        return len(self._written) + len(self._waiting)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0: there is none."""
+        first = next(itertools.chain(self._written.values(), self._waiting), None)
+        return 0.0 if first is None else self.clock() - first.since
+
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds: the own clock, which never runs backwards."""
         return self._time.read(self._wall_ms(), self.clock() * 1000, self._node.acceptor.log.last_time)
@@ -108,7 +121,7 @@ class LocalKernel:
 
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """Itself."""
-        return (UpstreamState(self.name, True, True, self._since_ms),)
+        return (UpstreamState(self.name, True, True, self._since_ms, short=self._node.short_of_space),)
 
     async def submit(self, command: Command) -> Outcome:
         """Store and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
@@ -117,7 +130,7 @@ class LocalKernel:
         if len(self._waiting) >= BACKLOG:
             raise Overloaded
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Pending(encode(command), outcome))
+        self._waiting.append(_Pending(encode(command), outcome, self.clock()))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())
         return await outcome

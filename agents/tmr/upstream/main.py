@@ -11,7 +11,7 @@ from tmr.upstream import admin, config
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 done, 1 refused or failed, 2 it cannot start."""
+    """Exit status: 0 done, 1 refused or failed, 2 it cannot start now, 3 not with this store."""
     options = _parser().parse_args(arguments)
     try:
         return _run(options.config) if options.command is None else _command(options)
@@ -66,7 +66,9 @@ def _run(path: Path) -> int:
 
     try:
         daemon.run(settings)
-    except (CannotListen, StoreError, NoFingerprint) as error:
+    except StoreError as error:
+        return _complain(str(error), 3 if error.lasting else 2)
+    except (CannotListen, NoFingerprint) as error:
         return _complain(str(error), 2)
     return 0
 

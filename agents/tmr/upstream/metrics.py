@@ -1,5 +1,6 @@
 """What `/metrics` shows, in Prometheus' text format."""
 
+import math
 from collections.abc import Callable, Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
@@ -22,6 +23,11 @@ class Metrics:
         )
         self.refused = Counter(
             "tmr_upstream_refused", "Requests refused for the peer's role.", ["role"], registry=self._registry
+        )
+        self.misplaced = Counter(
+            "tmr_upstream_misplaced",
+            "Requests with a twin's certificate from an address that is not the twin's.",
+            registry=self._registry,
         )
         self.activations = Counter(
             "tmr_upstream_activations",
@@ -46,6 +52,10 @@ class Metrics:
         """A batch of `writes` took `seconds`."""
         self._sync.observe(seconds)
         self._batch.observe(writes)
+
+    def add(self, collector: Collector) -> None:
+        """Show what `collector` collects, too."""
+        self._registry.register(collector)
 
     def show(self, read: Callable[[], Status]) -> None:
         """Show the gauges of what `read` returns."""
@@ -76,5 +86,10 @@ class _Gauges(Collector):
             ("container_generation", "Changes of the container.", status.generation),
             ("container_items", "Product Items in the container.", status.items),
             ("alarms", "Alarms raised now.", len(status.alarms)),
+            (
+                "disk_free_bytes",
+                "Left on the disk of the store; NaN: not known.",
+                math.nan if status.free_bytes is None else status.free_bytes,
+            ),
         ):
             yield GaugeMetricFamily(f"tmr_upstream_{name}", text, value=value)

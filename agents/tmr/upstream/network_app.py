@@ -10,6 +10,7 @@ from tmr.desk import tracking
 from tmr.desk.openapi import OPERATORS, documented
 from tmr.desk.openapi import install as install_openapi
 from tmr.desk.routes import Counting, client_routes, status_routes
+from tmr.desk.shedding import Shedding
 from tmr.rim.problem import bad_request, install
 from tmr.rim.serve import demand, peer_of
 from tmr.upstream.app import add_routes, admin_routes
@@ -56,6 +57,7 @@ def _client_app(server: NetworkServer, node: Node, metrics: Metrics) -> FastAPI:
     status_routes(app, server.status, lambda: server.metrics.text(server.status()) + metrics.text())
     tracking.add_routes(app, server.tracking)
     _switchover(app, server)
+    app.add_middleware(Shedding, gate=server.gate, metrics=server.metrics)
     app.add_middleware(Counting, metrics=server.metrics)
     return app
 

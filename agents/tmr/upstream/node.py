@@ -7,21 +7,30 @@ duplicate of a message under way cannot be acknowledged before the message itsel
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import msgspec
 
-from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, RecordWrite, Write
-from tmr.quorum.messages import Follow, Reply, Request
+from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, Hint, MarksWrite, Write
+from tmr.quorum.messages import Follow, Refused, Reply, Request
+from tmr.rim.logs import fields
 from tmr.rim.upstream_link import FOLLOW_WAIT
 from tmr.upstream.store import Store
 
 T = TypeVar("T")
 
+log = logging.getLogger(__name__)
+
 SLOW_SYNC: Final = 0.5
 """Seconds: a transaction that takes longer raises an alarm."""
+GONE_BACK: Final = (
+    "this store had less than it had confirmed: an old copy of it was put back, or the disk lost what it "
+    "had written; the active twin brings it up to date. Never restore an upstream from a copy; if nobody "
+    "did, replace the disk. The alarm ends with the next start"
+)
 ALARM_SECONDS: Final = 600.0
 """How long a slow transaction stays an alarm."""
 
@@ -62,6 +71,8 @@ class Node:
     ) -> None:
         self.acceptor = acceptor
         self.syncs = Syncs()
+        self.free_bytes: int | None = None
+        """Bytes left on the disk; None: not known."""
         self._store = store
         self._clock = clock
         self._wall_ms = wall_ms
@@ -76,12 +87,14 @@ class Node:
         self._turns: dict[str, int] = {}
         self._stopping = False
         self._failed = False
+        self._told = ""
 
     async def call(self, message: Request) -> Reply:
         """The answer to `message`, once it may leave. Raises NodeFailed."""
         if isinstance(message, Follow):
             return await self._follow(message)
         answer = self._decide(message)
+        self._tell(message.owner.twin, answer.reply)
         await self._settled(answer.writes)
         if answer.woke:
             self._wake()
@@ -104,9 +117,21 @@ class Node:
         """The container changed: every answer from now on says so."""
         self.acceptor.generation = generation
 
+    @property
+    def short_of_space(self) -> bool:
+        """The disk has little room left; every answer says so."""
+        return self.acceptor.short
+
+    @short_of_space.setter
+    def short_of_space(self, short: bool) -> None:
+        self.acceptor.short = short
+
     def alarms(self) -> list[str]:
         """What somebody should look at."""
         found = []
+        if self.short_of_space:
+            left = "" if self.free_bytes is None else f": {self.free_bytes // 2**20} MiB are left"
+            found.append(f"the disk is nearly full{left}; make room on the file system of the store")
         if self._clock() - self.syncs.slow_at < ALARM_SECONDS:
             found.append(
                 f"the disk is slow: {self.syncs.slow} transactions took longer than {SLOW_SYNC} s, "
@@ -114,6 +139,13 @@ class Node:
             )
         if self.acceptor.diverged:
             found.append("this upstream's ledger differed from the others' and is replaced before it votes")
+        if self.acceptor.refused:
+            found.append(
+                f"a twin sent what no honest twin sends, and was refused: {self.acceptor.refused}; look "
+                "whether it was stolen (retire it), or is of another version"
+            )
+        if self.acceptor.gone_back:
+            found.append(GONE_BACK)
         return found
 
     def begin_stop(self) -> None:
@@ -137,11 +169,21 @@ class Node:
     def _decide(self, message: Request) -> Answer:
         if self._failed:
             raise NodeFailed
+        before = self.acceptor.gone_back
         try:
-            return self.acceptor.handle(self._clock(), self._wall_ms(), message)
+            answer = self.acceptor.handle(self._clock(), self._wall_ms(), message)
         except Exception as error:
             self.fail(error)
             raise NodeFailed from error
+        if self.acceptor.gone_back and not before:
+            log.error("gone back", extra=fields(alarm=GONE_BACK))
+        return answer
+
+    def _tell(self, twin: str, reply: Reply) -> None:
+        """Say once what was refused: whoever floods the log must change the reason each time."""
+        if isinstance(reply, Refused) and reply.reason != self._told:
+            self._told = reply.reason
+            log.warning("message refused", extra=fields(twin=twin, reason=reply.reason))
 
     def fail(self, error: BaseException) -> None:
         """Memory and disk can no longer agree: answer nothing more, and say so to `fatal` once."""
@@ -154,10 +196,10 @@ class Node:
 
     async def _settled(self, writes: list[Write]) -> None:
         """Wait until `writes`, and all that was decided before, are on disk."""
-        if writes and all(isinstance(write, CommitWrite | RecordWrite) for write in writes):
-            # Hints: they go along with the next batch. Of commit indices the newest says all.
-            kept = [hint for hint in self._hints if not isinstance(hint, CommitWrite)]
-            self._hints = [*kept, *writes]
+        if writes and all(isinstance(write, Hint) for write in writes):
+            # They go along with the next batch. Of commit indices and marks the newest say all.
+            newer = tuple({type(write) for write in writes} & {CommitWrite, MarksWrite})
+            self._hints = [*(hint for hint in self._hints if not isinstance(hint, newer)), *writes]
             writes = []
         if writes:
             self._fill(writes)

@@ -3,6 +3,7 @@
 import importlib.metadata
 from collections.abc import Iterable
 
+from tmr.licensing import fingerprint
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.node import Node, Syncs
 from tmr.upstream.wire import Status
@@ -44,4 +45,6 @@ def read(
         sync_longest_ms=round(syncs.longest * 1000, 3),
         alarms=tuple(node.alarms() if alarms is None else alarms),
         network=network,
+        free_bytes=node.free_bytes,
+        fingerprint=fingerprint(container.key),
     )

@@ -4,6 +4,8 @@ The rules of durability are SQLite's (https://www.sqlite.org/pragma.html#pragma_
 `synchronous=FULL` a committed transaction survives a power cut.
 """
 
+import contextlib
+import hashlib
 import secrets
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -19,13 +21,15 @@ from tmr.quorum.acceptor import (
     CommitWrite,
     CutWrite,
     Durable,
+    MarksWrite,
     PromiseWrite,
     RecordWrite,
+    ReignWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
 )
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.entries import Entry, Mark, Membership, Owner, Snapshot
 from tmr.upstream.record import TABLES as RECORD_TABLES
 from tmr.upstream.record import Record
 
@@ -47,12 +51,33 @@ CREATE TABLE snapshot (
 ) STRICT;
 CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
 """
+_ADDITIONS: Final = """
+CREATE TABLE IF NOT EXISTS reign (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS mark (
+    disk TEXT PRIMARY KEY, reign INTEGER NOT NULL, epoch INTEGER NOT NULL, idx INTEGER NOT NULL
+) STRICT;
+CREATE TABLE IF NOT EXISTS seal (name TEXT PRIMARY KEY, version INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS owner (id INTEGER PRIMARY KEY CHECK (id = 1), upstream TEXT NOT NULL) STRICT;
+"""
+"""What a version that does not know it may leave alone: such a store can still be opened by that version."""
 _MIGRATIONS: Final[dict[int, str]] = {1: RECORD_TABLES}
 """What makes of a store of this schema one of the next."""
 
 
+WAL_KEPT: Final = 16 * 2**20
+"""Bytes to which the write-ahead log shrinks after a large transaction, such as a snapshot."""
+CHECKED_WHOLE: Final = 2**30
+"""Bytes of a store whose record is checked at each start, too: four seconds. All else is checked always."""
+CHECK_FILE: Final = "check-the-record"
+"""Below the state directory: check the record at the next start, however large it is."""
+
+
 class StoreError(Exception):
-    """The store cannot be used; the text says why and what to do."""
+    """The store cannot be used; the text says why and what to do. `lasting`: a later start will not help."""
+
+    def __init__(self, text: str, *, lasting: bool = True) -> None:
+        super().__init__(text)
+        self.lasting = lasting
 
 
 class Store:
@@ -75,7 +100,9 @@ class Store:
         try:
             connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}; check owner and mode of the directory") from None
+            raise StoreError(
+                f"{path}: {error}; check owner and mode of {directory}: it is the daemon's, 0700"
+            ) from None
         store = cls(path, connection)
         try:
             store._prepare(machine)
@@ -89,12 +116,13 @@ class Store:
 
     def _unusable(self, error: sqlite3.DatabaseError) -> StoreError:
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-            return StoreError(f"{self.path}: another process uses the store; stop it first")
+            return StoreError(f"{self.path}: another process uses the store; stop it first", lasting=False)
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return self._damaged(str(error))
+            return self.damaged(str(error))
         return StoreError(f"{self.path}: {error}; check the disk, and owner and mode of the file")
 
-    def _damaged(self, what: str) -> StoreError:
+    def damaged(self, what: str) -> StoreError:
+        """What is there cannot have been written like that."""
         return StoreError(
             f"{self.path}: the store is damaged ({what}); move the whole directory {self.path.parent} away "
             "and start again: this upstream then joins as a new member with a new container, for which the "
@@ -106,6 +134,7 @@ class Store:
         db.execute("PRAGMA locking_mode = EXCLUSIVE")
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute(f"PRAGMA journal_size_limit = {WAL_KEPT}")
         db.execute("PRAGMA foreign_keys = ON")
         (version,) = db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA:
@@ -116,12 +145,10 @@ class Store:
         if version == 0:
             self._create(machine)
             return
-        findings = [row[0] for row in db.execute("PRAGMA quick_check(3)")]
-        if findings != ["ok"]:
-            raise self._damaged("; ".join(findings))
+        self._check()
         row = db.execute("SELECT machine FROM meta").fetchone()
         if row is None:
-            raise self._damaged("it has no identity")
+            raise self.damaged("it has no identity")
         if row[0] != machine:
             raise StoreError(
                 f"{self.path}: the store belongs to another machine, and a container is valid only on the "
@@ -139,6 +166,31 @@ class Store:
             for known in range(version, SCHEMA):
                 self._run(_MIGRATIONS[known])
             db.execute(f"PRAGMA user_version = {SCHEMA}")
+            self._run(_ADDITIONS)
+
+    def _check(self) -> None:
+        """Look at the structure of every table; at that of the record only while it is not large."""
+        db, demanded = self._db, self.path.with_name(CHECK_FILE)
+        (size,) = db.execute(
+            "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"
+        ).fetchone()
+        if size <= CHECKED_WHOLE or demanded.exists():
+            questions = ["PRAGMA quick_check(3)"]
+        else:
+            names = db.execute("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'record'")
+            questions = [f"PRAGMA quick_check('{name}')" for (name,) in names.fetchall()]
+        findings = [row[0] for question in questions for row in db.execute(question)]
+        wrong = [finding for finding in findings if finding != "ok"]
+        if wrong:
+            raise self.damaged("; ".join(" ".join(finding.split()) for finding in wrong[:3]))
+        demanded.unlink(missing_ok=True)
+
+    def suspect(self, error: BaseException) -> None:
+        """The store failed while it was used: if it is damaged, let the next start check all of it."""
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+            with contextlib.suppress(OSError):
+                self.path.with_name(CHECK_FILE).touch(mode=0o600)
 
     def _begun(self) -> bool:
         """Whether the journal holds commands, or a snapshot of what they did."""
@@ -154,6 +206,7 @@ class Store:
         with self.transaction():
             self._run(_TABLES)
             self._run(RECORD_TABLES)
+            self._run(_ADDITIONS)
             self._db.execute(
                 "INSERT INTO meta VALUES (1, ?, ?, 0, 0, NULL, NULL, 0)", (secrets.token_hex(16), machine)
             )
@@ -172,7 +225,7 @@ class Store:
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from None
         except msgspec.MsgspecError as error:
-            raise self._damaged(str(error)) from None
+            raise self.damaged(str(error)) from None
 
     def _load(self) -> Durable:
         db = self._db
@@ -189,15 +242,20 @@ class Store:
         row = db.execute("SELECT idx, epoch, time_ms, membership, state FROM snapshot").fetchone()
         if row is not None:
             index, epoch, time_ms, membership, state = row
+            self._unseal("snapshot", index, state)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state)
+        row = db.execute("SELECT epoch FROM reign").fetchone()
+        durable.reign = 0 if row is None else row[0]
+        rows = db.execute("SELECT disk, reign, epoch, idx FROM mark ORDER BY disk").fetchall()
+        durable.marks = tuple(Mark(*row) for row in rows)
         durable.entries = [
             Entry(*row)
             for row in db.execute("SELECT idx, epoch, time_ms, kind, body, format FROM journal ORDER BY idx")
         ]
         for expected, entry in enumerate(durable.entries, durable.snapshot.index + 1):
             if entry.index != expected:
-                raise self._damaged(f"journal entry {expected} is missing")
+                raise self.damaged(f"journal entry {expected} is missing")
         return durable
 
     def write(self, writes: Iterable[Write]) -> None:
@@ -221,12 +279,19 @@ class Store:
                 db.execute("UPDATE meta SET committed = ?", (commit,))
             case RecordWrite(lines):
                 self.record.add(lines)
+            case ReignWrite(epoch):
+                db.execute("INSERT OR REPLACE INTO reign VALUES (1, ?)", (epoch,))
+            case MarksWrite(marks):
+                db.execute("DELETE FROM mark")
+                rows = [(mark.disk, mark.reign, mark.epoch, mark.index) for mark in marks]
+                db.executemany("INSERT INTO mark VALUES (?, ?, ?, ?)", rows)
             case SnapshotWrite(snapshot, keep_tail):
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)
                 db.execute(
                     "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?)",
                     (snapshot.index, snapshot.epoch, snapshot.time_ms, members, snapshot.state),
                 )
+                self._seal("snapshot", snapshot.index, snapshot.state)
                 if keep_tail:
                     db.execute("DELETE FROM journal WHERE idx <= ?", (snapshot.index,))
                 else:
@@ -242,15 +307,41 @@ class Store:
         if row is None:
             return None
         try:
-            return msgspec.json.decode(row[0], type=Container)
-        except msgspec.MsgspecError as error:
-            raise self._damaged(f"its container: {error}") from None
+            container = msgspec.json.decode(row[0], type=Container)
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise self.damaged(f"its container: {error}") from None
+        self._unseal("container", container.generation, row[0])
+        return container
 
     def save_container(self, container: Container) -> None:
         """Make the container durable. Raises sqlite3.Error."""
         with self.transaction():
             body = msgspec.json.encode(container)
             self._db.execute("INSERT OR REPLACE INTO container VALUES (1, ?)", (body,))
+            self._seal("container", container.generation, body)
+
+    def _seal(self, name: str, version: int, body: bytes) -> None:
+        """Remember what was written: SQLite notices a broken page, and not a changed byte within a value."""
+        seal = (name, version, hashlib.sha256(body).digest())
+        self._db.execute("INSERT OR REPLACE INTO seal VALUES (?, ?, ?)", seal)
+
+    def _unseal(self, name: str, version: int, body: bytes) -> None:
+        """Raise StoreError where this version of it was written otherwise."""
+        row = self._db.execute("SELECT version, hash FROM seal WHERE name = ?", (name,)).fetchone()
+        if row is not None and row[0] == version and row[1] != hashlib.sha256(body).digest():
+            raise self.damaged(f"its {name} is not what was written")
+
+    def check_owner(self, upstream: str) -> None:
+        """Raise StoreError if the store was begun under another name; the first name stays."""
+        with self.transaction():
+            self._db.execute("INSERT OR IGNORE INTO owner VALUES (1, ?)", (upstream,))
+        (known,) = self._db.execute("SELECT upstream FROM owner").fetchone()
+        if known != upstream:
+            raise StoreError(
+                f"{self.path}: the store is of the upstream {known}, but name is {upstream} in the "
+                f"configuration; correct name, or move the whole directory {self.path.parent} away and start "
+                "again: this upstream then joins as a new member with a new container"
+            )
 
     def check_mode(self, membership: Membership | None, *, network: bool) -> None:
         """Raise StoreError if the journal with this membership was begun in the other mode."""

@@ -51,3 +51,7 @@ class Status(msgspec.Struct, frozen=True):
     sync_longest_ms: float
     alarms: tuple[str, ...]
     network: bool = False
+    free_bytes: int | None = None
+    """Left on the disk of the store; None: not known."""
+    fingerprint: str = ""
+    """SHA-256 of the container's public key, hexadecimal: what an operator compares before trusting it."""

@@ -35,6 +35,7 @@ class WillTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     certificate: Path
     key: Path
     ca: Path
+    crl: Path | None = None
 
 
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,6 +56,7 @@ class WillConfig(msgspec.Struct, frozen=True):
     certificate: Path
     key: Path
     ca: Path
+    crl: Path | None = None
 
 
 class Config(msgspec.Struct, frozen=True):
@@ -86,10 +88,10 @@ def parse(text: str) -> Config:
     """Check the text of a configuration file; raises ConfigError."""
     try:
         document = msgspec.convert(tomllib.loads(text), Document, dec_hook=_path)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}; correct that line") from error
     except msgspec.ValidationError as error:
         raise ConfigError(f"{error}; compare the keys with the documentation of vip.toml") from error
+    except (ValueError, RecursionError) as error:  # tomllib's own is a ValueError; so are numbers too long
+        raise ConfigError(f"not TOML: {error}; correct that line") from error
     return Config(
         addresses=_addresses(document.addresses),
         interface=_interface(document.interface),
@@ -159,10 +161,11 @@ def _will(table: WillTable) -> WillConfig:
         raise ConfigError(
             f"will.path: {table.path!r} is no path of a URL; write for example /v1/lease/release"
         )
-    for key in ("certificate", "key", "ca"):
-        if not PurePosixPath(getattr(table, key)).is_absolute():
-            raise ConfigError(f"will.{key}: {str(getattr(table, key))!r} is relative; write the whole path")
-    return WillConfig(targets, table.path, table.certificate, table.key, table.ca)
+    for key in ("certificate", "key", "ca", "crl"):
+        file = getattr(table, key)
+        if file is not None and not PurePosixPath(file).is_absolute():
+            raise ConfigError(f"will.{key}: {str(file)!r} is relative; write the whole path")
+    return WillConfig(targets, table.path, table.certificate, table.key, table.ca, table.crl)
 
 
 def _target(text: str) -> Target:

@@ -22,20 +22,24 @@ PAUSES_S = (0.05, 0.1, 0.2, 0.4)
 
 def tls_context(config: WillConfig) -> ssl.SSLContext:
     """Mutual TLS with the files of `config`; raises ConfigError that names the file."""
-    for key in ("certificate", "key", "ca"):
+    for key in ("certificate", "key", "ca", "crl"):
         path = getattr(config, key)
         try:
-            path.read_bytes()
+            if path is not None:
+                path.read_bytes()
         except OSError as error:
             raise ConfigError(
                 f"will.{key}: {path}: {error.strerror}; the user of tmr-vip must be able to read it"
             ) from error
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=config.ca)
+        if config.crl is not None:
+            context.load_verify_locations(cafile=config.crl)
+            context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
         context.load_cert_chain(config.certificate, config.key)
     except ssl.SSLError as error:
         raise ConfigError(
-            f"will: certificate, key and ca do not fit together or are no PEM"
+            f"will: certificate, key, ca and crl do not fit together or are no PEM"
             f" ({error.reason}); issue them again"
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_3

@@ -92,3 +92,36 @@ def test_members_of_the_group_may_use_the_clients_key(client: Machine) -> None:
 @pytest.mark.parametrize("secret", ["ca.key", "operator.key"])
 def test_they_are_on_no_machine(machine: Machine, secret: str) -> None:
     assert machine.run(f"find / -xdev -name {secret} -not -path '/proc/*'") == ""
+
+
+def test_all_have_the_revocation_list(machine: Machine, pki: Path) -> None:
+    path = f"/etc/tmr/pki/{FILES[machine.group]}.crt"
+    assert machine.run("cat /etc/tmr/pki/crl.pem").strip() == (pki / "crl.pem").read_text().strip()
+    verify = (
+        "openssl verify -x509_strict -crl_check -CAfile /etc/tmr/pki/ca.crt -CRLfile /etc/tmr/pki/crl.pem"
+    )
+    assert machine.run(f"{verify} {path}") == f"{path}: OK"
+
+
+def test_the_controller_has_a_copy_of_each_certificate(machine: Machine, pki: Path) -> None:
+    path = f"/etc/tmr/pki/{FILES[machine.group]}.crt"
+    serial = machine.run(f"openssl x509 -noout -serial -in {path}").partition("=")[2]
+    copy = pki / "issued" / f"{ROLES[machine.group]}-{machine.name}-{serial}.crt"
+    assert copy.read_text().strip() == machine.run(f"cat {path}").strip()
+
+
+def test_a_twins_key_is_of_no_use_on_another_machine(twin: Machine, upstream: Machine) -> None:
+    """Not even where no firewall is in between: from the upstream to itself."""
+    stem, directory = "/etc/tmr/pki/server", "/run/tmr-probe"
+    url = f"https://{upstream['tmr_back_address']}:22351/v1/container"
+    ask = "curl --silent --max-time 5 --cacert /etc/tmr/pki/ca.crt --cert {0}.crt --key {0}.key {1} " + url
+    assert twin.run(ask.format(stem, "--output /dev/null --write-out '%{http_code}'")) == "200"
+    upstream.run(f"install --directory --mode 700 {directory}")
+    try:
+        for end in ("crt", "key"):
+            text = twin.run(f"cat {stem}.{end}")
+            upstream.host.run("printf '%%s\\n' %s > %s", text, f"{directory}/stolen.{end}")
+        said = upstream.run(ask.format(f"{directory}/stolen", ""))
+    finally:
+        upstream.run(f"rm -r {directory}")
+    assert f"The certificate of twin {twin.name} is used from {upstream['tmr_back_address']}" in said

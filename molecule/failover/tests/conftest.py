@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import pytest
 from licences import FIRM, UNIT, Held, Licence, Products
 from machines import SSH_CONFIG, machine_named, names
 
-from system import heal, playbook, tmr, until
+from system import heal, playbook, tmr, until, vendor
 
 
 @pytest.fixture(scope="session")
@@ -43,13 +39,6 @@ def products() -> Products:
 def licence(products: Products) -> Licence:
     """The licence of the story."""
     return Licence(products.story)
-
-
-def vendor(*arguments: str) -> None:
-    """Run the vendor's tool on this host."""
-    command: list[Any] = [Path(sys.executable).with_name("tmr"), "vendor", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.fixture(autouse=True)

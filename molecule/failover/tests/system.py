@@ -62,6 +62,13 @@ def playbook(*arguments: str) -> str:
     return done.stdout
 
 
+def vendor(*arguments: str) -> None:
+    """Run the vendor's tool on this host."""
+    command: list[Any] = [Path(sys.executable).with_name("tmr"), "vendor", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def tmr_operator(*arguments: str) -> tuple[int, str, str]:
     """Exit code, output and errors of `tmr` on the controller, with the operator's certificate."""
     config = SSH_CONFIG.parent / "pki" / "operator.toml"

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from typing import Any, NamedTuple, Self, TypeVar
+from urllib.parse import parse_qs
 
 from pydantic import BaseModel
 
@@ -161,6 +162,8 @@ class State:
         self.lender = Lender(item(activation_ms=None, expiration_ms=None))
         self.access = AccessList(version=0)
         self.ids = itertools.count(1)
+        self.page: int | None = None
+        """Entries in a page of a list; None: all."""
         self.status: dict[str, Any] = {}
         self.items: dict[str, Any] = {"items": [], "unavailable": []}
 
@@ -358,6 +361,16 @@ class _Handler(BaseHTTPRequestHandler):
             answer, BaseModel
         ) else answer
 
+    def paged(self, state: State, whole: Any, *lists: str) -> dict[str, Any]:
+        """A page of these lists, one after the other; `after` is how many entries were shown before."""
+        found = whole.model_dump(mode="json")
+        entries = [(name, each) for name in lists for each in found[name]]
+        asked = parse_qs(self.path.partition("?")[2])
+        first = int(asked.get("after", ["0"])[0])
+        last = len(entries) if state.page is None else first + state.page
+        page = {name: [each for kind, each in entries[first:last] if kind == name] for name in lists}
+        return {**found, **page, "next": str(last) if last < len(entries) else None}
+
     def carried_out(self, state: State) -> tuple[int, Any]:
         if self.key:
             asked = {name: each for name, each in self.document.items() if name not in ("process", "wait")}
@@ -373,7 +386,7 @@ class _Handler(BaseHTTPRequestHandler):
             case ("POST", ["sessions"]):
                 return self.open_session(state)
             case ("GET", ["sessions"]):
-                return 200, listed(state)
+                return 200, self.paged(state, listed(state), "sessions", "queue")
             case ("PUT", ["sessions", session, "heartbeat"]):
                 held = state.sessions.get(session) or lost(state, session)
                 return 200, Heartbeat(id=session, ttl=state.ttl or held.ttl, epoch=7)
@@ -388,7 +401,8 @@ class _Handler(BaseHTTPRequestHandler):
             case ("POST", ["borrowings"]):
                 return self.borrow(state)
             case ("GET", ["borrowings"]):
-                return 200, BorrowingList(borrowings=tuple(state.borrowings.values()))
+                found = BorrowingList(borrowings=tuple(state.borrowings.values()))
+                return 200, self.paged(state, found, "borrowings")
             case ("GET", ["borrowings", borrowing, "file"]) if borrowing in state.borrowings:
                 return 200, self.borrow_file(state, state.borrowings[borrowing])
             case ("DELETE", ["borrowings", borrowing]):

@@ -52,6 +52,42 @@ def test_a_file_is_kept_for_its_owner_alone_and_used(store: BorrowStore) -> None
     assert path == store.path("bor-1")
 
 
+def test_the_same_file_twice_is_one_borrowing(store: BorrowStore) -> None:
+    store.store(FILE)
+    later = NOW + timedelta(hours=5)
+    used(store, later)
+    store.store(FILE)
+    assert [one.borrow for one in store.list()] == ["bor-1"]
+    with pytest.raises(ClockSetBack):
+        used(store, NOW)
+
+
+def test_a_copy_is_of_no_use_to_another_holder_or_on_another_machine(tmp_path: Path) -> None:
+    """Its own certificate and key, which stay where they were made, prove who borrowed."""
+    copied = BorrowStore(tmp_path / "copied")
+    copied.store(FILE)
+    other = borrower()
+    for certificate, key in ((other.certificate, other.key), (ALICE.certificate, other.key)):
+        with pytest.raises(OtherBorrower):
+            copied.use("bor-1", vendor_key=LENDER.vendor_pem, certificate=certificate, key=key, now=NOW)
+
+
+def test_a_copy_kept_after_the_return_works_to_its_end_and_not_beyond(
+    store: BorrowStore, tmp_path: Path
+) -> None:
+    """Admitted in docs/explanation/security.md: nothing reaches a program that asks nobody."""
+    store.store(FILE)
+    copy = BorrowStore(tmp_path / "copy")
+    copy.store(store.read("bor-1"))
+    store.remove("bor-1")
+    with pytest.raises(BorrowStoreError):
+        used(store)
+    end = used(copy).until
+    used(copy, end - timedelta(seconds=1))
+    with pytest.raises(BorrowExpired):
+        used(copy, end)
+
+
 def test_what_is_kept_is_listed_with_what_cannot_be_read(store: BorrowStore) -> None:
     assert store.list() == ()
     store.store(LENDER.file(ALICE, borrow="bor-2"))

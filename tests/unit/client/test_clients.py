@@ -39,6 +39,7 @@ from tmr.client import (
     SessionState,
     Untrusted,
     WrongRole,
+    operations,
 )
 
 # Short where tests wait for it, generous where a busy machine must not make a difference.
@@ -487,6 +488,22 @@ def test_a_server_of_another_ca(both: Both, peer: Peer, config: Config, tmp_path
     assert peer.seen == []
 
 
+def test_a_server_whose_certificate_is_revoked(both: Both, peer: Peer, config: Config, pki: System) -> None:
+    """Over a connection that is kept as well; and it is trusted again once it is off the list."""
+    crl = pki.authority.crl()
+    listed = config.model_copy(update={"tls": config.tls.model_copy(update={"crl": crl})})
+
+    async def work(client: Driver) -> None:
+        await client("containers")
+        pki.authority.crl(peer.files)
+        with pytest.raises(Untrusted, match="certificate revoked"):
+            await client("containers")
+        pki.authority.crl()
+        await client("containers")
+
+    both.run(work, listed)
+
+
 def test_a_client_that_the_server_does_not_trust(
     both: Both, peer: Peer, config: Config, tmp_path: Any
 ) -> None:
@@ -590,3 +607,23 @@ def test_renewed_certificates_are_taken(pki: System, peer: Peer, config: Config,
             client.containers()
         ca.write_bytes(pki.authority.ca.read_bytes())
         assert len(client.containers()) == 1
+
+
+def test_long_lists_come_in_pages(both: Both, peer: Peer, config: Config) -> None:
+    peer.state.page = 2
+
+    peer.state.quantity = 10
+    wanted = {"firm_code": FIRM, "product_code": PRODUCT, "station": "cad-07"}
+
+    async def work(client: Driver) -> None:
+        asked = operations.session_request(**wanted)
+        held = [(await client("acquire", asked)).id for _ in range(5)]
+        assert [one.id for one in (await client("session_list")).sessions] == held
+        assert [one.id for one in await client("sessions")] == held
+        to_borrow = operations.borrow_request(**wanted, seconds=60)
+        lent = [(await client("borrow", to_borrow)).id for _ in range(3)]
+        assert [one.id for one in await client("borrowings")] == lent
+
+    both.run(work, config)
+    assert len(peer.requests("GET", "/v1/sessions.*")) == 6
+    assert len(peer.requests("GET", "/v1/borrowings.*")) == 2

@@ -49,6 +49,14 @@ BROKEN = Failure(Heard.BROKEN, "the connection broke")
         (Heard.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0, "retry_after": 1.0}, 1.0),
         (Heard.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0, "retry_after": 600.0}, 1.0),
         (Heard.NOT_YET, {"failures": 1, "elapsed": 0.0, "retry_after": 600.0}, 0.025),
+        # a server with too much to do: not before it asked for, a little later, and later each time
+        (Heard.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0}, 1.25),
+        (Heard.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0, "jitter": 0.0}, 1.0),
+        (Heard.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0, "jitter": 1.0}, 1.5),
+        (Heard.BUSY, {"failures": 3, "elapsed": 3.0, "retry_after": 1.0, "jitter": 0.0}, 2.25),
+        (Heard.BUSY, {"failures": 9, "elapsed": 3.0, "retry_after": 600.0, "jitter": 0.0}, 5.0),
+        (Heard.BUSY, {"failures": 9, "elapsed": 29.0, "retry_after": 5.0, "jitter": 0.0}, 1.0),
+        (Heard.BUSY, {"failures": 1, "elapsed": 0.0}, 0.025),
         # the last attempt comes when patience ends, not after
         (Heard.NOTHING, {"failures": 9, "elapsed": 29.9}, 0.1),
         (Heard.REFUSED, {"failures": 9, "elapsed": 9.0, "refused_for": 4.75}, 0.25),
@@ -94,7 +102,8 @@ def test_a_decision_never_outlasts_patience(
     over = elapsed >= POLICY.patience or (refused_for or 0.0) >= POLICY.refusal_patience
     assert (pause is None) == over
     if pause is not None:
-        assert 0.0 <= pause <= 1.25 * POLICY.longest_refused_pause
+        longest = POLICY.longest_busy_pause if heard is Heard.BUSY else POLICY.longest_refused_pause
+        assert 0.0 <= pause <= 1.5 * longest
         assert elapsed + pause <= POLICY.patience + 1e-9
 
 

@@ -82,3 +82,20 @@ def test_links_of_the_front_pages_lead_somewhere(name: str) -> None:
 
 def test_a_change_log_for_the_version() -> None:
     assert "## [Unreleased]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_every_test_that_security_names_exists() -> None:
+    """`FILE::test_name`, or `test_name` of any file."""
+    page = (DOCS / "explanation/security.md").read_text()
+    named = re.findall(
+        r"`(?:([a-z_/]+\.py)::)?(test_[a-z0-9_]+)`", page.split("## What is tried against it")[1]
+    )
+    assert len(named) > 20
+    files = [path for part in ("tests", "molecule") for path in (ROOT / part).rglob("test_*.py")]
+    defined = {
+        (path.relative_to(ROOT).as_posix(), name)
+        for path in files
+        for name in re.findall(r"^(?:async )?def (test_\w+)\(", path.read_text(), re.MULTILINE)
+    }
+    anywhere = {name for _, name in defined}
+    assert [one for one in named if one not in defined and not (one[0] == "" and one[1] in anywhere)] == []

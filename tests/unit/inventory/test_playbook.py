@@ -67,3 +67,10 @@ def test_site_stops_at_a_mistake(tmp_path: Path, file: str, old: str, new: str, 
     assert "/nonexistent/ssh" not in done.stdout + done.stderr
     assert "TASK [Gathering Facts]" not in done.stdout
     assert time.monotonic() - started < AT_ONCE
+
+
+def test_replace_upstream_wants_the_name_of_one(tmp_path: Path) -> None:
+    done = play(EXAMPLE, "playbooks/replace_upstream.yml", tmp_path)
+    assert done.returncode != 0
+    assert '"" is no upstream of the inventory' in " ".join(done.stdout.split()).replace("\\", "")
+    assert "/nonexistent/ssh" not in done.stdout + done.stderr

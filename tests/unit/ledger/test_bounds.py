@@ -8,15 +8,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
+from tests.unit.ledger.world import FIRM, World, container_key, item, key
 from tmr.ledger import (
     AccessList,
+    Assemble,
+    Assembled,
+    Command,
+    Consume,
     Denied,
     Grant,
+    Granted,
     Ledger,
     Note,
     Refusal,
     Rule,
     SetAccess,
+    Trust,
     Waiter,
     Who,
     encode,
@@ -25,6 +32,7 @@ from tmr.ledger.access import Subject, matches
 from tmr.ledger.queue import MAX_OF_CLIENT, Queues
 from tmr.ledger.recorder import MAX_FIRMS
 from tmr.ledger.validity import written
+from tmr.licensing import Statement, sign
 
 
 @given(st.integers(-(2**70), 2**70))
@@ -62,6 +70,48 @@ def test_one_client_leaves_places_in_the_queue_to_others() -> None:
         queues.add(Waiter(replace(grant, request_id=f"r-{number}", session=f"p-{number}"), number))
     assert queues.full(grant.product, "alice")
     assert not queues.full(grant.product, "bob")
+
+
+def test_containers_of_a_fourth_upstream_are_nobodys() -> None:
+    """Two of a twin's own would agree with one another, and make a licence."""
+    world = World(item(quantity=2))
+    before = dict(world.ledger.licences)
+    made = []
+    for number in (4, 5):
+        statement = Statement(
+            f"up{number}", f"130-200{number}", "test-0123456789abcdef", 9, (item(9, quantity=99),)
+        )
+        made.append(sign(statement, container_key(number)))
+    outcome = world.ledger.apply(50, world.now, encode(Assemble(tuple(made))))
+    assert isinstance(outcome, Assembled)
+    assert [text.split(":")[0] for text in outcome.rejected] == ["up4", "up5"]
+    world.ledger.apply(51, world.now, encode(Trust("up4", made[0].key)))
+    assert dict(world.ledger.licences) == before
+    assert set(world.ledger.trusted) == {"up1", "up2", "up3"}
+
+
+@pytest.mark.parametrize("units", [-1, -(2**63), 2**53])
+def test_units_are_a_count(units: int) -> None:
+    """Below zero they would be given back."""
+    world = World(item(quantity=2, units=10))
+    grant = Grant("r-1", "alice", "s-1", FIRM, 1001, (key(),), "user-limit", 60, "cad-07")
+    ledger = world.ledger
+    assert isinstance(ledger.apply(50, world.now, encode(grant)), Granted)
+    with_units = replace(grant, request_id="r-2", session="s-2", units=units)
+    commands: list[Command] = [with_units, Consume("c-1", "alice", "s-1", units)]
+    for index, command in enumerate(commands, 51):
+        denied = ledger.apply(index, world.now, encode(command))
+        assert isinstance(denied, Denied)
+        assert denied.reason == "bad-request"
+    assert ledger.remaining(ledger.licences[key()].item) == 10
+
+
+@pytest.mark.parametrize(
+    "body", [b"\x82\xa4type\xa4note\xa3zzz" + b"\x91" * 200_000 + b"\xc0", b"\x81\xa4type\xa1\xff"]
+)
+def test_a_body_that_no_decoder_likes_is_denied(body: bytes) -> None:
+    """It is in the journal of everybody: an exception would end every upstream and every twin, for good."""
+    assert isinstance(Ledger().apply(1, 1, body), Denied)
 
 
 NETWORKS = st.one_of(st.ip_addresses(network="10.0.0.0/8"), st.ip_addresses(network="fd00::/8"))

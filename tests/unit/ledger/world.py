@@ -112,7 +112,11 @@ class World:
 
     def free(self, session: str, client: str | None = None) -> Any:
         """End a session or give up a place."""
-        return self.do(Free(session, client, "release"))
+        return self.do(self.freeing(session, client))
+
+    def freeing(self, session: str, client: str | None = None) -> Free:
+        """The command that does that."""
+        return Free(session, client, "release")
 
     def consume(self, session: str, units: int, client: str = "alice", request_id: str = "") -> Any:
         """Take units."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.lending import ACT_ID, FIRM, FROM_MS, Lender, item
 from tests.unit.upstream.test_node import A, Rig, rig, scenario, turns
-from tmr.ledger import Assemble, Borrow, Command, Ledger, Trust, encode
+from tmr.ledger import Assemble, Borrow, Command, GiveBack, Ledger, Trust, encode
 from tmr.licensing import Container, LicenceKey, ProductItem, check_share, raw_public_key, share, sign
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.entries import Entry
@@ -120,6 +120,18 @@ async def test_a_licence_that_was_withdrawn_is_not_signed(tmp_path: Path) -> Non
         await upstream.append(journal(before, borrow(), known(lender)), 3)
         assert await upstream.refusal() == "unavailable"
         assert await upstream.refusal("bor-2") == "not-committed"
+
+
+@scenario
+async def test_what_was_returned_is_not_signed_again(tmp_path: Path) -> None:
+    lender = Lender()
+    async with rig(tmp_path) as made:
+        upstream = Upstream(made, lender)
+        entries = journal(known(lender), borrow(), GiveBack("bor-1", "alice", "release"))
+        await upstream.append(entries[:2], 2)
+        assert await upstream.borrowings.share("bor-1")
+        await upstream.append(entries, 3)
+        assert await upstream.refusal() == "not-committed"
 
 
 @scenario

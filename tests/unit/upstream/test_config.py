@@ -44,6 +44,7 @@ def test_a_right_one_is_read(upstream: UpstreamProcess) -> None:
         ({"listen": []}, "listen is empty; give this machine's address"),
         ({"mode": "twin"}, "key 'mode'"),
         ({"record_days": 0}, "record_days = 0 is outside 1 to 36500 days"),
+        ({"disk_reserve": -1}, "disk_reserve = -1 is outside 0 to 1048576 MiB"),
         ({"lease_ttl": 0.1}, "lease_ttl = 0.1 is outside 0.5 to 60 seconds"),
         ({"act_id": "no good"}, "act_id = 'no good' is no name"),
         ({"state_dir": "/nonexistent/state"}, "state_dir = '/nonexistent/state' is no directory; create it"),

@@ -1,6 +1,8 @@
 """The store: what was written is found again, and what cannot be trusted is refused."""
 
+import shutil
 import sqlite3
+import stat
 from pathlib import Path
 
 import pytest
@@ -9,18 +11,22 @@ from hypothesis import strategies as st
 
 from tests.support.record import FIRM, lines
 from tmr.ledger import Ledger
+from tmr.licensing import private_key_from_pem, raw_public_key
 from tmr.quorum.acceptor import (
     Acceptor,
     AppendWrite,
     CommitWrite,
     CutWrite,
+    MarksWrite,
     PromiseWrite,
     RecordWrite,
+    ReignWrite,
     SnapshotWrite,
     VotingWrite,
 )
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.entries import Entry, Mark, Membership, Owner, Snapshot
 from tmr.quorum.messages import Acquire, Append, Found, Install, Request
+from tmr.upstream.keeper import KEY_FILE, Keeper
 from tmr.upstream.store import FILE, Store, StoreError
 
 MACHINE = "a" * 64
@@ -66,6 +72,22 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     durable = store.load()
     assert (durable.snapshot.index, durable.snapshot.membership, durable.entries) == (9, None, [])
     assert durable.voting is False
+    assert (durable.reign, durable.marks) == (0, ())
+    marks = (Mark("d1", 7, 6, 12), Mark("d2", 7))
+    store.write([ReignWrite(6), MarksWrite((Mark("gone", 1),)), ReignWrite(7), MarksWrite(marks)])
+    assert (store.load().reign, store.load().marks) == (7, marks)
+    store.close()
+
+
+def test_a_store_of_a_version_without_marks_is_used_on(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, MACHINE)
+    disk = store.load().disk
+    store.close()
+    with sqlite3.connect(tmp_path / FILE) as raw:
+        raw.executescript("DROP TABLE reign; DROP TABLE mark;")
+    raw.close()
+    store = Store.open(tmp_path, MACHINE)
+    assert (store.load().disk, store.load().reign, store.load().marks) == (disk, 0, ())
     store.close()
 
 
@@ -163,6 +185,26 @@ def test_a_store_of_another_machine_is_refused(tmp_path: Path) -> None:
     text = refusal(tmp_path, "b" * 64)
     assert "belongs to another machine" in text
     assert f"move the whole directory {tmp_path} away" in text
+
+
+def test_a_stolen_disk_holds_one_secret(tmp_path: Path) -> None:
+    """A copy is not opened elsewhere. A thief reads the container's key in it, and who used what."""
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+    store = Store.open(source, "a" * 64)
+    key = Keeper.open(store, "up1", "lab-0123456789abcdef", tmp_path).container.key
+    store.close()
+    shutil.copytree(source, copy)
+    with pytest.raises(StoreError, match="belongs to another machine, and a container is valid only on"):
+        Store.open(copy, "b" * 64)
+    assert stat.S_IMODE((copy / KEY_FILE).stat().st_mode) == 0o600
+    secret = (copy / KEY_FILE).read_bytes()
+    assert raw_public_key(private_key_from_pem(secret)) == key, "it is not encrypted: root reads it"
+    others = [path for path in copy.iterdir() if path.name != KEY_FILE]
+    raw = private_key_from_pem(secret).private_bytes_raw()
+    for path in others:
+        assert b"PRIVATE KEY" not in path.read_bytes()
+        assert raw not in path.read_bytes()
 
 
 def test_a_truncated_store_is_refused(tmp_path: Path) -> None:

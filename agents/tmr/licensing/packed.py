@@ -1,0 +1,17 @@
+"""MessagePack from strangers: msgspec's decoders raise more than their own error, and nobody expects that."""
+
+from typing import TypeVar
+
+import msgspec
+
+_T = TypeVar("_T")
+
+
+def unpack(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
+    """What the bytes spell. Raises msgspec.DecodeError and nothing else."""
+    try:
+        return decoder.decode(data)
+    except RecursionError:
+        raise msgspec.DecodeError("it is nested too deeply") from None
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(str(error)) from None

@@ -1,0 +1,213 @@
+"""How many connections a process has room for, and who has to go when there is none left.
+
+Whoever has not shown a certificate waits in a small lobby, from which the one that waits longest is sent away
+first: handshakes that never end cannot keep out one that takes its milliseconds. Inside, everybody may take
+what nobody else wants; then the peer with the most connections gives up the one that has rested longest.
+"""
+
+import asyncio
+import contextlib
+import errno
+import logging
+import socket
+import sys
+import time
+from collections.abc import Callable, Coroutine, Hashable, Iterable
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+
+import msgspec
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from tmr.rim.logs import fields
+
+if sys.platform != "win32":
+    import resource
+
+log = logging.getLogger(__name__)
+
+RESERVE: Final = 256
+"""File descriptors left for everything else: the store, connections of one's own, files being read."""
+MOST: Final = 8192
+"""Connections that no process has more of: each takes some 100 KB of memory."""
+LOBBY: Final = 1024
+"""Handshakes at one time that no process has more of."""
+UNLIMITED_FILES: Final = 4096
+"""File descriptors to count with where the system does not say how many there are."""
+STALLED: Final = 20.0
+"""Seconds after which a connection ends whose peer takes no byte of what it was sent."""
+PAUSE: Final = 0.2
+"""Seconds without accepting when the system has no file descriptor or memory for another connection."""
+QUIET: Final = 10.0
+"""Seconds in which one reason for sending peers away is logged once."""
+_EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+
+Enter = Callable[[socket.socket], Coroutine[Any, Any, object]]
+"""Makes a connection of an accepted socket; ends when its handshake has."""
+
+_address: ContextVar[str] = ContextVar("address", default="")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """Connections at one time: `lobby` that are in a handshake, `inside` that have shown who they are."""
+
+    lobby: int
+    inside: int
+
+
+def limits(files: int | None = None) -> Limits:
+    """What the limit of open files, `files` or that of the process, leaves room for."""
+    if files is None:
+        files = _open_files()
+    room = max(16, min(files - min(RESERVE, files // 2), MOST))
+    lobby = min(room // 4, LOBBY)
+    return Limits(lobby, room - lobby)
+
+
+def _open_files() -> int:
+    if sys.platform == "win32":
+        return UNLIMITED_FILES
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return MOST * 2 if soft == resource.RLIM_INFINITY else soft
+
+
+class Guest(Protocol):
+    """A connection that has shown who it is."""
+
+    holder: Hashable
+    """Whose it is."""
+    resting_since: float | None
+    """When it last had something to do, by the loop's clock; None: it has."""
+
+    def turn_out(self) -> None:
+        """End the connection."""
+
+
+class Room(Collector):
+    """The connections of one process, and counters of those that were refused, for `/metrics`."""
+
+    def __init__(self, limits_: Limits | None = None) -> None:
+        self.limits = limits_ or limits()
+        self.crl_ends: float | None = None
+        """Unix time at which the revocation list ends."""
+        self._lobby: dict[asyncio.Task[None], str] = {}
+        self._inside: dict[Hashable, dict[Guest, None]] = {}
+        self._count = 0
+        self._refused: dict[str, int] = {}
+        self._told: dict[str, tuple[float, int]] = {}
+
+    # -- the lobby -----------------------------------------------------------------------------------------
+
+    async def accept(self, sock: socket.socket, enter: Enter) -> None:
+        """Accept connections, and have each enter, until cancelled."""
+        loop = asyncio.get_running_loop()
+        sock.setblocking(False)
+        while True:
+            try:
+                arrived, address = await loop.sock_accept(sock)
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    self.refuse("exhausted", error.strerror or str(error))
+                    self._clear_lobby(max(1, len(self._lobby) // 2))
+                if error.errno != errno.ECONNABORTED:
+                    await asyncio.sleep(PAUSE)
+                continue
+            self._clear_lobby(len(self._lobby) + 1 - self.limits.lobby)
+            where = str(address[0]) if isinstance(address, tuple) else ""
+            if where and hasattr(socket, "TCP_USER_TIMEOUT"):
+                with contextlib.suppress(OSError):  # it has gone again
+                    arrived.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
+            token = _address.set(where)
+            task = loop.create_task(self._receive(arrived, enter))
+            _address.reset(token)
+            self._lobby[task] = where
+            task.add_done_callback(lambda done: self._lobby.pop(done, None))
+            await asyncio.sleep(0)  # a full backlog must not keep everybody else from being served
+
+    async def _receive(self, sock: socket.socket, enter: Enter) -> None:
+        try:
+            await enter(sock)
+        except OSError as error:  # else it has gone, or has been told why it is refused
+            if "handshake is taking longer" in str(error):
+                self.refuse("slow", "the TLS handshake took too long")
+
+    def _clear_lobby(self, count: int) -> None:
+        for task in list(self._lobby)[: max(0, count)]:
+            self.refuse("crowded", "too many handshakes at one time", self._lobby[task])
+            del self._lobby[task]
+            task.cancel()
+
+    def handshake_failed(self, reason: str) -> None:
+        """Called within a handshake that fails for `reason`."""
+        self.refuse("certificate" if "certificate" in reason else "tls", reason)
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def enter(self, guest: Guest) -> bool:
+        """Let one in; False: there is no room, and it must go."""
+        mine = self._inside.setdefault(guest.holder, {})
+        if self._count >= self.limits.inside and not self._make_room(guest, mine):
+            if not mine:
+                del self._inside[guest.holder]
+            return False
+        mine = self._inside.setdefault(guest.holder, {})
+        mine[guest] = None
+        self._count += 1
+        return True
+
+    def leave(self, guest: Guest) -> None:
+        """It has gone; harmless for one that was not let in."""
+        mine = self._inside.get(guest.holder, {})
+        if guest in mine:
+            del mine[guest]
+            self._count -= 1
+            if not mine:
+                del self._inside[guest.holder]
+
+    def _make_room(self, guest: Guest, mine: Iterable[Guest]) -> bool:
+        most = max(self._inside.values(), key=len)
+        resting = [one for one in most if one.resting_since is not None]
+        if resting:
+            leaves = min(resting, key=lambda one: one.resting_since or 0.0)
+        elif most is mine:
+            return False
+        else:
+            leaves = next(iter(most))
+        self.refuse("full", f"no room for more connections; the most are of {leaves.holder}", "")
+        self.leave(leaves)
+        leaves.turn_out()
+        return True
+
+    # -- telling -------------------------------------------------------------------------------------------
+
+    def refuse(self, kind: str, reason: str, address: str | None = None) -> None:
+        """Count a connection that is refused; the log has the first of its kind, then one now and then."""
+        self._refused[kind] = self._refused.get(kind, 0) + 1
+        now = time.monotonic()
+        since, untold = self._told.get(kind, (now - QUIET, 0))
+        if now - since < QUIET:
+            self._told[kind] = since, untold + 1
+            return
+        self._told[kind] = now, 0
+        peer = _address.get() if address is None else address
+        log.warning("connection refused", extra=fields(kind=kind, reason=reason, address=peer, untold=untold))
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics of now."""
+        refused = CounterMetricFamily(
+            "tmr_connections_refused", "Connections refused, or ended for others.", labels=["kind"]
+        )
+        for kind in sorted(self._refused):
+            refused.add_metric([kind], self._refused[kind])
+        yield refused
+        connections = GaugeMetricFamily("tmr_connections", "Connections now.", labels=["state"])
+        connections.add_metric(["handshake"], len(self._lobby))
+        connections.add_metric(["open"], self._count)
+        yield connections
+        if self.crl_ends is not None:
+            yield GaugeMetricFamily(
+                "tmr_crl_seconds",
+                "Seconds until the revocation list ends.",
+                value=self.crl_ends - time.time(),
+            )

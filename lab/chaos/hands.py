@@ -1,0 +1,235 @@
+"""What the nemesis can do to machines from outside. Everything can be undone by `mend`, whoever did it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from ipaddress import IPv4Address
+from pathlib import Path
+
+from lab import disk, fabric, machine
+from lab.chaos import wires
+from lab.chaos.plan import TWINS, UPSTREAMS
+from lab.demo.site import VIP
+from lab.errors import LabError
+from lab.keeper import BootRecord, cgroup
+from lab.lock import locked
+from lab.names import ROOT, LabNames
+from lab.topology import MACHINES, Machine, machine_named
+from lab.wait import until
+
+SERVERS = (*UPSTREAMS, *TWINS)
+_FILLER = "chaos-filler"
+_RESTART_S = 20.0
+_BOOT_S = 90.0
+_CLOCK = "/etc/tmr-chaos"
+_OFFSET = f"{_CLOCK}/offset"
+_DROP_IN = "/etc/systemd/system/tmr-upstream.service.d/chaos.conf"
+_WITH_CLOCK = f"[Service]\nEnvironment=PYTHONPATH={_CLOCK}\n"
+
+
+def machines(names: Sequence[str]) -> list[Machine]:
+    """These machines of the lab."""
+    return [machine_named(name) for name in names]
+
+
+class Hands:
+    """One lab, at the mercy of the nemesis."""
+
+    def __init__(self, names: LabNames) -> None:
+        self.names = names
+
+    # -- power, freezing, cables -----------------------------------------------------------------------------
+
+    def power_off(self, *targets: str) -> None:
+        """Power cut of all of them at one moment."""
+        with locked(self.names.directory):
+            machine.power_off(self.names, machines(targets))
+
+    def power_on(self, *targets: str) -> None:
+        """Boot those that are off; back when all are up."""
+        dark = [one for one in machines(targets) if machine.state(self.names, one) == "off"]
+        if dark:
+            with locked(self.names.directory), ThreadPoolExecutor(len(dark)) as pool:
+                list(pool.map(partial(machine.power_on, self.names), dark))
+
+    def freeze(self, *targets: str) -> None:
+        """Stop them where they stand."""
+        with locked(self.names.directory):
+            machine.freeze(self.names, machines(targets))
+
+    def thaw(self, *targets: str) -> None:
+        """Let those go on that are frozen."""
+        cold = [one for one in machines(targets) if machine.state(self.names, one) == "frozen"]
+        if cold:
+            with locked(self.names.directory):
+                machine.thaw(self.names, cold)
+
+    def cut(self, target: str, network: str) -> None:
+        """Pull a cable."""
+        one = machine_named(target)
+        fabric.cut(self.names, one, one.network(network))
+
+    def heal(self, target: str, network: str) -> None:
+        """Put it back."""
+        one = machine_named(target)
+        fabric.heal(self.names, one, one.network(network))
+
+    # -- the networks ----------------------------------------------------------------------------------------
+
+    def silence(self, target: str, others: Sequence[str], how: str) -> None:
+        """`deaf`: `target` hears nothing of the others on the back LAN; `mute`: they hear nothing of it."""
+        wires.one_way(self.names, machine_named(target), machines(others), how)
+
+    def hear(self) -> None:
+        """Everybody hears everybody again."""
+        wires.both_ways(self.names)
+
+    def thief(self) -> AbstractContextManager[None]:
+        """A foreign host in the front LAN has the virtual address meanwhile."""
+        return wires.thief(self.names, IPv4Address(VIP))
+
+    # -- processes -------------------------------------------------------------------------------------------
+
+    def processes(self, target: str, unit: str) -> list[int]:
+        """Host's pids of a service's processes."""
+        group = cgroup(self.names, machine_named(target)).path
+        found = []
+        for directory in group.rglob(f"{unit}.service"):
+            with suppress(OSError):
+                found += [int(pid) for pid in (directory / "cgroup.procs").read_text().split()]
+        return found
+
+    def kill(self, target: str, unit: str) -> None:
+        """SIGKILL, as by the out-of-memory killer; back when systemd runs something in its place."""
+        victims = self.processes(target, unit)
+        if not victims:
+            raise LabError(f"{unit} does not run on {target}")
+        for pid in victims:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        until(
+            lambda: bool(set(self.processes(target, unit)) - set(victims)),
+            _RESTART_S,
+            f"{unit} on {target} is not started again",
+        )
+
+    def inside(self, target: str, script: str, text: str = "") -> str:
+        """Output of a shell script in the machine, entered without ssh. LabError if it fails.
+
+        `text`: what it reads from standard input.
+        """
+        enter_it = (sys.executable, "-m", "lab", "--name", self.names.name, "shell", target)
+        done = subprocess.run(
+            [*enter_it, "sh", "-ec", script],
+            cwd=ROOT,
+            input=text,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise LabError(f"{target}: `{script}` ended with {done.returncode}: {done.stderr.strip()}")
+        return done.stdout
+
+    def all_inside(self, targets: Sequence[str], script: str, text: str = "") -> list[str]:
+        """The same in several machines at once."""
+        with ThreadPoolExecutor(len(targets)) as pool:
+            return list(pool.map(lambda target: self.inside(target, script, text), targets))
+
+    # -- disks -----------------------------------------------------------------------------------------------
+
+    def _disk(self, target: str) -> Path | None:
+        """The machine's whole disk, as its supervisor sees it; None while it is off."""
+        one = machine_named(target)
+        record = BootRecord.read(self.names.boot_record(one))
+        if record is None or not record.supervisor:
+            return None
+        return Path(f"/proc/{record.supervisor}/root{disk.mount_point(self.names, one)}")
+
+    def fill(self, target: str) -> None:
+        """Not one block is left on the machine's disk. Allocated, not written: the host's own stays free."""
+        mounted = self._disk(target)
+        if mounted is None:
+            raise LabError(f"{target} is off: its disk cannot be filled")
+        descriptor = os.open(mounted / _FILLER, os.O_CREAT | os.O_WRONLY, 0o600)
+        try:
+            room = os.fstatvfs(descriptor)
+            block = room.f_frsize
+            chunk, end = room.f_bfree * block, 0
+            while chunk >= block:
+                try:
+                    os.posix_fallocate(descriptor, end, chunk)
+                except OSError:
+                    chunk = chunk // 2 // block * block
+                else:
+                    end += chunk
+        finally:
+            os.close(descriptor)
+
+    def free(self, target: str) -> None:
+        """Room again."""
+        if mounted := self._disk(target):
+            (mounted / _FILLER).unlink(missing_ok=True)
+
+    def lose_disk(self, target: str) -> None:
+        """The upstream's store is gone: journal, promise, container and its key."""
+        stop, start = "systemctl stop tmr-upstream", "systemctl start tmr-upstream"
+        self.inside(target, f"{stop}; rm -rf /var/lib/tmr-upstream/*; {start}")
+
+    # -- the wall clock of one upstream ----------------------------------------------------------------------
+
+    def install_clocks(self) -> None:
+        """Let each upstream's wall clock be set on its own. They are restarted for it, once.
+
+        All machines have the host's clock. libfaketime would give a process another one, and stalls it for
+        seconds now and then, as if its disk were slow (0.9.10, threads, a monotonic clock that is not faked).
+        """
+        write = (
+            f"mkdir -p {_CLOCK} {Path(_DROP_IN).parent}; cat > {_CLOCK}/sitecustomize.py; "
+            f"echo 0 > {_OFFSET}; printf '{_WITH_CLOCK}' > {_DROP_IN}; sync; "
+            "systemctl daemon-reload; systemctl restart tmr-upstream"
+        )
+        module = Path(__file__).with_name("wallclock.py").read_text()
+        self.all_inside(UPSTREAMS, f"test -e {_DROP_IN} || {{ {write}; }}", module)
+
+    def remove_clocks(self) -> None:
+        """The service is as it was deployed, from its next start on."""
+        self.all_inside(UPSTREAMS, f"rm -rf {_DROP_IN}; systemctl daemon-reload")
+
+    def set_clock(self, target: str, seconds: str) -> None:
+        """The upstream's wall clock is off by so many seconds, such as `+600`."""
+        self.inside(target, f"echo {seconds} > {_OFFSET}.new; mv {_OFFSET}.new {_OFFSET}")
+
+    def _are(self, wanted: str) -> bool:
+        return all(machine.state(self.names, one) == wanted for one in machines(SERVERS))
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def mend(self) -> None:
+        """Take every fault away, whether it is there or not: power, frost, cables, filters, disks, clocks."""
+        self.thaw(*SERVERS)
+        self.hear()
+        wires.no_thief(self.names, IPv4Address(VIP))
+        for one in MACHINES.values():
+            for network in one.networks:
+                if fabric.is_cut(self.names, one, network):
+                    fabric.heal(self.names, one, network)
+        self.power_on(*SERVERS)
+        up = partial(self._are, "on")
+        until(up, _BOOT_S, "not all machines are up: `python3 -m lab status` shows which")
+        for target in UPSTREAMS:
+            self.free(target)
+        self.all_inside(UPSTREAMS, f"if test -e {_OFFSET}; then echo 0 > {_OFFSET}; fi")
+
+
+def boottime() -> float:
+    """Seconds on the clock that all machines and the host share."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

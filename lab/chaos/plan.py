@@ -1,0 +1,154 @@
+"""Which faults strike when, from a seed and a duration: the same each time. Pure.
+
+A plan names times before which a fault does not strike, and `active` or `passive` where it means a twin by
+its role: which one that is, only the campaign knows.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+UPSTREAMS: Final = ("up1", "up2", "up3")
+TWINS: Final = ("tmr1", "tmr2")
+ACTIVE, PASSIVE = "active", "passive"
+LAST: Final = "disk-lost"
+"""Kind of the fault that ends a campaign."""
+
+_FIRST_S: Final = 4.0
+_QUIET_S: Final = 8.0
+"""No fault begins in the last seconds: its mending would be the end of the campaign."""
+_GAP_S: Final = (0.8, 2.5)
+_HASTY: Final = 0.25
+"""Part of the faults that strike whether or not the system has got over the one before."""
+_WITH_AMNESIA_S: Final = 45.0
+"""A campaign of at least so many seconds ends with a lost disk."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One fault to come. `seconds`: from its striking until its cause is taken away.
+
+    `patient`: it waits until the system is whole, so that the promise covers it. `how`: what else its kind
+    needs to know: unit, cable, direction, seconds of a clock.
+    """
+
+    at: float
+    kind: str
+    targets: tuple[str, ...]
+    seconds: float = 0.0
+    how: str = ""
+    patient: bool = True
+
+
+Draw = Callable[[random.Random], Step]
+
+
+def _kill(unit: str, targets: tuple[str, ...]) -> Draw:
+    return lambda source: Step(0, "kill", (source.choice(targets),), how=unit)
+
+
+def _power_cut(source: random.Random) -> Step:
+    upstream = source.choice(UPSTREAMS)
+    targets = source.choice([(ACTIVE,), (PASSIVE,), (upstream,), (PASSIVE, upstream), (ACTIVE, upstream)])
+    return Step(0, "power-cut", targets, source.uniform(0.5, 4.0))
+
+
+def _freeze(source: random.Random) -> Step:
+    """Longer than a lease: whoever wakes has to notice that it is nobody any more."""
+    return Step(0, "freeze", (source.choice([ACTIVE, ACTIVE, *UPSTREAMS]),), source.uniform(2.5, 5.0))
+
+
+def _cable(source: random.Random) -> Step:
+    target, cable = source.choice(
+        [(ACTIVE, "front"), (ACTIVE, "back"), (PASSIVE, "back"), (source.choice(UPSTREAMS), "back")]
+    )
+    return Step(0, "cable", (target,), source.uniform(2.0, 4.5), cable)
+
+
+def _partition(source: random.Random) -> Step:
+    """One twin or one upstream speaks and hears nothing, or hears and cannot speak, on the back LAN."""
+    target = source.choice([ACTIVE, ACTIVE, *UPSTREAMS])
+    return Step(0, "partition", (target,), source.uniform(2.5, 4.5), source.choice(["deaf", "mute"]))
+
+
+def _disk_full(source: random.Random) -> Step:
+    return Step(0, "disk-full", (source.choice(UPSTREAMS),), source.uniform(2.5, 5.0))
+
+
+def _clock_jump(source: random.Random) -> Step:
+    seconds = source.choice([-86_400, -600, -45, 45, 600, 86_400])
+    return Step(0, "clock-jump", (source.choice(UPSTREAMS),), source.uniform(3.0, 5.0), f"{seconds:+d}")
+
+
+def _restart_all(source: random.Random) -> Step:
+    return Step(0, "restart-all", (*UPSTREAMS, *TWINS), source.uniform(0.0, 2.0))
+
+
+def _switchover(_: random.Random) -> Step:
+    return Step(0, "switchover", (ACTIVE,))
+
+
+def _vip_stolen(source: random.Random) -> Step:
+    return Step(0, "vip-stolen", (ACTIVE,), source.uniform(2.0, 4.0))
+
+
+def _disk_lost(source: random.Random) -> Step:
+    return Step(0, LAST, (source.choice(UPSTREAMS),))
+
+
+def _majority_lost(source: random.Random) -> Step:
+    """Beyond the promise: no licence may be given out, and none be lost."""
+    targets = tuple(sorted(source.sample(UPSTREAMS, 2)))
+    return Step(0, "majority-lost", targets, source.uniform(2.0, 4.0), source.choice(["power", "freeze"]))
+
+
+def _twins_lost(source: random.Random) -> Step:
+    return Step(0, "twins-lost", TWINS, source.uniform(1.0, 2.5))
+
+
+_DECK: Final[tuple[Draw, ...]] = (
+    _kill("tmr-server", (ACTIVE,)),
+    _kill("tmr-upstream", UPSTREAMS),
+    _kill("tmr-vip", (ACTIVE,)),
+    _power_cut,
+    _power_cut,
+    _freeze,
+    _cable,
+    _partition,
+    _disk_full,
+    _clock_jump,
+    _restart_all,
+    _switchover,
+    _vip_stolen,
+    _majority_lost,
+    _twins_lost,
+)
+KINDS: Final = frozenset(draw(random.Random(0)).kind for draw in (*_DECK, _disk_lost))  # noqa: S311 - a plan
+
+
+def plan(seed: int, seconds: float) -> tuple[Step, ...]:
+    """The faults of a campaign of so many seconds: dealt from a deck of all kinds, again and again.
+
+    A disk is lost last, and once: the upstream votes again, but nobody trusts its new container yet, so that
+    its licences would not survive the loss of another one.
+    """
+    return tuple(_steps(random.Random(f"chaos {seed}"), seconds))  # noqa: S311 - a plan, no secret
+
+
+def _steps(source: random.Random, seconds: float) -> Iterator[Step]:
+    at, deck = _FIRST_S, list[Draw]()
+    while at < seconds - _QUIET_S:
+        if not deck:
+            deck = source.sample(_DECK, len(_DECK))
+        drawn = deck.pop()(source)
+        hasty = source.random() < _HASTY
+        gap = source.uniform(*_GAP_S)
+        if at + drawn.seconds > seconds - _QUIET_S:
+            continue
+        yield Step(at, drawn.kind, drawn.targets, drawn.seconds, drawn.how, patient=not hasty)
+        at += drawn.seconds + gap
+    if seconds >= _WITH_AMNESIA_S:
+        yield replace(_disk_lost(source), at=seconds - _QUIET_S)

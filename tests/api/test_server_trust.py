@@ -1,0 +1,119 @@
+"""The new container of an upstream counts once an operator has said that it is the right one."""
+
+from pathlib import Path
+
+import httpx
+import msgspec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.unit.server.local import (
+    ALICE,
+    OLGA,
+    System,
+    Upstream,
+    ask,
+    item,
+    key,
+    running,
+    scenario,
+    until,
+)
+from tmr.licensing import Container, fingerprint, raw_public_key
+
+
+def new_container(upstream: Upstream) -> str:
+    """The upstream has another container, fresh, which holds what the old one did. Its fingerprint."""
+    fresh = Ed25519PrivateKey.generate()
+    upstream._key = fresh
+    upstream.box = msgspec.structs.replace(
+        Container.create(upstream.box.act_id, raw_public_key(fresh)),
+        items=upstream.box.items,
+        generation=upstream.box.generation + 1,
+    )
+    upstream.acceptor.generation = upstream.box.generation
+    return fingerprint(raw_public_key(fresh))
+
+
+async def votes(client: httpx.AsyncClient) -> int:
+    (licence,) = (await client.get("/v1/status")).json()["licences"]
+    return int(licence["votes"])
+
+
+async def alarms(client: httpx.AsyncClient) -> str:
+    return "\n".join((await client.get("/v1/status")).json()["alarms"])
+
+
+async def strange(system: System) -> None:
+    """Wait until the active twin has seen a container that it does not believe."""
+    agent = system.active.agent
+    await until(lambda: any("tmr trust up2" in text for text in agent.status().alarms), "an alarm")
+
+
+@scenario
+async def test_a_new_container_counts_once_it_is_trusted(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system, system.active.client(OLGA) as olga:
+        shown = new_container(system.upstreams[1])
+        await strange(system)
+        assert shown in await alarms(olga), "the alarm names what is to be compared, and the command"
+        async with system.active.client() as alice:
+            held = await alice.post("/v1/sessions", json=ask(), headers=key())
+            assert held.status_code == 201
+
+        spelled = shown[:32].upper() + " : " + shown[32:]
+        answer = await olga.put("/v1/operator/trust", json={"upstream": "up2", "fingerprint": spelled})
+        assert answer.status_code == 200, answer.text
+        assert answer.json() == {
+            "upstream": "up2",
+            "container": str(system.upstreams[1].box.serial),
+            "fingerprint": shown,
+            "changed": True,
+        }
+        assert await votes(olga) == 3
+        assert "up2" not in await alarms(olga)
+        again = await olga.put("/v1/operator/trust", json={"upstream": "up2", "fingerprint": shown})
+        assert again.json() == {**answer.json(), "changed": False}
+        assert await votes(olga) == 3, "a second time takes nothing away"
+        sessions = (await olga.get("/v1/sessions")).json()["sessions"]
+        assert [one["id"] for one in sessions] == [held.json()["id"]]
+
+
+@scenario
+async def test_what_is_not_trusted_says_why_and_changes_nothing(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system, system.active.client(OLGA) as olga:
+        shown = new_container(system.upstreams[1])
+        await strange(system)
+        ledger = system.active.agent.core.ledger
+        before = dict(ledger.trusted)
+
+        async def told(status: int, upstream: str = "up2", wanted: str = shown) -> str:
+            answer = await olga.put("/v1/operator/trust", json={"upstream": upstream, "fingerprint": wanted})
+            assert answer.status_code == status, answer.text
+            assert dict(ledger.trusted) == before
+            problem = answer.json()
+            assert problem["remedy"]
+            return str(problem["detail"])
+
+        wrong = fingerprint(before["up1"])
+        assert shown in await told(409, wanted=wrong), "it says what the twin sees"
+        assert "64" in await told(422, wanted="x" * 64)
+        assert "64" in await told(422, wanted=shown[:-1])
+        assert "up9" in await told(422, upstream="up9")
+
+        box = system.upstreams[1].box
+        system.upstreams[1].box = msgspec.structs.replace(box, act_id="lab-other")
+        assert "lab-other" in await told(409)
+        system.upstreams[1].box = msgspec.structs.replace(box, serial=system.upstreams[0].box.serial)
+        assert "up1" in await told(409)
+        system.upstreams[1].name = "up3"
+        system.upstreams[1].box = box
+        assert "container of up3" in await told(409)
+        system.upstreams[1].name = "up2"
+        system.upstreams[1].cut()
+        assert "connection refused" in await told(409)
+
+        async with system.active.client(ALICE) as alice:
+            answer = await alice.put("/v1/operator/trust", json={"upstream": "up2", "fingerprint": shown})
+            assert answer.status_code == 403
+        async with system.passive.client(OLGA) as passive:
+            answer = await passive.put("/v1/operator/trust", json={"upstream": "up2", "fingerprint": shown})
+            assert answer.status_code == 503

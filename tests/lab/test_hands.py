@@ -1,0 +1,91 @@
+"""What a campaign does to machines takes effect, and is gone when it is mended."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from lab.chaos.hands import Hands
+from lab.demo.site import VIP
+from lab.errors import LabError
+from lab.names import LabNames, state_root
+
+from tests.lab.command import ROOT, Lab
+
+UP2, TMR1 = "10.30.0.12", "10.30.0.21"
+HEARD = """
+import socket, sys
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+    s.bind(("", 9000)); s.settimeout(float(sys.argv[1])); print("bound", flush=True)
+    try: print(s.recv(9).decode())
+    except TimeoutError: print("nothing")
+"""
+"""What one datagram to port 9000 says, within so many seconds."""
+
+
+@pytest.fixture
+def hands(running: Lab) -> Iterator[Hands]:
+    """Of the lab that is up; it is mended afterwards."""
+    it = Hands(LabNames(running.name, state_root()))
+    yield it
+    it.mend()
+
+
+def hears(running: Lab, listener: str, speaker: str, address: str, patience: float) -> bool:
+    """Whether a datagram of `speaker` reaches `listener` at `address`."""
+    command = running.command("shell", listener, "python3", "-c", HEARD, str(patience))
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as listening:
+        assert listening.stdout is not None
+        assert listening.stdout.readline() == "bound\n"
+        running("shell", speaker, "bash", "-c", f"echo -n word > /dev/udp/{address}/9000")
+        return listening.stdout.read() == "word\n"
+
+
+def test_a_full_disk_takes_nothing_until_it_is_freed(running: Lab, hands: Hands) -> None:
+    write = "head -c 1000000 /dev/zero > /root/million && rm /root/million"
+    hands.fill("up1")
+    with pytest.raises(LabError, match="No space left"):
+        hands.inside("up1", write)
+    hands.free("up1")
+    hands.inside("up1", write)
+
+
+def test_a_mute_machine_hears_and_a_deaf_one_speaks(running: Lab, hands: Hands) -> None:
+    assert running.pings("tmr1", UP2)  # both know the other's hardware address from now on
+    hands.silence("up2", ["tmr1"], "mute")
+    assert hears(running, "up2", "tmr1", UP2, 10)
+    assert not hears(running, "tmr1", "up2", TMR1, 1)
+    hands.silence("up2", ["tmr1"], "deaf")
+    assert hears(running, "tmr1", "up2", TMR1, 10)
+    assert not hears(running, "up2", "tmr1", UP2, 1)
+    hands.hear()
+    assert hears(running, "up2", "tmr1", UP2, 10)
+
+
+def test_a_thief_answers_for_the_virtual_address(running: Lab, hands: Hands) -> None:
+    assert not running.resolves("client", VIP)
+    with hands.thief():
+        assert running.resolves("client", VIP)
+    assert not running.resolves("client", VIP)
+
+
+def test_a_killed_service_is_waited_for(running: Lab, hands: Hands) -> None:
+    before = hands.processes("up1", "systemd-networkd")
+    assert before
+    hands.kill("up1", "systemd-networkd")
+    assert not set(before) & set(hands.processes("up1", "systemd-networkd"))
+    with pytest.raises(LabError, match="does not run"):
+        hands.kill("up1", "tmr-upstream")
+
+
+def test_everything_is_mended_at_once(running: Lab, hands: Hands) -> None:
+    hands.power_off("up1")
+    hands.freeze("up2")
+    hands.cut("tmr2", "back")
+    hands.silence("tmr1", ["up3"], "deaf")
+    hands.mend()
+    states = running.status()["machines"]
+    assert all(machine["state"] == "on" for machine in states.values())
+    assert states["tmr2"]["interfaces"]["eth1"]["cable"] == "plugged"
+    assert running.pings("tmr1", "10.30.0.13")

@@ -1,0 +1,145 @@
+"""Two twins and three upstreams whose messages are delivered by hand: for schedules that chance seldom
+finds.
+"""
+
+from tests.simulation.names import TWINS, UPSTREAMS
+from tests.simulation.rules import Rules
+from tests.simulation.witness import Violation
+from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.lease import Timing
+from tmr.quorum.messages import Follow
+from tmr.quorum.proposer import Applied, Send, Twin
+
+WALL_MS = 1_800_000_000_000
+DISKS = ("disk-1", "disk-2", "disk-3")
+
+
+class Bench:
+    """One clock for all. A message that is not delivered is lost; what an upstream stores is durable at
+    once.
+    """
+
+    def __init__(self, rules: Rules | None = None) -> None:
+        self.rules = rules or Rules()
+        self.now = 100.0
+        self.timing = Timing(ttl=2.0)
+        self._lives = 0
+        self._sent: dict[str, list[Send]] = {name: [] for name in TWINS}
+        self._journal: dict[int, Entry] = {}
+        snapshot = Snapshot(0, 0, 0, Membership(DISKS), b"")
+        self.acceptors = [
+            rules_acceptor(self.rules, Durable(disk, voting=True, snapshot=snapshot), self.now)
+            for disk in DISKS
+        ]
+        self.twins: dict[str, Twin] = {}
+        for name in TWINS:
+            self.start(name)
+
+    # -- machines ------------------------------------------------------------------------------------------
+
+    def start(self, name: str) -> None:
+        """The twin's process starts, again perhaps."""
+        self._lives += 1
+        owner = Owner(name, f"life-{self._lives}")
+        self.twins[name] = self.rules.twin(
+            owner, TWINS.index(name), UPSTREAMS, self.rules.ledger(), self.timing, self.now, lambda: 0.5
+        )
+        self._sent[name] = []
+
+    def restart_upstream(self, slot: int) -> None:
+        """The upstream's process starts again, from what it had stored."""
+        old = self.acceptors[slot]
+        entries = list(old.log.after_index(old.log.base))
+        durable = Durable(old.disk, old.voting, old.promised, old.owner, old.snapshot, entries, old.commit)
+        self.acceptors[slot] = rules_acceptor(self.rules, durable, self.now)
+
+    def wait(self, seconds: float) -> None:
+        """Time passes for everybody; nobody does anything."""
+        self.now += seconds
+
+    # -- messages ------------------------------------------------------------------------------------------
+
+    def sent(self, name: str, slot: int) -> Send | None:
+        """Take the oldest message of the twin to the upstream off the wire; polls are left out."""
+        self._collect(name)
+        for one in self._sent[name]:
+            if one.slot == slot:
+                self._sent[name].remove(one)
+                return one
+        return None
+
+    def _collect(self, name: str) -> None:
+        for output in self.twins[name].take():
+            if isinstance(output, Applied):
+                self._committed(output.entry, name)
+            elif isinstance(output, Send) and not isinstance(output.request, Follow):
+                self._sent[name].append(output)
+
+    def lose(self, name: str) -> None:
+        """What the twin has sent does not arrive."""
+        self._collect(name)
+        for one in self._sent[name]:
+            self.twins[name].failed(one.slot, one.at, one.request)
+        self._sent[name] = []
+
+    def hand(self, name: str, one: Send, *, answer: bool = True) -> None:
+        """The upstream gets this message, and the twin the answer."""
+        acceptor = self.acceptors[one.slot]
+        reply = acceptor.handle(self.now, WALL_MS + round(self.now * 1000), one.request).reply
+        for index in range(acceptor.log.base + 1, acceptor.commit + 1):
+            self._committed(acceptor.log[index], UPSTREAMS[one.slot])
+        if answer:
+            self.twins[name].receive(self.now, one.slot, one.at, one.request, reply)
+        self._collect(name)
+        self._one_holds()
+
+    def exchange(self, name: str, *slots: int, times: int = 1) -> None:
+        """The next message to each of the upstreams arrives, and its answer; so many times over."""
+        for _ in range(times):
+            for slot in slots:
+                one = self.sent(name, slot)
+                if one is not None:
+                    self.hand(name, one)
+
+    def elect(self, name: str, *slots: int) -> bool:
+        """The twin tries to be elected by these upstreams: once, and again where it hears of a higher epoch.
+
+        Whether it becomes active; its reign is not stored yet.
+        """
+        for _ in range(3):
+            self.lose(name)
+            twin = self.twins[name]
+            twin._next_try = self.now
+            twin.tick(self.now)
+            for _ in ("probes", "in earnest"):
+                self.exchange(name, *slots)
+                for slot in set(range(3)).difference(slots):
+                    while self.sent(name, slot):
+                        pass
+            if twin.role == "active":
+                return True
+        return False
+
+    def last_will(self, name: str) -> None:
+        """The twin is dead, and its supervisor gives the lease back."""
+        release = self.twins[name].last_will()
+        for slot in range(3):
+            self.hand(name, Send(slot, release, self.now), answer=False)
+
+    # -- what must hold ------------------------------------------------------------------------------------
+
+    def _committed(self, entry: Entry, by: str) -> None:
+        known = self._journal.setdefault(entry.index, entry)
+        if known != entry:
+            raise Violation(f"{by} committed {entry} where {known} was committed before")
+
+    def _one_holds(self) -> None:
+        holders = [name for name, twin in self.twins.items() if twin.holds(self.now)]
+        if len(holders) > 1:
+            raise Violation(f"{holders} both hold the lease")
+
+
+def rules_acceptor(rules: Rules, durable: Durable, now: float) -> Acceptor:
+    """An upstream that starts from `durable`."""
+    return rules.acceptor(durable, rules.ledger(), now, 2.0)

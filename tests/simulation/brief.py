@@ -1,0 +1,55 @@
+"""Messages in a few words, for stories."""
+
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Appended,
+    Busy,
+    Conflict,
+    Fenced,
+    Follow,
+    Followed,
+    Install,
+    Joining,
+    Member,
+    Probed,
+    Promise,
+    Release,
+    Reply,
+    Request,
+)
+
+
+def brief(message: Request | Reply) -> str:
+    """One line."""
+    name = type(message).__name__
+    match message:
+        case Acquire(epoch=epoch, probe=probe):
+            return f"{name} epoch {epoch}{', a probe' if probe else ''}"
+        case Append(epoch=epoch, previous_index=previous, entries=entries, commit=commit):
+            what = ", ".join(f"{entry.index} ({entry.kind}, epoch {entry.epoch})" for entry in entries)
+            return f"{name} epoch {epoch}, after {previous}: {what or 'nothing'}; commit {commit}"
+        case Install(epoch=epoch, snapshot=snapshot):
+            return f"{name} epoch {epoch}, snapshot at {snapshot.index}"
+        case Release(epoch=epoch):
+            return f"{name} epoch {epoch}"
+        case Follow(have_index=have):
+            return f"{name} from {have}"
+        case Busy(epoch=epoch, holder=holder, wait_ms=wait):
+            return f"{name} epoch {epoch}: {holder} holds for {wait} ms more"
+        case Appended(member=member, epoch=epoch, match=match):
+            return f"{name} epoch {epoch}, equal up to {match}; {_member(member)}"
+        case Conflict(member=member, epoch=epoch, try_from=try_from):
+            return f"{name} epoch {epoch}, try from {try_from}; {_member(member)}"
+        case Probed(member=member) | Promise(member=member) | Fenced(member=member) | Joining(member=member):
+            return f"{name} epoch {message.epoch}; {_member(member)}"
+        case Followed(holder=holder, entries=entries):
+            return f"{name}: held by {holder or 'nobody'}, {len(entries)} entries"
+    return name
+
+
+def _member(member: Member) -> str:
+    return (
+        f"{member.disk}{'' if member.voting else ' (no vote)'} promised {member.promised}, "
+        f"last {member.last_index} of epoch {member.last_epoch}, commit {member.commit}"
+    )

@@ -1,0 +1,30 @@
+"""A machine's clocks: a monotonic one whose rate changes within the bound, and a wall clock that may jump."""
+
+import random
+
+from tmr.quorum.lease import DRIFT
+
+EPOCH_OF_WALL_CLOCKS = 1_800_000_000_000
+"""True time 0 as an honest wall clock shows it, Unix milliseconds."""
+
+
+class Clock:
+    """Readings for true times in seconds. The monotonic clock goes on while its machine is paused or off."""
+
+    def __init__(self, rnd: random.Random) -> None:
+        self.rate = 1 + rnd.choice([-1, 1, rnd.uniform(-1, 1)]) * DRIFT
+        self._base = rnd.uniform(0, 1e5)
+        self._since = 0.0
+        self.wall_skew_ms = 0.0
+
+    def monotonic(self, true: float) -> float:
+        """Seconds; no two machines' readings can be compared."""
+        return self._base + (true - self._since) * self.rate
+
+    def drift(self, true: float, rate: float) -> None:
+        """From now on it goes at `rate` seconds a second."""
+        self._base, self._since, self.rate = self.monotonic(true), true, rate
+
+    def wall_ms(self, true: float) -> int:
+        """Unix milliseconds, right or wrong."""
+        return round(EPOCH_OF_WALL_CLOCKS + true * 1000 + self.wall_skew_ms)

@@ -1,0 +1,324 @@
+"""Makes the faults happen, at their time, at the named point of a machine's work, or to a single message."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tests.simulation.disk import Disk
+from tests.simulation.faults import Fault
+from tests.simulation.names import TWINS, UPSTREAMS
+from tests.simulation.plan import plan
+from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
+from tmr.quorum.lease import DRIFT
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+MESSAGE_KINDS = ("lost", "twice", "late")
+
+
+class Machine(Protocol):
+    """What the nemesis strikes."""
+
+    name: str
+    up: bool
+    boot: int
+
+
+class _Link:
+    """Messages from one machine to another: how many there were, and which has the next fault."""
+
+    __slots__ = ("count", "next", "script")
+
+    def __init__(self, script: list[Fault]) -> None:
+        self.count = 0
+        self.next = 0
+        self.script = script
+
+
+class Nemesis:
+    """`script`: the faults to make; None: those that the seed and its weather give. `made` lists what was
+    made.
+    """
+
+    def __init__(self, world: World, script: Sequence[Fault] | None) -> None:
+        self.world = world
+        self._rnd = world.stream("nemesis")
+        self._drawn = script is None
+        self._links: dict[tuple[str, str], _Link] = {}
+        self._armed: dict[str, Fault] = {}
+        weather = world.weather
+        self._message_rates = (weather.drop, weather.duplicate, weather.slow)
+        self._message_rate = sum(self._message_rates)
+        self._scripted: dict[tuple[str, str], list[Fault]] = {}
+        self._replacing = False
+        """An old machine may still come back."""
+        self.taken_out = set[str]()
+        """Disks of machines that were replaced."""
+        self._differs: int | None = None
+        """Slot of the upstream whose ledger differs, until it is known to be replaced."""
+        self.made: list[Fault] = []
+        for fault in plan(weather, self._rnd, world.storm) if script is None else script:
+            if fault.kind in MESSAGE_KINDS:
+                self._scripted.setdefault((fault.who[0], fault.who[1]), []).append(fault)
+            else:
+                world.at(fault.at, lambda fault=fault: self._begin(fault))  # type: ignore[misc]
+
+    # -- single messages -----------------------------------------------------------------------------------
+
+    def message(self, source: str, target: str) -> Fault | None:
+        """What happens to the message that `source` sends to `target` now, if anything does."""
+        link = self._links.get((source, target))
+        if link is None:
+            faults = sorted(self._scripted.get((source, target), []), key=lambda fault: -fault.number)
+            link = self._links[source, target] = _Link(faults)
+            self._aim(link)
+        link.count += 1
+        if link.count != link.next or not self.world.stormy():
+            return None
+        fault = self._draw(source, target, link.count) if self._drawn else link.script.pop()
+        self._aim(link)
+        self.made.append(fault)
+        self.world.stats[f"messages {fault.kind}"] += 1
+        self.world.tell(f"{source} to {target}: the next message is {fault.kind}")
+        return fault
+
+    def _aim(self, link: _Link) -> None:
+        if not self._drawn:
+            link.next = link.script[-1].number if link.script else 0
+        elif self._message_rate:
+            skipped = math.log(1 - self._rnd.random()) / math.log(1 - self._message_rate)
+            link.next = link.count + 1 + int(skipped)
+
+    def _draw(self, source: str, target: str, number: int) -> Fault:
+        (kind,) = self._rnd.choices(MESSAGE_KINDS, self._message_rates)
+        seconds = self._rnd.uniform(0.1, 5.0) if kind == "late" else 0.0
+        return Fault(kind, who=(source, target), seconds=seconds, number=number)
+
+    # -- at a named point ----------------------------------------------------------------------------------
+
+    def reach(self, machine: Machine, point: str, go: Callable[[], None]) -> None:
+        """The machine's work came to `point` and wants to `go` on: it may crash here, or stand still."""
+        fault = self._armed.get(machine.name)
+        if fault is None or fault.point != point:
+            go()
+            return
+        del self._armed[machine.name]
+        self.world.stats[f"{fault.kind} when {point}"] += 1
+        self._strike(fault)
+        if fault.kind == "pause":
+            self.world.run_on(machine, 0, go)
+
+    def calm(self) -> None:
+        """Nobody is struck any more."""
+        self._armed.clear()
+
+    # -- at a time -----------------------------------------------------------------------------------------
+
+    def _begin(self, fault: Fault) -> None:
+        if not self.world.stormy():
+            return
+        self.made.append(fault)
+        if fault.point:
+            self._armed[fault.who[0]] = fault
+        else:
+            self._strike(fault)
+
+    def _strike(self, fault: Fault) -> None:
+        world = self.world
+        made = getattr(self, "_" + fault.kind.replace(" ", "_").replace("-", "_"))(fault)
+        if made is not False:
+            world.stats[fault.kind] += 1
+            world.tell(f"FAULT {fault}")
+
+    def _crash(self, fault: Fault) -> bool:
+        return self._down(fault.who[0], fault.seconds, fault.value)
+
+    def _down(self, name: str, seconds: float, value: float, *, will: bool = True) -> bool:
+        machine = self.world.machine(name)
+        if not machine.up:
+            return False
+        if name in UPSTREAMS:
+            machine.crash(value)
+        elif name in TWINS:
+            machine.crash(will=will and value < 0.5)
+        else:
+            machine.crash()
+        self._up_again(machine, seconds)
+        return True
+
+    def _up_again(self, machine: Any, seconds: float) -> None:
+        boot = machine.boot
+        self.world.after(
+            self._until_calm(seconds),
+            lambda: machine.start() if machine.boot == boot and not machine.up else None,
+        )
+
+    def _until_calm(self, seconds: float) -> float:
+        """No fault outlasts the storm by much."""
+        return min(seconds, max(0.05, self.world.storm + 0.3 - self.world.now))
+
+    def _power_cut(self, fault: Fault) -> None:
+        for number, name in enumerate(fault.who):
+            share = (fault.value * (7 + number)) % 1
+            self._down(name, fault.seconds * (0.2 + share), share, will=False)
+
+    def _both_twins_restart(self, fault: Fault) -> None:
+        for number, name in enumerate(fault.who):
+            self._down(name, fault.seconds * (1 + number), 1.0)
+
+    def _orderly_stop(self, fault: Fault) -> bool:
+        twin = self.world.twins[fault.who[0]]
+        if not twin.up or self.world.paused(twin.name):
+            return False
+        twin.stop()
+        self._up_again(twin, fault.seconds)
+        return True
+
+    def _cut(self, fault: Fault) -> None:
+        until = self.world.now + self._until_calm(fault.seconds)
+        for link in fault.who:
+            source, target = link.split(">")
+            self.world.cut[source, target] = max(until, self.world.cut.get((source, target), 0.0))
+
+    _one_way_cut = _cut
+    _client_cut_off = _cut
+
+    def _pause(self, fault: Fault) -> bool:
+        machine = self.world.machine(fault.who[0])
+        if not machine.up:
+            return False
+        seconds = self._until_calm(fault.seconds)
+        self.world.pause(machine.name, seconds)
+        self.world.stats["pauses longer than a lease"] += seconds > self.world.timing.ttl
+        return True
+
+    # -- disks ---------------------------------------------------------------------------------------------
+
+    def whole(self) -> bool:
+        """Every upstream votes, and every one knows the disks of all three for members.
+
+        One lost disk at a time is what 2 of 3 survives: the next may go when this is so again.
+        """
+        upstreams = self.world.upstreams
+        disks = tuple(one.disk.name for one in upstreams)
+        return (
+            not self._replacing
+            and self._alike()
+            and all(
+                one.up
+                and one.acceptor.voting
+                and one.disk.voting
+                and one.acceptor.log.membership is not None
+                and one.acceptor.log.membership.disks == disks
+                and not any(other.disk.knows_more_of(one.disk) for other in upstreams)
+                for one in upstreams
+            )
+        )
+
+    def _disk_lost(self, fault: Fault) -> bool:
+        if not self.whole():
+            return False
+        upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        lost = upstream.put(self.world.new_disk())
+        if self.world.rules.vote_with_an_empty_disk:
+            upstream.disk = self._impostor(lost.name)
+        self._up_again(upstream, fault.seconds)
+        return True
+
+    def _impostor(self, name: str) -> Disk:
+        """An empty disk that claims to be the lost one: what readmission is there to prevent."""
+        disk = Disk(name)
+        first = self.world.witness.foundation
+        if first is not None:
+            disk.write([SnapshotWrite(first, keep_tail=False), VotingWrite(voting=True)])
+            disk.sync()
+        return disk
+
+    def _replaced(self, fault: Fault) -> bool:
+        """A new machine has the address; after `value` seconds the old one has it again, for a while."""
+        # While the system is being founded either of the two may become the member, and the other is retired.
+        if not self.whole() or not self.world.witness.journal:
+            return False
+        world, upstream = self.world, self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        old = upstream.put(world.new_disk())
+        new = upstream.disk
+        self._replacing = True
+        self.taken_out.add(old.name)
+        self._up_again(upstream, fault.seconds)
+
+        def old_returns() -> None:
+            if upstream.disk is not new or not world.stormy():
+                self._replacing = False
+                return
+            world.stats["old machine returned"] += 1
+            world.tell(f"the old machine of {upstream.name} ({old.name}) returns")
+            upstream.put(old)
+            self.taken_out.add(new.name)
+            self._up_again(upstream, 0.05)
+            world.after(self._until_calm(2.5), new_returns)
+
+        def new_returns() -> None:
+            self._replacing = False
+            if upstream.disk is old:
+                world.tell(f"the new machine of {upstream.name} ({new.name}) has the address again")
+                upstream.put(new)
+                self._up_again(upstream, 0.05)
+
+        world.after(fault.seconds + fault.value, old_returns)
+        return True
+
+    def _copied(self, fault: Fault) -> None:
+        """A copy of the disk is made, and put back after `value` seconds.
+
+        By then the others have heard more of this disk (decision 12). It stays off for longer than a lease:
+        what it granted and forgets has ended.
+        """
+        world, upstream = self.world, self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        copy = upstream.disk.copy()
+
+        def put_back() -> None:
+            others = [other for other in world.upstreams if other is not upstream]
+            same = upstream.disk.name == copy.name
+            if not (world.stormy() and same and self.whole()):
+                return
+            if all(other.disk.knows_more_of(copy) for other in others):
+                world.stats["old copy put back"] += 1
+                world.tell(f"{upstream.name} is put back to a copy {fault.value:.2f} s old")
+                upstream.put(copy)
+                boot = upstream.boot
+                seconds = world.timing.ttl * (1 + 2 * DRIFT) + fault.seconds
+                world.after(seconds, lambda: upstream.start() if upstream.boot == boot else None)
+
+        world.after(fault.value, put_back)
+
+    def _disk_full(self, fault: Fault) -> None:
+        upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        upstream.full_until = self.world.now + self._until_calm(fault.seconds)
+
+    def _ledger_differs(self, fault: Fault) -> bool:
+        upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        if not self.whole():
+            return False
+        upstream.diverge()
+        self._differs = upstream.slot
+        return True
+
+    def _alike(self) -> bool:
+        """No ledger differs: of two that do, nobody could say which is right."""
+        if self._differs is not None:
+            once = self.world.upstreams[self._differs]
+            same = [one for one in self.world.upstreams if one.acceptor.applied == once.acceptor.applied]
+            if any(one is not once and one.ledger.digest() == once.ledger.digest() for one in same):
+                self._differs = None
+        return self._differs is None
+
+    # -- clocks --------------------------------------------------------------------------------------------
+
+    def _wall_clock_jumps(self, fault: Fault) -> None:
+        self.world.clocks[fault.who[0]].wall_skew_ms = fault.value
+
+    def _clock_drifts(self, fault: Fault) -> None:
+        self.world.clocks[fault.who[0]].drift(self.world.now, fault.value)

@@ -1,0 +1,118 @@
+"""Draws the faults of one run from its weather, before it begins."""
+
+import random
+from collections.abc import Callable, Iterator
+
+from tests.simulation.faults import Fault
+from tests.simulation.names import CLIENTS, TWINS, UPSTREAMS
+from tests.simulation.weather import Weather
+from tmr.quorum.lease import DRIFT
+
+UPSTREAM_POINTS = ("received", "written, not synced", "synced, not answered")
+TWIN_POINTS = ("decided, not sent", "answer received", "committed, not checked", "checked, not answered")
+
+
+def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
+    """Faults in `storm` seconds, in their order."""
+    kinds: tuple[tuple[float, Callable[[random.Random, Weather, float], Fault]], ...] = (
+        (weather.crash, _crash),
+        (weather.blackout, _blackout),
+        (weather.twins, _twins),
+        (weather.retire, _retire),
+        (weather.partition, _partition),
+        (weather.pause, _pause),
+        (weather.wipe, _wipe),
+        (weather.replace, _replace),
+        (weather.restore, _restore),
+        (weather.full, _full),
+        (weather.drift, _drift),
+        (weather.diverge, _diverge),
+        (weather.lonely, _lonely),
+    )
+    faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
+    # One wrong clock at a time is what the median survives; that one may jump again and again.
+    wrong = rnd.choice(UPSTREAMS)
+    for at in _moments(weather.clock, rnd, storm):
+        skew = rnd.choice((-1, 1)) * 10 ** rnd.uniform(3, 9)
+        faults.append(Fault("wall clock jumps", at, (wrong,), value=skew))
+    return sorted(faults, key=lambda fault: fault.at)
+
+
+def _moments(rate: float, rnd: random.Random, storm: float) -> Iterator[float]:
+    at = rnd.expovariate(rate) if rate else storm
+    while at < storm:
+        yield at
+        at += rnd.expovariate(rate)
+
+
+def _point(rnd: random.Random, name: str) -> str:
+    if name in UPSTREAMS:
+        return rnd.choice(("", *UPSTREAM_POINTS))
+    return rnd.choice(("", *TWIN_POINTS)) if name in TWINS else ""
+
+
+def _crash(rnd: random.Random, weather: Weather, at: float) -> Fault:
+    name = rnd.choice((*UPSTREAMS, *UPSTREAMS, *TWINS, *TWINS, *TWINS, rnd.choice(CLIENTS)))
+    return Fault("crash", at, (name,), rnd.choice(weather.downtimes), _point(rnd, name), rnd.random())
+
+
+def _blackout(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("power cut", at, (*UPSTREAMS, *TWINS), rnd.uniform(0.05, 2.0), value=rnd.random())
+
+
+def _twins(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("both twins restart", at, TWINS, rnd.uniform(0.05, 1.0))
+
+
+def _retire(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("orderly stop", at, (rnd.choice(TWINS),), rnd.uniform(0.1, 1.0))
+
+
+def _partition(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    twin, victims = rnd.choice(TWINS), rnd.sample(UPSTREAMS, rnd.choice((1, 2, 3)))
+    there = [f"{twin}>{upstream}" for upstream in victims]
+    back = [f"{upstream}>{twin}" for upstream in victims]
+    kind, links = rnd.choice(
+        (("cut", there + back), ("cut", there + back), ("one-way cut", there), ("one-way cut", back))
+    )
+    return Fault(kind, at, tuple(links), rnd.uniform(0.1, 6.0))
+
+
+def _pause(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    name = rnd.choice((*UPSTREAMS, *TWINS, *TWINS, *TWINS, rnd.choice(CLIENTS)))
+    return Fault(
+        "pause", at, (name,), rnd.choice((rnd.uniform(0.05, 5.0), rnd.uniform(2.0, 5.0))), _point(rnd, name)
+    )
+
+
+def _wipe(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("disk lost", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.05, 1.0))
+
+
+def _replace(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault(
+        "replaced", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.05, 1.0), value=rnd.uniform(0.5, 4.0)
+    )
+
+
+def _restore(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("copied", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.05, 1.0), value=rnd.uniform(0.3, 6.0))
+
+
+def _full(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("disk full", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.5, 4.0))
+
+
+def _drift(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    rate = 1 + rnd.choice((-1, 1, rnd.uniform(-1, 1))) * DRIFT
+    return Fault("clock drifts", at, (rnd.choice((*UPSTREAMS, *TWINS, *CLIENTS)),), value=rate)
+
+
+def _diverge(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("ledger differs", at, (rnd.choice(UPSTREAMS),))
+
+
+def _lonely(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    client = rnd.choice(CLIENTS)
+    links = [f"{client}>{twin}" for twin in TWINS] + [f"{twin}>{client}" for twin in TWINS]
+    return Fault("client cut off", at, tuple(links), rnd.uniform(2.5, 4.2))

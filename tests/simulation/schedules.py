@@ -1,0 +1,107 @@
+"""Schedules written by hand, each for a rule that chance seldom shows to be missing."""
+
+from collections.abc import Callable
+
+from tests.simulation.bench import Bench
+from tests.simulation.witness import Violation
+from tmr.ledger import Note, encode
+from tmr.quorum.messages import Install
+
+LONGER_THAN_A_LEASE = 2.5
+"""Seconds."""
+
+
+def older_entry_on_two(bench: Bench) -> None:
+    """Figure 8 of the Raft paper: an entry of an older epoch is on two upstreams, and is replaced all the
+    same.
+
+    Batches of one entry are presumed: the older entry is stored before the one of the own epoch that
+    protects it.
+    """
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1)  # its reign is committed
+    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.exchange(a, 0)  # entry 2 is on up1 alone
+    bench.start(a)
+    bench.wait(LONGER_THAN_A_LEASE)
+    must(bench.elect(b, 1, 2))
+    bench.exchange(b, 2, times=4)  # another entry 2 is on up3 alone, of a newer epoch
+    bench.start(b)
+    bench.wait(LONGER_THAN_A_LEASE)
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0)
+    bench.exchange(a, 1, times=2)  # the first entry 2 is on up1 and up2: committed?
+    must(bench.acceptors[1].log.last == 2 and bench.acceptors[1].log.epoch_at(2) != bench.twins[a].epoch)
+    bench.start(a)
+    bench.wait(LONGER_THAN_A_LEASE)
+    must(bench.elect(b, 1, 2))
+    bench.exchange(b, 1, 2, times=4)  # the entry 2 of up3 replaces it, and is committed
+    must(bench.twins[b].holds(bench.now))
+
+
+def released_lease_stays_released(bench: Bench) -> None:
+    """An append arrives after the lease was given back: the other twin need not wait for it."""
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1, 2))
+    bench.exchange(a, 0, 1, 2)
+    bench.twins[a].submit(bench.now, encode(Note(())))
+    late = [bench.sent(a, slot) for slot in range(3)]
+    bench.last_will(a)
+    for one in late:
+        if one is not None:
+            bench.hand(a, one, answer=False)
+    if not bench.elect(b, 0, 1):
+        raise Violation("the lease was given back, and nobody else gets it")
+
+
+def restart_while_a_lease_lives(bench: Bench) -> None:
+    """An upstream restarts, and is asked for a lease before the one that it had granted has ended."""
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1, times=2)
+    must(bench.twins[a].holds(bench.now))
+    bench.restart_upstream(0)
+    bench.elect(b, 0, 2)
+    bench.exchange(b, 0, 2, times=5)
+
+
+def snapshot_that_comes_twice(bench: Bench) -> None:
+    """A second copy of a snapshot arrives after entries behind it were acknowledged and committed.
+
+    A short journal of the active is presumed: who has missed a few entries is sent a snapshot.
+    """
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1, 2))
+    bench.exchange(a, 1, 2, times=3)
+    for _ in range(4):
+        bench.twins[a].submit(bench.now, encode(Note(())))
+        bench.exchange(a, 1, 2, times=3)
+    bench.exchange(a, 0)  # the first entry: the next ones are gone from the active's journal
+    snapshot = bench.sent(a, 0)
+    assert snapshot is not None and isinstance(snapshot.request, Install)
+    bench.hand(a, snapshot)
+    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.exchange(a, 0, 1)  # the entry behind it is on up1 and up2, and committed
+    must(bench.twins[a].commit > snapshot.request.snapshot.index)
+    bench.hand(a, snapshot, answer=False)
+    bench.start(a)
+    bench.wait(LONGER_THAN_A_LEASE)
+    must(bench.elect(b, 0, 2))
+    bench.exchange(b, 0, 2, times=4)
+    must(bench.twins[b].holds(bench.now))
+
+
+def must(held: bool) -> None:
+    """The schedule came as far as it was meant to."""
+    if not held:
+        raise AssertionError("the schedule does not do any more what its description says")
+
+
+SCHEDULES: dict[str, Callable[[Bench], None]] = {
+    "older epochs counted": older_entry_on_two,
+    "lease given back and revived": released_lease_stays_released,
+    "lease forgotten in a restart": restart_while_a_lease_lives,
+    "acknowledged tail forgotten": snapshot_that_comes_twice,
+}
+"""Rule taken away → the schedule that shows it."""

@@ -1,0 +1,209 @@
+"""An upstream: the production acceptor over a simulated disk, with batches as `tmr.upstream.node` makes
+them.
+
+The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time
+is made durable, and an answer leaves once everything decided before it is on disk. A sync that fails ends
+the process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tests.simulation.disk import Disk
+from tests.simulation.names import UPSTREAMS
+from tmr.ledger import Note, encode
+from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
+from tmr.quorum.messages import Follow, Reply, Request
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+FOLLOW_WAIT = 4.0
+"""Seconds after which a `Follow` is answered without news; 25 in production."""
+Respond = Callable[[Reply], None]
+
+
+class SimUpstream:
+    """See the module."""
+
+    def __init__(self, world: World, slot: int) -> None:
+        self.world, self.slot, self.name = world, slot, UPSTREAMS[slot]
+        self.rnd = world.stream(self.name)
+        self.clock = world.clocks[self.name]
+        self.disk = world.new_disk()
+        self.boot = 0
+        self.full_until = 0.0
+        self.start()
+
+    def now(self) -> float:
+        """This machine's monotonic clock."""
+        return self.clock.monotonic(self.world.now)
+
+    def start(self) -> None:
+        """The process starts, from what is durable."""
+        self.up = True
+        self.boot += 1
+        self.waiting: dict[str, tuple[Follow, Respond]] = {}
+        self._filling: list[Callable[[], None]] | None = None
+        self._writes: list[Write] = []
+        self._running: list[Callable[[], None]] | None = None
+        self._timer = False
+        world = self.world
+        if world.now < self.full_until and self.rnd.random() < 0.5:
+            self.fatal()  # it writes when it starts; the log of the store may have room for that, or not
+            return
+        self.ledger = world.rules.ledger()
+        self.acceptor = world.rules.acceptor(self.disk.load(), self.ledger, self.now(), world.timing.ttl, 1)
+        self._hints: list[Write] = list(self.acceptor.regenerated)
+        world.witness.acceptor_started(self.slot, self.acceptor)
+
+    def crash(self, share: float = 0.0) -> None:
+        """The process is killed, or the power cut; `share` of what was written and not synced survives."""
+        self.up = False
+        self.boot += 1
+        survived = self.disk.crash(share)
+        stats = self.world.stats
+        stats["unsynced batches kept"] += survived.kept
+        stats["unsynced batches lost"] += survived.lost
+        stats["torn writes"] += survived.torn
+
+    def fatal(self) -> None:
+        """Memory and disk can no longer agree: the process ends, and is started again."""
+        self.world.stats["deaths of a full disk"] += 1
+        self.crash(self.rnd.random())
+        boot = self.boot
+        self.world.after(
+            self.rnd.uniform(0.2, 1.0), lambda: self.start() if self.boot == boot and not self.up else None
+        )
+
+    def put(self, disk: Disk) -> Disk:
+        """This address belongs to a machine with `disk` from now on. Returns the disk of the one before."""
+        if self.up:
+            self.crash()
+        self.disk, before = disk, self.disk
+        return before
+
+    def diverge(self) -> None:
+        """The ledger in memory becomes another than the journal says."""
+        self.ledger.apply(self.acceptor.applied, self.acceptor.log.last_time, encode(Note(())))
+
+    # -- deciding ------------------------------------------------------------------------------------------
+
+    def receive(self, request: Request, respond: Respond) -> None:
+        """A message arrived."""
+        self.world.nemesis.reach(self, "received", lambda: self._handle(request, respond))
+
+    def _handle(self, request: Request, respond: Respond) -> None:
+        world = self.world
+        now, wall = self.now(), self.clock.wall_ms(world.now)
+        if isinstance(request, Follow):
+            self._follow(now, wall, request, respond)
+            return
+        result = self.acceptor.handle(now, wall, request)
+        world.witness.acceptor_moved(self.slot, self.acceptor)
+
+        def leave() -> None:
+            world.witness.voted(self.slot, self.acceptor, result.reply)
+            respond(result.reply)
+            if result.woke:
+                self._wake()
+
+        if world.rules.answer_before_fsync:
+            self._settle(result.writes, lambda: None)
+            leave()
+        else:
+            self._settle(result.writes, leave)
+
+    # -- making durable ------------------------------------------------------------------------------------
+
+    def _settle(self, writes: list[Write], leave: Callable[[], None]) -> None:
+        """Have `leave` called when `writes`, and all that was decided before, are on disk."""
+        if writes and all(isinstance(write, Hint) for write in writes):
+            newer = tuple({type(write) for write in writes} & {CommitWrite, MarksWrite})
+            self._hints = [*(hint for hint in self._hints if not isinstance(hint, newer)), *writes]
+            writes = []
+        if writes:
+            if self._filling is None:
+                self._filling, self._writes = [], []
+            self._writes += [*self._hints, *writes]
+            self._hints = []
+        batch = self._running if self._filling is None else self._filling
+        if batch is None:
+            leave()
+        else:
+            batch.append(leave)
+            if self._running is None:
+                self._commit()
+
+    def _commit(self) -> None:
+        if self._filling is None:
+            return
+        self._running, self._filling = self._filling, None
+        self.disk.write(self._writes)
+        self._writes = []
+        self.world.nemesis.reach(self, "written, not synced", self._sync)
+
+    def _sync(self) -> None:
+        rnd = self.rnd
+        delay = rnd.choice((0.0003, 0.001, 0.001, rnd.uniform(0.001, 0.2)))
+        self.world.run_on(self, delay, self._synced)
+
+    def _synced(self) -> None:
+        if self.world.now < self.full_until:
+            if not self.world.rules.swallow_full_disk:
+                self.fatal()
+                return
+            self.disk.forget()
+        self.disk.sync()
+        self.world.nemesis.reach(self, "synced, not answered", self._durable)
+
+    def _durable(self) -> None:
+        leaving, self._running = self._running or [], None
+        self._commit()
+        for leave in leaving:
+            leave()
+
+    # -- following -----------------------------------------------------------------------------------------
+
+    def _follow(self, now: float, wall: int, request: Follow, respond: Respond) -> None:
+        earlier = self.waiting.pop(request.owner.twin, None)
+        if earlier is not None:
+            self._answer_follow(*earlier)
+        reply = self.acceptor.follow(now, wall, request)
+        if reply is not None:
+            self._settle([], lambda: respond(reply))
+            return
+        waits = self.waiting[request.owner.twin] = (request, respond)
+        self._watch_lease()
+
+        def enough() -> None:
+            if self.waiting.get(request.owner.twin) is waits:
+                del self.waiting[request.owner.twin]
+                self._answer_follow(request, respond)
+
+        self.world.run_on(self, FOLLOW_WAIT, enough)
+
+    def _answer_follow(self, request: Follow, respond: Respond) -> None:
+        reply = self.acceptor.handle(self.now(), self.clock.wall_ms(self.world.now), request).reply
+        self._settle([], lambda: respond(reply))
+
+    def _wake(self) -> None:
+        waiting, self.waiting = self.waiting, {}
+        for request, respond in waiting.values():
+            self._follow(self.now(), self.clock.wall_ms(self.world.now), request, respond)
+
+    def _watch_lease(self) -> None:
+        """Followers hear of a lease that ends by itself."""
+        left = self.acceptor.holder_until - self.now()
+        if self._timer or left <= 0 or self.acceptor.holder is None:
+            return
+        self._timer = True
+
+        def look() -> None:
+            self._timer = False
+            if self.waiting:
+                self._wake()
+
+        self.world.run_on(self, left / self.clock.rate + 0.001, look)

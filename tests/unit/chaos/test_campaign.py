@@ -1,0 +1,196 @@
+"""A campaign is the same for the same seed, says what it does, and loses nothing that a client wrote."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from lab.chaos import habits
+from lab.chaos.campaign import settle
+from lab.chaos.observed import Journal, blank
+from lab.chaos.plan import ACTIVE, KINDS, PASSIVE, TWINS, UPSTREAMS, plan
+from lab.chaos.records import Operation, read
+from lab.chaos.watcher import Look
+
+from tmr.cli.vendor_options import read_items
+from tmr.client.models import Role, Status, UpstreamStatus
+
+LEASE_S = 2.0
+seeds = st.integers(0, 2**32)
+few = settings(max_examples=30)
+
+
+# -- the plan ----------------------------------------------------------------------------------------------
+
+
+@few
+@given(seeds, st.floats(10, 1200))
+def test_a_seed_always_gives_the_same_faults(seed: int, seconds: float) -> None:
+    assert plan(seed, seconds) == plan(seed, seconds)
+
+
+def test_seeds_differ() -> None:
+    assert len({plan(seed, 120) for seed in range(50)}) == 50
+
+
+@few
+@given(seeds, st.floats(0, 1200))
+def test_faults_come_one_after_the_other_and_end_in_time(seed: int, seconds: float) -> None:
+    steps = plan(seed, seconds)
+    for one, after in itertools.pairwise(steps):
+        assert one.at + one.seconds < after.at
+    assert all(step.at + step.seconds < seconds for step in steps)
+
+
+@few
+@given(seeds)
+def test_ten_minutes_have_every_kind_of_fault(seed: int) -> None:
+    assert {step.kind for step in plan(seed, 600)} == KINDS
+
+
+@few
+@given(seeds)
+def test_what_is_struck_is_what_the_promise_is_about(seed: int) -> None:
+    """Never two upstreams at once, unless the fault is meant to be beyond the promise."""
+    for step in plan(seed, 600):
+        assert set(step.targets) <= {*UPSTREAMS, *TWINS, ACTIVE, PASSIVE}
+        assert len(set(step.targets)) == len(step.targets)
+        beyond = step.kind in {"restart-all", "majority-lost", "twins-lost"}
+        assert beyond or sum(target in UPSTREAMS for target in step.targets) <= 1
+        assert beyond or sum(target in (ACTIVE, PASSIVE, *TWINS) for target in step.targets) <= 1
+
+
+@few
+@given(seeds)
+def test_a_freeze_is_longer_than_a_lease(seed: int) -> None:
+    assert all(step.seconds > LEASE_S for step in plan(seed, 600) if step.kind == "freeze")
+
+
+@few
+@given(seeds, st.floats(0, 3600))
+def test_a_disk_is_lost_last_once_and_while_all_is_whole(seed: int, seconds: float) -> None:
+    steps = plan(seed, seconds)
+    assert all(step.kind != "disk-lost" for step in steps[:-1])
+    assert all(step.patient for step in steps if step.kind == "disk-lost")
+
+
+# -- the clients -------------------------------------------------------------------------------------------
+
+
+def test_a_client_does_the_same_for_the_same_seed() -> None:
+    for habit in habits.habits():
+        first, second = habits.jobs(7, habit), habits.jobs(7, habit)
+        assert list(itertools.islice(first, 50)) == list(itertools.islice(second, 50))
+
+
+def test_every_licence_is_wanted_by_more_clients_than_it_has_seats(tmp_path: Path) -> None:
+    file = tmp_path / "items.json"
+    file.write_bytes(msgspec.json.encode({"item": habits.items(3000)}))
+    for licence in read_items(file):
+        wanted = [h for h in habits.habits() if h.product == licence.product_code - 3000 and h.kind != "read"]
+        stations = {habit.station or habit.name for habit in wanted}
+        assert len(stations) >= (licence.quantity or 0), licence.name
+    assert len({habit.name for habit in habits.habits()}) == len(habits.habits())
+
+
+# -- what is written down ----------------------------------------------------------------------------------
+
+
+def test_the_last_word_of_a_client_holds_and_what_was_only_sent_is_kept(tmp_path: Path) -> None:
+    raw, target = tmp_path / "raw", tmp_path / "operations.jsonl"
+    target.touch()
+    journal = Journal(raw, began=0.0)
+
+    def sent(client: str, number: int, at: float) -> Operation:
+        return msgspec.structs.replace(blank("checkout", 3000), client=client, number=number, sent=at)
+
+    later, lost = sent("b", 1, 2.0), sent("a", 2, 3.0)
+    first = sent("a", 1, 1.0)
+    for operation in (later, first, lost):
+        journal.write(operation)
+    answered = msgspec.structs.replace(first, answered=4.0, outcome="granted")
+    journal.write(answered)
+    with raw.open("ab") as file:
+        file.write(b'{"client":"a","number":3,"ve')  # the line in which a crash came
+    settle(raw, target)
+    assert list(read(target, Operation)) == [answered, later, lost]
+
+
+# -- what is seen from outside -----------------------------------------------------------------------------
+
+
+def status(name: str, role: Role, *, voting: bool = True, match: int = 100) -> Status:
+    upstreams = tuple(
+        UpstreamStatus(
+            name=up, reachable=True, voting=voting or up != "up3", match=match if up == "up3" else 100
+        )
+        for up in UPSTREAMS
+    )
+    return Status(
+        name=name,
+        role=role,
+        epoch=4,
+        lease_remaining_ms=None,
+        vip=(),
+        peer=None,
+        version="1",
+        certified_time=None,
+        upstreams=upstreams,
+        licences=(),
+        sessions=0,
+        commit=100,
+    )
+
+
+def look(**changed: object) -> Look:
+    """A system that is whole, but for what is changed."""
+    whole = {
+        "state": dict.fromkeys((*UPSTREAMS, *TWINS), "on"),
+        "vip": frozenset({"tmr1"}),
+        "twins": {"tmr1": status("tmr1", Role.ACTIVE), "tmr2": status("tmr2", Role.PASSIVE)},
+    }
+    return Look(0.0, **{**whole, **changed})  # type: ignore[arg-type]
+
+
+def test_a_whole_system_lacks_nothing() -> None:
+    assert look().active() == "tmr1"
+    assert look().unwhole(lag=0) == ""
+
+
+@pytest.mark.parametrize(
+    ("changed", "word"),
+    [
+        ({"state": {"up1": "frozen"}}, "up1 is frozen"),
+        ({"vip": frozenset({"tmr1", "tmr2"})}, "virtual address"),
+        ({"vip": frozenset()}, "no machine"),
+        ({"twins": {"tmr1": status("tmr1", Role.ACTIVE), "tmr2": None}}, "tmr2 is silent"),
+        (
+            {"twins": {"tmr1": status("tmr1", Role.ACTIVE), "tmr2": status("tmr2", Role.ACTIVE)}},
+            "virtual address",
+        ),
+        (
+            {
+                "twins": {
+                    "tmr1": status("tmr1", Role.ACTIVE, voting=False),
+                    "tmr2": status("tmr2", Role.PASSIVE),
+                }
+            },
+            "up3",
+        ),
+        (
+            {
+                "twins": {
+                    "tmr1": status("tmr1", Role.ACTIVE, match=99),
+                    "tmr2": status("tmr2", Role.PASSIVE),
+                }
+            },
+            "1 entries behind",
+        ),
+    ],
+)
+def test_what_is_missing_is_named(changed: dict[str, object], word: str) -> None:
+    assert word in look(**changed).unwhole(lag=0)

@@ -1,0 +1,266 @@
+"""An upstream whose store was put back to an older state counts for nothing before it is whole again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tmr.ledger import Ledger
+from tmr.quorum.acceptor import (
+    Acceptor,
+    AppendWrite,
+    CommitWrite,
+    CutWrite,
+    Durable,
+    MarksWrite,
+    PromiseWrite,
+    ReignWrite,
+    Write,
+)
+from tmr.quorum.entries import Mark, Membership, Owner, Snapshot
+from tmr.quorum.lease import Timing
+from tmr.quorum.messages import Follow, Promise, Reply, decode_reply, encode
+from tmr.quorum.proposer import Send, Twin
+
+DISKS = ("disk-0", "disk-1", "disk-2")
+ALL = frozenset(range(3))
+
+
+class Upstream:
+    """An acceptor with a disk that can be copied, and the copy put back."""
+
+    def __init__(self, slot: int) -> None:
+        founded = Snapshot(0, 0, 0, Membership(DISKS), b"")
+        self.durable = Durable(DISKS[slot], voting=True, snapshot=founded)
+        self.start(0.0)
+
+    def start(self, now: float) -> None:
+        self.acceptor = Acceptor(self.copy(), Ledger(), now, 2.0)
+
+    def copy(self) -> Durable:
+        return msgspec.structs.replace(self.durable, entries=list(self.durable.entries))
+
+    def put_back(self, copy: Durable, now: float) -> None:
+        self.durable = copy
+        self.start(now)
+
+    def sync(self, writes: Sequence[Write]) -> None:
+        kept = self.durable
+        for write in writes:
+            match write:
+                case PromiseWrite(epoch, owner):
+                    kept.promised, kept.owner = epoch, owner
+                case AppendWrite(entries):
+                    kept.entries = [*kept.entries, *entries]
+                case CutWrite(after):
+                    kept.entries = [entry for entry in kept.entries if entry.index <= after]
+                case CommitWrite(commit):
+                    kept.commit = commit
+                case ReignWrite(epoch):
+                    kept.reign = epoch
+                case MarksWrite(marks):
+                    kept.marks = marks
+                case _:
+                    raise AssertionError(write)
+
+
+class System:
+    """Three upstreams, one clock; a twin reaches those that a test names."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.upstreams = [Upstream(slot) for slot in range(3)]
+
+    def twin(self, name: str, rank: int) -> Twin:
+        return Twin(
+            Owner(name, f"{name}-{self.now}"),
+            rank,
+            ("up1", "up2", "up3"),
+            Ledger(),
+            Timing(ttl=2.0),
+            self.now,
+            lambda: 0.5,
+        )
+
+    def let(self, twin: Twin, seconds: float, reached: frozenset[int] = ALL) -> list[object]:
+        """Let time pass. What the twin put out."""
+        seen: list[object] = []
+        end = self.now + seconds
+        while self.now < end:
+            self.now += 0.01
+            twin.tick(self.now)
+            while outputs := twin.take():
+                seen += outputs
+                for send in outputs:
+                    if isinstance(send, Send) and not isinstance(send.request, Follow):
+                        self.exchange(twin, send, reached)
+        return seen
+
+    def exchange(self, twin: Twin, send: Send, reached: frozenset[int] = ALL) -> None:
+        if send.slot not in reached:
+            twin.failed(send.slot, send.at, send.request)
+            return
+        upstream = self.upstreams[send.slot]
+        answer = upstream.acceptor.handle(self.now, 1_800_000_000_000 + round(self.now * 1000), send.request)
+        upstream.sync(answer.writes)
+        twin.receive(self.now, send.slot, send.at, send.request, answer.reply)
+
+    def reigns(self, twin: Twin, reached: frozenset[int] = ALL, seconds: float = 8.0) -> bool:
+        self.let(twin, seconds, reached)
+        return twin.holds(self.now)
+
+
+def command(system: System, twin: Twin, reached: frozenset[int]) -> int:
+    """One more committed entry (which the ledger refuses: what it says is of no interest here)."""
+    index = twin.submit(system.now, b"\x81")
+    system.let(twin, 1.0, reached)
+    return index
+
+
+def reign_of_tmr1() -> tuple[System, Twin]:
+    system = System()
+    twin = system.twin("tmr1", 0)
+    assert system.reigns(twin)
+    return system, twin
+
+
+def test_the_active_twin_does_not_count_it_before_it_is_whole() -> None:
+    system, twin = reign_of_tmr1()
+    old = system.upstreams[0].copy()
+    twin._add("reign", b"", system.now)
+    system.let(twin, 1.0)
+    assert twin.peers[0].match == twin.commit == 2
+    system.upstreams[0].put_back(old, system.now)
+    peer = twin.peers[0]
+    end = system.now + 1.0
+    while not peer.gone_back and system.now < end:  # its next answer, a renewal
+        system.now += 0.01
+        twin.tick(system.now)
+        for send in twin.take():
+            if isinstance(send, Send):
+                system.exchange(twin, send)
+    assert (peer.gone_back, peer.match, peer.granted_at) == (True, 0, None)
+    assert twin._member_slots() == {1, 2}
+    assert system.reigns(twin, seconds=1.0)
+    assert (peer.gone_back, peer.match) == (False, 2)
+    assert peer.gone_back_at > 0
+    assert system.upstreams[0].acceptor.gone_back, "it says so itself, too"
+    assert not system.upstreams[1].acceptor.gone_back
+
+
+def test_it_elects_nobody_with_one_that_remembers() -> None:
+    """up1 is put back; up3 was told more of it; up2, the only one that has everything, is away."""
+    system, twin = reign_of_tmr1()
+    old = system.upstreams[0].copy()
+    for _ in range(3):
+        twin._add("reign", b"", system.now)
+        system.let(twin, 1.0)
+    twin._add("reign", b"", system.now)
+    system.let(twin, 0.2, frozenset({0, 1}))
+    committed = twin.commit
+    assert committed == 5
+    assert system.upstreams[2].acceptor.log.last == 4
+    system.now += 10
+    system.upstreams[0].put_back(old, system.now)
+    other = system.twin("tmr2", 1)  # it knows nothing: both twins were started anew
+    assert not system.reigns(other, frozenset({0, 2}))
+    again = system.twin("tmr1", 0)  # nor does it count at the second attempt, when it has promised more
+    assert not system.reigns(again, frozenset({0, 2}))
+    assert system.reigns(other, ALL)
+    assert other.log.last > committed
+    for upstream in system.upstreams:
+        assert [entry.epoch for entry in upstream.durable.entries][:committed] == [
+            entry.epoch for entry in system.upstreams[1].durable.entries
+        ][:committed]
+
+
+def test_when_all_three_answer_the_best_journal_is_taken() -> None:
+    """Two have lost what they confirmed: nobody else has it, and there is nothing to wait for."""
+    system, twin = reign_of_tmr1()
+    old = [upstream.copy() for upstream in system.upstreams]
+    for _ in range(3):
+        twin._add("reign", b"", system.now)
+        system.let(twin, 1.0)
+    system.now += 10
+    for slot in (1, 2):
+        system.upstreams[slot].put_back(old[slot], system.now)
+    for pair in ({0, 1}, {0, 2}):
+        assert not system.reigns(system.twin("tmr2", 1), frozenset(pair))
+    system.now += 10
+    other = system.twin("tmr1", 0)
+    assert system.reigns(other)
+    assert other.commit == 5, "what the first has is kept"
+    assert [peer.gone_back_at > 0 for peer in other.peers] == [False, True, True], "and there is an alarm"
+    assert [upstream.acceptor.log.last for upstream in system.upstreams] == [5, 5, 5]
+
+
+def test_who_only_was_away_is_not_suspected() -> None:
+    system, twin = reign_of_tmr1()
+    for _ in range(3):
+        twin._add("reign", b"", system.now)
+        system.let(twin, 1.0, frozenset({1, 2}))
+    system.let(twin, 1.0)
+    other = system.twin("tmr2", 1)
+    system.now += 10
+    assert system.reigns(other)
+    assert [peer.gone_back_at for peer in (*twin.peers, *other.peers)] == [float("-inf")] * 6
+
+
+def test_a_tail_that_a_later_reign_cuts_is_no_sign() -> None:
+    """up1 alone stored entries of tmr1 that nobody else has; the reign of tmr2 cuts them."""
+    system, twin = reign_of_tmr1()
+    for _ in range(2):
+        twin._add("reign", b"", system.now)
+    system.let(twin, 0.3, frozenset({0}))
+    assert system.upstreams[0].acceptor.log.last == 3
+    assert twin.marks.of(DISKS)[0] == Mark("disk-0", twin.epoch, twin.epoch, 3)
+    system.now += 10
+    other = system.twin("tmr2", 1)
+    assert system.reigns(other, frozenset({1, 2}))
+    assert system.reigns(other)
+    assert system.upstreams[0].acceptor.log.last == system.upstreams[1].acceptor.log.last == 2
+    system.let(twin, 5.0, frozenset())
+    system.now += 10
+    assert system.reigns(twin), "and the twin that has seen them counts it, too"
+    assert not any(peer.gone_back for peer in twin.peers)
+
+
+def test_an_answer_to_an_older_question_is_no_sign() -> None:
+    system, twin = reign_of_tmr1()
+    twin.tick(system.now + 0.5)
+    asked = next(one for one in twin.take() if isinstance(one, Send) and one.slot == 0)
+    late = system.upstreams[0].acceptor.handle(system.now, 0, asked.request)
+    system.now += 0.51
+    twin._add("reign", b"", system.now)
+    twin.peers[0].busy = False  # it timed out
+    system.let(twin, 1.0)
+    twin.receive(system.now, 0, asked.at, asked.request, late.reply)
+    assert not twin.peers[0].gone_back
+    assert twin.peers[0].match == 2
+
+
+def test_members_of_an_older_version_are_not_suspected() -> None:
+    """Their answers lack the last field of the header; and their messages the marks."""
+    system, twin = reign_of_tmr1()
+    answer: Reply = Promise(system.upstreams[0].acceptor.member(0), 9, twin.owner, None, ())
+    raw = msgspec.msgpack.decode(encode(answer))
+    del raw["member"][-1]
+    del raw["marks"]
+    old = decode_reply(msgspec.msgpack.encode(raw))
+    assert isinstance(old, Promise)
+    assert (old.member.reign, old.marks) == (-1, ())
+    twin.marks.learn(Mark("disk-0", 99, 99, 99), system.now)
+    assert not twin.marks.gone_back(old.member, system.now)
+
+
+marks = st.builds(Mark, st.just("d"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+
+
+@given(marks, marks, st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)))
+def test_two_marks_together_say_what_both_say(one: Mark, other: Mark, shown: tuple[int, int, int]) -> None:
+    assert one.joined(other) == other.joined(one)
+    newest = [mark for mark in (one, other) if mark.reign == max(one.reign, other.reign)]
+    assert one.joined(other).missed_by(*shown) == any(mark.missed_by(*shown) for mark in newest)

@@ -1,0 +1,128 @@
+"""An upstream lets no twin speak for its container, nor take back what only ever grows."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from tests.unit.ledger.world import FIRM, START_MS, container_key, item, key, stated
+from tmr.ledger import Assemble, Command, Consume, Free, Grant, Ledger, Trust, encode
+from tmr.ledger.continuity import lost
+from tmr.ledger.state import Stored
+from tmr.licensing import SignedStatement, Statement, raw_public_key, sign
+from tmr.upstream.guard import OwnContainer
+
+NAMES = ("up1", "up2", "up3")
+OWN = raw_public_key(container_key(1))
+STRANGE = Ed25519PrivateKey.from_private_bytes(bytes([77]) * 32)
+
+
+def ledger(*statements: SignedStatement) -> Ledger:
+    made = Ledger()
+    if statements:
+        made.apply(1, START_MS, encode(Assemble(statements)))
+    return made
+
+
+def used() -> Ledger:
+    """Three containers, and four of ten units taken."""
+    made = ledger(*stated(1, (item(quantity=5, units=10, usage_s=3600),)))
+    grant = Grant("r", "alice", "s", FIRM, 1001, (key(),), "user-limit", 60, "cad-07")
+    commands: list[Command] = [grant, Consume("c", "alice", "s", 4)]
+    for index, command in enumerate(commands, 2):
+        made.apply(index, START_MS + index, encode(command))
+    return made
+
+
+def strange(upstream: str, number: int = 9) -> SignedStatement:
+    statement = Statement(upstream, f"130-200{number}", "test-0123456789abcdef", 5, (item(quantity=99),))
+    return sign(statement, STRANGE)
+
+
+@pytest.mark.parametrize(
+    ("known", "command", "refused"),
+    [
+        (3, Trust("up1", bytes(32)), "another key for up1"),
+        (3, Trust("up1", OWN), ""),
+        (3, Trust("up2", bytes(32)), ""),
+        (0, Trust("up1", bytes(32)), "another key for up1"),
+        (0, Assemble((strange("up1"),)), "not the one here"),
+        (3, Assemble((strange("up1"),)), ""),  # the ledger does not believe it
+        (0, Assemble((strange("x", 7), strange("y", 8), strange("z", 9))), "without up1"),
+        (0, Assemble((strange("x", 7), strange("y", 8))), ""),
+        (3, Assemble(stated(1, ())), ""),
+        (3, Free("s", None, "operator"), ""),
+    ],
+)
+def test_commands(known: int, command: Any, refused: str) -> None:
+    made = ledger(*stated(1, (item(),))[:known])
+    why = OwnContainer(made, "up1", OWN).command(encode(command))
+    assert (refused in why) if refused else (why == "")
+
+
+def test_what_cannot_be_read_is_the_ledgers_to_deny() -> None:
+    assert OwnContainer(ledger(), "up1", OWN).command(b"\xc1") == ""
+
+
+def test_a_replaced_container_is_trusted_by_its_upstream() -> None:
+    """The new upstream has a ledger that trusts the old container, until an operator says otherwise."""
+    made = ledger(*stated(1, (item(),)))
+    new = raw_public_key(STRANGE)
+    guard = OwnContainer(made, "up1", new)
+    assert guard.state(made.snapshot(), fresh=True) == ""
+    assert guard.state(made.snapshot(), fresh=False) == "", "it still trusts the one that it did"
+    assert guard.command(encode(Trust("up1", new))) == ""
+    assert "another key" in guard.command(encode(Trust("up1", bytes(32))))
+    made.apply(9, START_MS + 9, encode(Trust("up1", new)))
+    assert "another key" in guard.command(encode(Trust("up1", OWN))), "an old Trust comes again"
+
+
+def changed(**values: Any) -> bytes:
+    stored = msgspec.msgpack.decode(used().snapshot(), type=Stored)
+    for name, value in values.items():
+        setattr(stored, name, value)
+    return msgspec.msgpack.encode(stored)
+
+
+def test_the_own_state_and_what_came_of_it_are_taken() -> None:
+    before, after = used(), used()
+    guard = OwnContainer(before, "up1", OWN)
+    assert guard.state(after.snapshot(), fresh=False) == ""
+    after.apply(9, START_MS + 9, encode(Free("s", "alice", "release")))
+    after.apply(10, START_MS + 10, encode(Assemble(stated(2, ()))))
+    assert guard.state(after.snapshot(), fresh=False) == ""
+    older, newer = ledger(*stated(1, ())), ledger(*stated(2, ()))
+    assert lost(older, newer) == ""
+    assert "older statement" in lost(newer, older)
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (b"", "another key for up1"),
+        (b"\xc1", "cannot be read"),
+        (b"\x91" * 100_000, "cannot be read"),
+        (changed(counters=[]), "gives back units"),
+        (changed(heads={}), "forgets lines"),
+        (changed(trusted={**used().trusted, "up1": bytes(32)}), "cannot be read"),
+        (changed(trusted={}), "cannot be read"),
+        (changed(trusted={}, statements={}), "another key for up1"),
+        (changed(trusted={n: bytes(32) for n in ("x", "y", "z")}, statements={}), "no place for up1"),
+    ],
+)
+def test_states(state: bytes, words: str) -> None:
+    assert words in OwnContainer(used(), "up1", OWN).state(state, fresh=False)
+
+
+def test_an_older_state_is_not_gone_back_to() -> None:
+    before = ledger(*stated(1, (item(quantity=5, units=10, usage_s=3600),)))
+    assert "gives back" in lost(used(), before)
+    assert lost(before, used()) == ""
+    counters = [msgspec.structs.replace(one, first_use_ms=1) for one in used().counters]
+    moved = Ledger()
+    moved.restore(changed(counters=counters))
+    assert "start of the Usage Period" in lost(used(), moved)
+    listed = used()
+    listed.restore(changed(access_version=1))
+    assert "older access list" in lost(listed, used())
