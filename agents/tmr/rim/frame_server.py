@@ -60,14 +60,19 @@ class FrameServer:
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
+        begun = self._frames.within
         try:
             for frame in self._frames.feed(data):
+                begun = False
                 self._take(frame)
         except frames.TooLarge as error:
             log.warning("connection ended", extra=fields(reason=error))
             self._close()
             return
-        self._watch(READ_TIMEOUT if self._frames.within else IDLE)
+        if not self._frames.within:
+            self._watch(IDLE)
+        elif not begun:  # more of the same message must not begin the patience anew
+            self._watch(READ_TIMEOUT)
 
     def _take(self, frame: frames.Frame) -> None:
         if self._ending:

@@ -64,7 +64,7 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(stamps)
 
 
-def _context(files: TlsFiles, protocol: int, spoken: Sequence[str]) -> ssl.SSLContext:
+def _context(files: TlsFiles, protocol: int, spoken: Sequence[str] = (HTTP,)) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False

@@ -1,4 +1,4 @@
-"""Frames: any bytes in any pieces, and connections of twins that are honest, slow, large, revoked or strange."""
+"""Frames: any bytes in any pieces, and connections of who is honest, slow, large, revoked or strange."""
 
 import asyncio
 import socket
