@@ -54,8 +54,17 @@ class Kernel(Protocol):
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """The servers that hold the containers, as they are now."""
 
-    async def submit(self, command: Command) -> Outcome:
-        """Store and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
+    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+        """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done).
+
+        Nobody has to hear of a failure.
+        """
+
+
+def heard(outcome: asyncio.Future[Outcome]) -> None:
+    """Whoever asked may have gone away: a failure that nobody hears is no mistake."""
+    if not outcome.cancelled():
+        outcome.exception()
 
 
 def watch(task: asyncio.Task[Any], fatal: Callable[[BaseException], None]) -> None:
@@ -86,7 +95,7 @@ class Gate:
         """Why this server is about to step down; empty while it is not."""
         self.refusals = Refusals()
         self._vip = tuple(vip)
-        self._deciding: dict[tuple[str, str], asyncio.Task[Outcome]] = {}
+        self._deciding: dict[tuple[str, str], asyncio.Future[Outcome]] = {}
 
     # -- whether to answer ---------------------------------------------------------------------------------
 
@@ -185,17 +194,14 @@ class Gate:
     async def decide(self, request: Request) -> Outcome:
         """Have the request decided, also if whoever asked goes away. Raises Problem."""
         name = (request.client, request.request_id)
-        task = asyncio.get_running_loop().create_task(self.kernel.submit(request))
-        self._deciding[name] = task
+        submitted = self._deciding[name] = self.kernel.submit(request)
 
-        def decided(_: asyncio.Task[Outcome]) -> None:
-            if not task.cancelled():
-                task.exception()  # whoever asked may have gone away
-            if self._deciding.get(name) is task:
+        def decided(_: asyncio.Future[Outcome]) -> None:
+            if self._deciding.get(name) is submitted:
                 del self._deciding[name]
 
-        task.add_done_callback(decided)
-        return await self.outcome(asyncio.shield(task))
+        submitted.add_done_callback(decided)
+        return await self.outcome(asyncio.shield(submitted))
 
     # -- refusals ------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ H = TypeVar("H", bound=_Held)
 
 def length(*texts: str) -> int:
     """Bytes of the texts."""
-    return sum(len(text.encode("utf-8", "replace")) for text in texts)
+    return len("".join(texts).encode("utf-8", "replace"))
 
 
 class Holdings(Generic[H]):

@@ -7,6 +7,7 @@ minimum of the Product Item Option Expiration Time and the value of an activated
 Protected, Hidden and Secret Data, which serve encryption by a CmDongle.
 """
 
+import functools
 import re
 from collections.abc import Iterable
 from itertools import pairwise
@@ -217,7 +218,13 @@ class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
     @property
     def key(self) -> LicenceKey:
         """What names this licence."""
-        return LicenceKey(self.firm_code, self.product_code, self.tmr_id, self.reference)
+        return _key(self.firm_code, self.product_code, self.tmr_id, self.reference)
+
+
+@functools.lru_cache(maxsize=4 * ITEMS_MAX)
+def _key(firm_code: int, product_code: int, tmr_id: int | None, reference: int) -> LicenceKey:
+    """The ledger asks an item for its key a dozen times for each access."""
+    return LicenceKey(firm_code, product_code, tmr_id, reference)
 
 
 def packed(value: object) -> bytes:

@@ -548,18 +548,21 @@ class Twin:
 
     # -- replication ---------------------------------------------------------------------------------------
 
-    def submit(self, now: float, body: bytes) -> int:
-        """Put a command into the journal; `Applied` with the returned index follows once it is committed.
+    def submit(self, now: float, *bodies: bytes) -> int:
+        """Put commands into the journal; `Applied` follows for each once it is committed.
 
-        Raises NotActive or Overloaded; the command is then not in the journal.
+        Returns the index of the first; the others follow it. Raises NotActive or Overloaded; none of them is
+        in the journal then.
         """
         if not self.holds(now):
             raise NotActive
-        if self.log.last - self.commit >= BACKLOG:
+        if self.log.last - self.commit + len(bodies) > BACKLOG:
             raise Overloaded
-        index = self._add("command", body, now)
+        first = self.log.last + 1
+        for body in bodies:
+            self._add("command", body, now)
         self._replicate(now)
-        return index
+        return first
 
     def _replicate(self, now: float) -> None:
         for slot, peer in enumerate(self.peers):

@@ -55,6 +55,7 @@ class PeerProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(Coalescing(transport, self.loop))  # type: ignore[arg-type]
         who = self._who()
+        peer = who["peer"]
         self.app_state = {**self.app_state, **who}
         self.resting_since = self.loop.time()
         if not self.room.enter(self):
@@ -63,10 +64,10 @@ class PeerProtocol(HttpToolsProtocol):
             return
         if self._spoken() != frames.ALPN:
             self._arm_keep_alive()
-        elif self.answerer is None or self._refusal is not None:
+        elif self.answerer is None or not isinstance(peer, Identity):
             self.turn_out()
         else:
-            answer = partial(self.answerer, who["peer"], self.address())
+            answer = partial(self.answerer, peer, self.address())
             self._framed = FrameServer(self.transport, answer, self._rest)
 
     def _who(self) -> dict[str, object]:

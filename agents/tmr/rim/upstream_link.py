@@ -26,7 +26,7 @@ from tmr.quorum.messages import (
 from tmr.rim import frames, record_wire
 from tmr.rim.frame_link import FrameLink, Refused
 from tmr.rim.identity import Role
-from tmr.rim.tls import TlsFiles, client_context
+from tmr.rim.tls import Renewable, TlsFiles, client_context
 
 PATHS: Final[dict[type, str]] = {
     Acquire: "/v1/lease/acquire",
@@ -72,8 +72,8 @@ class LinkRefused(LinkError):
 class Contexts(NamedTuple):
     """A twin's TLS towards its upstreams: they check within the handshake that the peer is the one meant."""
 
-    http: ssl.SSLContext
-    framed: ssl.SSLContext
+    http: Renewable
+    framed: Renewable
 
 
 def contexts(files: TlsFiles, system: str, role: Role = "upstream") -> Contexts:

@@ -5,18 +5,20 @@ entered concurrently.
 """
 
 import asyncio
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
+from tmr.desk.gate import heard
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Ledger, Outcome, continuity, encode
 from tmr.licensing import Share, SignedStatement
 from tmr.quorum import objection
 from tmr.quorum.messages import Followed, Promise, Release, Reply, Request
-from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Twin
+from tmr.quorum.proposer import Applied, NotActive, Output, Overloaded, RoleChanged, Send, Twin
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
@@ -63,6 +65,11 @@ class _Pending(msgspec.Struct):
     since: float
 
 
+def _fail(pending: _Pending, error: Exception) -> None:
+    if not pending.outcome.done():
+        pending.outcome.set_exception(error)
+
+
 class Core:
     """Drives one twin. `clock` is CLOCK_BOOTTIME in seconds, `wall_ms` the wall clock.
 
@@ -91,6 +98,8 @@ class Core:
         self._turn = turn
         self._fatal = fatal
         self._pending: dict[int, _Pending] = {}
+        self._submitted: list[_Pending] = []
+        """What came in this turn of the event loop."""
         self._exchanges: set[asyncio.Task[None]] = set()
         self._releases: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -131,12 +140,12 @@ class Core:
     @property
     def pending(self) -> int:
         """Commands that are not committed yet."""
-        return len(self._pending)
+        return len(self._pending) + len(self._submitted)
 
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited; 0: there is none."""
-        first = next(iter(self._pending.values()), None)
+        first = next(itertools.chain(self._pending.values(), self._submitted), None)
         return 0.0 if first is None else self.clock() - first.since
 
     @property
@@ -148,23 +157,39 @@ class Core:
         """Certified time now, Unix milliseconds; 0 while nothing is known."""
         return self.twin.certified.read(self.clock() * 1000, self.twin.log.last_time)
 
-    async def submit(self, command: Command) -> Outcome:
-        """Commit and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
-        body = encode(command)
+    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+        """Commit and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done).
+
+        What is submitted in one turn of the event loop goes to the upstreams together.
+        """
+        loop = asyncio.get_running_loop()
+        outcome: asyncio.Future[Outcome] = loop.create_future()
+        outcome.add_done_callback(heard)
+        if not self._submitted:
+            loop.call_soon(self._flush)
+        self._submitted.append(_Pending(0, encode(command), outcome, self.clock()))
+        return outcome
+
+    def _flush(self) -> None:
+        submitted, self._submitted = self._submitted, []
         now = self.clock()
-        index = self.twin.submit(now, body)
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._pending[index] = _Pending(self.twin.epoch, body, outcome, now)
-        self._carry_out(now)
         try:
-            async with asyncio.timeout(COMMIT_PATIENCE * self.twin.timing.ttl):
-                return await outcome
-        except TimeoutError:
-            raise NotActive from None
+            first = self.twin.submit(now, *(one.body for one in submitted))
+        except (NotActive, Overloaded) as error:
+            for one in submitted:
+                _fail(one, type(error)())
+            return
+        except Exception as error:
+            self._fatal(error)
+            return
+        for index, one in enumerate(submitted, first):
+            one.epoch = self.twin.epoch
+            self._pending[index] = one
+        self._carry_out(now)
 
     async def drained(self, patience: float) -> bool:
         """Wait for the commands under way, for at most `patience` seconds; True if none is left."""
-        waiting = [pending.outcome for pending in self._pending.values()]
+        waiting = [one.outcome for one in (*self._pending.values(), *self._submitted)]
         if not waiting:
             return True
         _, left = await asyncio.wait(waiting, timeout=patience)
@@ -203,6 +228,7 @@ class Core:
         now = self._ticked = self.clock()
         self.twin.tick(now)
         self._carry_out(now)
+        self._lose_patience(now)
         wait = self.twin.timing.renewal / 8
         if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
             wait = min(wait, max(0.0005, self.twin.deadline - now))
@@ -236,13 +262,18 @@ class Core:
         if applied.entry.epoch == pending.epoch and applied.entry.body == pending.body:
             pending.outcome.set_result(applied.outcome)
         else:
-            pending.outcome.set_exception(NotActive())
+            _fail(pending, NotActive())
 
     def _disappoint(self) -> None:
         pending, self._pending = self._pending, {}
         for one in pending.values():
-            if not one.outcome.done():
-                one.outcome.set_exception(NotActive())
+            _fail(one, NotActive())
+
+    def _lose_patience(self, now: float) -> None:
+        for one in self._pending.values():
+            if now - one.since < COMMIT_PATIENCE * self.twin.timing.ttl:
+                break
+            _fail(one, NotActive())
 
     def _send(self, send: Send) -> None:
         if not self._running and not isinstance(send.request, Release):

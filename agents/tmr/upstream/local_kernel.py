@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from tmr.desk.gate import heard
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Ledger, Outcome, encode
 from tmr.quorum.certified import OwnClock
@@ -123,17 +124,17 @@ class LocalKernel:
         """Itself."""
         return (UpstreamState(self.name, True, True, self._since_ms, short=self._node.short_of_space),)
 
-    async def submit(self, command: Command) -> Outcome:
-        """Store and apply the command. Raises NotActive (outcome unknown) or Overloaded (not done)."""
-        if not self.holds:
-            raise NotActive
-        if len(self._waiting) >= BACKLOG:
-            raise Overloaded
+    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+        """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done)."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        outcome.add_done_callback(heard)
+        if not self.holds or len(self._waiting) >= BACKLOG:
+            outcome.set_exception(Overloaded() if self.holds else NotActive())
+            return outcome
         self._waiting.append(_Pending(encode(command), outcome, self.clock()))
         if self._writer is None:
             self._writer = asyncio.get_running_loop().create_task(self._write())
-        return await outcome
+        return outcome
 
     # -- life ----------------------------------------------------------------------------------------------
 
