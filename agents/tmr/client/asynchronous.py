@@ -174,6 +174,13 @@ class AsyncClient:
         """Keep up to 1000 sessions alive in one request."""
         return await self._run(operations.heartbeats(sessions))
 
+    async def batch(self, steps: Sequence[models.Step]) -> tuple[models.StepResult, ...]:
+        """Up to 200 requests in one; each result is what the step would have been answered alone.
+
+        A step that was refused raises nothing: look at each result's `problem`.
+        """
+        return await self._run(operations.batch(steps))
+
     async def release(self, session: str) -> None:
         """Give the session back; one that has ended already is no error."""
         await self._run(operations.release(session))

@@ -7,7 +7,7 @@ Times are RFC 3339 with an offset, durations are seconds unless the name says ot
 
 import re
 from enum import StrEnum
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 
@@ -19,6 +19,8 @@ TTL_MAX: Final = 3600
 TTL_DEFAULT: Final = 60
 TEXT_MAX: Final = 255
 HEARTBEATS_MAX: Final = 1000
+BATCH_MAX: Final = 200
+"""Steps of one batch."""
 PAGE_MAX: Final = 1000
 """Entries in one page of a list, at most and by default."""
 UNITS_MAX: Final = 2**53 - 1
@@ -422,6 +424,64 @@ class Heartbeats(_Answer):
     ended: tuple[EndedSession, ...] = Field(default=(), description="How those that are lost ended.")
 
 
+# -- batches -----------------------------------------------------------------------------------------------
+
+StepKey = Annotated[
+    str,
+    StringConstraints(pattern=IDEMPOTENCY_KEY),
+    Field(description="Idempotency key of this step: the same one when the step is repeated."),
+]
+
+
+class OpenStep(_Request):
+    """Asks for one access to one licence, as `POST /v1/sessions` does."""
+
+    do: Literal["open"]
+    key: StepKey
+    request: SessionRequest
+
+
+class UnitsStep(_Request):
+    """Takes units from the licence of a session, as `POST /v1/sessions/{session}/units` does."""
+
+    do: Literal["units"]
+    key: StepKey
+    session: SessionId
+    units: Units
+
+
+class ReleaseStep(_Request):
+    """Ends a session, as `DELETE /v1/sessions/{session}` does."""
+
+    do: Literal["release"]
+    session: SessionId
+
+
+Step = Annotated[OpenStep | UnitsStep | ReleaseStep, Field(discriminator="do")]
+
+
+class Batch(_Request):
+    """Many requests of one application. Each is decided for itself, and none waits for one before it."""
+
+    steps: tuple[Step, ...] = Field(min_length=1, max_length=BATCH_MAX)
+
+
+class StepResult(_Answer):
+    """What came of one step: what the request would have been answered alone."""
+
+    status: int = Field(ge=200, le=599, description="HTTP status.")
+    session: Session | None = Field(default=None, description="201: the session that was opened.")
+    place: Place | None = Field(default=None, description="202: a place in the queue.")
+    consumption: Consumption | None = Field(default=None, description="200: the units that were taken.")
+    problem: "Problem | None" = Field(default=None, description="Why it was not done.")
+
+
+class BatchResult(_Answer):
+    """One result for each step, in the order of the steps."""
+
+    results: tuple[StepResult, ...]
+
+
 # -- containers and licences -------------------------------------------------------------------------------
 
 
@@ -755,3 +815,7 @@ class Problem(_Answer):
     def slug(self) -> str:
         """The last part of `type`, such as `no-more-licences`."""
         return self.type.rpartition(":")[2]
+
+
+StepResult.model_rebuild()
+BatchResult.model_rebuild()

@@ -173,6 +173,13 @@ class Client:
         """Keep up to 1000 sessions alive in one request."""
         return self._run(operations.heartbeats(sessions))
 
+    def batch(self, steps: Sequence[models.Step]) -> tuple[models.StepResult, ...]:
+        """Up to 200 requests in one; each result is what the step would have been answered alone.
+
+        A step that was refused raises nothing: look at each result's `problem`.
+        """
+        return self._run(operations.batch(steps))
+
     def release(self, session: str) -> None:
         """Give the session back; one that has ended already is no error."""
         self._run(operations.release(session))

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from tmr.desk.access_control import AccessControl
+from tmr.desk.batch import Batches
 from tmr.desk.catalogue import Catalogue
 from tmr.desk.explain import Explainer
 from tmr.desk.gate import Gate
@@ -27,6 +28,7 @@ class Desk:
         self.gate = gate
         self.catalogue = Catalogue(gate)
         self.service = Service(gate, fatal=fatal)
+        self.batches = Batches(self.service)
         self.lending = Lending(gate, sign, fatal=fatal)
         self.access = AccessControl(gate)
         self.explainer = Explainer(gate)

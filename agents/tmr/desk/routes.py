@@ -14,6 +14,8 @@ from tmr.client.models import (
     IDEMPOTENCY_HEADER,
     IDEMPOTENCY_KEY,
     PAGE_MAX,
+    Batch,
+    BatchResult,
     Borrowing,
     BorrowingList,
     BorrowRequest,
@@ -63,6 +65,7 @@ HOT: Final = frozenset(
         ("PUT", "/v1/sessions/{session}/heartbeat"),
         ("POST", "/v1/sessions/{session}/units"),
         ("POST", "/v1/heartbeats"),
+        ("POST", "/v1/batch"),
     }
 )
 """Asked all the time."""
@@ -180,6 +183,18 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         peer = _client(request)
         asked = await body_of(request, UnitsRequest)
         return answer(await service.consume(peer, _request_id(request), session, asked.units))
+
+    @app.post(
+        "/v1/batch",
+        response_model=BatchResult,
+        tags=["sessions"],
+        openapi_extra=documented(takes=Batch),
+    )
+    async def batch(request: Request) -> Response:
+        """Many requests of one application in one. Each is decided for itself; see the result of each."""
+        peer = _client(request)
+        asked = await body_of(request, Batch)
+        return answer(await desk.batches.carry_out(peer, _address(request), asked.steps))
 
     @app.delete(
         "/v1/sessions/{session}",

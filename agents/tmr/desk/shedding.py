@@ -32,7 +32,7 @@ _PRIORITIES: Final = tuple(
         ("POST", r"/v1/operator/switchover", Priority.FIRST),
         ("POST", r"/v1/sessions/[^/]+/units", Priority.HELD),
         ("GET", r"/v1/borrowings/[^/]+/file", Priority.HELD),
-        ("POST", r"/v1/sessions|/v1/borrowings", Priority.NEW),
+        ("POST", r"/v1/sessions|/v1/borrowings|/v1/batch", Priority.NEW),
     )
 )
 
