@@ -4,6 +4,7 @@ A failing seed replays exactly, and shrinks: `python -m tests.simulation SEED --
 """
 
 import multiprocessing
+import os
 from collections import Counter
 from pathlib import Path
 
@@ -41,11 +42,15 @@ HAPPENS = (
 def test_promises_hold_under_seeded_faults() -> None:
     broken: dict[int, str] = {}
     happened: Counter[str] = Counter()
+    before = os.times()
     for seed, failure, stats in run_seeds(range(SEEDS)):
         happened += stats
         if failure is not None:
             broken[seed] = failure
-    print(f"\n{SEEDS} seeds: " + ", ".join(f"{count} {what}" for what, count in sorted(happened.items())))
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    told = ", ".join(f"{count} {what}" for what, count in sorted(happened.items()))
+    print(f"\n{SEEDS} seeds in {cpu:.0f} s of processor time: {told}")
     assert not broken, f"{len(broken)} of {SEEDS} seeds, first: {min(broken.items())}"
     assert not [what for what in HAPPENS if happened[what] < SEEDS / 50]
 

@@ -68,8 +68,9 @@ def limits(files: int | None = None) -> Limits:
 def _open_files() -> int:
     if sys.platform == "win32":
         return UNLIMITED_FILES
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return MOST * 2 if soft == resource.RLIM_INFINITY else soft
+    else:
+        soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return MOST * 2 if soft == resource.RLIM_INFINITY else soft
 
 
 class Guest(Protocol):

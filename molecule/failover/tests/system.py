@@ -161,6 +161,19 @@ def caught_up() -> bool:
     )
 
 
+def go_along() -> Callable[[], bool]:
+    """Whether all upstreams vote and have what is committed now, while more is being committed."""
+    now = active_status()["commit"]
+
+    def they_do() -> bool:
+        return all(
+            each["reachable"] and each["voting"] and each["match"] >= each["commit"] >= now
+            for each in active_status()["upstreams"]
+        )
+
+    return they_do
+
+
 def whole() -> bool:
     """One twin active with the virtual address, the other passive, three upstreams that have everything."""
     return sorted(map(str, roles().values())) == ["active", "passive"] and bool(active()) and caught_up()
