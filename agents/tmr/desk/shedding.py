@@ -21,25 +21,35 @@ TICK: Final = 0.05
 TURN: Final = 0.05
 """Seconds in one turn of the event loop in which requests other than the most urgent are begun."""
 _KEY: Final = IDEMPOTENCY_HEADER.lower().encode()
-_PRIORITIES: Final = tuple(
+_EXACT: Final = {
+    ("POST", "/v1/sessions"): Priority.NEW,
+    ("POST", "/v1/borrowings"): Priority.NEW,
+    ("POST", "/v1/batch"): Priority.NEW,
+    ("POST", "/v1/heartbeats"): Priority.FIRST,
+    ("GET", "/"): Priority.FIRST,
+    ("GET", "/metrics"): Priority.FIRST,
+    ("GET", "/v1/status"): Priority.FIRST,
+    ("GET", "/v1/access"): Priority.FIRST,
+    ("PUT", "/v1/access"): Priority.FIRST,
+    ("POST", "/v1/operator/switchover"): Priority.FIRST,
+}
+_PATTERNS: Final = tuple(
     (method, re.compile(path), priority)
     for method, path, priority in (
-        ("POST", r"/v1/heartbeats", Priority.FIRST),
-        ("PUT", r"/v1/sessions/[^/]+/heartbeat", Priority.FIRST),
         ("DELETE", r"/v1/(sessions|borrowings)/[^/]+", Priority.FIRST),
-        ("GET", r"/|/metrics|/v1/status|/v1/access", Priority.FIRST),
-        ("PUT", r"/v1/access", Priority.FIRST),
-        ("POST", r"/v1/operator/switchover", Priority.FIRST),
+        ("PUT", r"/v1/sessions/[^/]+/heartbeat", Priority.FIRST),
         ("POST", r"/v1/sessions/[^/]+/units", Priority.HELD),
         ("GET", r"/v1/borrowings/[^/]+/file", Priority.HELD),
-        ("POST", r"/v1/sessions|/v1/borrowings|/v1/batch", Priority.NEW),
     )
 )
 
 
 def priority_of(method: str, path: str) -> Priority:
     """What a request is for. What is not known is least urgent."""
-    for known, pattern, priority in _PRIORITIES:
+    exact = _EXACT.get((method, path))
+    if exact is not None:
+        return exact
+    for known, pattern, priority in _PATTERNS:
         if known == method and pattern.fullmatch(path):
             return priority
     return Priority.LOOK

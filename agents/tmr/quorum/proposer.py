@@ -178,9 +178,10 @@ class Twin:
         """When the lease ends by this twin's clock; -inf when it has none."""
         if self.role != "active":
             return float("-inf")
-        members = self._member_slots()
         granted = [
-            p.granted_at for s, p in enumerate(self.peers) if s in members and p.granted_at is not None
+            peer.granted_at
+            for slot, peer in enumerate(self.peers)
+            if peer.granted_at is not None and self._is_member(slot)
         ]
         return deadline(granted, self.timing)
 
@@ -194,14 +195,13 @@ class Twin:
 
     def _member_slots(self) -> set[int]:
         """Slots whose upstream answers with the disk that the membership counts."""
-        membership = self.log.membership
-        if membership is None:
-            return set()
-        return {
-            slot
-            for slot, peer in enumerate(self.peers)
-            if peer.member is not None and peer.member.disk == membership.disks[slot] and not peer.gone_back
-        }
+        return {slot for slot in range(len(self.peers)) if self._is_member(slot)}
+
+    def _is_member(self, slot: int) -> bool:
+        membership, peer = self.log.membership, self.peers[slot]
+        if membership is None or peer.member is None or peer.gone_back:
+            return False
+        return peer.member.disk == membership.disks[slot]
 
     # -- time passes ---------------------------------------------------------------------------------------
 

@@ -4,7 +4,7 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from tmr.rim.problem import bad_request
+from tmr.rim.problem import Problem, bad_request
 
 READ_TIMEOUT = 10.0
 """Seconds in which a request's body must have arrived."""
@@ -13,21 +13,22 @@ READ_TIMEOUT = 10.0
 async def read_body(request: Request, limit: int) -> bytes:
     """The whole body of at most `limit` bytes. Raises Problem: 413 too large, 408 too slow."""
     length = request.headers.get("content-length", "")
-    too_large = bad_request(
-        f"The body is larger than {limit} bytes.", "Send less in one request.", status=413
-    )
     if length.isdigit() and int(length) > limit:
-        raise too_large
+        raise _too_large(limit)
     body = bytearray()
     try:
         async with asyncio.timeout(READ_TIMEOUT):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > limit:
-                    raise too_large
+                    raise _too_large(limit)
     except TimeoutError:
         detail = f"The body did not arrive within {READ_TIMEOUT:g} s."
         raise bad_request(detail, "Send the body at once.", status=408) from None
     except ClientDisconnect:
         raise bad_request("The connection ended within the body.", "Send it again.", status=400) from None
     return bytes(body)
+
+
+def _too_large(limit: int) -> Problem:
+    return bad_request(f"The body is larger than {limit} bytes.", "Send less in one request.", status=413)

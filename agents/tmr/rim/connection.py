@@ -1,6 +1,7 @@
 """HTTP/1.1 on one connection, which knows its peer: uvicorn's protocol with bounds on time, size and room."""
 
 import asyncio
+import re
 import ssl
 import urllib.parse
 from collections.abc import Hashable
@@ -24,6 +25,8 @@ HEAD_LIMIT: Final = 32 * 1024
 """Bytes of request line and headers together."""
 BODY_TIMEOUT: Final = 15.0
 """Seconds in which a request's body must arrive, also one that nobody reads: `read_body` waits less."""
+_PLAIN: Final = re.compile(rb"(?:/[A-Za-z0-9_~-]+)+")
+"""A path that nobody can think differently about."""
 PIPELINE: Final = 8
 """Requests that may wait for the answer to the one before them."""
 
@@ -45,6 +48,8 @@ class PeerProtocol(HttpToolsProtocol):
     _serial: int = 0
     _not_after: float = float("inf")
     _refusal: Problem | None = None
+    _in_head: bool = False
+    _in_body: bool = False
     _head_timer: asyncio.TimerHandle | None = None
     _body_timer: asyncio.TimerHandle | None = None
     _head_size: int = 0
@@ -145,12 +150,12 @@ class PeerProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._head_size = 0
+        self._in_head = True
         self.resting_since = None
         self._stop_head_timer()
         if len(self.pipeline) >= PIPELINE:
             self.transport.abort()
             raise ValueError("too many requests wait for an answer")
-        self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self.timeout_keep_alive_handler)
         super().on_message_begin()
 
     def data_received(self, data: bytes) -> None:
@@ -158,21 +163,27 @@ class PeerProtocol(HttpToolsProtocol):
             self._framed.data_received(data)
             return
         former = self.cycle
-        in_head = self._head_timer is not None or former is None or former.response_complete
+        in_head = self._in_head or former is None or former.response_complete
         super().data_received(data)
-        if in_head and self.cycle is former and self._head_timer is not None:
+        if in_head and self.cycle is former and self._in_head:
             # All of it belongs to a head that is still not complete: the parser would go on collecting.
             try:
                 self._count(len(data))
             except ValueError as error:
+                self._in_head = False
                 self._stop_head_timer()
                 self.send_400_response(str(error))
+        # Most requests come whole, and need no timer.
+        if self._in_head and self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT, self.timeout_keep_alive_handler)
+        if self._in_body and self._body_timer is None:
+            self._body_timer = self.loop.call_later(BODY_TIMEOUT, self.timeout_keep_alive_handler)
         if self._at_rest() and self.timeout_keep_alive_task is None:
             self._arm_keep_alive()  # empty lines, or the rest of a body that nobody read
 
     def _at_rest(self) -> bool:
         answered = self.cycle is None or self.cycle.response_complete
-        return answered and self._head_timer is None and self._body_timer is None and not self.pipeline
+        return answered and not (self._in_head or self._in_body or self.pipeline)
 
     def _count(self, size: int) -> None:
         self._head_size += size
@@ -188,8 +199,8 @@ class PeerProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._in_head, self._in_body = False, True
         self._stop_head_timer()
-        self._body_timer = self.loop.call_later(BODY_TIMEOUT, self.timeout_keep_alive_handler)
         refusal = self._refusal or path_refusal(self.url)
         if refusal is None:
             super().on_headers_complete()
@@ -206,6 +217,7 @@ class PeerProtocol(HttpToolsProtocol):
             self.app = app
 
     def on_message_complete(self) -> None:
+        self._in_body = False
         self._stop_body_timer()
         super().on_message_complete()
         if self._at_rest():
@@ -231,6 +243,8 @@ def unknown_peer(reason: str) -> Problem:
 def path_refusal(url: bytes) -> Problem | None:
     """400 for a path of which two programs might think differently (RFC 3986, sections 2.3, 6.2.2)."""
     path = url.partition(b"?")[0]
+    if _PLAIN.fullmatch(path):
+        return None
     for segment in path.split(b"/"):
         plain = urllib.parse.unquote_to_bytes(segment)
         try:

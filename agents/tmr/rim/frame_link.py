@@ -110,12 +110,20 @@ class FrameLink:
         connection: _Connection | None = None
         try:
             async with asyncio.timeout(patience):
-                connection = await self._connected()
+                connection = self._ready() or await self._connected()
                 return await connection.ask(body)
         except TimeoutError:
             if connection is not None:
                 self._drop(connection)
             raise
+
+    def _ready(self) -> _Connection | None:
+        """The connection, if it is there and has been used a moment ago."""
+        connection, now = self._connection, asyncio.get_running_loop().time()
+        if connection is None or connection.transport is None or now - self._used > IDLE / 4:
+            return None
+        self._used = now
+        return connection
 
     async def _connected(self) -> _Connection:
         loop = asyncio.get_running_loop()

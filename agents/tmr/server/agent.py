@@ -188,8 +188,12 @@ class Agent:
         if not twin.holds(now):
             return
         if not self.gate.leaving:
-            will = encode(twin.last_will())
-            self._vip.hold(twin.epoch, twin.deadline, will, step=self.config.lease_ttl / 20)
+            self._vip.hold(
+                twin.epoch,
+                twin.deadline,
+                lambda: encode(twin.last_will()),
+                step=self.config.lease_ttl / 20,
+            )
         self._assembler.poke(now)
         self.desk.turn(now)
         self.backfill.poke(now)

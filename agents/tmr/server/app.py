@@ -8,11 +8,10 @@ from starlette.background import BackgroundTask
 
 from tmr.client.models import Switchover, Trusted, TrustRequest
 from tmr.desk import tracking
+from tmr.desk.front import DeskApp
 from tmr.desk.openapi import JOURNAL, OPERATORS, documented
 from tmr.desk.openapi import install as install_openapi
-from tmr.desk.routes import HOT, Counting, answer, body_of, client_routes, status_routes
-from tmr.desk.shedding import Shedding
-from tmr.rim.express import Express
+from tmr.desk.routes import answer, body_of, client_routes, status_routes
 from tmr.rim.problem import install
 from tmr.rim.serve import demand, peer_of
 from tmr.server.agent import Agent
@@ -29,7 +28,7 @@ def create_app(agent: Agent) -> FastAPI:
         finally:
             await agent.stop()
 
-    app = FastAPI(
+    app = DeskApp(
         title="TMR licence server",
         version=agent.status().version,
         lifespan=lifespan,
@@ -44,9 +43,7 @@ def create_app(agent: Agent) -> FastAPI:
     _switchover(app, agent)
     _trust(app, agent)
     tracking.add_routes(app, agent.tracking)
-    app.add_middleware(Express, routes=app, hot=HOT)
-    app.add_middleware(Shedding, gate=agent.gate, metrics=agent.metrics)
-    app.add_middleware(Counting, metrics=agent.metrics)
+    app.guard(agent.gate, agent.metrics)
     return app
 
 

@@ -97,6 +97,9 @@ class Core:
         self._observe = observe
         self._turn = turn
         self._fatal = fatal
+        self._states: tuple[UpstreamState, ...] | None = None
+        self._holds_until: float | None = None
+        """What was found of the twin since its last input, or None: nothing else changes it."""
         self._pending: dict[int, _Pending] = {}
         self._submitted: list[_Pending] = []
         """What came in this turn of the event loop."""
@@ -120,22 +123,26 @@ class Core:
 
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """The three as this twin sees them now."""
-        return tuple(
-            UpstreamState(
-                name,
-                peer.reachable,
-                peer.member is not None and peer.member.voting,
-                reach.since_ms,
-                reach.error,
-                peer.member is not None and peer.member.short,
+        if self._states is None:
+            self._states = tuple(
+                UpstreamState(
+                    name,
+                    peer.reachable,
+                    peer.member is not None and peer.member.voting,
+                    reach.since_ms,
+                    reach.error,
+                    peer.member is not None and peer.member.short,
+                )
+                for name, peer, reach in zip(self.twin.upstreams, self.twin.peers, self.reach, strict=True)
             )
-            for name, peer, reach in zip(self.twin.upstreams, self.twin.peers, self.reach, strict=True)
-        )
+        return self._states
 
     @property
     def holds(self) -> bool:
         """This twin may answer a client at this very moment."""
-        return self.twin.holds(self.clock())
+        if self._holds_until is None:
+            self._holds_until = self.twin.deadline if self.twin.serving else float("-inf")
+        return self.clock() < self._holds_until
 
     @property
     def pending(self) -> int:
@@ -243,6 +250,7 @@ class Core:
     # -- outputs of the twin -------------------------------------------------------------------------------
 
     def _carry_out(self, now: float) -> None:
+        self._states = self._holds_until = None
         for output in self.twin.take():
             if isinstance(output, Send):
                 self._send(output)

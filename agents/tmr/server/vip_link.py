@@ -111,7 +111,7 @@ class VipLink:
 
     # -- commands ------------------------------------------------------------------------------------------
 
-    def hold(self, epoch: int, deadline: float, will: bytes, *, step: float) -> None:
+    def hold(self, epoch: int, deadline: float, will: Callable[[], bytes], *, step: float) -> None:
         """Hold the address until `deadline` (CLOCK_BOOTTIME, seconds); said again when it moved by `step`."""
         if self._writer is None:
             return
@@ -120,7 +120,7 @@ class VipLink:
         if deadline - self._sent < step:
             return
         self._sent = deadline
-        self._write(Hold(epoch, int(deadline * 1_000_000_000), will))
+        self._write(Hold(epoch, int(deadline * 1_000_000_000), will()))
 
     async def drop(self, epoch: int, patience: float) -> bool:
         """Give the address up; True once tmr-vip says that it is gone, False after `patience` seconds."""

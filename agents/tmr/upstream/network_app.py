@@ -7,10 +7,10 @@ from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tmr.desk import tracking
+from tmr.desk.front import DeskApp
 from tmr.desk.openapi import OPERATORS, documented
 from tmr.desk.openapi import install as install_openapi
-from tmr.desk.routes import Counting, client_routes, status_routes
-from tmr.desk.shedding import Shedding
+from tmr.desk.routes import client_routes, status_routes
 from tmr.rim.problem import bad_request, install
 from tmr.rim.serve import demand, peer_of
 from tmr.upstream.app import add_routes, admin_routes
@@ -43,7 +43,7 @@ def _client_app(server: NetworkServer, node: Node, metrics: Metrics) -> FastAPI:
             await server.stop()
             await node.stop()
 
-    app = FastAPI(
+    app = DeskApp(
         title="Network licence server",
         version=version(),
         lifespan=lifespan,
@@ -57,8 +57,7 @@ def _client_app(server: NetworkServer, node: Node, metrics: Metrics) -> FastAPI:
     status_routes(app, server.status, lambda: server.metrics.text(server.status()) + metrics.text())
     tracking.add_routes(app, server.tracking)
     _switchover(app, server)
-    app.add_middleware(Shedding, gate=server.gate, metrics=server.metrics)
-    app.add_middleware(Counting, metrics=server.metrics)
+    app.guard(server.gate, server.metrics)
     return app
 
 
