@@ -101,7 +101,7 @@ class Store:
             connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise StoreError(
-                f"{path}: {error}; check the disk, and owner and mode of {directory}: it is the daemon's, 0700",
+                f"{path}: {error}; check the disk, and that {directory} is the daemon's, with mode 0700",
                 lasting=False,
             ) from None
         store = cls(path, connection)
