@@ -101,7 +101,8 @@ class Store:
             connection = sqlite3.connect(path, timeout=2.0, isolation_level=None, check_same_thread=False)
         except sqlite3.Error as error:
             raise StoreError(
-                f"{path}: {error}; check owner and mode of {directory}: it is the daemon's, 0700"
+                f"{path}: {error}; check the disk, and that {directory} is the daemon's, with mode 0700",
+                lasting=False,
             ) from None
         store = cls(path, connection)
         try:
@@ -119,7 +120,11 @@ class Store:
             return StoreError(f"{self.path}: another process uses the store; stop it first", lasting=False)
         if error.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return self.damaged(str(error))
-        return StoreError(f"{self.path}: {error}; check the disk, and owner and mode of the file")
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
+            return StoreError(f"{self.path}: {error}; make room on its disk", lasting=False)
+        return StoreError(
+            f"{self.path}: {error}; check the disk, and owner and mode of the file", lasting=False
+        )
 
     def damaged(self, what: str) -> StoreError:
         """What is there cannot have been written like that."""

@@ -1,5 +1,6 @@
 """The store: what was written is found again, and what cannot be trusted is refused."""
 
+import resource
 import shutil
 import sqlite3
 import stat
@@ -244,6 +245,20 @@ def test_a_store_in_use_is_refused(tmp_path: Path) -> None:
     store.write([PromiseWrite(1, OWNER)])
     assert "another process uses the store" in refusal(tmp_path)
     store.close()
+
+
+def test_a_store_that_cannot_be_written_now_may_be_tried_again(tmp_path: Path) -> None:
+    """A disk that is full, or failed for a moment, is no reason to stay down for good."""
+    Store.open(tmp_path, MACHINE).close()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(StoreError, match=r"check the disk|make room") as caught:
+            Store.open(tmp_path, MACHINE)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not caught.value.lasting
+    Store.open(tmp_path, MACHINE).close()
 
 
 def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path) -> None:
