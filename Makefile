@@ -97,12 +97,15 @@ molecule: venv host ## roles, failover, and two minutes of all kinds of faults, 
 	printf '\n[%(%H:%M:%S)T] == %s\n' -1 'molecule: chaos'; \
 	$(BIN)/molecule verify -s chaos
 
+BESIDE := lint types audit model simulation
+PARTS := unit api netns system lab-tests molecule
+
 test: venv host ## everything; what needs no machines and no clock runs at idle priority beside what waits for them
-	$(say) 'lint, types, audit, model, simulation: at idle priority beside the other parts; their output is below'
+	$(say) '$(BESIDE): at idle priority beside $(PARTS); their output is below'
 	@mkdir -p .cache; \
-	chrt --idle 0 $(MAKE) --no-print-directory lint types audit model simulation >.cache/aside.log 2>&1 & aside=$$!; \
+	chrt --idle 0 $(MAKE) --no-print-directory $(BESIDE) >.cache/aside.log 2>&1 & aside=$$!; \
 	trap 'kill $$aside 2>/dev/null || true' EXIT; \
-	$(MAKE) --no-print-directory unit api netns system lab-tests molecule; \
+	$(MAKE) --no-print-directory $(PARTS); \
 	printf '\n[%(%H:%M:%S)T] == %s\n' -1 'what ran beside'; \
 	wait $$aside || failed=$$?; cat .cache/aside.log; exit $${failed:-0}
 	$(say) 'all parts passed'

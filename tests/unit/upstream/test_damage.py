@@ -187,7 +187,7 @@ def test_a_missing_foreign_or_open_key_is_refused(tmp_path: Path, directory: Pat
 def test_what_the_file_system_refuses_is_named(directory: Path) -> None:
     (directory / FILE).rename(directory / "aside")
     (directory / FILE).mkdir()
-    with pytest.raises(StoreError, match="check owner and mode"):
+    with pytest.raises(StoreError, match="check the disk, and"):
         start(directory)
 
 
