@@ -6,6 +6,7 @@ from tests.simulation.bench import Bench
 from tests.simulation.witness import Violation
 from tmr.ledger import Note, encode
 from tmr.quorum.messages import Install
+from tmr.quorum.proposer import SPARE_PAUSE
 
 LONGER_THAN_A_LEASE = 2.5
 """Seconds."""
@@ -73,22 +74,25 @@ def snapshot_that_comes_twice(bench: Bench) -> None:
     """
     a, b = "tmr1", "tmr2"
     must(bench.elect(a, 0, 1, 2))
-    bench.exchange(a, 1, 2, times=3)
+    bench.exchange(a, 0, 1, times=3)
     for _ in range(4):
         bench.twins[a].submit(bench.now, encode(Note(())))
-        bench.exchange(a, 1, 2, times=3)
-    bench.exchange(a, 0)  # the first entry: the next ones are gone from the active's journal
-    snapshot = bench.sent(a, 0)
+        bench.exchange(a, 0, 1, times=3)
+    bench.exchange(a, 2)  # the first entry: the next ones are gone from the active's journal
+    bench.wait(2 * SPARE_PAUSE)
+    bench.twins[a].tick(bench.now)
+    snapshot = bench.sent(a, 2)
     assert snapshot is not None and isinstance(snapshot.request, Install)
     bench.hand(a, snapshot)
+    bench.wait(2 * SPARE_PAUSE)
     bench.twins[a].submit(bench.now, encode(Note(())))
-    bench.exchange(a, 0, 1)  # the entry behind it is on up1 and up2, and committed
+    bench.exchange(a, 2, 1)  # the entry behind it is on up3 and up2, and committed
     must(bench.twins[a].commit > snapshot.request.snapshot.index)
     bench.hand(a, snapshot, answer=False)
     bench.start(a)
     bench.wait(LONGER_THAN_A_LEASE)
-    must(bench.elect(b, 0, 2))
-    bench.exchange(b, 0, 2, times=4)
+    must(bench.elect(b, 2, 0))
+    bench.exchange(b, 2, 0, times=4)
     must(bench.twins[b].holds(bench.now))
 
 

@@ -54,6 +54,12 @@ BATCH_BYTES: Final = 2 * 2**20
 """Bodies in one append: far below what an upstream takes, which refuses more for good."""
 BACKLOG: Final = 20_000
 """Uncommitted entries at which further commands are turned away."""
+SPARE_PAUSE: Final = 0.02
+"""Seconds that entries may wait for the upstream which no majority needs: one message then carries many."""
+FEED_PAUSE: Final = 0.02
+"""Seconds that a passive twin leaves between two messages with entries: the next one has more of them."""
+SLOWER: Final = 2.0
+"""So many times slower than the spare upstream one must answer to become the spare one itself."""
 KEEP: Final = 20_000
 """Applied entries kept in memory to catch up an upstream by journal; beyond that it gets a snapshot."""
 
@@ -119,6 +125,8 @@ class Peer(msgspec.Struct):
     match: int = 0
     next: int = 1
     sent_at: float = float("-inf")
+    delay: float = 0.0
+    """Seconds that its answers to appends take, smoothed."""
     fresh: bool = False
     joining: bool = False
     gone_back: bool = False
@@ -162,6 +170,9 @@ class Twin:
         self._votes: dict[int, tuple[float, Promise]] = {}
         self._probed: set[int] = set()
         self._reign_start = 0
+        self._spare = 2
+        self._fed_at = float("-inf")
+        """When entries came last from whom it follows."""
         self._next_try = now + timing.retry * (rank + jitter())
         self._outputs: list[Output] = []
         machine.restore(b"")
@@ -219,6 +230,8 @@ class Twin:
 
     def _follow(self, now: float) -> None:
         feeding = any(peer.following and peer.feeds and peer.reachable for peer in self.peers)
+        if not feeding and now - self._fed_at < FEED_PAUSE:
+            return  # with the next tick
         idle = [slot for slot, peer in enumerate(self.peers) if not peer.following]
         # One that does not answer is asked again and again: it must not take the feed from one that does.
         idle.sort(key=lambda slot: not self.peers[slot].reachable)
@@ -433,6 +446,8 @@ class Twin:
         peer.holder, peer.holder_epoch = reply.holder, reply.holder_epoch
         if self.role == "active":
             return
+        if reply.entries or reply.snapshot is not None:
+            self._fed_at = now
         self._mirror(reply.snapshot, reply.entries)
         if freed and self.role == "passive" and len([p for p in self.peers if p.holder == ""]) >= 2:
             self._next_try = min(self._next_try, now)
@@ -565,13 +580,31 @@ class Twin:
         return first
 
     def _replicate(self, now: float) -> None:
+        spare = self._spare_slot(now)
         for slot, peer in enumerate(self.peers):
             if peer.busy:
                 continue
             due = now - peer.sent_at >= self.timing.renewal
             behind = peer.reachable and peer.next <= self.log.last and not peer.joining
+            if slot == spare and now - peer.sent_at < SPARE_PAUSE:
+                behind = self.log.last - peer.next >= BATCH_ENTRIES
             if due or behind:
                 self._send(slot, self._next_message(slot), now)
+
+    def _spare_slot(self, now: float) -> int | None:
+        """The upstream whose answers no commitment waits for, the slowest of three that all keep up.
+
+        None: every answer is needed, or may be, because one of the others is late.
+        """
+        if len(self._member_slots()) < 3 or not all(p.reachable and not p.joining for p in self.peers):
+            return None
+        slowest = max(range(3), key=lambda slot: self.peers[slot].delay)
+        if self.peers[slowest].delay > SLOWER * self.peers[self._spare].delay:
+            self._spare = slowest
+        for slot, peer in enumerate(self.peers):
+            if slot != self._spare and peer.busy and now - peer.sent_at > SPARE_PAUSE:
+                return None
+        return self._spare
 
     def _next_message(self, slot: int) -> Append | Install:
         peer = self.peers[slot]
@@ -621,6 +654,7 @@ class Twin:
             self._replicate(now)
             return
         self._granted(peer, sent_at, now)
+        peer.delay += (now - sent_at - peer.delay) / 16
         peer.match = max(peer.match, min(reply.match, self.log.last))
         if reply.member.reign == self.epoch:
             self.marks.learn(

@@ -18,7 +18,7 @@ from tmr.ledger import Command, Ledger, Outcome, continuity, encode
 from tmr.licensing import Share, SignedStatement
 from tmr.quorum import objection
 from tmr.quorum.messages import Followed, Promise, Release, Reply, Request
-from tmr.quorum.proposer import Applied, NotActive, Output, Overloaded, RoleChanged, Send, Twin
+from tmr.quorum.proposer import SPARE_PAUSE, Applied, NotActive, Output, Overloaded, RoleChanged, Send, Twin
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
@@ -239,6 +239,8 @@ class Core:
         wait = self.twin.timing.renewal / 8
         if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
             wait = min(wait, max(0.0005, self.twin.deadline - now))
+            if self._pending:  # whoever is late must not be waited for
+                wait = min(wait, SPARE_PAUSE)
         self._timer = asyncio.get_running_loop().call_later(wait, self._guarded_tick)
 
     def _guarded_tick(self) -> None:
