@@ -27,6 +27,7 @@ CASES: dict[str, Callable[[Path], AbstractContextManager[peers.Peer]]] = {
     "etcd-put": peers.etcd,
     "redlock": peers.redis,
     "tmr-heartbeats": peers.tmr,
+    "tmr-batch": peers.tmr,
 }
 
 

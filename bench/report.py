@@ -12,9 +12,12 @@ from matplotlib import pyplot as plt
 from bench.measure import Run
 
 OURS = "tmr-checkout"
+MANY = {"tmr-heartbeats": 100, "tmr-batch": 100}
+"""Cases in which one request is about many sessions, and about how many: figures are for one of them."""
 NAMES = {
     "tmr-checkout": "TMR: checkout, release",
-    "tmr-heartbeats": "TMR: heartbeats, 100 sessions each",
+    "tmr-heartbeats": "TMR: heartbeats, 100 sessions each (sessions)",
+    "tmr-batch": "TMR: batch, 100 seats each (seats)",
     "etcd-held": "etcd: transaction on a held lease, delete",
     "etcd-fresh": "etcd: lease + put",
     "etcd-put": "etcd: put",
@@ -87,15 +90,17 @@ def _table(groups: dict[tuple[str, int], list[Run]], clients: int) -> list[str]:
             continue
         rate, p99 = median(runs, lambda run: run.rate), median(runs, lambda run: run.load.p99)
         ratio = latency = "—"
-        if ours and case not in (OURS, "tmr-heartbeats"):
+        if ours and case not in (OURS, *MANY):
             ratio = f"{median(ours, lambda run: run.rate) / rate:.2f}"
             latency = f"{median(ours, lambda run: run.load.p99) / p99:.2f}"
-        cpu = median(runs, lambda run: sum(run.cpu.values()) / run.answered)
-        syncs = median(runs, lambda run: run.syncs / run.answered)
+        many = MANY.get(case, 1)
+        cpu = median(runs, lambda run: sum(run.cpu.values()) / run.answered) / many
+        syncs = median(runs, lambda run: run.syncs / run.answered) / many
+        rate *= many
         lines.append(
             f"| {name} | {rate:,.0f} ± {50 * spread(runs, lambda run: run.rate):.0f} % | {ratio} "
             f"| {1e3 * median(runs, lambda run: run.load.p50):.2f} | {1e3 * p99:.2f} | {latency} "
-            f"| {1e3 * cpu:.2f} | {'—' if syncs != syncs else f'{syncs:.2f}'} |"  # noqa: PLR0124 - NaN
+            f"| {1e3 * cpu:.3f} | {'—' if syncs != syncs else f'{syncs:.2f}'} |"  # noqa: PLR0124 - NaN
         )
     return lines
 
@@ -114,7 +119,7 @@ def _bars(
     numbers = sorted({clients for _, clients in groups})
     figure, axes = plt.subplots(1, len(numbers), figsize=(4 * len(numbers), 3.2), squeeze=False)
     for axis, clients in zip(axes[0], numbers, strict=True):
-        cases = [case for case in NAMES if (case, clients) in groups and case != "tmr-heartbeats"]
+        cases = [case for case in NAMES if (case, clients) in groups and case not in MANY]
         for position, case in enumerate(reversed(cases)):
             found = sorted(map(value, groups[case, clients]))
             middle = statistics.median(found)

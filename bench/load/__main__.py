@@ -26,6 +26,8 @@ async def _actions(case: str, clients: int, target: str) -> Sequence[Action]:
             return await licences.pairs(msgspec.json.decode(target, type=licences.Target), clients)
         case "tmr-heartbeats":
             return await licences.heartbeats(msgspec.json.decode(target, type=licences.Target), clients)
+        case "tmr-batch":
+            return await licences.batches(msgspec.json.decode(target, type=licences.Target), clients)
         case "etcd-held" | "etcd-fresh" | "etcd-put":
             port = msgspec.json.decode(target, type=_Port).port
             kinds: dict[str, etcd.Kind] = {"etcd-held": "held", "etcd-fresh": "fresh", "etcd-put": "put"}

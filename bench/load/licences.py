@@ -104,3 +104,52 @@ def _beat(connection: Connection, body: bytes, batch: int) -> Action:
             raise RuntimeError(f"heartbeats answered with {status}: {answer[:200]!r}")
 
     return action
+
+
+async def batches(target: Target, clients: int, batch: int = 100) -> Sequence[Action]:
+    """Each client asks for `batch` seats with one request, and gives them back with the next one."""
+    tls = _tls(target)
+    return [
+        _batch(await Connection.open(target.port, tls, target.name), target, n, batch) for n in range(clients)
+    ]
+
+
+class _Result(msgspec.Struct):
+    status: int
+    session: _Session | None = None
+
+
+class _Results(msgspec.Struct):
+    results: list[_Result]
+
+
+_results = msgspec.json.Decoder(_Results)
+
+
+def _batch(connection: Connection, target: Target, number: int, batch: int) -> Action:
+    wish = {
+        "firm_code": target.firm_code,
+        "product_code": target.product_code,
+        "station": f"station-{number}",
+        "ttl": 600,
+    }
+    held: list[str] = []
+
+    async def action() -> None:
+        if held:
+            steps: list[dict[str, object]] = [{"do": "release", "session": one} for one in held]
+            wanted = 204
+        else:
+            steps = [{"do": "open", "key": uuid.uuid4().hex, "request": wish} for _ in range(batch)]
+            wanted = 201
+        held.clear()
+        body = msgspec.json.encode({"steps": steps})
+        status, answer = await connection.ask("POST", "/v1/batch", body, "content-type: application/json\r\n")
+        if status != 200:
+            raise RuntimeError(f"batch answered with {status}: {answer[:200]!r}")
+        results = _results.decode(answer).results
+        if any(one.status != wanted for one in results):
+            raise RuntimeError(f"a step was not done: {answer[:200]!r}")
+        held.extend(one.session.id for one in results if one.session is not None)
+
+    return action
