@@ -72,8 +72,9 @@ class Client(threading.Thread):
                     continue
                 if answer.status_code in expected:
                     return answer
-                slug = answer.json()["type"].rpartition(":")[2]
-                assert slug in PASSING, f"{method} {path}: {answer.text}"
+                told = f"{method} {path}: {answer.status_code} {answer.text}"
+                assert answer.headers.get("content-type") == "application/problem+json", told
+                assert answer.json()["type"].rpartition(":")[2] in PASSING, told
             time.sleep(0.03)
         raise AssertionError(f"{method} {path}: nobody answered")
 

@@ -22,7 +22,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from fastapi import Depends
 from starlette.requests import Request
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
 
 from tmr.rim import notify
@@ -110,6 +110,36 @@ if sys.platform != "win32":
         return Listener(sock, local=LOCAL_OPERATOR, path=path)
 
 
+class Ending:
+    """ASGI middleware: whoever still waits when the time for an orderly stop is up is told where to turn."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def note(message: Message) -> None:
+            nonlocal started
+            started = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except asyncio.CancelledError:
+            if scope["type"] != "http" or started:
+                raise
+            problem = Problem(
+                "not-active",
+                503,
+                "This server is not active",
+                "This server stops. Whether the request was carried out is not known.",
+                "Ask again with the same idempotency key.",
+                headers={"Retry-After": "1"},
+            )
+            await problem.response()(scope, receive, send)
+
+
 class PeerServer(Server):
     """uvicorn's server on ready-made listeners. `stop` ends it, as SIGTERM and SIGINT do.
 
@@ -131,7 +161,7 @@ class PeerServer(Server):
         room: Room | None = None,
     ) -> None:
         config = Config(
-            app,
+            Ending(app),
             http=PeerProtocol,
             ws="none",
             lifespan="on",

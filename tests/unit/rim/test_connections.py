@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.support.pki import System, make_system
@@ -213,3 +214,16 @@ def test_without_a_file_descriptor_it_waits_and_goes_on(small: Served, system: S
         context.load_cert_chain(files.certificate, files.key)
         with context.wrap_socket(raw) as alice:
             assert ask(alice) == (200, b"client alice")
+
+
+def test_who_still_waits_when_the_server_ends_is_told_so(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(serve, "GRACE", 0.1)
+    with serving(system.upstream("up1")) as stopped:
+        waiting = connect(stopped.port, system.client("alice"))
+        waiting.sendall(b"GET /wait HTTP/1.1\r\nHost: x\r\n\r\n")
+        until(lambda: stopped.asked == ["/wait"], "the request is being answered")
+    with waiting:
+        status, body = answer(waiting)
+    assert (status, msgspec.json.decode(body)["type"]) == (503, "urn:tmr:problem:not-active")
