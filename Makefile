@@ -14,7 +14,7 @@ export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos clean
+.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos bench bench-short clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -98,7 +98,7 @@ molecule: venv host ## roles, failover, and two minutes of all kinds of faults, 
 	$(BIN)/molecule verify -s chaos
 
 BESIDE := lint types audit model simulation
-PARTS := unit api netns system lab-tests molecule
+PARTS := unit api netns system lab-tests molecule bench-short
 
 test: venv host ## everything; what needs no machines and no clock runs at idle priority beside what waits for them
 	$(say) '$(BESIDE): at idle priority beside $(PARTS); their output is below'
@@ -109,6 +109,10 @@ test: venv host ## everything; what needs no machines and no clock runs at idle 
 	printf '\n[%(%H:%M:%S)T] == %s\n' -1 'what ran beside'; \
 	wait $$aside || failed=$$?; cat .cache/aside.log; exit $${failed:-0}
 	$(say) 'all parts passed'
+
+bench-short: venv ## that the benchmarks work: a second for each case, which judges nothing
+	$(say) 'bench, short'
+	$(BIN)/python -m bench --short
 
 # -- using it ------------------------------------------------------------------------------------------------
 
@@ -131,6 +135,12 @@ soak: venv ## new seeds of the simulation for SECONDS_TO_RUN (default 3600); fai
 model-deep: venv ## the models within wider bounds: minutes, and up to 4 GiB
 	$(BIN)/python -m tests.model --install
 	$(BIN)/python -m tests.model
+
+bench: setup ## beside etcd, Redis and keepalived, in alternation on this machine: ratios, into build/bench (an hour)
+	$(say) 'bench'
+	$(BIN)/python -m bench
+	$(BIN)/python -m bench.scale
+	$(BIN)/python -m bench.deployed
 
 chaos: setup ## all kinds of faults for MINUTES (10) while clients work, proof and report; SEED=n for the same again, KEEP=1
 	$(say) 'chaos'
