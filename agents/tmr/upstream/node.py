@@ -1,20 +1,23 @@
 """The asyncio rim around the acceptor: messages in, durable answers out.
 
 The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time
-is made durable in the writer thread, and an answer leaves once everything decided before it is on disk. So a
-duplicate of a message under way cannot be acknowledged before the message itself.
+is made durable, and an answer leaves once everything decided before it is on disk. So a duplicate of a
+message under way cannot be acknowledged before the message itself.
+
+Small batches are written in the event loop itself while the disk is quick: to hand one to the writer thread
+and to hear of its end takes as long as a sync. All else, and all on a slow disk, is the writer thread's.
 """
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final, TypeVar
 
 import msgspec
 
-from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, Hint, MarksWrite, Write
+from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, Hint, MarksWrite, SnapshotWrite, Write
 from tmr.quorum.messages import Follow, Refused, Reply, Request
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import FOLLOW_WAIT
@@ -26,6 +29,10 @@ log = logging.getLogger(__name__)
 
 SLOW_SYNC: Final = 0.5
 """Seconds: a transaction that takes longer raises an alarm."""
+QUICK: Final = 0.003
+"""Seconds that transactions take on average, at most, while they are carried out in the event loop."""
+SMALL: Final = 100
+"""Writes of a transaction that may be carried out there."""
 GONE_BACK: Final = (
     "this store had less than it had confirmed: an old copy of it was put back, or the disk lost what it "
     "had written; the active twin brings it up to date. Never restore an upstream from a copy; if nobody "
@@ -47,6 +54,8 @@ class Syncs(msgspec.Struct):
     longest: float = 0.0
     slow: int = 0
     slow_at: float = float("-inf")
+    average: float = 1.0
+    """Smoothed; at first so slow that it has to be earned."""
 
 
 class _Batch:
@@ -79,6 +88,8 @@ class Node:
         self._fatal = fatal
         self._on_sync = on_sync
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
+        self._given = self._finished = 0
+        """Pieces of work that the writer thread was given, and that it finished: it alone counts those."""
         self._filling: _Batch | None = None
         self._running: _Batch | None = None
         self._hints: list[Write] = list(acceptor.regenerated)
@@ -111,7 +122,15 @@ class Node:
 
     async def in_writer(self, work: Callable[[], T]) -> T:
         """Run `work` in the writer thread, in order with the batches."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, work)
+
+        def counted() -> T:
+            try:
+                return work()
+            finally:
+                self._finished += 1
+
+        self._given += 1
+        return await asyncio.get_running_loop().run_in_executor(self._writer, counted)
 
     def new_generation(self, generation: int) -> None:
         """The container changed: every answer from now on says so."""
@@ -228,7 +247,10 @@ class Node:
             self._running, self._filling = batch, None
             started = self._clock()
             try:
-                await self.in_writer(lambda writes=batch.writes: self._store.write(writes))  # type: ignore[misc]
+                if self._is_quick(batch.writes):
+                    self._store.write(batch.writes)
+                else:
+                    await self.in_writer(lambda writes=batch.writes: self._store.write(writes))  # type: ignore[misc]
             except Exception as error:
                 self.fail(error)
             else:
@@ -239,10 +261,16 @@ class Node:
             self._filling.done.set_result(None)
             self._filling = None
 
+    def _is_quick(self, writes: Sequence[Write]) -> bool:
+        if self._given != self._finished or self.syncs.average > QUICK or len(writes) > SMALL:
+            return False
+        return not any(isinstance(write, SnapshotWrite) for write in writes)
+
     def _measure(self, seconds: float, writes: int) -> None:
         syncs = self.syncs
         syncs.count += 1
         syncs.last = seconds
+        syncs.average += (seconds - syncs.average) / 8
         syncs.longest = max(syncs.longest, seconds)
         if seconds > SLOW_SYNC:
             syncs.slow += 1
