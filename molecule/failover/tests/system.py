@@ -23,6 +23,8 @@ PATIENCE = 60.0
 """Seconds until a condition that must come true is given up. No promise of the product: how long a failover
 takes is measured elsewhere."""
 PAUSE = 0.2
+ON_ITS_WAY = 5
+"""Entries."""
 SERVER_PORT = 22350
 
 
@@ -153,25 +155,13 @@ def upstream_status(name: str) -> Any:
 
 
 def caught_up() -> bool:
-    """All upstreams vote and have the whole journal, in one and the same status."""
+    """All upstreams vote and have the journal, but for what is on its way while clients work."""
     status = active_status()
+    least = status["commit"] - ON_ITS_WAY
     return all(
-        each["reachable"] and each["voting"] and each["match"] == each["commit"] == status["commit"]
+        each["reachable"] and each["voting"] and each["match"] >= each["commit"] >= least
         for each in status["upstreams"]
     )
-
-
-def go_along() -> Callable[[], bool]:
-    """Whether all upstreams vote and have what is committed now, while more is being committed."""
-    now = active_status()["commit"]
-
-    def they_do() -> bool:
-        return all(
-            each["reachable"] and each["voting"] and each["match"] >= each["commit"] >= now
-            for each in active_status()["upstreams"]
-        )
-
-    return they_do
 
 
 def whole() -> bool:

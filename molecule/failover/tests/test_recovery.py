@@ -12,7 +12,7 @@ import pytest
 from licences import FIRM, Products
 from machines import SSH_CONFIG, Machine, machine_named, names
 
-from system import active_status, go_along, lab, playbook, tmr_operator, until, upstream_status, vendor
+from system import active_status, caught_up, lab, playbook, tmr_operator, until, upstream_status, vendor
 
 pytestmark = pytest.mark.timeout(900)
 LOAD = "load"
@@ -98,7 +98,7 @@ def fails(run: Callable[[], str]) -> str:
 def test_an_old_copy_is_put_back(load: Load) -> None:
     """It goes on with two; the old copy counts again when it has what it had confirmed, and all say so."""
     up("up2", f"systemctl stop tmr-upstream && cp -a {STATE} /root/copy && systemctl start tmr-upstream")
-    until(go_along(), "up2 is back")
+    until(caught_up, "up2 is back")
     load.goes_on()
     before = own_status("up2")
     load.goes_on()
@@ -108,7 +108,7 @@ def test_an_old_copy_is_put_back(load: Load) -> None:
         "systemctl start tmr-upstream",
     )
     until(lambda: own_status("up2")["alarms"], "up2 has been told that it went back")
-    until(go_along(), "up2 has everything again")
+    until(caught_up, "up2 has everything again")
     status = own_status("up2")
     assert status["disk"] == before["disk"]
     assert status["last_index"] >= before["last_index"]
@@ -147,7 +147,7 @@ def test_a_machine_is_lost_and_replaced(load: Load, products: Products, tmp_path
     )
     said = playbook("playbooks/replace_upstream.yml", "-e", "upstream=up3")
     assert "playbooks/request.yml" in said, "it says what remains"
-    until(go_along(), "up3 votes, and has everything")
+    until(caught_up, "up3 votes, and has everything")
     assert "voting=False" in last_start("up3"), (
         "it did not vote before the active twin had sent it everything"
     )
