@@ -40,12 +40,15 @@ class GatedStore(Store):
 
     gate: threading.Event
     batches: list[int]
+    threads: list[bool]
+    """For each transaction whether it was carried out in the writer thread."""
 
     def write(self, writes: Iterable[Write]) -> None:
         writes = list(writes)
         assert self.gate.wait(20)
         super().write(writes)
         self.batches.append(len(writes))
+        self.threads.append(threading.current_thread() is not threading.main_thread())
 
 
 class Rig:
@@ -57,7 +60,7 @@ class Rig:
         self.store = GatedStore.open(directory, "m")
         self.store.gate = threading.Event()
         self.store.gate.set()
-        self.store.batches = []
+        self.store.batches, self.store.threads = [], []
         self.node = Node(
             Acceptor(self.store.load(), Ledger(), boottime(), ttl),
             self.store,
@@ -143,6 +146,31 @@ async def test_what_waits_goes_into_one_transaction(tmp_path: Path) -> None:
         assert [reply.match for reply in replies] == list(range(1, 31))
         assert it.store.batches in ([2, 29], [31])  # and the reign
         assert [entry.index for entry in it.store.load().entries] == list(range(1, 31))
+
+
+@scenario
+async def test_small_transactions_of_a_quick_disk_stay_in_the_event_loop(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        assert all(it.store.threads), "a disk has to show that it is quick"
+        it.node.syncs.average = 0.0
+        it.store.threads.clear()
+        assert (await it.append(1)).match == 1
+        assert it.store.threads == [False]
+        # What the writer thread does meanwhile must not be disturbed.
+        release = threading.Event()
+        busy = asyncio.create_task(it.node.in_writer(lambda: release.wait(20)))
+        await turns()
+        other = it.append(2)
+        await turns()
+        assert not other.done()
+        release.set()
+        assert (await other).match == 2
+        assert await busy
+        assert it.store.threads == [False, True]
+        it.node.syncs.average = 1.0
+        assert (await it.append(3)).match == 3
+        assert it.store.threads == [False, True, True]
 
 
 @scenario
