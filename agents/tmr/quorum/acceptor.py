@@ -35,7 +35,13 @@ from tmr.quorum.messages import (
 )
 
 SNAPSHOT_EVERY: Final = 5_000
-"""Applied entries after which the journal is compacted to a snapshot."""
+"""Applied entries after which the journal is compacted to a snapshot, at least."""
+SNAPSHOT_SELDOM: Final = 10
+"""So many times as many at most, where a snapshot is so large that it costs more than its entries did."""
+SNAPSHOT_COST: Final = 500
+"""Bytes of a snapshot for each entry that it waits for: it is about as large as the entries then."""
+APART: Final = (1.0, 1.13, 1.29)
+"""By what the three upstreams' numbers differ: while one writes a snapshot, two must be left to answer."""
 FOLLOW_LIMIT: Final = 2_000
 """Entries in one answer to `follow`."""
 
@@ -390,8 +396,17 @@ class Acceptor:
             raise AssertionError(f"applied index {at} is not in the journal")
         return Snapshot(at, epoch, self.log.time_at(at), self.log.membership_at(at), self._machine.snapshot())
 
+    def _enough(self) -> int:
+        """Entries that make a snapshot worth while."""
+        worth = len(self.snapshot.state) // SNAPSHOT_COST
+        entries = min(max(worth, SNAPSHOT_EVERY), SNAPSHOT_SELDOM * SNAPSHOT_EVERY)
+        membership = self.log.membership
+        known = membership is not None and self.disk in membership.disks
+        slot = membership.disks.index(self.disk) if membership is not None and known else 0
+        return round(entries * APART[slot])
+
     def _compact(self) -> list[Write]:
-        if self._applied - self.log.base < SNAPSHOT_EVERY:
+        if self._applied - self.log.base < self._enough():
             return []
         self.snapshot = self._take_snapshot()
         self.log.compact(self.snapshot.index)
