@@ -10,7 +10,7 @@ from pathlib import Path
 from lab import host
 
 ROOT = Path(__file__).parents[1] / ".cache" / "bench"
-PACKAGES = ("etcd-server", "redis-server", "keepalived")
+PACKAGES = ("etcd-server", "redis-server")
 LIBRARIES = "usr/lib/x86_64-linux-gnu"
 
 
@@ -27,17 +27,22 @@ def environment() -> dict[str, str]:
     return {**os.environ, "LD_LIBRARY_PATH": str(ROOT / "tree" / LIBRARIES), "ETCD_UNSUPPORTED_ARCH": ""}
 
 
-def fetch(packages: Sequence[str] = PACKAGES) -> None:
-    """Download the packages with what they need beyond the host's, and unpack them; once."""
-    if (ROOT / "done").exists():
-        return
-    archives = ROOT / "archives"
+def fetch(packages: Sequence[str] = PACKAGES, root: Path = ROOT, *, machine: Path | None = None) -> Path:
+    """Download the packages with what they need beyond the host's, and unpack them; once. Gives the tree.
+
+    `machine`: the root of another Debian system, which has what the packages need not bring.
+    """
+    tree, archives = root / "tree", root / "archives"
+    if (root / "done").exists():
+        return tree
     (archives / "partial").mkdir(parents=True, exist_ok=True)
+    installed = ("-o", f"Dir::State::status={machine}/var/lib/dpkg/status") if machine else ()
     host.apt("update")
     host.apt(
-        *("install", "--yes", "--download-only", "--no-install-recommends"),
+        *("install", "--yes", "--download-only", "--no-install-recommends", *installed),
         *("-o", f"Dir::Cache::archives={archives}", *packages),
     )
     for archive in sorted(archives.glob("*.deb")):
-        subprocess.run(["dpkg-deb", "--extract", str(archive), str(ROOT / "tree")], check=True)
-    (ROOT / "done").touch()
+        subprocess.run(["dpkg-deb", "--extract", str(archive), str(tree)], check=True)
+    (root / "done").touch()
+    return tree

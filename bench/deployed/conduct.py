@@ -1,0 +1,141 @@
+"""One run: boots, playbooks, rounds of events for both systems in alternation, shorter leases at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from lab.demo.board import StepFailed
+from lab.errors import LabError
+
+from bench.deployed.figures import (
+    AT_WORK,
+    CABLE,
+    HOLDER,
+    KEEPALIVED,
+    PLANNED,
+    POWER,
+    SERVER,
+    TMR,
+    Figures,
+    Gap,
+    Holding,
+    Missing,
+)
+from bench.deployed.keepalived import DEFAULT, QUICK, Keepalived
+from bench.deployed.stand import Stand
+from bench.deployed.tmr import Tmr
+from tmr.client import TmrError
+
+LEASE_S = 2.0
+"""`tmr_lease_ttl` of inventory/lab."""
+SHORTER_S = (1.0, 1.5)
+_REPEATED = 3
+"""Boots and unchanged playbooks, at most."""
+_FAILURES = (LabError, StepFailed, TmrError)
+
+T = TypeVar("T")
+
+
+def lease(seconds: float) -> str:
+    """A setting of TMR."""
+    return f"lease {seconds:g} s"
+
+
+class Run:
+    """Fills `figures` as it goes: what was measured is kept whatever comes after it."""
+
+    def __init__(self, stand: Stand, figures: Figures, directory: Path, *, short: bool) -> None:
+        self._stand, self._figures, self._directory, self._short = stand, figures, directory, short
+
+    def play(self) -> None:
+        """Everything. Raises LabError or StepFailed where it cannot go on."""
+        self._deploy()
+        journals = self._directory / "deployed-journals.txt"
+        journals.unlink(missing_ok=True)
+        tmr, keepalived = Tmr(self._stand, self._stand.issue(), journals), Keepalived(self._stand)
+        tmr.setting = lease(LEASE_S)
+        keepalived.install()
+        for number in range(self._figures.rounds):
+            self._tmr(tmr, number)
+            self._keepalived(keepalived, number)
+        if not self._short:
+            for seconds in SHORTER_S:
+                self._shorter(tmr, seconds)
+
+    def _deploy(self) -> None:
+        stand, figures = self._stand, self._figures
+        repeated = min(_REPEATED, figures.rounds)
+        for _ in range(repeated):
+            figures.boots.append(stand.boot())
+            self._stand.say(f"booted in {figures.boots[-1].all:.1f} s")
+        figures.first.append(stand.deploy())
+        self._stand.say(f"site.yml in {figures.first[-1].seconds:.0f} s")
+        for _ in range(repeated):
+            figures.unchanged.append(stand.deploy())
+            self._stand.say(f"site.yml once more in {figures.unchanged[-1].seconds:.0f} s")
+        stand.settle()
+
+    def _tmr(self, tmr: Tmr, number: int) -> None:
+        events = (SERVER, AT_WORK) if self._short else (SERVER, CABLE, PLANNED, AT_WORK, POWER)
+        self._events(f"{TMR}, {tmr.setting}", tmr.event, events, number)
+        self._holder(TMR, tmr.holder, number)
+
+    def _keepalived(self, keepalived: Keepalived, number: int) -> None:
+        events = (PLANNED,) if self._short else (PLANNED, CABLE, POWER)
+        with keepalived.running(DEFAULT):
+            self._events(f"{KEEPALIVED}, {DEFAULT.name}", keepalived.event, events, number)
+            self._holder(KEEPALIVED, keepalived.holder, number)
+        if not self._short:
+            with keepalived.running(QUICK):
+                self._events(f"{KEEPALIVED}, {QUICK.name}", keepalived.event, (POWER,), number)
+
+    def _shorter(self, tmr: Tmr, seconds: float) -> None:
+        tmr.setting = lease(seconds)
+
+        def configured() -> bool:
+            self._stand.deploy("-e", f'{{"tmr_lease_ttl": {seconds}}}')
+            self._stand.settle()
+            return True
+
+        started = time.time()
+        if self._attempt(f"{TMR}, {tmr.setting}", configured):
+            for number in range(self._figures.rounds):
+                self._events(f"{TMR}, {tmr.setting}", tmr.event, (POWER,), number)
+        else:
+            told = self._stand.journal(started)
+            (self._directory / f"deployed-lease-{seconds:g}.txt").write_text("\n".join([*told, ""]))
+
+    def _events(
+        self, system: str, play: Callable[[str, int], Gap], events: Sequence[str], number: int
+    ) -> None:
+        for event in events:
+            found = self._attempt(f"{system}: {event}, round {number + 1}", partial(play, event, number))
+            if found is not None:
+                self._figures.gaps.append(found)
+                self._stand.say(
+                    f"round {number + 1}  {system}: {event} of {found.victim}: {found.gap_ms:.1f} ms"
+                )
+
+    def _holder(self, system: str, play: Callable[[int], Holding], number: int) -> None:
+        found = self._attempt(f"{system}: {HOLDER}, round {number + 1}", partial(play, number))
+        if found is not None:
+            self._figures.holdings.append(found)
+            seen = found.seen
+            self._stand.say(
+                f"round {number + 1}  {system}: {HOLDER} on {found.victim}: on {seen.most} at most, on two "
+                f"for {seen.both_s:.1f} s of {seen.seconds:.1f} s, {seen.looks} looks; {found.gap_ms:.1f} ms"
+            )
+
+    def _attempt(self, what: str, play: Callable[[], T]) -> T | None:
+        """What came of it; else the failure is among the figures, and the machines are mended."""
+        try:
+            return play()
+        except _FAILURES as error:
+            self._stand.say(f"{what}: {error}")
+            self._figures.missing.append(Missing(what, str(error)))
+            self._stand.hands.mend()
+            return None
