@@ -178,4 +178,9 @@ def system(directory: Path, licences: int) -> Iterator[System]:
             made.issue(licences)
         yield made
     finally:
+        for twin in made.machines.twins:
+            twin.vip.on_death = _nothing  # nobody is there any more to be told
         made.machines.stop()
+
+
+def _nothing(_: bytes) -> None: ...
