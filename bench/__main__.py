@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import sys
 import tempfile
 import time
@@ -18,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from bench import debs, peers, report
+from bench.machine import machine
 from bench.measure import Run, measure
 
 CASES: dict[str, Callable[[Path], AbstractContextManager[peers.Peer]]] = {
@@ -48,7 +47,7 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "runs.json").write_bytes(msgspec.json.encode(runs))
     report.pictures(runs, options.out)
-    (options.out / "report.md").write_text(report.markdown(runs, _machine()))
+    (options.out / "report.md").write_text(report.markdown(runs, machine()))
     sys.stdout.write(f"{options.out / 'report.md'}\n")
     return 0
 
@@ -72,14 +71,6 @@ def _measure(options: argparse.Namespace) -> list[Run]:
                     )
                     sys.stdout.flush()
     return runs
-
-
-def _machine() -> str:
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return (
-        f"{os.cpu_count()} processors, {memory:.0f} GiB, {platform.system()} {platform.release()}, "
-        f"Python {platform.python_version()}, {time.strftime('%Y-%m-%d')}"
-    )
 
 
 if __name__ == "__main__":

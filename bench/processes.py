@@ -29,6 +29,11 @@ def cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
+def waited(pid: int) -> float:
+    """Seconds that the main thread of a process was ready to run and had no processor."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) / 1e9
+
+
 def memory(pid: int) -> int:
     """Resident bytes of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():

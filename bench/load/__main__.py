@@ -1,15 +1,22 @@
-"""`python -m bench.load CASE CLIENTS SECONDS WARM_UP TARGET`: TARGET is JSON, and so is what is printed."""
+"""`python -m bench.load CASE CLIENTS SECONDS WARM_UP TARGET`: TARGET is JSON, and so is what is printed.
+
+Some cases run until standard input ends, at most SECONDS, and print a line of JSON for each event.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Sequence
+from typing import TypeVar
 
 import msgspec
 
-from bench.load import etcd, licences, redis
-from bench.load.drive import Action, Measured, drive
+from bench.load import first, hold, licences, probe, watch
+from bench.load.drive import Action, drive
+from bench.load.until import say
+
+T = TypeVar("T")
 
 
 MOST_BATCHES = 8
@@ -26,26 +33,43 @@ class _Ports(msgspec.Struct):
 async def _actions(case: str, clients: int, target: str) -> Sequence[Action]:
     match case:
         case "tmr-checkout":
-            return await licences.pairs(msgspec.json.decode(target, type=licences.Target), clients)
+            return await licences.pairs(_read(target, licences.Target), clients)
         case "tmr-heartbeats":
-            return await licences.heartbeats(msgspec.json.decode(target, type=licences.Target), clients)
+            return await licences.heartbeats(_read(target, licences.Target), clients)
         case "tmr-batch":
             # More would be turned away: each has a hundred requests under way.
-            few = min(clients, MOST_BATCHES)
-            return await licences.batches(msgspec.json.decode(target, type=licences.Target), few)
+            return await licences.batches(_read(target, licences.Target), min(clients, MOST_BATCHES))
         case "etcd-held" | "etcd-fresh" | "etcd-put":
-            port = msgspec.json.decode(target, type=_Port).port
+            from bench.load import etcd  # noqa: PLC0415 - gRPC is needed for this alone
+
             kinds: dict[str, etcd.Kind] = {"etcd-held": "held", "etcd-fresh": "fresh", "etcd-put": "put"}
-            return await etcd.seats(port, kinds[case], clients)
+            return await etcd.seats(_read(target, _Port).port, kinds[case], clients)
         case "redlock":
-            return await redis.locks(msgspec.json.decode(target, type=_Ports).ports, clients)
+            from bench.load import redis  # noqa: PLC0415
+
+            return await redis.locks(_read(target, _Ports).ports, clients)
     raise SystemExit(f"no case {case}")
 
 
-async def _run() -> Measured:
+def _read(target: str, kind: type[T]) -> T:
+    return msgspec.json.decode(target, type=kind)
+
+
+async def _run() -> None:
     case, clients, seconds, warm_up, target = sys.argv[1:]
-    return await drive(await _actions(case, int(clients), target), float(seconds), float(warm_up))
+    match case:
+        case "tmr-hold":
+            await hold.hold(int(clients), float(seconds), _read(target, hold.Hold))
+        case "tmr-watch":
+            await watch.watch(int(clients), float(seconds), _read(target, watch.Watch))
+        case "tmr-probe":
+            await probe.probe(float(seconds), _read(target, probe.Probe))
+        case "tmr-first":
+            await first.first(float(seconds), _read(target, first.First))
+        case _:
+            actions = await _actions(case, int(clients), target)
+            say(await drive(actions, float(seconds), float(warm_up)))
 
 
 if __name__ == "__main__":
-    sys.stdout.buffer.write(msgspec.json.encode(asyncio.run(_run())))
+    asyncio.run(_run())

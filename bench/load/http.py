@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 
 
@@ -27,3 +28,13 @@ class Connection:
             return status, b""
         end = answer.index(b"\r", length)
         return status, await self._reader.readexactly(int(answer[length + 16 : end]))
+
+    async def ended(self) -> None:
+        """Wait until the peer hangs up. Only while nothing is asked."""
+        with contextlib.suppress(OSError):
+            while await self._reader.read(4096):
+                pass
+
+    def close(self) -> None:
+        """Hang up."""
+        self._writer.close()

@@ -11,9 +11,23 @@ import msgspec
 from bench.load.drive import Action
 from bench.load.http import Connection
 
+STRIDE = 61
+"""Products from one checkout of a station to its next: prime, so that all have their turn."""
+TURNED_AWAY = 503
+"""HTTP status: the server does not serve, or has too much to do. To be tried again."""
+JSON = "content-type: application/json\r\n"
+
+
+class Refused(RuntimeError):
+    """The request was not carried out: `status` is HTTP's."""
+
+    def __init__(self, what: str, status: int, answer: bytes) -> None:
+        super().__init__(f"{what} answered with {status}: {answer[:500]!r}")
+        self.status = status
+
 
 class Target(msgspec.Struct):
-    """The active twin, and who asks it."""
+    """The active twin, and who asks it. `products`: Product Codes from the first on that are asked for."""
 
     port: int
     name: str
@@ -22,16 +36,30 @@ class Target(msgspec.Struct):
     ca: str
     firm_code: int
     product_code: int
+    products: int = 1
 
 
-class _Session(msgspec.Struct):
+class Session(msgspec.Struct):
+    """What is needed of the answer to a checkout."""
+
     id: str
 
 
-_session = msgspec.json.Decoder(_Session)
+_session = msgspec.json.Decoder(Session)
 
 
-def _tls(target: Target) -> ssl.SSLContext:
+def wish(target: Target, station: int, turn: int = 0, ttl: int = 600) -> dict[str, object]:
+    """The body of a station's checkout; in each turn it wants another product."""
+    return {
+        "firm_code": target.firm_code,
+        "product_code": target.product_code + (station + turn) % target.products,
+        "station": f"station-{station}",
+        "ttl": ttl,
+    }
+
+
+def tls(target: Target) -> ssl.SSLContext:
+    """Of the client that the target names."""
     context = ssl.create_default_context(cafile=target.ca)
     context.load_cert_chain(target.certificate, target.key)
     return context
@@ -39,69 +67,58 @@ def _tls(target: Target) -> ssl.SSLContext:
 
 async def pairs(target: Target, clients: int) -> Sequence[Action]:
     """Checkout and release in turn, each an operation: both are durable before they are answered."""
-    tls = _tls(target)
-    return [_pair(await Connection.open(target.port, tls, target.name), target, n) for n in range(clients)]
+    context = tls(target)
+    connections = [await Connection.open(target.port, context, target.name) for _ in range(clients)]
+    return [pair(connection, target, number) for number, connection in enumerate(connections)]
 
 
-def _pair(connection: Connection, target: Target, number: int) -> Action:
-    body = msgspec.json.encode(
-        {
-            "firm_code": target.firm_code,
-            "product_code": target.product_code,
-            "station": f"station-{number}",
-            "ttl": 600,
-        }
-    )
+def pair(connection: Connection, target: Target, station: int) -> Action:
+    """One station's. What was refused is asked for again the next time."""
     held: list[str] = []
+    turn = 0
 
     async def action() -> None:
+        nonlocal turn
         if held:
-            status, _ = await connection.ask("DELETE", f"/v1/sessions/{held.pop()}")
+            status, answer = await connection.ask("DELETE", f"/v1/sessions/{held[0]}")
             if status != 204:
-                raise RuntimeError(f"release answered with {status}")
+                raise Refused("release", status, answer)
+            held.clear()
             return
-        headers = f"content-type: application/json\r\nidempotency-key: {uuid.uuid4().hex}\r\n"
-        status, answer = await connection.ask("POST", "/v1/sessions", body, headers)
-        if status != 201:
-            raise RuntimeError(f"checkout answered with {status}: {answer!r}")
-        held.append(_session.decode(answer).id)
+        held.append(await checkout(connection, wish(target, station, turn)))
+        turn += STRIDE
 
     return action
 
 
+async def checkout(connection: Connection, wanted: dict[str, object]) -> str:
+    """The id of a new session. Raises Refused."""
+    headers = f"{JSON}idempotency-key: {uuid.uuid4().hex}\r\n"
+    status, answer = await connection.ask("POST", "/v1/sessions", msgspec.json.encode(wanted), headers)
+    if status != 201:
+        raise Refused("checkout", status, answer)
+    return _session.decode(answer).id
+
+
 async def heartbeats(target: Target, clients: int, batch: int = 100) -> Sequence[Action]:
     """Each client keeps `batch` sessions alive with one request."""
-    tls = _tls(target)
+    context = tls(target)
     actions: list[Action] = []
     for number in range(clients):
-        connection = await Connection.open(target.port, tls, target.name)
-        sessions: list[str] = []
-        for one in range(batch):
-            body = msgspec.json.encode(
-                {
-                    "firm_code": target.firm_code,
-                    "product_code": target.product_code,
-                    "station": f"station-{number}",
-                    "process": str(one),
-                    "ttl": 600,
-                }
-            )
-            headers = f"content-type: application/json\r\nidempotency-key: {uuid.uuid4().hex}\r\n"
-            status, answer = await connection.ask("POST", "/v1/sessions", body, headers)
-            if status != 201:
-                raise RuntimeError(f"checkout answered with {status}: {answer!r}")
-            sessions.append(_session.decode(answer).id)
-        actions.append(_beat(connection, msgspec.json.encode({"sessions": sessions}), batch))
+        connection = await Connection.open(target.port, context, target.name)
+        wanted = {**wish(target, number), "process": "bench"}
+        actions.append(beat(connection, [await checkout(connection, wanted) for _ in range(batch)]))
     return actions
 
 
-def _beat(connection: Connection, body: bytes, batch: int) -> Action:
+def beat(connection: Connection, sessions: Sequence[str]) -> Action:
+    """One request that keeps the sessions alive. Raises Refused unless all of them live."""
+    body = msgspec.json.encode({"sessions": sessions})
+
     async def action() -> None:
-        status, answer = await connection.ask(
-            "POST", "/v1/heartbeats", body, "content-type: application/json\r\n"
-        )
-        if status != 200 or len(msgspec.json.decode(answer)["alive"]) != batch:
-            raise RuntimeError(f"heartbeats answered with {status}: {answer[:200]!r}")
+        status, answer = await connection.ask("POST", "/v1/heartbeats", body, JSON)
+        if status != 200 or len(msgspec.json.decode(answer)["alive"]) != len(sessions):
+            raise Refused("heartbeats", status, answer)
 
     return action
 

@@ -144,13 +144,15 @@ class Daemon:
 class Upstream(Daemon):
     """One tmr-upstream."""
 
-    def __init__(self, name: str, port: int, directory: Path, vendors: Path, tls: TlsFiles) -> None:
+    def __init__(
+        self, name: str, port: int, directory: Path, vendors: Path, tls: TlsFiles, ttl: float
+    ) -> None:
         directory.mkdir()
         (directory / "state").mkdir(mode=0o700)
         config = directory / "upstream.toml"
         config.write_text(
             UPSTREAM_TOML.format(
-                name=name, port=port, directory=directory, ttl=TTL, vendors=vendors, act_id=ACT_ID, tls=tls
+                name=name, port=port, directory=directory, ttl=ttl, vendors=vendors, act_id=ACT_ID, tls=tls
             )
         )
         super().__init__("tmr.upstream.main", config)
@@ -168,11 +170,11 @@ class Twin(Daemon):
     """One tmr-server with its VIP manager's peer."""
 
     def __init__(
-        self, name: str, port: int, directory: Path, tls: TlsFiles, upstreams: list[Upstream]
+        self, name: str, port: int, directory: Path, tls: TlsFiles, upstreams: list[Upstream], ttl: float
     ) -> None:
         directory.mkdir()
         config = directory / "server.toml"
-        text = SERVER_TOML.format(name=name, port=port, directory=directory, ttl=TTL, act_id=ACT_ID, tls=tls)
+        text = SERVER_TOML.format(name=name, port=port, directory=directory, ttl=ttl, act_id=ACT_ID, tls=tls)
         text += "".join(SERVER_UPSTREAM_TOML.format(name=one.name, port=one.port) for one in upstreams)
         config.write_text(text)
         super().__init__("tmr.server.main", config)
@@ -193,9 +195,9 @@ class Twin(Daemon):
 
 
 class Machines:
-    """Everything; `directory` must have a short path, for Unix sockets lie in it."""
+    """Everything; `directory` must have a short path, for Unix sockets lie in it. `ttl`: the lease's, s."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, ttl: float = TTL) -> None:
         self.pki: System = make_system(
             directory, "lab", upstreams=UPSTREAMS, twins=TWINS, clients=("alice", "bob"), operators=("olga",)
         )
@@ -206,11 +208,11 @@ class Machines:
         self._issued: list[Update] = []
         ports = free_ports(5)
         self.upstreams = [
-            Upstream(name, port, directory / name, vendors, self.pki.upstream(name))
+            Upstream(name, port, directory / name, vendors, self.pki.upstream(name), ttl)
             for name, port in zip(UPSTREAMS, ports[:3], strict=True)
         ]
         self.twins = [
-            Twin(name, port, directory / name, self.pki.twin(name), self.upstreams)
+            Twin(name, port, directory / name, self.pki.twin(name), self.upstreams, ttl)
             for name, port in zip(TWINS, ports[3:], strict=True)
         ]
         self._clients: dict[tuple[int, str], httpx.Client] = {}
@@ -292,8 +294,8 @@ class Machines:
 
     # -- licences ------------------------------------------------------------------------------------------
 
-    def activate(self, licence: Licence) -> None:
-        """The vendor issues `licence`, and it is activated on all three upstreams."""
+    def activate(self, *licences: Licence) -> None:
+        """The vendor issues `licences`, and they are activated on all three upstreams."""
         with contextlib.ExitStack() as stack:
             admins = [stack.enter_context(upstream.admin()) for upstream in self.upstreams]
             requests = []
@@ -304,7 +306,7 @@ class Machines:
             issued = issue(
                 self._issued,
                 requests,
-                [licence],
+                licences,
                 firm_code=FIRM,
                 key=self.vendor_key,
                 issued_ms=time.time_ns() // 1_000_000,

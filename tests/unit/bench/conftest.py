@@ -1,4 +1,4 @@
-"""The bench lives beside the package `tmr`, not in it: the checkout itself is on the path for these tests."""
+"""The benchmark lives beside the package `tmr`, not in it: the checkout is on the path for its tests."""
 
 from __future__ import annotations
 

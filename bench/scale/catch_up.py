@@ -1,0 +1,156 @@
+"""An upstream that was away while very much was committed: until it votes and has everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import msgspec
+from tests.system.machines import Upstream
+
+from bench.load import watch
+from bench.load.drive import quantile
+from bench.load.hold import Churned, Hold, Opened
+from bench.scale.loads import Load
+from bench.scale.plan import Plan
+from bench.scale.system import System, status, system
+
+LOOK_EVERY = 0.05
+PATIENCE = 300.0
+SETTLE = 2.0
+"""Seconds of load before the upstream is started."""
+
+
+class Latency(msgspec.Struct):
+    """Of checkouts and releases, seconds."""
+
+    count: int
+    p50: float
+    p99: float
+    worst: float
+
+
+class CatchUp(msgspec.Struct):
+    """Times in seconds, from the start of the process. `before`: all three upstreams; `two`: it was away."""
+
+    entries: int
+    clients: int
+    missed: int
+    """Journal entries that it lacked when it was started."""
+    answers: float
+    whole: float
+    """It votes, and has all that is committed."""
+    recorded: float
+    """It has all lines of the licence tracking record, too."""
+    way: str
+    """`journal` or `snapshot`."""
+    messages: dict[str, int]
+    before: Latency
+    two: Latency
+    during: Latency
+    filling: Latency
+    """From when it was whole until it had the record."""
+    turned_away: int
+    line: list[tuple[float, float, float]]
+    """Each second from its start: p50 and p99."""
+
+
+def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
+    """Stop one, commit, start it again."""
+    with system(directory / "catch-up", plan.few_licences) as found:
+        found.settled()
+        away = found.machines.upstreams[2]
+        before = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
+        away.terminate()
+        two = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
+        stood = found.commit()
+        wanted = Hold(found.target("alice"), 0, 600, churn=plan.entries)
+        with Load("tmr-hold", plan.lanes, plan.patience, wanted) as load:
+            tell(f"{plan.entries:,} commands in {load.hear(Churned).seconds:.1f} s without {away.name}")
+            load.hear(Opened)
+        bound = PATIENCE + SETTLE + 60
+        with Load("tmr-watch", plan.clients, bound, watch.Watch(found.target())) as load:
+            load.hear(watch.Begun)
+            time.sleep(SETTLE)
+            missed = found.commit() - stood
+            started = time.monotonic()
+            away.start()
+            answers = _until(lambda: _looks(away), started)
+            whole = _until(lambda: _whole(found, away), started)
+            messages = found.messages(away)
+            tell(f"whole after {whole:.1f} s: {messages}")
+            recorded = _until(lambda: not found.record_gap(away), started, pause=0.5)
+            tell(f"with the record after {recorded:.1f} s")
+            timeline = load.end(watch.Timeline)
+        return CatchUp(
+            entries=plan.entries,
+            clients=plan.clients,
+            missed=missed,
+            answers=answers,
+            whole=whole,
+            recorded=recorded,
+            way=way(messages),
+            messages=messages,
+            before=before,
+            two=two,
+            during=_latency(timeline, started, started + whole),
+            filling=_latency(timeline, started + whole, started + recorded),
+            turned_away=timeline.turned_away,
+            line=line(timeline, started),
+        )
+
+
+def way(messages: dict[str, int]) -> str:
+    """How an upstream came to have everything, by the messages that it answered."""
+    return "snapshot" if messages.get("install appended") else "journal"
+
+
+def line(timeline: watch.Timeline, started: float) -> list[tuple[float, float, float]]:
+    """Each second from `started` in which something ended: p50 and p99 of what ended in it."""
+    seconds: dict[int, list[float]] = {}
+    for began, took in zip(timeline.began, timeline.took, strict=True):
+        seconds.setdefault(int((began + took - started) // 1), []).append(took)
+    return [
+        (float(second), quantile(sorted(found), 0.5), quantile(sorted(found), 0.99))
+        for second, found in sorted(seconds.items())
+    ]
+
+
+def _watched(found: System, plan: Plan, seconds: float) -> watch.Timeline:
+    with Load("tmr-watch", plan.clients, seconds + 60, watch.Watch(found.target())) as load:
+        load.hear(watch.Begun)
+        time.sleep(seconds)
+        return load.end(watch.Timeline)
+
+
+def _latency(timeline: watch.Timeline, start: float, end: float) -> Latency:
+    took = watch.within(timeline, start, end)
+    return Latency(len(took), quantile(took, 0.5), quantile(took, 0.99), quantile(took, 1.0))
+
+
+def _looks(upstream: Upstream) -> bool:
+    try:
+        return bool(status(upstream).name)
+    except httpx.HTTPError:
+        return False
+
+
+def _whole(found: System, away: Upstream) -> bool:
+    """It votes, and has what another had committed a moment ago: more is being committed all the time."""
+    committed = status(found.machines.upstreams[0]).commit
+    try:
+        now = status(away)
+    except httpx.HTTPError:
+        return False  # it restores a snapshot, and answers nobody
+    return now.voting and now.commit >= committed
+
+
+def _until(condition: Callable[[], bool], started: float, pause: float = LOOK_EVERY) -> float:
+    """Seconds from `started` until the condition holds."""
+    while not condition():
+        if time.monotonic() - started > PATIENCE:
+            raise TimeoutError(f"not within {PATIENCE:g} s of its start")
+        time.sleep(pause)
+    return time.monotonic() - started

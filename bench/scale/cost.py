@@ -1,0 +1,69 @@
+"""What a checkout costs where little is held, and where much is: both systems run, and are asked in turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import msgspec
+
+from bench.load.hold import Churned, Hold, Opened
+from bench.measure import Run, measure
+from bench.scale.loads import Load
+from bench.scale.plan import Plan
+from bench.scale.system import System, system
+
+TTL = 3600
+"""Of the sessions held: nothing need be heard of them while others are measured."""
+
+
+class Size(msgspec.Struct):
+    """A system, and the rounds that were measured on it. Seconds for making it as large as it is."""
+
+    sessions: int
+    licences: int
+    assembled: float
+    opened: float
+    runs: list[Run] = []
+
+
+class Cost(msgspec.Struct):
+    """The two sizes."""
+
+    clients: int
+    small: Size
+    large: Size
+
+
+def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Cost:
+    """Measure both in turn."""
+    with ExitStack() as stack:
+
+        def grown(name: str, sessions: int, licences: int) -> tuple[System, Size]:
+            found = stack.enter_context(system(directory / name, 0))
+            assembled = found.issue(licences)
+            opened = _fill(found, sessions, plan)
+            tell(
+                f"{name}: {licences:,} licences in {assembled:.1f} s, {sessions:,} sessions in {opened:.1f} s"
+            )
+            return found, Size(sessions, licences, assembled, opened)
+
+        small = grown("small", plan.few_sessions, plan.few_licences)
+        large = grown("large", plan.sessions, plan.licences)
+        for number in range(plan.rounds):
+            for name, (peer, size) in (("small", small), ("large", large)):
+                found = measure("tmr-checkout", peer, plan.clients, plan.seconds, plan.seconds / 4, number)
+                size.runs.append(found)
+                tell(
+                    f"round {number + 1} {name} {found.rate:9,.0f}/s "
+                    f"p50 {1e3 * found.load.p50:6.2f} p99 {1e3 * found.load.p99:7.2f} ms"
+                )
+        return Cost(plan.clients, small[1], large[1])
+
+
+def _fill(found: System, sessions: int, plan: Plan) -> float:
+    wanted = Hold(found.target("alice"), sessions, TTL)
+    with Load("tmr-hold", plan.lanes, plan.patience, wanted) as load:
+        load.hear(Churned)
+        return load.hear(Opened).seconds

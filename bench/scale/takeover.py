@@ -1,0 +1,76 @@
+"""From `kill -9` of the active twin to the first checkout that the other answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from bench.load.first import Answered, First, Ready
+from bench.load.hold import Churned, Hold, Opened
+from bench.scale.loads import Load
+from bench.scale.plan import Plan
+from bench.scale.system import System, system
+
+PATIENCE = 60.0
+TTL = 3600
+
+
+class Row(msgspec.Struct):
+    """Kills in one state of the system. `seconds`: one number for each kill."""
+
+    entries: int
+    sessions: int
+    seconds: list[float]
+
+
+class Takeover(msgspec.Struct):
+    """An empty journal, a long one, and a long one with many sessions held."""
+
+    empty: Row
+    long: Row
+    held: Row
+    ttl: float
+    """Of the lease, seconds."""
+
+
+def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Takeover:
+    """Kill the active twin several times in each state."""
+    with system(directory / "takeover", plan.few_licences) as found:
+        empty = _row(found, plan, 0, tell)
+        _fill(found, Hold(found.target("alice"), 0, TTL, churn=plan.entries), plan)
+        long = _row(found, plan, 0, tell)
+        _fill(found, Hold(found.target("alice"), plan.sessions, TTL), plan)
+        held = _row(found, plan, plan.sessions, tell)
+        return Takeover(empty, long, held, found.ttl)
+
+
+def _fill(found: System, wanted: Hold, plan: Plan) -> None:
+    found.settled()
+    with Load("tmr-hold", plan.lanes, plan.patience, wanted) as load:
+        load.hear(Churned)
+        load.hear(Opened)
+
+
+def _row(found: System, plan: Plan, sessions: int, tell: Callable[[str], None]) -> Row:
+    entries, seconds = found.commit(), []
+    for _ in range(plan.kills):
+        seconds.append(_kill(found))
+        tell(f"{entries:9,} entries, {sessions:7,} sessions: {1e3 * seconds[-1]:7.1f} ms")
+    return Row(entries, sessions, seconds)
+
+
+def _kill(found: System) -> float:
+    active = found.settled()
+    other = found.machines.other(active)
+    wanted = First(found.target(twin=active), found.target(twin=other))
+    with Load("tmr-first", 1, PATIENCE, wanted) as load:
+        load.hear(Ready)
+        killed = time.monotonic()
+        active.kill()
+        answered = load.hear(Answered)
+    if answered.by != other.name:
+        raise RuntimeError(f"{answered.by} answered, and {other.name} should have")
+    return answered.at - killed
