@@ -51,7 +51,7 @@ types: venv ## mypy --strict; what an upstream needs also for Windows
 	$(say) 'types'
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.rim -p tmr.quorum -p tmr.ledger -p tmr.licensing
-	$(BIN)/mypy lab tests
+	$(BIN)/mypy lab tests bench
 
 audit: venv ## known weaknesses of the locked packages; says so where it cannot look (AUDIT=required: fails)
 	$(say) 'audit'

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bench.load import first, hold, licences, probe, watch
+from bench.load import first, hold, licences, many, probe, watch
 from bench.load.drive import Action, drive
 from bench.load.until import say
 
@@ -38,7 +38,7 @@ async def _actions(case: str, clients: int, target: str) -> Sequence[Action]:
             return await licences.heartbeats(_read(target, licences.Target), clients)
         case "tmr-batch":
             # More would be turned away: each has a hundred requests under way.
-            return await licences.batches(_read(target, licences.Target), min(clients, MOST_BATCHES))
+            return await many.seats(_read(target, licences.Target), min(clients, MOST_BATCHES))
         case "etcd-held" | "etcd-fresh" | "etcd-put":
             from bench.load import etcd  # noqa: PLC0415 - gRPC is needed for this alone
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from bench.load.drive import Action
 from bench.load.http import Connection
 from bench.load.licences import JSON, TURNED_AWAY, Refused, Session, Target, tls, wish
 
@@ -102,3 +103,23 @@ async def churn(lanes: Sequence[Connection], target: Target, commands: int) -> N
             await carry_out(connection, list(map(releasing, held)))
 
     await asyncio.gather(*map(lane, lanes))
+
+
+async def seats(target: Target, clients: int, batch: int = 100) -> Sequence[Action]:
+    """Each client asks for `batch` seats with one request, and gives them back with the next one."""
+    return [
+        _seats(lane, target, number, batch) for number, lane in enumerate(await connections(target, clients))
+    ]
+
+
+def _seats(lane: Connection, target: Target, number: int, batch: int) -> Action:
+    held: list[str] = []
+
+    async def action() -> None:
+        if held:
+            await carry_out(lane, [releasing(one) for one in held])
+            held.clear()
+        else:
+            held.extend(await carry_out(lane, [opening(target, number, 600) for _ in range(batch)]))
+
+    return action
