@@ -259,6 +259,7 @@ async def test_many_at_once_share_a_sync_and_a_snapshot_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptor, "SNAPSHOT_EVERY", 100)
+    monkeypatch.setattr(acceptor, "SNAPSHOT_SELDOM", 1)
     async with running(tmp_path, item(quantity=None, units=10_000)) as system:
         before = system.active.node.syncs.count
         async with system.active.client() as client:
