@@ -8,7 +8,9 @@ from tests.simulation.bench import Bench
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.schedules import SCHEDULES
 from tests.simulation.witness import Violation
+from tmr.ledger import Note, encode
 from tmr.quorum import proposer
+from tmr.quorum.messages import Append, Install
 
 
 @pytest.fixture(autouse=True)
@@ -27,3 +29,32 @@ def test_production_holds(rule: str) -> None:
 def test_the_missing_rule_is_noticed(rule: str) -> None:
     with pytest.raises(Violation):
         SCHEDULES[rule](Bench(MUTATIONS[rule]))
+
+
+def test_no_snapshot_is_made_for_who_does_not_answer() -> None:
+    """One that was away for longer than the active's journal reaches back is asked first, then sent it."""
+    bench, active = Bench(), "tmr1"
+    assert bench.elect(active, 0, 1, 2)
+    bench.exchange(active, 0, 1, times=3)
+    twin = bench.twins[active]
+    for _ in range(5):
+        twin.submit(bench.now, encode(Note(())))
+        bench.exchange(active, 0, 1, times=3)
+    lost = bench.sent(active, 2)
+    assert lost is not None
+    twin.failed(2, lost.at, lost.request)
+    for _ in range(3):
+        bench.wait(1.1 * twin.timing.renewal)
+        twin.tick(bench.now)
+        bench.exchange(active, 0, 1)
+        asked = bench.sent(active, 2)
+        assert asked is not None and isinstance(asked.request, Append)
+        assert asked.request.entries == ()
+        twin.failed(2, asked.at, asked.request)
+    bench.wait(1.1 * twin.timing.renewal)
+    twin.tick(bench.now)
+    bench.exchange(active, 2)
+    sent = bench.sent(active, 2)
+    assert sent is not None and isinstance(sent.request, Install)
+    bench.hand(active, sent)
+    assert bench.acceptors[2].commit == sent.request.snapshot.index

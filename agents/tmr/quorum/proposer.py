@@ -610,10 +610,15 @@ class Twin:
         peer = self.peers[slot]
         previous = peer.next - 1
         epoch = self.log.epoch_at(previous)
-        if previous < self.log.base or epoch is None:
+        entries: tuple[Entry, ...] = ()
+        if previous >= self.log.base and epoch is not None:
+            entries = _fitting(self.log.after_index(previous, BATCH_ENTRIES))
+            peer.next = previous + len(entries) + 1
+        elif peer.reachable:
             return self._installation()
-        entries = _fitting(self.log.after_index(previous, BATCH_ENTRIES))
-        peer.next = previous + len(entries) + 1
+        else:
+            # A snapshot is large, and would be made anew for each try: first see whether anybody is there.
+            previous, epoch = self.log.base, self.log.base_epoch
         return Append(
             epoch=self.epoch,
             owner=self.owner,
