@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 
@@ -16,6 +17,8 @@ STEPS = 200
 """Of one batch: the most that the API takes."""
 PAUSE = 0.1
 """Seconds before steps that were turned away are sent again."""
+PATIENCE = 30.0
+"""Seconds for which nothing but that may happen: then this twin does not serve any more."""
 
 Step = dict[str, object]
 
@@ -51,7 +54,7 @@ def releasing(session: str) -> Step:
 async def carry_out(connection: Connection, steps: Sequence[Step]) -> list[str]:
     """Ids of the sessions that the steps opened. What is turned away is sent again. Raises Refused."""
     opened: dict[int, str] = {}
-    left = list(range(len(steps)))
+    left, progress = list(range(len(steps))), time.monotonic()
     while left:
         body = msgspec.json.encode({"steps": [steps[number] for number in left]})
         status, answer = await connection.ask("POST", "/v1/batch", body, JSON)
@@ -64,9 +67,12 @@ async def carry_out(connection: Connection, steps: Sequence[Step]) -> list[str]:
                     raise Refused("a step", result.status, msgspec.json.encode(result))
                 elif result.session is not None:
                     opened[number] = result.session.id
+            progress = progress if len(turned_away) == len(left) else time.monotonic()
             left = turned_away
         elif status != TURNED_AWAY:
             raise Refused("a batch", status, answer)
+        if time.monotonic() - progress > PATIENCE:
+            raise Refused("again and again a batch", status, answer)
         if left:
             await asyncio.sleep(PAUSE)
     return [opened[number] for number in sorted(opened)]

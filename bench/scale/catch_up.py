@@ -12,7 +12,7 @@ from tests.system.machines import Upstream
 
 from bench.load import watch
 from bench.load.drive import quantile
-from bench.load.hold import Churned, Hold, Opened
+from bench.scale.grow import commit
 from bench.scale.loads import Load
 from bench.scale.plan import Plan
 from bench.scale.system import System, status, system
@@ -66,10 +66,9 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
         away.terminate()
         two = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
         stood = found.commit()
-        wanted = Hold(found.target("alice"), 0, 600, churn=plan.entries)
-        with Load("tmr-hold", plan.lanes, plan.patience, wanted) as load:
-            tell(f"{plan.entries:,} commands in {load.hear(Churned).seconds:.1f} s without {away.name}")
-            load.hear(Opened)
+        tell(
+            f"{plan.entries:,} commands in {commit(found, plan, plan.entries, tell):.0f} s without {away.name}"
+        )
         bound = PATIENCE + SETTLE + 60
         with Load("tmr-watch", plan.clients, bound, watch.Watch(found.target())) as load:
             load.hear(watch.Begun)

@@ -24,7 +24,7 @@ class Plan(msgspec.Struct, frozen=True):
     seconds: float = 6.0
     window: float = 60.0
     minutes: float = 2.0
-    kills: int = 5
+    kills: int = 15
     clients: int = 16
     lanes: int = 8
     """Connections that open sessions, or commit commands, as fast as it goes."""

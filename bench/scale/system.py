@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import msgspec
@@ -102,7 +103,12 @@ class System:
 
     def commit(self) -> int:
         """Journal entries that a twin knows to be committed."""
-        return int(self.machines.status_of(self.machines.active())["commit"])
+        return int(self._status(self.machines.active())["commit"])
+
+    def _status(self, twin: Twin) -> dict[str, Any]:
+        """What the twin says of itself: later, where it is restoring a snapshot."""
+        found: dict[str, Any] = until(lambda: self.machines.status(twin), f"{twin.name} answers")
+        return found
 
     def settled(self) -> Twin:
         """All run, all upstreams vote, and the passive twin could take over; the active one."""
@@ -110,8 +116,8 @@ class System:
         passive = self.machines.other(active)
 
         def follows() -> bool:
-            seen = self.machines.status_of(passive)
-            return bool(seen["commit"] >= self.machines.status_of(active)["commit"] and not seen["alarms"])
+            seen = self._status(passive)
+            return bool(seen["commit"] >= self._status(active)["commit"] and not seen["alarms"])
 
         until(follows, f"{passive.name} has the journal and its virtual address manager")
         return active

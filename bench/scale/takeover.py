@@ -10,12 +10,15 @@ import msgspec
 
 from bench.load.first import Answered, First, Ready
 from bench.load.hold import Churned, Hold, Opened
+from bench.scale.grow import commit
 from bench.scale.loads import Load
 from bench.scale.plan import Plan
 from bench.scale.system import System, system
 
 PATIENCE = 60.0
 TTL = 3600
+WARM_UP = 2
+"""Kills that are not counted: then both twins have started the way they do in all others."""
 
 
 class Row(msgspec.Struct):
@@ -39,8 +42,10 @@ class Takeover(msgspec.Struct):
 def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Takeover:
     """Kill the active twin several times in each state."""
     with system(directory / "takeover", plan.few_licences) as found:
+        for _ in range(WARM_UP):
+            _kill(found)
         empty = _row(found, plan, 0, tell)
-        _fill(found, Hold(found.target("alice"), 0, TTL, churn=plan.entries), plan)
+        commit(found, plan, plan.entries, tell)
         long = _row(found, plan, 0, tell)
         _fill(found, Hold(found.target("alice"), plan.sessions, TTL), plan)
         held = _row(found, plan, plan.sessions, tell)
