@@ -66,9 +66,8 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
         away.terminate()
         two = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
         stood = found.commit()
-        tell(
-            f"{plan.entries:,} commands in {commit(found, plan, plan.entries, tell):.0f} s without {away.name}"
-        )
+        seconds = commit(found, plan, plan.entries, tell)
+        tell(f"{plan.entries:,} commands in {seconds:.0f} s without {away.name}")
         bound = PATIENCE + SETTLE + 60
         with Load("tmr-watch", plan.clients, bound, watch.Watch(found.target())) as load:
             load.hear(watch.Begun)
