@@ -37,10 +37,12 @@ def requests(asked: Iterable[Asked], since_ns: int) -> Requests:
     """Those that were under way at that time or later."""
     during = [one for one in asked if one.answered >= since_ns]
     errors = [f"{one.verb}: {one.error}" for one in during if one.error]
+    longest = max(during, key=lambda one: one.answered - one.sent, default=None)
     return Requests(
         asked=len(during),
         failed=len(errors),
-        longest_ms=max((one.answered - one.sent for one in during), default=0) / 1e6,
+        longest_ms=(longest.answered - longest.sent) / 1e6 if longest else 0.0,
+        longest_from_ms=(longest.sent - since_ns) / 1e6 if longest else 0.0,
         errors=tuple(errors[:_ERRORS]),
     )
 

@@ -29,6 +29,8 @@ class Requests(msgspec.Struct, frozen=True):
     asked: int
     failed: int
     longest_ms: float
+    longest_from_ms: float
+    """When that request was sent, counted from the event's beginning."""
     errors: tuple[str, ...]
     """The first few."""
 

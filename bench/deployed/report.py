@@ -33,7 +33,8 @@ What differs, and should be kept in mind:
 - keepalived: VRRP 2 with `advert_int` 1, its default; VRRP 3 where less than a second is asked for. Both
   twins have the same priority and `nopreempt`, so that who comes back takes nothing, as with TMR.
 - All machines are containers on one host with few processors, and their disks are in memory: a boot and a
-  playbook wait for processors, and networks lose nothing.
+  playbook wait for processors, and networks lose nothing. The first playbook builds the release as well,
+  if no earlier one has.
 """
 
 
@@ -154,8 +155,9 @@ def _holdings(figures: Figures) -> list[str]:
         "All processes of `keepalived`, and `tmr-vip`, where the address is. Both twins' networks are",
         "looked at every 2 ms for 10 s.",
         "",
-        "| system | rounds | holders at most | seconds with two | two at the end | pause ms | looks |",
-        "|---|--:|--:|--:|--:|--:|--:|",
+        "| system | rounds | holders at most | seconds with two | two at the end | pause ms "
+        "| looks | ms between two, at most |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for system in (TMR, KEEPALIVED):
         found = [holding for holding in figures.holdings if holding.system == system]
@@ -165,7 +167,8 @@ def _holdings(figures: Figures) -> list[str]:
                 f"| {system}, {found[0].setting} | {len(found)} | {max(one.most for one in seen)} "
                 f"| {_spread([one.both_s for one in seen])} of {_spread([one.seconds for one in seen])} "
                 f"| {sum(len(one.last) > 1 for one in seen)} of {len(seen)} "
-                f"| {_spread([holding.gap_ms for holding in found], 0)} | {sum(one.looks for one in seen)} |"
+                f"| {_spread([holding.gap_ms for holding in found], 0)} | {sum(one.looks for one in seen)} "
+                f"| {max(one.apart_ms for one in seen):.0f} |"
             )
     return [*lines, ""]
 

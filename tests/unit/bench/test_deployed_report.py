@@ -29,7 +29,7 @@ def gap(event: str, system: str, setting: str, ms: float, asked: Requests | None
 
 
 def figures() -> Figures:
-    works = [Requests(200, 0, 61.0, ()), Requests(300, 1, 80.0, ("checkout: nobody answers",))]
+    works = [Requests(200, 0, 61.0, 2.0, ()), Requests(300, 1, 80.0, 3.0, ("checkout: nobody answers",))]
     return Figures(
         "2 processors",
         3,
@@ -93,8 +93,10 @@ def test_requests_and_failures_are_counted_over_all_rounds() -> None:
 
 def test_who_had_the_address() -> None:
     text = markdown(figures())
-    assert line(text, "| TMR, lease 2 s | 1 | 1 |").endswith("| 0.0 of 10.0 | 0 of 1 | 350 | 5000 |")
-    assert line(text, "| keepalived, advert_int 1 | 1 | 2 |").endswith("| 6.4 of 10.0 | 1 of 1 | 5 | 4900 |")
+    assert line(text, "| TMR, lease 2 s | 1 | 1 |").endswith("| 0.0 of 10.0 | 0 of 1 | 350 | 5000 | 3 |")
+    assert line(text, "| keepalived, advert_int 1 | 1 | 2 |").endswith(
+        "| 6.4 of 10.0 | 1 of 1 | 5 | 4900 | 3 |"
+    )
 
 
 def test_what_was_not_measured_is_said() -> None:
@@ -113,8 +115,8 @@ def test_requests_that_were_under_way_count() -> None:
         Asked("release", 4 * MS, 60 * MS, ""),
         Asked("checkout", 60 * MS, 70 * MS, "nobody answers"),
     ]
-    assert requests(asked, 10 * MS) == Requests(2, 1, 56.0, ("checkout: nobody answers",))
-    assert requests([], 0) == Requests(0, 0, 0.0, ())
+    assert requests(asked, 10 * MS) == Requests(2, 1, 56.0, -6.0, ("checkout: nobody answers",))
+    assert requests([], 0) == Requests(0, 0, 0.0, 0.0, ())
 
 
 def test_keepalived_s_configuration() -> None:
