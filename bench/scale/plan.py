@@ -13,7 +13,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     sessions: int = SESSIONS
     few_sessions: int = 100
-    licences: int = 1_000
+    licences: int = 5_000
     few_licences: int = 100
     entries: int = 1_000_000
     """Commands committed for a long journal."""

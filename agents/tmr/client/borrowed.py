@@ -45,7 +45,7 @@ from tmr.client.problems import ConfigError
 
 BORROWING_TYPE: Final = "application/vnd.tmr.borrowing+json"
 UPDATE_TYPE: Final = "application/vnd.tmr.update+json"
-FILE_MAX: Final = 4 * 2**20 + 32_768
+FILE_MAX: Final = 8 * 2**20 + 32_768
 """Bytes in a borrow file."""
 SIGNERS: Final = 2
 """Different containers of the vendor's update that must sign a TMR licence."""

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.dsse import write_envelope
 from tmr.licensing.errors import BadItem, BadKey, Refused
-from tmr.licensing.items import ProductItem, ordered, packed
+from tmr.licensing.items import ProductItem, check_room, ordered, packed
 from tmr.licensing.request import FORMAT, Request, seal_request
 from tmr.licensing.serial import container_serial
 from tmr.licensing.signing import fingerprint, raw_public_key
@@ -195,9 +195,11 @@ def check_for(
     _check_units(container.items_of(update.firm_code), part.items)
     others = tuple(item for item in container.items if item.firm_code != update.firm_code)
     try:
-        return ordered((*others, *part.items))
+        items = ordered((*others, *part.items))
+        check_room(items)
     except BadItem as error:
         raise Refused("too-many-items", error.reason, error.remedy) from None
+    return items
 
 
 def _check_kind(update: Update, container: Container, where: str, network: bool | None) -> None:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
 from tmr.licensing.strict_json import IllFormed, read_json
 
-ENVELOPE_MAX: Final = 4 * 2**20
+ENVELOPE_MAX: Final = 8 * 2**20
 """Bytes in one licence file."""
 SIGNATURES_MAX: Final = 8
 

@@ -32,8 +32,10 @@ SECONDS_MAX: Final = 100 * 366 * 86_400
 """Longest Usage Period and longest borrowing: a hundred years."""
 UNITS_MAX: Final = 2**53 - 1
 """Units issued in all: every JSON reader keeps the number exact."""
-ITEMS_MAX: Final = 1_000
+ITEMS_MAX: Final = 5_000
 """Product Items in one container."""
+ITEMS_BYTES: Final = 2 * 2**20
+"""Bytes of them: the statements of three containers must fit one journal entry."""
 
 # Controls, line separators, writing-direction marks and surrogates, listed one by one: str.isprintable
 # follows Python's Unicode version, and upstreams with different versions must never disagree.
@@ -262,6 +264,17 @@ def ordered(items: Iterable[ProductItem]) -> tuple[ProductItem, ...]:
                 "out-of-range", f"the Product Item {latter.key} occurs twice", "keep one of the two"
             )
     return result
+
+
+def check_room(items: tuple[ProductItem, ...]) -> None:
+    """Raise `BadItem` if a container cannot hold so many bytes."""
+    size = len(packed(items))
+    if size > ITEMS_BYTES:
+        raise BadItem(
+            "out-of-range",
+            f"the Product Items of one container take {size} bytes, and it holds at most {ITEMS_BYTES}",
+            "use fewer Product Items with a larger License Quantity, or shorter names and texts",
+        )
 
 
 def check_kind(items: Iterable[ProductItem], *, network: bool) -> None:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tmr.licensing.container import digest
 from tmr.licensing.dsse import ENVELOPE_MAX
 from tmr.licensing.errors import BadItem, NotIssued
-from tmr.licensing.items import CODE_MAX, LicenceKey, ProductItem, check_range, ordered
+from tmr.licensing.items import CODE_MAX, LicenceKey, ProductItem, check_range, check_room, ordered
 from tmr.licensing.request import Request
 from tmr.licensing.signing import fingerprint, raw_public_key
 from tmr.licensing.update import FORMAT, PARTS, Part, Update, seal_update
@@ -147,6 +147,7 @@ def issue(
     has, touched = _carry_out(orders, had, history, past, firm_code, network)
     try:
         items = ordered(has)
+        check_room(items)
     except BadItem as error:
         raise NotIssued("too-many-items", error.reason, error.remedy) from None
     update = Update(

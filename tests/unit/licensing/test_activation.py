@@ -21,8 +21,9 @@ from tmr.licensing import (
     raw_public_key,
 )
 from tmr.licensing.dsse import seal
-from tmr.licensing.items import ITEMS_MAX
+from tmr.licensing.items import ITEMS_BYTES, ITEMS_MAX, NAME_MAX
 from tmr.licensing.update import UPDATE_TYPE, seal_update
+from tmr.quorum.entries import BODY_MAX
 
 from .system import (
     ACT_ID,
@@ -204,6 +205,16 @@ def test_too_many_items_with_those_of_other_firms() -> None:
     other_firm = FIRM + 1
     full = tuple(msgspec.structs.replace(item(n), firm_code=other_firm) for n in range(1, ITEMS_MAX + 1))
     container = msgspec.structs.replace(containers()[0], items=full)
+    assert_refused(container, issue_to(containers(), []).file, "too-many-items")
+
+
+def test_too_many_bytes_with_those_of_other_firms() -> None:
+    """Three statements of containers must fit one journal entry, or none would be assembled any more."""
+    assert 3 * ITEMS_BYTES < BODY_MAX
+    large = dict.fromkeys(("name", "text", "customer"), "\U0001f512" * NAME_MAX)
+    count = ITEMS_BYTES // (4 * NAME_MAX * len(large)) + 1
+    other = tuple(msgspec.structs.replace(item(n), firm_code=FIRM + 1, **large) for n in range(1, count + 1))
+    container = msgspec.structs.replace(containers()[0], items=other)
     assert_refused(container, issue_to(containers(), []).file, "too-many-items")
 
 
