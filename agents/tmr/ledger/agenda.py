@@ -34,6 +34,8 @@ class Agenda(Generic[T]):
 
     def pop(self, time_ms: int) -> list[T]:
         """The same, and strike it off."""
+        if not self._pairs or self._pairs[0][0] > time_ms:
+            return []
         found = self.until(time_ms)
         del self._pairs[: len(found)]
         return found

@@ -29,7 +29,8 @@ H = TypeVar("H", bound=_Held)
 
 def length(*texts: str) -> int:
     """Bytes of the texts."""
-    return len("".join(texts).encode("utf-8", "replace"))
+    joined = "".join(texts)
+    return len(joined) if joined.isascii() else len(joined.encode("utf-8", "replace"))
 
 
 class Holdings(Generic[H]):

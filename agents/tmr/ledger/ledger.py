@@ -59,13 +59,10 @@ class Ledger:
         outcome = self._outcome(body)
         if self._books.promoted:
             outcome = msgspec.structs.replace(outcome, promoted=tuple(self._books.promoted))
-        running = hashlib.blake2b(self._digest, digest_size=16)
-        running.update(index.to_bytes(8, "big") + time_ms.to_bytes(8, "big"))
-        running.update(body)
-        running.update(_encoder.encode(outcome))
-        for line in self.lines:
-            running.update(line.hash)
-        self._digest = running.digest()
+        place = index.to_bytes(8, "big") + time_ms.to_bytes(8, "big")
+        hashes = [line.hash for line in self._books.recorder.lines]
+        told = b"".join((self._digest, place, body, _encoder.encode(outcome), *hashes))
+        self._digest = hashlib.blake2b(told, digest_size=16).digest()
         return outcome
 
     def _outcome(self, body: bytes) -> Outcome:

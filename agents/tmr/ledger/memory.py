@@ -29,7 +29,8 @@ class Memory:
     def __init__(self, remembered: Iterable[Remembered] = (), ended: Iterable[Ended] = ()) -> None:
         # Ordered: to find the first key of a plain dict takes longer, the more were deleted before it.
         self._outcomes: OrderedDict[tuple[str, str], Remembered] = OrderedDict()
-        self._of_client: dict[str, OrderedDict[str, None]] = {}
+        self._of_client: dict[str, OrderedDict[str, int]] = {}
+        """Each client's idempotency keys, and how many bytes the outcome takes."""
         self._sizes: dict[str, int] = {}
         self._size = 0
         for one in remembered:
@@ -49,18 +50,17 @@ class Memory:
         self.drop(request.client, request.request_id)  # the newest stand last
         while self._too_many(request.client):
             self.drop(request.client, next(iter(self._of_client[request.client])))
-        if not isinstance(request, Consume):
-            request = replace(request, keys=(), address="")  # what tells a retry is enough
-        if isinstance(request, Grant):
-            request = replace(request, process="")
+        if isinstance(request, Grant):  # what tells a retry is enough
+            request = replace(request, keys=(), address="", process="")
+        elif not isinstance(request, Consume):
+            request = replace(request, keys=(), address="")
         self._add(Remembered(request, outcome, time_ms))
 
     def drop(self, client: str, request_id: str) -> None:
         """Forget the outcome."""
         dropped = self._outcomes.pop((client, request_id), None)
         if dropped is not None:
-            del self._of_client[client][request_id]
-            self._resize(client, -dropped.size)
+            self._resize(client, -self._of_client[client].pop(request_id))
             if not self._of_client[client]:
                 del self._of_client[client], self._sizes[client]
 
@@ -87,8 +87,11 @@ class Memory:
     def _add(self, remembered: Remembered) -> None:
         client, request_id = remembered.request.client, remembered.request.request_id
         self._outcomes[client, request_id] = remembered
-        self._of_client.setdefault(client, OrderedDict())[request_id] = None
-        self._resize(client, remembered.size)
+        of_client = self._of_client.get(client)
+        if of_client is None:
+            of_client = self._of_client[client] = OrderedDict()
+        of_client[request_id] = size = remembered.size
+        self._resize(client, size)
 
     def _too_many(self, client: str) -> bool:
         """The client has so many outcomes remembered that the oldest of them must go."""

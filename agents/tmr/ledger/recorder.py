@@ -82,13 +82,33 @@ class Recorder:
                 "denied", refusal, count=refusal.count, reason=refusal.reason, detail=refusal.detail
             )
 
-    def _session(self, event: Event, session: Session, **values: Any) -> None:
-        self._held(event, session, mode=session.mode, **values)
+    def _session(self, event: Event, session: Session, units: int = 0, reason: str = "") -> None:
+        key = session.key
+        head = self._head(key.firm_code)
+        if head is None:
+            return
+        # by position: keywords through two calls cost as much as all the rest
+        line = Line(
+            key.firm_code,
+            head.seq + 1,
+            self._time,
+            self._index,
+            event,
+            key.product_code,
+            key.tmr_id,
+            key.reference,
+            session.id,
+            session.client,
+            session.user,
+            session.station,
+            session.address,
+            session.mode,
+            units,
+            reason=reason,
+        )
+        self._chain(head, line)
 
-    def _borrowing(self, event: Event, borrowing: Borrowing, **values: Any) -> None:
-        self._held(event, borrowing, until_ms=borrowing.until_ms, **values)
-
-    def _held(self, event: Event, held: Session | Borrowing, **values: Any) -> None:
+    def _borrowing(self, event: Event, held: Borrowing, reason: str = "", detail: str = "") -> None:
         self._line(
             held.key.firm_code,
             event=event,
@@ -100,7 +120,9 @@ class Recorder:
             user=held.user,
             station=held.station,
             address=held.address,
-            **values,
+            until_ms=held.until_ms,
+            reason=reason,
+            detail=detail,
         )
 
     def _request(self, event: Event, request: Grant | Borrow | Refusal, **values: Any) -> None:
@@ -121,10 +143,18 @@ class Recorder:
         return known or len(self.heads) < MAX_FIRMS
 
     def _line(self, firm_code: int, **values: Any) -> None:
-        if not self.keeps(firm_code):
-            return
-        head = self.heads.get(firm_code, Head())
-        line = Line(firm_code, head.seq + 1, self._time, self._index, **values)
+        head = self._head(firm_code)
+        if head is not None:
+            self._chain(head, Line(firm_code, head.seq + 1, self._time, self._index, **values))
+
+    def _head(self, firm_code: int) -> Head | None:
+        """Where the firm's chain stands; None: there is none, and none begins."""
+        head = self.heads.get(firm_code)
+        if head is None and self.keeps(firm_code):
+            return Head()
+        return head
+
+    def _chain(self, head: Head, line: Line) -> None:
         chained = chain(head, line)
-        self.heads[firm_code] = Head(chained.seq, chained.hash)
+        self.heads[line.firm_code] = Head(chained.seq, chained.hash)
         self.lines.append(chained)

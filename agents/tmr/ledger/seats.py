@@ -1,5 +1,6 @@
 """Who holds which seat: sessions and borrowings, by licence, by instance, by the time that they come back."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from tmr.ledger import access
@@ -16,6 +17,7 @@ MATCHES: Final = 10_000
 """Subjects whose matching rules are kept at hand."""
 VERDICTS: Final = 50_000
 """Verdicts that are kept at hand: who waits is asked for again and again."""
+_ANYBODY: Final = Verdict(allowed=True, rule="")
 
 
 class Seats:
@@ -39,7 +41,8 @@ class Seats:
 
     def use(self, key: LicenceKey) -> Use:
         """How the licence is used now."""
-        return self._uses.get(key, Use())
+        found = self._uses.get(key)
+        return Use() if found is None else found
 
     def holders(self, key: LicenceKey) -> list[Session]:
         """Sessions on the licence, oldest first."""
@@ -62,6 +65,8 @@ class Seats:
 
     def verdict(self, key: LicenceKey, subject: Subject) -> Verdict:
         """What the rules that admit and refuse say."""
+        if not self.access.rules:
+            return _ANYBODY
         found = self._verdicts.get((key, subject))
         if found is None:
             if len(self._verdicts) >= VERDICTS:
@@ -69,8 +74,10 @@ class Seats:
             found = self._verdicts[key, subject] = access.verdict(self.access, key, subject)
         return found
 
-    def rules_of(self, key: LicenceKey) -> list[Rule]:
+    def rules_of(self, key: LicenceKey) -> Sequence[Rule]:
         """The access rules that count seats of the licence."""
+        if not self.access.rules:
+            return ()
         rules = self._rules.get(key)
         if rules is None:
             rules = self._rules[key] = access.seat_rules(self.access, key)
@@ -153,9 +160,10 @@ class Seats:
         return use
 
     def _count(self, key: LicenceKey, use: Use, subject: Subject, by: int) -> None:
-        if use.counted != self._rules_number:
+        rules = self.rules_of(key)
+        if not rules or use.counted != self._rules_number:
             return
         matching = self.matching(subject)
-        for rule in self.rules_of(key):
+        for rule in rules:
             if rule.name in matching:
                 use.counts[rule.name] = use.counts.get(rule.name, 0) + by

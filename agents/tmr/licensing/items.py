@@ -55,6 +55,21 @@ class LicenceKey(msgspec.Struct, frozen=True, array_like=True):
     reference: int = 0
 
     def __post_init__(self) -> None:
+        tmr_id, reference = self.tmr_id, self.reference
+        if (
+            type(self.firm_code) is type(self.product_code) is type(reference) is int
+            and FIRM_CODE_MIN <= self.firm_code <= CODE_MAX
+            and 0 <= self.product_code <= CODE_MAX
+            and (
+                (tmr_id is None and 0 <= reference <= CODE_MAX)
+                or (type(tmr_id) is int and 1 <= tmr_id <= CODE_MAX and not reference)
+            )
+        ):
+            return
+        self._complain()
+
+    def _complain(self) -> None:
+        """Say what is wrong. Apart, because every command of the journal brings such keys."""
         check_range("Firm Code", self.firm_code, FIRM_CODE_MIN, CODE_MAX)
         check_range("Product Code", self.product_code, 0, CODE_MAX)
         if self.tmr_id is not None:
@@ -90,7 +105,7 @@ class LicenceKey(msgspec.Struct, frozen=True, array_like=True):
         return f"{plain} reference {self.reference}" if self.reference else plain
 
 
-class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, dict=True):
     """One licence with its options, named as CodeMeter names its Product Item Options. Raises `BadItem`.
 
     Times are Unix milliseconds UTC, periods are seconds; `None` is an option that is not set. Two
@@ -217,16 +232,10 @@ class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
                 "let at most all of its seats be borrowed",
             )
 
-    @property
+    @functools.cached_property  # asked for a dozen times for each access
     def key(self) -> LicenceKey:
         """What names this licence."""
-        return _key(self.firm_code, self.product_code, self.tmr_id, self.reference)
-
-
-@functools.lru_cache(maxsize=4 * ITEMS_MAX, typed=True)
-def _key(firm_code: int, product_code: int, tmr_id: int | None, reference: int) -> LicenceKey:
-    """The ledger asks for it a dozen times for each access. Typed: 1.0 is no code, though it equals 1."""
-    return LicenceKey(firm_code, product_code, tmr_id, reference)
+        return LicenceKey(self.firm_code, self.product_code, self.tmr_id, self.reference)
 
 
 def packed(value: object) -> bytes:
