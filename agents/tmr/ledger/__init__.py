@@ -17,6 +17,7 @@ from tmr.ledger.commands import (
     Trust,
     decode,
     encode,
+    encoded_as,
 )
 from tmr.ledger.ledger import Ledger
 from tmr.ledger.outcomes import (
@@ -79,6 +80,7 @@ __all__ = [
     "decode",
     "decode_line",
     "encode",
+    "encoded_as",
     "link",
     "mistakes",
     "unbroken",

@@ -1,5 +1,6 @@
 """What the journal orders the ledger to do. Times are certified Unix milliseconds, from the entry."""
 
+import functools
 from typing import Annotated, Literal
 
 import msgspec
@@ -199,6 +200,26 @@ def _question(request: Grant | Borrow) -> tuple[object, ...]:
     if isinstance(request, Borrow):
         return (*common, request.seconds, request.borrower)
     return (*common, request.mode, request.ttl, request.instance, request.units)
+
+
+def encoded_as(body: bytes, *kinds: type[msgspec.Struct]) -> bool:
+    """Whether the body begins as commands of these kinds do: then `decode` makes one of them, or fails.
+
+    False also where it is one of them that was spelled in another way than by `encode`.
+    """
+    return body.startswith(_beginnings(kinds))
+
+
+@functools.cache
+def _beginnings(kinds: tuple[type[msgspec.Struct], ...]) -> tuple[bytes, ...]:
+    """The map's length and its first member, which is the tag: as many members as there can be."""
+    found = []
+    for kind in kinds:
+        config, members = kind.__struct_config__, 1 + len(kind.__struct_fields__)
+        tag = msgspec.msgpack.encode({config.tag_field: config.tag})[1:]
+        head = bytes((0x80 | members,)) if members < 16 else b"\xde" + members.to_bytes(2, "big")
+        found.append(head + tag)
+    return tuple(found)
 
 
 _encoder = msgspec.msgpack.Encoder()
