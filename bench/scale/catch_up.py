@@ -60,7 +60,7 @@ class CatchUp(msgspec.Struct):
 def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
     """Stop one, commit, start it again."""
     with system(directory / "catch-up", plan.few_licences) as found:
-        found.settled()
+        found.machines.whole()
         away = found.machines.upstreams[2]
         before = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
         away.terminate()

@@ -43,7 +43,7 @@ class Paused(msgspec.Struct):
 def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Paused:
     """Hold sessions, ask for others at a steady rate, and probe."""
     with system(directory / "pauses", plan.few_licences) as found:
-        active = found.settled()
+        active = found.machines.whole()
         bound = plan.patience + 120 * plan.minutes
         with Load(
             "tmr-hold", plan.lanes, bound, Hold(found.target("alice"), plan.sessions, TTL, EVERY)

@@ -45,7 +45,7 @@ class Sessions(msgspec.Struct):
 def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Sessions:
     """Hold them, and watch."""
     with system(directory / "sessions", plan.few_licences) as found:
-        active = found.settled().name
+        active = found.machines.whole().name
         fresh = found.memory()
         idle, _ = _used(found, plan.window / 4)
         wanted = Hold(found.target("alice"), plan.sessions, TTL, EVERY, plan.churn)

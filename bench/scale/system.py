@@ -110,18 +110,6 @@ class System:
         found: dict[str, Any] = until(lambda: self.machines.status(twin), f"{twin.name} answers")
         return found
 
-    def settled(self) -> Twin:
-        """All run, all upstreams vote, and the passive twin could take over; the active one."""
-        active = self.machines.whole()
-        passive = self.machines.other(active)
-
-        def follows() -> bool:
-            seen = self._status(passive)
-            return bool(seen["commit"] >= self._status(active)["commit"] and not seen["alarms"])
-
-        until(follows, f"{passive.name} has the journal and its virtual address manager")
-        return active
-
     def messages(self, upstream: Upstream) -> dict[str, int]:
         """Messages that the upstream has answered, by kind and answer, such as `install appended`."""
         tls = context(self.machines.pki.operator("olga"))

@@ -53,7 +53,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Takeover:
 
 
 def _fill(found: System, wanted: Hold, plan: Plan) -> None:
-    found.settled()
+    found.machines.whole()
     with Load("tmr-hold", plan.lanes, plan.patience, wanted) as load:
         load.hear(Churned)
         load.hear(Opened)
@@ -68,7 +68,7 @@ def _row(found: System, plan: Plan, sessions: int, tell: Callable[[str], None]) 
 
 
 def _kill(found: System) -> float:
-    active = found.settled()
+    active = found.machines.whole()
     other = found.machines.other(active)
     wanted = First(found.target(twin=active), found.target(twin=other))
     with Load("tmr-first", 1, PATIENCE, wanted) as load:

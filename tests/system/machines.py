@@ -230,7 +230,7 @@ class Machines:
             twin.vip.stop()
 
     def whole(self) -> Twin:
-        """Everything runs and all three upstreams vote; the active twin."""
+        """Everything runs, all three upstreams vote, the passive twin could take over; the active twin."""
         for daemon in (*self.upstreams, *self.twins):
             if not daemon.running:
                 daemon.start()
@@ -243,7 +243,18 @@ class Machines:
             well = [one["reachable"] and one["voting"] and one["lag"] == 0 for one in status["upstreams"]]
             return twin if all(well) and all(one["container"] for one in status["upstreams"]) else None
 
-        found: Twin = until(complete, "all upstreams vote and one twin serves")
+        def ready() -> Twin | None:
+            """Had by the other what was committed a while ago: more may be committed all the time."""
+            twin = complete()
+            if twin is None:
+                return None
+            passive = self.status(self.other(twin))
+            if passive is None or passive["commit"] < committed:
+                return None
+            return None if any("virtual address" in alarm for alarm in passive["alarms"]) else twin
+
+        committed = self.status_of(until(complete, "all upstreams vote and one twin serves"))["commit"]
+        found: Twin = until(ready, "the other twin could take over")
         return found
 
     # -- asking --------------------------------------------------------------------------------------------

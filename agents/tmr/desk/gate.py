@@ -67,7 +67,7 @@ def heard(outcome: asyncio.Future[Outcome]) -> None:
         outcome.exception()
 
 
-def watch(task: asyncio.Task[Any], fatal: Callable[[BaseException], None]) -> None:
+def watch(task: asyncio.Future[Any], fatal: Callable[[BaseException], None]) -> None:
     """Have it told to `fatal` if a command that this server itself submits goes wrong.
 
     One that was not stored is no such case: it is tried again when its time comes again.

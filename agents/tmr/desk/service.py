@@ -68,7 +68,7 @@ class Service:
         self.virtual = gate.virtual
         self.sessions = Sessions()
         self._fatal = fatal
-        self._ending: dict[str, asyncio.Task[Outcome]] = {}
+        self._ending: dict[str, asyncio.Future[Outcome]] = {}
         self._noting: asyncio.Task[None] | None = None
 
     # -- news from the journal -----------------------------------------------------------------------------
@@ -451,20 +451,20 @@ class Service:
         await asyncio.wait([ending])
         self.gate.confirm()
 
-    def _end(self, free: Free) -> asyncio.Task[Outcome]:
+    def _end(self, free: Free) -> asyncio.Future[Outcome]:
         """Send the session to its end, once, whatever becomes of the request that asked for it."""
-        task = self._ending.get(free.session)
-        if task is None:
-            self.sessions.ending(free.session)
-            task = self._ending[free.session] = asyncio.get_running_loop().create_task(self._free(free))
-        return task
+        session = free.session
+        submitted = self._ending.get(session)
+        if submitted is None:
+            self.sessions.ending(session)
+            submitted = self._ending[session] = self.kernel.submit(free)
 
-    async def _free(self, free: Free) -> Outcome:
-        try:
-            return await self.kernel.submit(free)
-        finally:
-            del self._ending[free.session]
-            self.sessions.kept(self.kernel.clock(), free.session)  # once freed, there is nothing to keep
+            def ended(_: asyncio.Future[Outcome]) -> None:
+                del self._ending[session]
+                self.sessions.kept(self.kernel.clock(), session)  # once freed, there is nothing to keep
+
+            submitted.add_done_callback(ended)
+        return submitted
 
 
 def _session_mark(held: Held) -> Mark:
