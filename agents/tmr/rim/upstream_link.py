@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import ssl
+from collections.abc import AsyncIterator
 from typing import Final, NamedTuple
 from urllib.parse import quote
 
@@ -48,6 +49,8 @@ INSTALL_TIMEOUT: Final = 10.0
 RECORD_TIMEOUT: Final = 10.0
 """Seconds for an answer about the record, which may have to be read from or written to the disk."""
 CONTENT_TYPE: Final = "application/msgpack"
+PIECE: Final = 256 * 1024
+"""Bytes of a snapshot that are sent in one turn of the event loop."""
 _CALLS: Final = 4
 """Connections for calls that are answered at once."""
 
@@ -116,7 +119,7 @@ class UpstreamLink:
                 body = await self._exchange(self._patient, encode(message), FOLLOW_WAIT + self._timeout)
             case Install():  # in a connection of its own: appends must not wait behind it
                 session, patience = self._session("call", _CALLS), max(INSTALL_TIMEOUT, self._timeout)
-                body = await self._ask(session, "POST", PATHS[Install], patience, encode(message))
+                body = await self._ask(session, "POST", PATHS[Install], patience, _pieces(encode(message)))
             case _:
                 body = await self._exchange(self._prompt, encode(message), self._timeout)
         try:
@@ -192,7 +195,12 @@ class UpstreamLink:
         return session
 
     async def _ask(
-        self, session: aiohttp.ClientSession, method: str, path: str, patience: float, body: bytes | None
+        self,
+        session: aiohttp.ClientSession,
+        method: str,
+        path: str,
+        patience: float,
+        body: bytes | AsyncIterator[bytes] | None,
     ) -> bytes:
         headers = {"Content-Type": CONTENT_TYPE} if body is not None else {}
         self._calls[session] = self._calls.get(session, 0) + 1
@@ -229,6 +237,13 @@ class UpstreamLink:
 _statements: Final = msgspec.msgpack.Decoder(SignedStatement)
 _shares: Final = msgspec.msgpack.Decoder(Share)
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
+
+
+async def _pieces(body: bytes) -> AsyncIterator[bytes]:
+    """A snapshot, piece by piece: encrypted at a stretch, it would keep everybody waiting."""
+    for start in range(0, len(body), PIECE):
+        yield body[start : start + PIECE]
+        await asyncio.sleep(0)
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
