@@ -32,7 +32,7 @@ from tmr.client import TmrError
 
 LEASE_S = 2.0
 """`tmr_lease_ttl` of inventory/lab."""
-SHORTER_S = (1.0, 1.5)
+SHORTER_S = (1.5,)
 _REPEATED = 3
 """Boots and unchanged playbooks, at most."""
 _FAILURES = (LabError, StepFailed, TmrError)

@@ -24,7 +24,8 @@ SIZES = {"upstreams": 3, "twins": 2}
 NETWORK = "network_servers"
 GROUPS = (*SIZES, NETWORK, "clients")
 MODES = {"upstreams": "tmr", NETWORK: "network"}
-TTL_MIN, TTL_MAX = 1.0, 10.0
+# The kernel's lifetimes of addresses are whole seconds, and a lease is shorter for its holder than its TTL.
+TTL_MIN, TTL_MAX = 1.5, 10.0
 RENAMED_HINT = 0.75
 
 # Of the whole inventory; those that begin with a role's name are in that role's argument_specs.

@@ -49,7 +49,7 @@ def test_the_inventories_in_the_repository_are_right(tmp_path: Path) -> None:
             "192.168.40.100",
             "outside the front network 192.168.20.0/24",
         ),
-        ("group_vars/all.yml", "tmr_lease_ttl: 2.0", "tmr_lease_ttl: 20", "from 1 to 10"),
+        ("group_vars/all.yml", "tmr_lease_ttl: 2.0", "tmr_lease_ttl: 20", "from 1.5 to 10"),
         ("group_vars/all.yml", "tmr_lease_ttl", "tmr_leese_ttl", "is tmr_lease_ttl meant?"),
     ],
 )
