@@ -30,12 +30,12 @@ class Agenda(Generic[T]):
 
     def until(self, time_ms: int) -> list[T]:
         """What is to have happened by `time_ms`."""
+        if not self._pairs or self._pairs[0][0] > time_ms:  # as at nearly all times
+            return []
         return [what for _, what in self._pairs[: self._end(time_ms)]]
 
     def pop(self, time_ms: int) -> list[T]:
         """The same, and strike it off."""
-        if not self._pairs or self._pairs[0][0] > time_ms:
-            return []
         found = self.until(time_ms)
         del self._pairs[: len(found)]
         return found

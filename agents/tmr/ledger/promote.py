@@ -21,8 +21,6 @@ _PASSING: Final = frozenset({"entry-not-found", "overloaded"})
 def blocked(books: Books, product: Product, time_ms: int) -> set[LicenceKey]:
     """The licences that somebody in the queue waits to hold alone."""
     found: set[LicenceKey] = set()
-    if product not in books.queues.by_product:
-        return found
     for waiter in books.queues.exclusive(product):
         choice = books.chooser.choose(Asked.by(waiter.grant), time_ms, found)
         if isinstance(choice, Refusal):

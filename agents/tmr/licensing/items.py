@@ -55,21 +55,6 @@ class LicenceKey(msgspec.Struct, frozen=True, array_like=True):
     reference: int = 0
 
     def __post_init__(self) -> None:
-        tmr_id, reference = self.tmr_id, self.reference
-        if (
-            type(self.firm_code) is type(self.product_code) is type(reference) is int
-            and FIRM_CODE_MIN <= self.firm_code <= CODE_MAX
-            and 0 <= self.product_code <= CODE_MAX
-            and (
-                (tmr_id is None and 0 <= reference <= CODE_MAX)
-                or (type(tmr_id) is int and 1 <= tmr_id <= CODE_MAX and not reference)
-            )
-        ):
-            return
-        self._complain()
-
-    def _complain(self) -> None:
-        """Say what is wrong. Apart, because every command of the journal brings such keys."""
         check_range("Firm Code", self.firm_code, FIRM_CODE_MIN, CODE_MAX)
         check_range("Product Code", self.product_code, 0, CODE_MAX)
         if self.tmr_id is not None:
