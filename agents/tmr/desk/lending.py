@@ -33,7 +33,7 @@ class Lending:
         self.kernel = gate.kernel
         self.ledger = gate.ledger
         self._fatal = fatal
-        self._ending: dict[str, asyncio.Task[Outcome]] = {}
+        self._ending: dict[str, asyncio.Future[Outcome]] = {}
 
     async def borrow(
         self, peer: Identity, address: str, borrower: str, request_id: str, asked: BorrowRequest
@@ -124,18 +124,17 @@ class Lending:
             if borrowing not in self._ending:
                 watch(self._end(GiveBack(borrowing, None, "expiry")), self._fatal)
 
-    def _end(self, command: GiveBack) -> asyncio.Task[Outcome]:
-        task = self._ending.get(command.borrow)
-        if task is None:
-            task = asyncio.get_running_loop().create_task(self._submit(command))
-            self._ending[command.borrow] = task
-        return task
+    def _end(self, command: GiveBack) -> asyncio.Future[Outcome]:
+        borrow = command.borrow
+        submitted = self._ending.get(borrow)
+        if submitted is None:
+            submitted = self._ending[borrow] = self.kernel.submit(command)
 
-    async def _submit(self, command: GiveBack) -> Outcome:
-        try:
-            return await self.kernel.submit(command)
-        finally:
-            del self._ending[command.borrow]
+            def ended(_: asyncio.Future[Outcome]) -> None:
+                del self._ending[borrow]
+
+            submitted.add_done_callback(ended)
+        return submitted
 
 
 def _mark(lent: Lent) -> Mark:
