@@ -236,26 +236,28 @@ class Machines:
                 daemon.start()
         until(lambda: all(self.status(twin) for twin in self.twins), "both twins answer")
 
-        def complete() -> Twin | None:
+        def complete() -> tuple[Twin, int] | None:
+            """The active twin, and the entries that it knows to be committed."""
             twin = self.active_now()
             if twin is None or (status := self.status(twin)) is None:
                 return None
             well = [one["reachable"] and one["voting"] and one["lag"] == 0 for one in status["upstreams"]]
-            return twin if all(well) and all(one["container"] for one in status["upstreams"]) else None
+            whole = all(well) and all(one["container"] for one in status["upstreams"])
+            return (twin, status["commit"]) if whole else None
 
         def ready() -> Twin | None:
             """Had by the other what was committed a while ago: more may be committed all the time."""
-            twin = complete()
-            if twin is None:
+            if (found := complete()) is None:
                 return None
+            twin, _ = found
             passive = self.status(self.other(twin))
             if passive is None or passive["commit"] < committed:
                 return None
             return None if any("virtual address" in alarm for alarm in passive["alarms"]) else twin
 
-        committed = self.status_of(until(complete, "all upstreams vote and one twin serves"))["commit"]
-        found: Twin = until(ready, "the other twin could take over")
-        return found
+        _, committed = until(complete, "all upstreams vote and one twin serves")
+        active: Twin = until(ready, "the other twin could take over")
+        return active
 
     # -- asking --------------------------------------------------------------------------------------------
 
