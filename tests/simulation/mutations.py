@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
 from tmr.desk.sessions import Sessions
-from tmr.ledger import Borrowed, Command, Consume, Grant, Ledger, Outcome
+from tmr.ledger import Borrowed, Command, Consume, Each, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import Entry, Mark, Owner, encode_membership
@@ -265,6 +265,16 @@ class SpendsAgain(Ledger):
         return super()._carry_out(command)
 
 
+class OneForAll(Ledger):
+    """All commands of an entry have the outcome of the first."""
+
+    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
+        outcome = super().apply(index, time_ms, body)
+        if isinstance(outcome, Each):
+            return Each(outcome.outcomes[:1] * len(outcome.outcomes))
+        return outcome
+
+
 class LendsForNothing(Ledger):
     """A borrowed seat is not counted."""
 
@@ -336,6 +346,7 @@ MUTATIONS: dict[str, Rules] = {
     "time not clamped": Rules(twin=TimeIsNotClamped, weather=WRONG),
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
+    "one outcome for all of an entry": Rules(ledger=OneForAll),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
     "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),

@@ -33,7 +33,7 @@ HAPPENS = (
     *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
     "old copy put back",
     *("wall clock jumps", "clock drifts", "ledger differs"),
-    *("expiries", "reigns", "operations", "calls linearized", "retries", "lines"),
+    *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )
 """What must have happened: a storm that never blew proves nothing."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -20,8 +21,11 @@ from tmr.ledger import (
     GiveBack,
     Grant,
     Granted,
+    Outcome,
     Waiting,
+    each,
     encode,
+    together,
 )
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Reply, Request
@@ -35,22 +39,37 @@ if TYPE_CHECKING:
 
 WILL_AFTER = 0.02
 """Seconds after the death of its process in which a twin's supervisor gives its lease back."""
+BUSY, BUSY_FOR = 0.3, 0.1
+"""How often the event loop has other things to do before it makes entries, and for how many seconds."""
+
+
+Moment = tuple[int, int]
+"""A point in history: after so many commands of the entry with this index."""
+WHOLE = 2**31
+"""After all of them."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What a client is told: `what` happened, at which journal index, on what session."""
+    """What a client is told: `what` happened, at which moment, on what session."""
 
     what: str
-    index: int = 0
+    at: Moment = (0, WHOLE)
     session: str = ""
     in_use: int = 0
     remaining: int = 0
     """Units that remain."""
     remembered: bool = False
-    """The outcome of an earlier attempt: `index` is not where it happened."""
+    """The outcome of an earlier attempt: `at` is not where it happened."""
 
 
 Respond = Callable[[Answer], None]
+
+
+class Asked(msgspec.Struct):
+    """A command on its way, and who waits for it."""
+
+    command: Command
+    waiting: list[Respond] = []
 
 
 class SimTwin:
@@ -82,8 +101,10 @@ class SimTwin:
             self.rnd.random,
         )
         self.sessions = self.world.rules.sessions()
-        self.pending: dict[int, tuple[Command, list[Respond]]] = {}
-        self.asked: dict[tuple[str, str], int] = {}
+        self.submitted: list[Asked] = []
+        """What waits to become entries."""
+        self.pending: dict[int, list[Asked]] = {}
+        self.asked: dict[tuple[str, str], Asked] = {}
         self._outbox: deque[Output] = deque()
         self._carrying = False
         self._tick()
@@ -136,6 +157,7 @@ class SimTwin:
 
     def turn(self) -> None:
         """Carry out what the twin wants."""
+        self._journal()
         self._outbox += self.twin.take()
         if self.twin.role == "active":
             self.world.witness.lease_moved()
@@ -155,6 +177,7 @@ class SimTwin:
                     return
             if self.holds():
                 self._keep_house()
+            self._journal()
             self._outbox += self.twin.take()
             if not self._outbox:
                 self._carrying = False
@@ -178,11 +201,11 @@ class SimTwin:
             case RoleChanged(role, _, reason):
                 self.world.tell(f"{self.name} is {role}: {reason}")
                 if role != "active":
-                    self.pending, self.asked = {}, {}
+                    self.submitted, self.pending, self.asked = [], {}, {}
 
     def _keep_house(self) -> None:
         if len(self.ledger.statements) < 3 and not any(
-            isinstance(command, Assemble) for command, _ in self.pending.values()
+            isinstance(asked.command, Assemble) for asked in chain(self.submitted, *self.pending.values())
         ):
             self.submit(Assemble(self.world.statements))
         for session in self.sessions.expired(self.now(), 10):
@@ -190,48 +213,83 @@ class SimTwin:
             if self.submit(Free(session, None, "expiry")) is None:
                 self.sessions.kept(self.now(), session)
 
-    def submit(self, command: Command, respond: Respond | None = None) -> int | None:
-        """Journal a command; None if this twin may not."""
-        try:
-            index = self.twin.submit(self.now(), encode(command))
-        except NotActive:
+    def submit(self, command: Command, respond: Respond | None = None) -> Asked | None:
+        """Journal a command, now or with others; None if this twin may not."""
+        if not self.twin.holds(self.now()):
             return None
-        self.pending[index] = (command, [respond] if respond else [])
-        return index
+        asked = Asked(command, [respond] if respond else [])
+        self.submitted.append(asked)
+        return asked
+
+    def _journal(self) -> None:
+        """Make entries of what was submitted, as the TMR server does."""
+        now = self.now()
+        if not self.submitted or (self.twin.holds(now) and not self.twin.idle(now)):
+            return
+        if self.rnd.random() < BUSY:
+            self.world.run_on(self, BUSY_FOR * self.rnd.random(), self.turn)
+            return
+        submitted, self.submitted = self.submitted, []
+        entries = list(together([encode(asked.command) for asked in submitted], self.twin.format))
+        try:
+            first = self.twin.submit(now, *(entry.body for entry in entries))
+        except NotActive:
+            for asked in submitted:
+                self._forget(asked.command)
+            return
+        commands = iter(submitted)
+        for index, entry in enumerate(entries, first):
+            self.pending[index] = list(islice(commands, entry.count))
+            self.world.stats["shared entries"] += entry.count > 1
 
     # -- outcomes ------------------------------------------------------------------------------------------
 
     def _applied(self, applied: Applied) -> None:
         self.world.witness.applied(self, applied)
-        outcome = applied.outcome
-        command, waiting = self.pending.pop(applied.index, (None, []))
+        pending = self.pending.pop(applied.index, [])
+        outcomes = () if applied.outcome is None else each(applied.outcome)
+        for number, (outcome, asked) in enumerate(zip_longest(outcomes, pending), 1):
+            self._carried_out((applied.index, number), outcome, asked)
+
+    def _carried_out(self, at: Moment, outcome: Outcome, asked: Asked | None) -> None:
+        command = None if asked is None else asked.command
         if self.twin.role == "active":
-            for granted in () if outcome is None else (outcome, *outcome.promoted):
+            for granted in (outcome, *outcome.promoted):
                 if isinstance(granted, Granted):
                     self.sessions.granted(self.now(), granted.session, granted.ttl)
             if isinstance(outcome, Waiting) and isinstance(command, Grant):
                 self.sessions.granted(self.now(), outcome.session, command.ttl)
+        if command is not None:
+            self._forget(command)
+        if isinstance(command, Free):
+            self.sessions.ended(command.session)
+        for respond in () if asked is None else asked.waiting:
+            self._respond(respond, self._answer(at, outcome))
+
+    def _forget(self, command: Command) -> None:
+        """The command is not on its way any more."""
         if isinstance(command, Grant | Consume | Borrow):
             self.asked.pop((command.client, command.request_id), None)
         if isinstance(command, Free):
             self.asked.pop((command.client or "", command.session), None)
-            self.sessions.ended(command.session)
         if isinstance(command, GiveBack):
             self.asked.pop((command.client or "", command.borrow), None)
-        for respond in waiting:
-            self._respond(respond, self._answer(applied.index, outcome))
 
     @staticmethod
-    def _answer(index: int, outcome: Any) -> Answer:
+    def _answer(at: Moment, outcome: Any) -> Answer:
         if isinstance(outcome, Granted):
-            return Answer("granted", index, outcome.session)
+            return Answer("granted", at, outcome.session)
         if isinstance(outcome, Waiting):
-            return Answer("waiting", index, outcome.session)
+            return Answer("waiting", at, outcome.session)
         if isinstance(outcome, Borrowed):
-            return Answer("borrowed", index, outcome.borrow)
+            return Answer("borrowed", at, outcome.borrow)
         if isinstance(outcome, Consumed):
-            return Answer("consumed", index, outcome.session, remaining=outcome.remaining)
-        return Answer(outcome.reason if isinstance(outcome, Denied) else "freed", index)
+            return Answer("consumed", at, outcome.session, remaining=outcome.remaining)
+        return Answer(outcome.reason if isinstance(outcome, Denied) else "freed", at)
+
+    def _mirrored(self) -> Moment:
+        """The moment that this twin's ledger shows."""
+        return self.twin.applied, WHOLE
 
     def _respond(self, respond: Respond, answer: Answer) -> None:
         """Answer, if the lease still lives at this very moment."""
@@ -248,8 +306,8 @@ class SimTwin:
         """`POST /v1/sessions`."""
         if not self.holds():
             return
-        if (index := self.asked.get((client, request_id))) is not None:
-            self.pending[index][1].append(respond)
+        if (asked := self.asked.get((client, request_id))) is not None:
+            asked.waiting.append(respond)
             return
         known = self.ledger.remembered(client, request_id)
         if known is not None and isinstance(known[1], Granted):
@@ -266,12 +324,12 @@ class SimTwin:
         )
         denied = self.ledger.review(grant, self.twin.log.last_time)
         if denied is not None:
-            self._respond(respond, Answer(denied.reason, self.twin.applied))
+            self._respond(respond, Answer(denied.reason, self._mirrored()))
             return
         self._decide(grant, client, request_id, respond)
 
     def _remembered(self, outcome: Any, respond: Respond) -> None:
-        answer = self._answer(self.twin.applied, outcome)
+        answer = self._answer(self._mirrored(), outcome)
         self._respond(respond, msgspec.structs.replace(answer, remembered=True))
 
     def _decide(self, command: Command, client: str, key: str, respond: Respond) -> None:
@@ -280,15 +338,15 @@ class SimTwin:
         if submitted is not None:
             self.asked[client, key] = submitted
             if early and isinstance(command, Grant):
-                self._respond(respond, Answer("granted", submitted, command.session))
+                self._respond(respond, Answer("granted", self._mirrored(), command.session))
         self.turn()
 
     def _once(self, client: str, key: str, respond: Respond) -> bool:
         """The request may be submitted: it is not under way, and was not decided before."""
         if not self.holds():
             return False
-        if (index := self.asked.get((client, key))) is not None:
-            self.pending[index][1].append(respond)
+        if (asked := self.asked.get((client, key))) is not None:
+            asked.waiting.append(respond)
             return False
         known = self.ledger.remembered(client, key)
         if known is not None:
@@ -308,7 +366,7 @@ class SimTwin:
         borrow = Borrow(request_id, client, name, FIRM, PRODUCT, (KEY,), 3600, client, client)
         denied = self.ledger.review(borrow, self.twin.log.last_time)
         if denied is not None:
-            self._respond(respond, Answer(denied.reason, self.twin.applied))
+            self._respond(respond, Answer(denied.reason, self._mirrored()))
             return
         self._decide(borrow, client, request_id, respond)
 
@@ -319,9 +377,9 @@ class SimTwin:
 
     def _repeat(self, granted: Granted, respond: Respond) -> None:
         if granted.session not in self.ledger.sessions:
-            self._respond(respond, Answer("session-lost", self.twin.applied, granted.session))
+            self._respond(respond, Answer("session-lost", self._mirrored(), granted.session))
         elif self._heard(granted.session) == "alive":
-            self._respond(respond, Answer("granted", self.twin.applied, granted.session))
+            self._respond(respond, Answer("granted", self._mirrored(), granted.session))
 
     def _heard(self, session: str) -> str:
         answer = self.sessions.heartbeat(self.now(), session)
@@ -333,16 +391,16 @@ class SimTwin:
             return
         match self._heard(session):
             case "alive":
-                self._respond(respond, Answer("alive", self.twin.applied, session))
+                self._respond(respond, Answer("alive", self._mirrored(), session))
             case "unknown":
-                self._respond(respond, Answer("lost", self.twin.applied, session))
+                self._respond(respond, Answer("lost", self._mirrored(), session))
 
     def release(self, client: str, session: str, respond: Respond) -> None:
         """`DELETE /v1/sessions/{id}`."""
         if not self.holds():
             return
-        if (index := self.asked.get((client, session))) is not None:
-            self.pending[index][1].append(respond)
+        if (asked := self.asked.get((client, session))) is not None:
+            asked.waiting.append(respond)
             return
         submitted = self.submit(Free(session, client, "release"), respond)
         if submitted is not None:
@@ -354,4 +412,4 @@ class SimTwin:
         """How many seats are in use: a read under the lease."""
         if self.holds() or self.world.rules.answer_without_lease:
             seats = self.ledger.use(KEY).seats
-            self._respond(respond, Answer("read", self.twin.applied, in_use=seats))
+            self._respond(respond, Answer("read", self._mirrored(), in_use=seats))

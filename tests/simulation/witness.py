@@ -14,7 +14,9 @@ from tmr.ledger import (
     GivenBack,
     Grant,
     Granted,
+    Several,
     decode,
+    each,
     link,
 )
 from tmr.quorum.acceptor import Acceptor
@@ -28,6 +30,7 @@ from .clock import EPOCH_OF_WALL_CLOCKS
 from .licences import QUANTITY, UNITS
 from .linearizability import NotLinearizable
 from .seats import check_clients
+from .twin import WHOLE, Moment
 
 if TYPE_CHECKING:
     from .client import Operation
@@ -37,6 +40,12 @@ if TYPE_CHECKING:
 
 AHEAD_MS = 1_000
 """Certified time may be so much ahead of honest clocks: drift, and rounding."""
+
+
+def bodies(entry: Entry) -> tuple[bytes, ...]:
+    """The commands in an entry."""
+    command = decode(entry.body)
+    return command.bodies if isinstance(command, Several) else (entry.body,)
 
 
 class Violation(Exception):
@@ -174,12 +183,14 @@ class Witness:
         if behind > AGREE_MS + self.world.now * 1000:
             self.fail(f"certified time is {behind:.0f} ms behind, and two of three clocks are right")
 
-    def _replay(self) -> tuple[dict[int, Any], list[int], dict[int, list[Chained]], list[bytes]]:
+    def _replay(
+        self,
+    ) -> tuple[dict[Moment, Any], dict[Moment, int], dict[int, list[Chained]], list[bytes]]:
         ledger = self.world.rules.ledger()
-        outcomes: dict[int, Any] = {}
+        outcomes: dict[Moment, Any] = {}
         held: set[str] = set()
         ever: set[str] = set()
-        seats = [0]
+        seats: dict[Moment, int] = {(0, WHOLE): 0}
         granted: dict[tuple[str, str], str] = {}
         record: dict[int, list[Chained]] = {}
         digests = [ledger.digest()]
@@ -190,26 +201,32 @@ class Witness:
             if index > 1 and entry.time_ms < self.journal[index - 1].time_ms:
                 self.fail(f"certified time ran backwards at {index}")
             if entry.kind == "command":
-                outcome = outcomes[index] = ledger.apply(index, entry.time_ms, entry.body)
+                came = each(ledger.apply(index, entry.time_ms, entry.body))
                 record[index] = list(ledger.lines)
-                self._count(outcome, held, ever)
-                command = decode(entry.body)
-                if isinstance(command, Grant) and isinstance(outcome, Granted):
-                    key = (command.client, command.request_id)
-                    if granted.setdefault(key, outcome.session) != outcome.session:
-                        self.fail(f"request {key} was granted twice")
-                if isinstance(command, Consume) and isinstance(outcome, Consumed):
-                    taken = (command.client, command.request_id)
-                    left = self._left.setdefault(taken, UNITS - 1 - len(self._left))
-                    if outcome.remaining != left:
-                        self.fail(f"request {taken} left {outcome.remaining} units, it was to leave {left}")
-            if len(held) > QUANTITY:
-                self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
-            seats.append(len(held))
+                for number, (body, outcome) in enumerate(zip(bodies(entry), came, strict=True), 1):
+                    outcomes[index, number] = outcome
+                    self._count(outcome, held, ever)
+                    self._once(decode(body), outcome, granted)
+                    if len(held) > QUANTITY:
+                        self.fail(f"{len(held)} seats of {QUANTITY} are out at entry {index}")
+                    seats[index, number] = len(held)
+            seats[index, WHOLE] = len(held)
             digests.append(ledger.digest())
         if self.journal:
             self._hold_time_against(self.journal[len(self.journal)])
         return outcomes, seats, record, digests
+
+    def _once(self, command: Any, outcome: Any, granted: dict[tuple[str, str], str]) -> None:
+        """A request that is carried out again is answered as it was the first time."""
+        if isinstance(command, Grant) and isinstance(outcome, Granted):
+            key = (command.client, command.request_id)
+            if granted.setdefault(key, outcome.session) != outcome.session:
+                self.fail(f"request {key} was granted twice")
+        if isinstance(command, Consume) and isinstance(outcome, Consumed):
+            taken = (command.client, command.request_id)
+            left = self._left.setdefault(taken, UNITS - 1 - len(self._left))
+            if outcome.remaining != left:
+                self.fail(f"request {taken} left {outcome.remaining} units, it was to leave {left}")
 
     def _hold_records_against(self, record: dict[int, list[Chained]]) -> None:
         """Each upstream kept every line of what it applied, the same as everybody's, in unbroken chains."""
@@ -239,8 +256,8 @@ class Witness:
         if isinstance(outcome, Freed | GivenBack):
             held.discard(outcome.session if isinstance(outcome, Freed) else outcome.borrow)
 
-    def _hold_answers_against(self, outcomes: dict[int, Any], seats: list[int]) -> None:
-        """Linearizable: an answer is what the journal says at its index, and indices respect real time."""
+    def _hold_answers_against(self, outcomes: dict[Moment, Any], seats: dict[Moment, int]) -> None:
+        """Linearizable: an answer is what the journal says at its moment, and those respect real time."""
         done: list[Operation] = []
         for client in self.world.clients.values():
             done += [operation for operation in client.history if operation.answered is not None]
@@ -256,31 +273,27 @@ class Witness:
                 self.fail(f"{operation} was acknowledged and is not in the journal")
             if answer.what == "consumed" and (operation.client, operation.key) not in self._left:
                 self.fail(f"{operation} was acknowledged and took no units")
-            if answer.what == "freed" and not isinstance(
-                outcomes.get(answer.index), Freed | GivenBack | Denied
-            ):
+            if answer.what == "freed" and not isinstance(outcomes.get(answer.at), Freed | GivenBack | Denied):
                 self.fail(f"{operation} was acknowledged and is not in the journal")
-            if answer.what == "read" and answer.in_use != seats[answer.index]:
-                self.fail(f"{operation} read {answer.in_use}, the journal says {seats[answer.index]}")
-            if answer.what == "no-more-licences" and not answer.remembered and seats[answer.index] < QUANTITY:
-                self.fail(f"{operation} was denied with {seats[answer.index]} seats in use")
+            if answer.what == "read" and answer.in_use != seats[answer.at]:
+                self.fail(f"{operation} read {answer.in_use}, the journal says {seats[answer.at]}")
+            if answer.what == "no-more-licences" and not answer.remembered and seats[answer.at] < QUANTITY:
+                self.fail(f"{operation} was denied with {seats[answer.at]} seats in use")
         moments = sorted(
             [(o.invoked, 0, n) for n, o in enumerate(done)]
             + [(o.answered or 0.0, 1, n) for n, o in enumerate(done)]
         )
-        newest, floor = 0, {}
+        newest, floor = (0, 0), dict[int, Moment]()
         for _, is_answer, number in moments:
             answer = done[number].answer
             if answer is None:
                 continue
             if not is_answer:
                 floor[number] = newest
-            elif answer.index < floor[number]:
-                self.fail(
-                    f"{done[number]} shows a state older than index {floor[number]}, known before it began"
-                )
+            elif answer.at < floor[number]:
+                self.fail(f"{done[number]} shows a state older than {floor[number]}, known before it began")
             else:
-                newest = max(newest, answer.index)
+                newest = max(newest, answer.at)
 
     def settled(self) -> bool:
         """One twin serves, and every upstream has its whole journal."""

@@ -9,6 +9,7 @@ from tmr.desk.explain import Explainer
 from tmr.desk.gate import Gate
 from tmr.desk.lending import Lending
 from tmr.desk.service import Service
+from tmr.ledger import each
 from tmr.quorum.proposer import Applied
 
 
@@ -38,8 +39,9 @@ class Desk:
         self.service.begin_reign(now)
 
     def applied(self, now: float, applied: Applied) -> None:
-        """A command was carried out."""
-        self.service.applied(now, applied)
+        """An entry was carried out; one of the quorum's own has no outcome."""
+        for outcome in () if applied.outcome is None else each(applied.outcome):
+            self.service.applied(now, outcome)
 
     def turn(self, now: float) -> None:
         """Do what is due by time. Only while this server may write to the journal."""

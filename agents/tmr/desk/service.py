@@ -41,7 +41,7 @@ from tmr.ledger import (
 )
 from tmr.ledger import Session as Held
 from tmr.licensing import LicenceKey
-from tmr.quorum.proposer import Applied, NotActive, Overloaded
+from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
 
@@ -83,9 +83,9 @@ class Service:
         ]
         self.sessions.begin_reign(now, [*held, *waiting])
 
-    def applied(self, now: float, applied: Applied) -> None:
-        """Keep the heartbeat memory in step with the ledger."""
-        match applied.outcome:
+    def applied(self, now: float, outcome: Outcome) -> None:
+        """A command was carried out: keep the heartbeat memory in step with the ledger."""
+        match outcome:
             case Granted(session=session, ttl=ttl, replaced=replaced):
                 if replaced:
                     self.sessions.ended(replaced)
@@ -95,7 +95,7 @@ class Service:
                 self.sessions.granted(now, session, waiter.grant.ttl)
             case Freed(session=session):
                 self.sessions.ended(session)
-        for granted in getattr(applied.outcome, "promoted", ()):
+        for granted in outcome.promoted:
             if granted.session in self.ledger.sessions:
                 self.sessions.granted(now, granted.session, granted.ttl)
 

@@ -14,6 +14,7 @@ from tmr.ledger.commands import (
     Refusal,
     Request,
     SetAccess,
+    Several,
     Trust,
     decode,
     encode,
@@ -26,6 +27,7 @@ from tmr.ledger.outcomes import (
     Borrowed,
     Consumed,
     Denied,
+    Each,
     Freed,
     GivenBack,
     Granted,
@@ -33,9 +35,11 @@ from tmr.ledger.outcomes import (
     Outcome,
     Reason,
     Waiting,
+    each,
 )
 from tmr.ledger.record import GENESIS, Chained, Head, Line, decode_line, link, unbroken
 from tmr.ledger.state import Borrowing, Ended, Session, Waiter
+from tmr.ledger.together import Joined, together
 from tmr.ledger.use import Use
 
 __all__ = [
@@ -53,6 +57,7 @@ __all__ = [
     "Consume",
     "Consumed",
     "Denied",
+    "Each",
     "Ended",
     "Free",
     "Freed",
@@ -61,6 +66,7 @@ __all__ = [
     "Grant",
     "Granted",
     "Head",
+    "Joined",
     "Ledger",
     "Line",
     "Note",
@@ -72,6 +78,7 @@ __all__ = [
     "Rule",
     "Session",
     "SetAccess",
+    "Several",
     "Trust",
     "Use",
     "Waiter",
@@ -79,9 +86,11 @@ __all__ = [
     "Who",
     "decode",
     "decode_line",
+    "each",
     "encode",
     "encoded_as",
     "link",
     "mistakes",
+    "together",
     "unbroken",
 ]

@@ -60,11 +60,14 @@ class Books:
         )
 
     def begin(self, index: int, time_ms: int) -> None:
-        """A command is carried out."""
+        """An entry is carried out."""
         self.time_ms = time_ms
-        self.promoted = []
         self.recorder.begin(index, time_ms)
-        self.memory.forget(time_ms)
+
+    def next(self) -> None:
+        """A command of it is carried out."""
+        self.promoted = []
+        self.memory.forget(self.time_ms)
 
     def plan(self) -> None:
         """Note when licences become valid, and when they end: whoever waits is looked at then."""

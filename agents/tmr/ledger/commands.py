@@ -181,9 +181,17 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     refusals: tuple[Refusal, ...]
 
 
+class Several(msgspec.Struct, frozen=True, tag="several"):
+    """Commands that came at the same time, each as `encode` writes it: carried out one after the other."""
+
+    bodies: Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1)]
+
+
 Request = Grant | Consume | Borrow
 """Commands with an idempotency key."""
-Command = Request | Assemble | Trust | Free | GiveBack | SetAccess | Note
+Shared = Request | Free | GiveBack
+"""Commands that may share an entry with others. What changes containers or rules has one of its own."""
+Command = Shared | Assemble | Trust | SetAccess | Note
 
 
 def _question(request: Grant | Borrow) -> tuple[object, ...]:
@@ -223,14 +231,20 @@ def _beginnings(kinds: tuple[type[msgspec.Struct], ...]) -> tuple[bytes, ...]:
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Command] = msgspec.msgpack.Decoder(Command)
+_decoder: msgspec.msgpack.Decoder[Command | Several] = msgspec.msgpack.Decoder(Command | Several)
+_shared_decoder: msgspec.msgpack.Decoder[Shared] = msgspec.msgpack.Decoder(Shared)
 
 
-def encode(command: Command) -> bytes:
+def encode(command: Command | Several) -> bytes:
     """The command as a journal entry's body."""
     return _encoder.encode(command)
 
 
-def decode(body: bytes) -> Command:
+def decode(body: bytes) -> Command | Several:
     """The command in a journal entry's body. Raises msgspec.DecodeError and nothing else."""
     return unpack(_decoder, body)
+
+
+def decode_shared(body: bytes) -> Shared:
+    """One of the commands that share an entry. Raises msgspec.DecodeError and nothing else."""
+    return unpack(_shared_decoder, body)

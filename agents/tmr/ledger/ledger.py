@@ -4,8 +4,8 @@ Nothing here may depend on anything but the entries: no clock, no order of a set
 """
 
 import hashlib
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -24,10 +24,12 @@ from tmr.ledger.commands import (
     Note,
     Request,
     SetAccess,
+    Several,
     Trust,
     decode,
+    decode_shared,
 )
-from tmr.ledger.outcomes import AccessSet, Assembled, Denied, Noted, Outcome
+from tmr.ledger.outcomes import AccessSet, Assembled, Denied, Each, Noted, Outcome
 from tmr.ledger.promote import blocked, promote, promote_all
 from tmr.ledger.record import Chained, Head
 from tmr.ledger.state import Borrowing, Counter, Ended, Product, Session, Stored, Waiter
@@ -37,6 +39,9 @@ from tmr.licensing.packed import unpack
 
 _encoder = msgspec.msgpack.Encoder()
 _stored_decoder: Final[msgspec.msgpack.Decoder[Stored]] = msgspec.msgpack.Decoder(Stored)
+
+
+T = TypeVar("T")
 
 
 class Ledger:
@@ -51,27 +56,32 @@ class Ledger:
 
     # -- the state machine that the quorum drives ----------------------------------------------------------
 
-    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome:
-        """Carry out one committed command."""
+    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
+        """Carry out one committed command, or several that share an entry."""
         self._books.begin(index, time_ms)
-        for product in self._books.turns.pop(time_ms):
-            promote(self._books, product, thorough=True)
         outcome = self._outcome(body)
-        if self._books.promoted:
-            outcome = msgspec.structs.replace(outcome, promoted=tuple(self._books.promoted))
         place = index.to_bytes(8, "big") + time_ms.to_bytes(8, "big")
         hashes = [line.hash for line in self._books.recorder.lines]
         told = b"".join((self._digest, place, body, _encoder.encode(outcome), *hashes))
         self._digest = hashlib.blake2b(told, digest_size=16).digest()
         return outcome
 
-    def _outcome(self, body: bytes) -> Outcome:
-        """What a twin cannot have meant changes nothing: the entry is in the journal and cannot be undone."""
-        try:
-            command = decode(body)
-        except msgspec.MsgspecError as error:
-            return Denied("bad-request", f"the command cannot be read: {error}")
-        return self._carry_out(command)
+    def _outcome(self, body: bytes) -> Outcome | Each:
+        command = _read(decode, body)
+        if isinstance(command, Several):
+            return Each(tuple([self._one(_read(decode_shared, one)) for one in command.bodies]))
+        return self._one(command)
+
+    def _one(self, command: Command | Denied) -> Outcome:
+        """Carry out one command. What time alone has changed comes before it."""
+        books = self._books
+        books.next()
+        for product in books.turns.pop(books.time_ms):
+            promote(books, product, thorough=True)
+        outcome = command if isinstance(command, Denied) else self._carry_out(command)
+        if books.promoted:
+            outcome = msgspec.structs.replace(outcome, promoted=tuple(books.promoted))
+        return outcome
 
     def _carry_out(self, command: Command) -> Outcome:
         match command:
@@ -185,7 +195,7 @@ class Ledger:
 
     @property
     def lines(self) -> list[Chained]:
-        """What the last command added to the record."""
+        """What the last entry added to the record."""
         return self._books.recorder.lines
 
     @property
@@ -293,3 +303,11 @@ class Ledger:
                 refusal = books.chooser.refusal(merged.item, asked, time_ms, reserved)
                 found.append((key, refusal.denied if refusal else None))
         return found
+
+
+def _read(decoded: Callable[[bytes], T], body: bytes) -> T | Denied:
+    """What a twin cannot have meant changes nothing: the entry is in the journal and cannot be undone."""
+    try:
+        return decoded(body)
+    except msgspec.MsgspecError as error:
+        return Denied("bad-request", f"the command cannot be read: {error}")

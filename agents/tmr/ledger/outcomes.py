@@ -129,3 +129,14 @@ class Noted(_Outcome, frozen=True, tag="noted"):
 
 
 Outcome = Granted | Waiting | Consumed | Borrowed | Denied | Freed | GivenBack | Assembled | AccessSet | Noted
+
+
+class Each(msgspec.Struct, frozen=True, tag="each"):
+    """The outcomes of commands that share an entry, in their order."""
+
+    outcomes: tuple[Outcome, ...]
+
+
+def each(outcome: Outcome | Each) -> tuple[Outcome, ...]:
+    """The outcomes of an entry's commands."""
+    return outcome.outcomes if isinstance(outcome, Each) else (outcome,)

@@ -22,7 +22,7 @@ MAX_FIRMS: Final = 100
 
 
 class Recorder:
-    """`heads`: where the chain of each Firm Code stands. `lines`: what the last command added."""
+    """`heads`: where the chain of each Firm Code stands. `lines`: what the last entry added."""
 
     def __init__(self, heads: Mapping[int, Head], containers: Containers) -> None:
         self.heads = dict(heads)
@@ -31,7 +31,7 @@ class Recorder:
         self._index = self._time = 0
 
     def begin(self, index: int, time_ms: int) -> None:
-        """A command is carried out."""
+        """An entry is carried out."""
         self._index, self._time = index, time_ms
         self.lines = []
 

@@ -39,11 +39,14 @@ SNAPSHOT_EVERY: Final = 5_000
 SNAPSHOT_SELDOM: Final = 10
 """So many times as many at most, where a snapshot is so large that it costs more than its entries did."""
 SNAPSHOT_COST: Final = 500
-"""Bytes of a snapshot for each entry that it waits for: it is about as large as the entries then."""
+"""Bytes of a snapshot for each entry that it waits for: it is about as large as the entries then. Entries of
+many commands are larger: of those it waits for as many bytes."""
 APART: Final = (1.0, 1.13, 1.29)
 """By what the three upstreams' numbers differ: while one writes a snapshot, two must be left to answer."""
 FOLLOW_LIMIT: Final = 2_000
 """Entries in one answer to `follow`."""
+FOLLOW_BYTES: Final = 2 * 2**20
+"""Bytes of their bodies, unless one alone has more."""
 
 
 class Durable(msgspec.Struct):
@@ -171,6 +174,8 @@ class Acceptor:
         self._machine = machine
         self._max_ttl = max_ttl
         self._applied = durable.snapshot.index
+        self._applied_bytes = 0
+        """Bytes in the bodies of the entries applied since the snapshot."""
         machine.restore(durable.snapshot.state)
         self.regenerated: list[Write] = list(self._apply())
         """To be written with the first batch: lines of the record that may have been lost with it."""
@@ -276,19 +281,18 @@ class Acceptor:
         return [PromiseWrite(epoch, owner)]
 
     def _news(
-        self, have_index: int, have_epoch: int, upto: int, limit: int | None = None
+        self, have_index: int, have_epoch: int, upto: int, limit: int | None = None, size: int | None = None
     ) -> tuple[Snapshot | None, tuple[Entry, ...]]:
         """What follows the mirrored entry, up to `upto`; with the snapshot where the journal starts later."""
         if have_index > self.log.last:
             return None, ()
         if have_index and self.log.epoch_at(have_index) == have_epoch:  # at 0 it lacks even the membership
-            count = upto - have_index
-            return None, tuple(
-                self.log.after_index(have_index, count if limit is None else min(limit, count))
-            )
-        count = upto - self.log.base
-        return self.snapshot, tuple(
-            self.log.after_index(self.log.base, count if limit is None else min(limit, count))
+            snapshot, after = None, have_index
+        else:
+            snapshot, after = self.snapshot, self.log.base
+        count = upto - after
+        return snapshot, tuple(
+            self.log.after_index(after, count if limit is None else min(limit, count), size)
         )
 
     def _append(self, now: float, wall_ms: int, message: Append) -> Answer:
@@ -384,6 +388,7 @@ class Acceptor:
                 self._machine.apply(entry.index, entry.time_ms, entry.body)
                 lines += self._machine.lines
             self._applied = entry.index
+            self._applied_bytes += len(entry.body)
         return [RecordWrite(tuple(lines))] if lines else []
 
     def _agrees(self, digest_index: int, digest: bytes) -> bool:
@@ -396,19 +401,20 @@ class Acceptor:
             raise AssertionError(f"applied index {at} is not in the journal")
         return Snapshot(at, epoch, self.log.time_at(at), self.log.membership_at(at), self._machine.snapshot())
 
-    def _enough(self) -> int:
-        """Entries that make a snapshot worth while."""
+    def _enough(self) -> bool:
+        """The entries make a snapshot worth while."""
         worth = len(self.snapshot.state) // SNAPSHOT_COST
         entries = min(max(worth, SNAPSHOT_EVERY), SNAPSHOT_SELDOM * SNAPSHOT_EVERY)
         membership = self.log.membership
         known = membership is not None and self.disk in membership.disks
         slot = membership.disks.index(self.disk) if membership is not None and known else 0
-        return round(entries * APART[slot])
+        grown = max(self._applied - self.log.base, self._applied_bytes / SNAPSHOT_COST)
+        return grown >= entries * APART[slot]
 
     def _compact(self) -> list[Write]:
-        if self._applied - self.log.base < self._enough():
+        if not self._enough():
             return []
-        self.snapshot = self._take_snapshot()
+        self.snapshot, self._applied_bytes = self._take_snapshot(), 0
         self.log.compact(self.snapshot.index)
         return [SnapshotWrite(self.snapshot, keep_tail=True)]
 
@@ -434,6 +440,7 @@ class Acceptor:
             tail = tuple(self.log.after_index(snapshot.index)) if keep else ()
             self.log = Log.after(snapshot, tail)
             self.snapshot, self.commit, self._applied = snapshot, snapshot.index, snapshot.index
+            self._applied_bytes = 0
             self._machine.restore(snapshot.state)
             writes += [SnapshotWrite(snapshot, keep_tail=keep), CommitWrite(snapshot.index)]
             if not self.voting:
@@ -479,7 +486,8 @@ class Acceptor:
         seen = (holder.twin if holder else "", self.promised)
         snapshot, entries = None, tuple[Entry, ...]()
         if message.entries and self.commit > message.have_index:
-            snapshot, entries = self._news(message.have_index, message.have_epoch, self.commit, FOLLOW_LIMIT)
+            have = message.have_index, message.have_epoch
+            snapshot, entries = self._news(*have, self.commit, FOLLOW_LIMIT, FOLLOW_BYTES)
         if not entries and snapshot is None and seen == (message.known_holder, message.known_epoch):
             return None
         return self._followed(now, wall_ms, message, snapshot, entries)

@@ -7,7 +7,7 @@ import msgspec
 
 from tmr.licensing.packed import unpack
 
-FORMAT: Final = 2
+FORMAT: Final = 3
 """Newest entry format that this code can apply; the active writes the lowest that all members announce."""
 
 BODY_MAX: Final = 7 * 2**20

@@ -16,6 +16,8 @@ class Log:
         self._base_time = time_ms
         self._base_membership = membership
         self._entries: list[Entry] = []
+        self.size = 0
+        """Bytes in the bodies of its entries."""
         self._memberships: list[tuple[int, Membership]] = []
 
     @classmethod
@@ -70,10 +72,26 @@ class Log:
             raise IndexError(f"journal index {index} is outside {self.base + 1}..{self.last}")
         return self._entries[index - self.base - 1]
 
-    def after_index(self, index: int, limit: int | None = None) -> Sequence[Entry]:
-        """At most `limit` entries that follow `index`."""
+    def after_index(self, index: int, limit: int | None = None, size: int | None = None) -> Sequence[Entry]:
+        """At most `limit` entries that follow `index`, of at most `size` bytes unless one alone has more."""
         start = index - self.base
-        return self._entries[start : None if limit is None else start + limit]
+        entries = self._entries[start : None if limit is None else start + limit]
+        if size is not None:
+            for count, entry in enumerate(entries):
+                size -= len(entry.body)
+                if count and size < 0:
+                    return entries[:count]
+        return entries
+
+    def last_of(self, limit: int, size: int) -> int:
+        """The index that at most `limit` entries follow, the last ones, of at most `size` bytes."""
+        index = self.last
+        while index > max(self.base, self.last - limit):
+            size -= len(self[index].body)
+            if size < 0:
+                break
+            index -= 1
+        return index
 
     def extend(self, entries: Iterable[Entry]) -> None:
         """Append entries that follow one another without a gap."""
@@ -81,12 +99,15 @@ class Log:
             if entry.index != self.last + 1:
                 raise ValueError(f"journal gap: entry {entry.index} cannot follow {self.last}")
             self._entries.append(entry)
+            self.size += len(entry.body)
             if entry.kind == "members":
                 self._memberships.append((entry.index, decode_membership(entry.body)))
 
     def cut(self, after: int) -> None:
         """Forget every entry that follows `after`."""
-        del self._entries[max(0, after - self.base) :]
+        kept = max(0, after - self.base)
+        self.size -= sum(len(entry.body) for entry in self._entries[kept:])
+        del self._entries[kept:]
         while self._memberships and self._memberships[-1][0] > after:
             self._memberships.pop()
 
@@ -99,5 +120,6 @@ class Log:
             raise IndexError(f"cannot compact to {upto}: the journal ends at {self.last}")
         self._base_membership = self.membership_at(upto)
         self._memberships = [(at, m) for at, m in self._memberships if at > upto]
+        self.size -= sum(len(entry.body) for entry in self._entries[: upto - self.base])
         del self._entries[: upto - self.base]
         self.base, self.base_epoch, self._base_time = upto, epoch, time_ms

@@ -129,6 +129,8 @@ def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
             return f"entry {entry.index} stands where {last + 1} belongs"
         if entry.epoch < epoch or entry.time_ms < time_ms:
             return f"epoch or certified time runs backwards at entry {entry.index}"
+        if entry.format > FORMAT:
+            return f"entry {entry.index} has the format {entry.format}, and {FORMAT} is the newest known here"
         if entry.kind == "members":
             try:
                 decode_membership(entry.body)

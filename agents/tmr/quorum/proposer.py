@@ -5,7 +5,7 @@ carries out what `take` returns: messages to upstreams, and news for the server.
 way to each upstream besides one `Follow`: while it is, the next batch fills.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, Literal
 
 import msgspec
@@ -62,6 +62,8 @@ SLOWER: Final = 2.0
 """So many times slower than the spare upstream one must answer to become the spare one itself."""
 KEEP: Final = 20_000
 """Applied entries kept in memory to catch up an upstream by journal; beyond that it gets a snapshot."""
+KEEP_BYTES: Final = 10 * 2**20
+"""Bytes of their bodies, at most."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -555,13 +557,23 @@ class Twin:
     def _add(self, kind: Literal["reign", "members", "command"], body: bytes, now: float) -> int:
         index = self.log.last + 1
         time_ms = self.certified.read(now * 1000, self.log.last_time)
-        self.log.extend([Entry(index, self.epoch, time_ms, kind, body, self._format())])
+        self.log.extend([Entry(index, self.epoch, time_ms, kind, body, self.format)])
         return index
 
-    def _format(self) -> int:
+    @property
+    def format(self) -> int:
+        """The newest entry format that all members known can apply."""
         return min([FORMAT, *(peer.member.format for peer in self.peers if peer.member is not None)])
 
     # -- replication ---------------------------------------------------------------------------------------
+
+    def idle(self, now: float) -> bool:
+        """What is submitted now leaves at once: an upstream whose answer counts has nothing to do."""
+        spare = self._spare_slot(now)
+        return any(
+            slot != spare and peer.reachable and not peer.busy and not peer.joining
+            for slot, peer in enumerate(self.peers)
+        )
 
     def submit(self, now: float, *bodies: bytes) -> int:
         """Put commands into the journal; `Applied` follows for each once it is committed.
@@ -612,7 +624,7 @@ class Twin:
         epoch = self.log.epoch_at(previous)
         entries: tuple[Entry, ...] = ()
         if previous >= self.log.base and epoch is not None:
-            entries = _fitting(self.log.after_index(previous, BATCH_ENTRIES))
+            entries = tuple(self.log.after_index(previous, BATCH_ENTRIES, BATCH_BYTES))
             peer.next = previous + len(entries) + 1
         elif peer.reachable:
             return self._installation()
@@ -696,8 +708,8 @@ class Twin:
             self._outputs.append(Applied(entry.index, entry, outcome))
 
     def _forget(self) -> None:
-        if self.applied - self.log.base > 2 * KEEP:
-            self.log.compact(self.applied - KEEP)
+        if self.applied - self.log.base > 2 * KEEP or self.log.size > 2 * KEEP_BYTES:
+            self.log.compact(min(self.applied, self.log.last_of(KEEP, KEEP_BYTES)))
 
     # -- members that join ---------------------------------------------------------------------------------
 
@@ -737,13 +749,3 @@ class Twin:
 
     def _membership_pending(self) -> bool:
         return self.log.membership != self.log.membership_at(self.commit)
-
-
-def _fitting(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-    """As many of the entries, from the first on, as one append may have; at least one."""
-    size = 0
-    for count, entry in enumerate(entries):
-        size += len(entry.body)
-        if count and size > BATCH_BYTES:
-            return tuple(entries[:count])
-    return tuple(entries)

@@ -7,18 +7,28 @@ entered concurrently.
 import asyncio
 import itertools
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any, Final, Protocol
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final, Protocol
 
 import msgspec
 
 from tmr.desk.gate import heard
 from tmr.desk.virtual import UpstreamState
-from tmr.ledger import Command, Ledger, Outcome, continuity, encode
+from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, together
 from tmr.licensing import Share, SignedStatement
 from tmr.quorum import objection
 from tmr.quorum.messages import Followed, Promise, Release, Reply, Request
-from tmr.quorum.proposer import SPARE_PAUSE, Applied, NotActive, Output, Overloaded, RoleChanged, Send, Twin
+from tmr.quorum.proposer import (
+    BACKLOG,
+    SPARE_PAUSE,
+    Applied,
+    NotActive,
+    Output,
+    Overloaded,
+    RoleChanged,
+    Send,
+    Twin,
+)
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
@@ -58,16 +68,25 @@ class Reach(msgspec.Struct):
     error: str = ""
 
 
-class _Pending(msgspec.Struct):
-    epoch: int
+class _Asked(msgspec.Struct):
+    """A command that was submitted."""
+
     body: bytes
-    outcome: asyncio.Future[Any]
+    outcome: asyncio.Future[Outcome]
     since: float
 
+    def fail(self, error: Exception) -> None:
+        """It is not known what came of it, or it was not done."""
+        if not self.outcome.done():
+            self.outcome.set_exception(error)
 
-def _fail(pending: _Pending, error: Exception) -> None:
-    if not pending.outcome.done():
-        pending.outcome.set_exception(error)
+
+class _Pending(msgspec.Struct):
+    """An entry that is not committed yet, and the commands in it."""
+
+    epoch: int
+    body: bytes
+    asked: list[_Asked]
 
 
 class Core:
@@ -101,8 +120,9 @@ class Core:
         self._holds_until: float | None = None
         """What was found of the twin since its last input, or None: nothing else changes it."""
         self._pending: dict[int, _Pending] = {}
-        self._submitted: list[_Pending] = []
-        """What came in this turn of the event loop."""
+        self._submitted: list[_Asked] = []
+        """What waits to become entries."""
+        self._undecided = 0
         self._exchanges: set[asyncio.Task[None]] = set()
         self._releases: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -147,13 +167,19 @@ class Core:
     @property
     def pending(self) -> int:
         """Commands that are not committed yet."""
-        return len(self._pending) + len(self._submitted)
+        return self._undecided
 
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited; 0: there is none."""
-        first = next(itertools.chain(self._pending.values(), self._submitted), None)
+        first = next(self._waiting(), None)
         return 0.0 if first is None else self.clock() - first.since
+
+    def _waiting(self) -> Iterator[_Asked]:
+        """Commands that are not committed yet, the oldest first."""
+        for pending in self._pending.values():
+            yield from pending.asked
+        yield from self._submitted
 
     @property
     def alive(self) -> bool:
@@ -167,36 +193,51 @@ class Core:
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Commit and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done).
 
-        What is submitted in one turn of the event loop goes to the upstreams together.
+        What is submitted in one turn of the event loop, and while all upstreams that count are busy, shares
+        entries of the journal.
         """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
         outcome.add_done_callback(heard)
+        if self._undecided >= BACKLOG:
+            outcome.set_exception(Overloaded())
+            return outcome
         if not self._submitted:
             loop.call_soon(self._flush)
-        self._submitted.append(_Pending(0, encode(command), outcome, self.clock()))
+        self._submitted.append(_Asked(encode(command), outcome, self.clock()))
+        self._undecided += 1
         return outcome
 
     def _flush(self) -> None:
-        submitted, self._submitted = self._submitted, []
-        now = self.clock()
         try:
-            first = self.twin.submit(now, *(one.body for one in submitted))
-        except (NotActive, Overloaded) as error:
-            for one in submitted:
-                _fail(one, type(error)())
-            return
+            self._carry_out(self.clock())
         except Exception as error:
             self._fatal(error)
+
+    def _journal(self, now: float) -> None:
+        """Have entries made of what was submitted, unless those would wait: later there will be more."""
+        if self.twin.holds(now) and not self.twin.idle(now):
             return
-        for index, one in enumerate(submitted, first):
-            one.epoch = self.twin.epoch
-            self._pending[index] = one
-        self._carry_out(now)
+        submitted, self._submitted = self._submitted, []
+        entries = list(together([one.body for one in submitted], self.twin.format))
+        try:
+            first = self.twin.submit(now, *(entry.body for entry in entries))
+        except (NotActive, Overloaded) as error:
+            self._give_up(submitted, type(error))
+            return
+        commands = iter(submitted)
+        for index, entry in enumerate(entries, first):
+            asked = list(itertools.islice(commands, entry.count))
+            self._pending[index] = _Pending(self.twin.epoch, entry.body, asked)
+
+    def _give_up(self, asked: Collection[_Asked], error: type[NotActive | Overloaded]) -> None:
+        self._undecided -= len(asked)
+        for one in asked:
+            one.fail(error())
 
     async def drained(self, patience: float) -> bool:
         """Wait for the commands under way, for at most `patience` seconds; True if none is left."""
-        waiting = [one.outcome for one in (*self._pending.values(), *self._submitted)]
+        waiting = [one.outcome for one in self._waiting()]
         if not waiting:
             return True
         _, left = await asyncio.wait(waiting, timeout=patience)
@@ -239,7 +280,7 @@ class Core:
         wait = self.twin.timing.renewal / 8
         if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
             wait = min(wait, max(0.0005, self.twin.deadline - now))
-            if self._pending:  # whoever is late must not be waited for
+            if self._undecided:  # whoever is late must not be waited for
                 wait = min(wait, SPARE_PAUSE)
         self._timer = asyncio.get_running_loop().call_later(wait, self._guarded_tick)
 
@@ -253,6 +294,8 @@ class Core:
 
     def _carry_out(self, now: float) -> None:
         self._states = self._holds_until = None
+        if self._submitted:
+            self._journal(now)
         for output in self.twin.take():
             if isinstance(output, Send):
                 self._send(output)
@@ -267,23 +310,26 @@ class Core:
     def _resolve(self, applied: Applied) -> None:
         """Answer who waits, unless another reign's entry took the index of the command."""
         pending = self._pending.pop(applied.index, None)
-        if pending is None or pending.outcome.done():
+        if pending is None:
             return
-        if applied.entry.epoch == pending.epoch and applied.entry.body == pending.body:
-            pending.outcome.set_result(applied.outcome)
-        else:
-            _fail(pending, NotActive())
+        if applied.entry.epoch != pending.epoch or applied.entry.body != pending.body:
+            self._give_up(pending.asked, NotActive)
+            return
+        self._undecided -= len(pending.asked)
+        for asked, outcome in zip(pending.asked, each(applied.outcome), strict=True):
+            if not asked.outcome.done():
+                asked.outcome.set_result(outcome)
 
     def _disappoint(self) -> None:
-        pending, self._pending = self._pending, {}
-        for one in pending.values():
-            _fail(one, NotActive())
+        waiting = list(self._waiting())
+        self._pending, self._submitted = {}, []
+        self._give_up(waiting, NotActive)
 
     def _lose_patience(self, now: float) -> None:
-        for one in self._pending.values():
+        for one in self._waiting():
             if now - one.since < COMMIT_PATIENCE * self.twin.timing.ttl:
                 break
-            _fail(one, NotActive())
+            one.fail(NotActive())
 
     def _send(self, send: Send) -> None:
         if not self._running and not isinstance(send.request, Release):

@@ -7,7 +7,7 @@ refuses to store what would replace *its own* key: then no majority stores it fo
 
 import msgspec
 
-from tmr.ledger import Assemble, Consume, Free, Grant, Ledger, Trust, decode, encoded_as
+from tmr.ledger import Assemble, Consume, Free, Grant, Ledger, Several, Trust, decode, encoded_as
 from tmr.ledger.containers import UPSTREAMS
 from tmr.ledger.continuity import lost, read
 from tmr.licensing import BadStatement, open_statement
@@ -23,8 +23,8 @@ class OwnContainer:
 
     def command(self, body: bytes) -> str:
         """Why the command is not stored; empty: it is. One that cannot be read is left to the ledger."""
-        if encoded_as(body, Grant, Free, Consume):
-            return ""  # nearly all are: the ledger reads them, and once is enough
+        if encoded_as(body, Several, Grant, Free, Consume):
+            return ""  # nearly all are, and none of `Several` can be another: the ledger reads them, once
         try:
             command = decode(body)
         except msgspec.MsgspecError:

@@ -10,13 +10,13 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 import msgspec
 
 from tmr.desk.gate import heard
 from tmr.desk.virtual import UpstreamState
-from tmr.ledger import Command, Ledger, Outcome, encode
+from tmr.ledger import Command, Each, Ledger, Outcome, each, encode, together
 from tmr.quorum.certified import OwnClock
 from tmr.quorum.entries import FORMAT, Entry, Membership, Owner
 from tmr.quorum.messages import Acquire, Append, Appended, Found, Founded, Promise, Reply
@@ -32,26 +32,26 @@ class Unexpected(Exception):
 
 
 class ObservedLedger(Ledger):
-    """The ledger of a network licence server. `applied(index, outcome)` is called after each command."""
+    """The ledger of a network licence server. `applied(index, outcome)` is called after each entry."""
 
     def __init__(self) -> None:
-        self.applied: Callable[[int, Outcome], None] = _unobserved
+        self.applied: Callable[[int, Outcome | Each], None] = _unobserved
         super().__init__(network=True)
 
-    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome:
-        """Carry out one committed command."""
+    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
+        """Carry out one committed entry."""
         outcome = super().apply(index, time_ms, body)
         self.applied(index, outcome)
         return outcome
 
 
-def _unobserved(_index: int, _outcome: Outcome) -> None:
+def _unobserved(_index: int, _outcome: Outcome | Each) -> None:
     pass
 
 
 class _Pending(msgspec.Struct):
     body: bytes
-    outcome: asyncio.Future[Any]
+    outcome: asyncio.Future[Outcome]
     since: float
 
 
@@ -84,7 +84,8 @@ class LocalKernel:
         self._since_ms = wall_ms()
         self._serving = False
         self._waiting: deque[_Pending] = deque()
-        self._written: dict[int, _Pending] = {}
+        self._written: dict[int, list[_Pending]] = {}
+        """The commands of each entry that is being written."""
         self._writer: asyncio.Task[None] | None = None
         ledger.applied = self._applied
 
@@ -103,12 +104,12 @@ class LocalKernel:
     @property
     def pending(self) -> int:
         """Commands that are not committed yet."""
-        return len(self._written) + len(self._waiting)
+        return sum(map(len, self._written.values())) + len(self._waiting)
 
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited; 0: there is none."""
-        first = next(itertools.chain(self._written.values(), self._waiting), None)
+        first = next(itertools.chain(*self._written.values(), self._waiting), None)
         return 0.0 if first is None else self.clock() - first.since
 
     def certified_ms(self) -> int:
@@ -162,12 +163,17 @@ class LocalKernel:
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_ENTRIES))]
+                entries = list(together([pending.body for pending in batch], FORMAT))
+                commands = iter(batch)
                 first = self._node.acceptor.log.last + 1
-                self._written = dict(enumerate(batch, first))
-                await self._append("command", tuple(pending.body for pending in batch))
+                self._written = {
+                    index: list(itertools.islice(commands, entry.count))
+                    for index, entry in enumerate(entries, first)
+                }
+                await self._append("command", tuple(entry.body for entry in entries))
         except (NodeFailed, Unexpected) as error:
             self._node.fail(error)
-            for pending in (*self._written.values(), *self._waiting):
+            for pending in itertools.chain(*self._written.values(), self._waiting):
                 if not pending.outcome.done():
                     pending.outcome.set_exception(NotActive())
             self._waiting.clear()
@@ -191,12 +197,12 @@ class LocalKernel:
             await self._node.call(Append(epoch, self._owner, TTL_MS, last, epoch, (), last)), Appended
         )
 
-    def _applied(self, index: int, outcome: Outcome) -> None:
+    def _applied(self, index: int, outcome: Outcome | Each) -> None:
         """Answer who waits. Entries of former reigns have nobody who waits."""
         self._observe(self.clock(), Applied(index, self._node.acceptor.log[index], outcome))
-        pending = self._written.get(index)
-        if pending is not None and not pending.outcome.done():
-            pending.outcome.set_result(outcome)
+        for pending, came in zip(self._written.get(index, ()), each(outcome), strict=False):
+            if not pending.outcome.done():
+                pending.outcome.set_result(came)
 
     def _expect(self, reply: Reply, kind: type) -> None:
         if not isinstance(reply, kind):

@@ -20,21 +20,27 @@ from tmr.ledger import (
     Consume,
     Consumed,
     Denied,
+    Each,
     Free,
     GiveBack,
     Grant,
     Granted,
     Head,
     Ledger,
+    Line,
     Rule,
     SetAccess,
     Waiting,
     Who,
     decode_line,
+    each,
     encode,
     link,
+    together,
 )
 from tmr.ledger.access import COUNTING
+from tmr.ledger.state import Stored
+from tmr.ledger.together import FORMAT
 from tmr.licensing import LicenceKey, ProductItem
 
 PRODUCTS = (1, 2)
@@ -127,12 +133,18 @@ def drawn(table: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
 
 
 class Comparison(RuleBasedStateMachine):
-    """The ledger, a second one that is restored from snapshots, and the model."""
+    """The ledger, a second one that is restored from snapshots, and the model.
+
+    A third one has the same commands in shared entries.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.ledger, self.other, self.model = Ledger(), Ledger(), Model()
         self.now, self.index, self.generation = START_MS, 0, 0
+        self.sharing, self.shared_index = Ledger(), 0
+        self.unshared: list[tuple[bytes, Any, list[Line]]] = []
+        """What the third has not had yet: command, outcome, lines of the record."""
         self.heads: dict[int, Head] = {}
         self.requests: list[Any] = []
         self.ids: list[str] = []
@@ -244,6 +256,7 @@ class Comparison(RuleBasedStateMachine):
 
     @rule(step=st.sampled_from(STEPS))
     def later(self, step: int) -> None:
+        self._share()
         self.now += step
 
     @rule()
@@ -253,6 +266,7 @@ class Comparison(RuleBasedStateMachine):
         self.other = Ledger()
         self.other.restore(state)
         assert self.other.snapshot() == state
+        self._share()
 
     # -- comparing -----------------------------------------------------------------------------------------
 
@@ -287,6 +301,9 @@ class Comparison(RuleBasedStateMachine):
             reviewed = self.ledger.review(command, self.now)
         outcome = self.ledger.apply(self.index, self.now, body)
         self.other.apply(self.index, self.now, body)
+        assert not isinstance(outcome, Each)
+        lines = [decode_line(chained.line) for chained in self.ledger.lines]
+        self.unshared.append((body, outcome, lines))
         if not outcome.promoted:  # who gets a seat as time goes by may be in the way
             promises(command, reviewed, outcome)
         promoted = sorted(outcome.promoted, key=lambda granted: granted.key.product_code)
@@ -296,6 +313,23 @@ class Comparison(RuleBasedStateMachine):
         self._record_is_true(outcome)
         self._everything_adds_up()
         return outcome
+
+    def _share(self) -> None:
+        """The third ledger catches up: it answers, records and then is the same."""
+        outcomes: list[Any] = []
+        lines: list[Line] = []
+        for entry in together([body for body, _, _ in self.unshared], FORMAT):
+            self.shared_index += 1
+            came = each(self.sharing.apply(self.shared_index, self.now, entry.body))
+            assert len(came) == entry.count
+            outcomes += came
+            lines += [decode_line(chained.line) for chained in self.sharing.lines]
+        assert outcomes == [outcome for _, outcome, _ in self.unshared]
+        assert [at(line, 0) for line in lines] == [
+            at(line, 0) for _, _, recorded in self.unshared for line in recorded
+        ]
+        assert stored(self.sharing) == stored(self.ledger)
+        self.unshared.clear()
 
     def _record_is_true(self, outcome: Any) -> None:
         lines = []
@@ -375,6 +409,17 @@ def play(seed: int, steps: int) -> None:
 
 
 RARE = ["borrow", "consume", "give back", "access", "update", "snapshot"]
+
+
+def at(line: Line, index: int) -> Line:
+    """The line, had that entry caused it."""
+    return msgspec.structs.replace(line, index=index)
+
+
+def stored(ledger: Ledger) -> Stored:
+    """What the ledger keeps, without what follows from the indices of entries."""
+    state = msgspec.msgpack.decode(ledger.snapshot(), type=Stored)
+    return msgspec.structs.replace(state, digest=b"", heads={})
 
 
 def promises(command: Any, reviewed: Denied | None, outcome: Any) -> None:

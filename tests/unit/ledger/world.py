@@ -12,6 +12,7 @@ from tmr.ledger import (
     Borrow,
     Command,
     Consume,
+    Each,
     Free,
     GiveBack,
     Grant,
@@ -70,6 +71,7 @@ class World:
         """Carry out a command now."""
         self._index += 1
         outcome = self.ledger.apply(self._index, self.now, encode(command))
+        assert not isinstance(outcome, Each)
         self.record += [decode_line(chained.line) for chained in self.ledger.lines]
         return outcome
 

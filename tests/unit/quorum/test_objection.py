@@ -211,6 +211,7 @@ def followed(*entries: Entry) -> Followed:
         ("runs backwards", promise(entry(2, 2), entry(3, 1))),
         ("runs backwards", followed(entry(2), entry(3, time_ms=1))),
         ("cannot be read", followed(entry(2, kind="members", body=b"\xc1"))),
+        ("has the format", followed(entry(2, format=FORMAT + 1))),
         ("says otherwise", promise(entry(2), entry(3), last_epoch=9)),
         ("says otherwise", promise(entry(2), last_index=7)),
         ("keeps back", promise()),

@@ -1,0 +1,50 @@
+"""Commands that come at the same time share journal entries: one of those costs hardly more than a command.
+
+A command alone is an entry as ever. Whoever submits them and whoever waits for their outcomes counts alike:
+`outcomes.each` has one outcome for each command, in the order in which they were joined.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from tmr.ledger.commands import Borrow, Consume, Free, GiveBack, Grant, Several, encode, encoded_as
+
+FORMAT: Final = 3
+"""The first entry format in which commands may share an entry."""
+TOGETHER_MAX: Final = 200
+"""Commands in one entry: what a server does meanwhile waits for all of them."""
+TOGETHER_BYTES: Final = 2**18
+"""Bytes of commands in one entry, unless one alone has more."""
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """The body of an entry, and how many commands it has."""
+
+    body: bytes
+    count: int
+
+
+def together(bodies: Sequence[bytes], entry_format: int) -> Iterator[Joined]:
+    """As few entries as can be for commands as `encode` writes them, in their order."""
+    if entry_format < FORMAT:
+        yield from (Joined(body, 1) for body in bodies)
+        return
+    run, size = list[bytes](), 0
+    for body in bodies:
+        shared = encoded_as(body, Grant, Free, Consume, Borrow, GiveBack)
+        if run and not (shared and len(run) < TOGETHER_MAX and size + len(body) <= TOGETHER_BYTES):
+            yield _joined(run)
+            run, size = [], 0
+        if shared:
+            run.append(body)
+            size += len(body)
+        else:
+            yield Joined(body, 1)
+    if run:
+        yield _joined(run)
+
+
+def _joined(run: list[bytes]) -> Joined:
+    return Joined(run[0] if len(run) == 1 else encode(Several(tuple(run))), len(run))
