@@ -269,7 +269,8 @@ async def test_many_at_once_share_a_sync_and_a_snapshot_loses_nothing(
         held = {answer.json()["id"] for answer in answers}
         assert len(held) == 250
         assert system.active.node.syncs.count - before < 100
-        assert system.active.acceptor.log.base >= 100, "compacted once, or twice: by how they are grouped"
+        assert system.active.acceptor.log.last < 100, "they shared entries"
+        assert system.active.acceptor.snapshot.state, "compacted for their bytes"
         second = await system.restart()
         assert set(second.core.ledger.sessions) == held
         async with second.client() as client:

@@ -15,7 +15,7 @@ from tmr.desk.routes import BODY_LIMIT
 from tmr.ledger import choose, queue
 from tmr.ledger.access import ENTRIES_MAX, GROUPS_MAX, RULES_MAX
 from tmr.ledger.access import TEXT_MAX as RULE_TEXT_MAX
-from tmr.quorum import proposer
+from tmr.server import core as server_core
 from tmr.upstream import local_kernel
 
 PLENTY = item(quantity=None, units=1000, borrow_s=3600)
@@ -147,7 +147,7 @@ async def test_commands_that_wait_to_be_stored(
 ) -> None:
     async with running(tmp_path, PLENTY) as system, system.active.client() as client:
         core = system.active.agent.core
-        monkeypatch.setattr(proposer, "BACKLOG", 4)
+        monkeypatch.setattr(server_core, "BACKLOG", 4)
         monkeypatch.setattr(local_kernel, "BACKLOG", 4)
         keys = [key() for _ in range(12)]
         answers = await asyncio.gather(

@@ -50,7 +50,7 @@ class Bench:
     def restart_upstream(self, slot: int) -> None:
         """The upstream's process starts again, from what it had stored."""
         old = self.acceptors[slot]
-        entries = list(old.log.after_index(old.log.base))
+        entries = list(old.log.after_index(old.snapshot.index))
         durable = Durable(old.disk, old.voting, old.promised, old.owner, old.snapshot, entries, old.commit)
         self.acceptors[slot] = rules_acceptor(self.rules, durable, self.now)
 

@@ -28,7 +28,7 @@ from tmr.ledger import (
     together,
 )
 from tmr.quorum.entries import Owner
-from tmr.quorum.messages import Reply, Request
+from tmr.quorum.messages import Follow, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Serving
 
 from .licences import FIRM, KEY, PRODUCT
@@ -137,6 +137,7 @@ class SimTwin:
     # -- inputs --------------------------------------------------------------------------------------------
 
     def _tick(self) -> None:
+        self._journal()
         self.twin.tick(self.now())
         self.turn()
         self.world.run_on(self, 0.055 + 0.028 * self.rnd.random(), self._tick)
@@ -145,6 +146,8 @@ class SimTwin:
         """An upstream answered."""
 
         def handle() -> None:
+            if not isinstance(request, Follow):
+                self._journal(slot)
             self.twin.receive(self.now(), slot, sent_at, request, reply)
             self.turn()
 
@@ -221,10 +224,10 @@ class SimTwin:
         self.submitted.append(asked)
         return asked
 
-    def _journal(self) -> None:
+    def _journal(self, answered: int | None = None) -> None:
         """Make entries of what was submitted, as the TMR server does."""
         now = self.now()
-        if not self.submitted or (self.twin.holds(now) and not self.twin.idle(now)):
+        if not self.submitted or (self.twin.holds(now) and not self.twin.idle(now, answered)):
             return
         if self.rnd.random() < BUSY:
             self.world.run_on(self, BUSY_FOR * self.rnd.random(), self.turn)

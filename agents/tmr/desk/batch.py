@@ -1,12 +1,14 @@
 """Many requests of one application in one: each is decided for itself."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Coroutine, Sequence
+from typing import Any, Final
 
 from tmr.client.models import (
     BatchResult,
+    Consumption,
     OpenStep,
+    Place,
     Problem,
     ReleaseStep,
     Session,
@@ -22,6 +24,10 @@ STRETCH: Final = 50
 """Steps begun in one turn of the event loop: meanwhile no lease is renewed and nobody else is heard."""
 
 
+Begun = Coroutine[Any, Any, Session | Place | Consumption | None] | problem.Problem
+"""A step that the journal was asked about, or its refusal."""
+
+
 class Batches:
     """See the module."""
 
@@ -31,31 +37,46 @@ class Batches:
     async def carry_out(self, peer: Identity, address: str, steps: Sequence[Step]) -> BatchResult:
         """One result for each step. Raises Problem where this server does not serve at all."""
         self._service.gate.check()
-        tasks = list[asyncio.Task[StepResult]]()
-        for start in range(0, len(steps), STRETCH):
-            if start:
-                await asyncio.sleep(0)
-            tasks += [
-                asyncio.create_task(self._result(peer, address, step))
-                for step in steps[start : start + STRETCH]
-            ]
-        return BatchResult(results=tuple(await asyncio.gather(*tasks)))
+        begun = list[Begun]()
+        try:
+            for number, step in enumerate(steps, 1):
+                begun.append(self._begin(peer, address, step))
+                if number % STRETCH == 0:
+                    await asyncio.sleep(0)
+            return BatchResult(results=tuple([await _result(one) for one in begun]))
+        finally:
+            for one in begun:
+                if not isinstance(one, problem.Problem):
+                    one.close()
 
-    async def _result(self, peer: Identity, address: str, step: Step) -> StepResult:
+    def _begin(self, peer: Identity, address: str, step: Step) -> Begun:
+        """Ask the journal: all steps are with it before the first is waited for."""
         service = self._service
         try:
             match step:
                 case OpenStep():
-                    found = await service.grant(peer, address, step.key, step.request)
-                    if isinstance(found, Session):
-                        return StepResult(status=201, session=found)
-                    return StepResult(status=202, place=found)
+                    return service.grant(peer, address, step.key, step.request)
                 case UnitsStep():
-                    taken = await service.consume(peer, step.key, step.session, step.units)
-                    return StepResult(status=200, consumption=taken)
+                    return service.consume(peer, step.key, step.session, step.units)
                 case ReleaseStep():
-                    await service.release(peer, step.session)
-                    return StepResult(status=204)
+                    return service.release(peer, step.session)
         except problem.Problem as refusal:
-            told = Problem.model_validate_json(bytes(refusal.response().body))
-            return StepResult(status=refusal.status, problem=told)
+            return refusal
+
+
+async def _result(begun: Begun) -> StepResult:
+    try:
+        if isinstance(begun, problem.Problem):
+            raise begun
+        match await begun:
+            case Session() as session:
+                return StepResult(status=201, session=session)
+            case Place() as place:
+                return StepResult(status=202, place=place)
+            case Consumption() as taken:
+                return StepResult(status=200, consumption=taken)
+            case None:
+                return StepResult(status=204)
+    except problem.Problem as refusal:
+        told = Problem.model_validate_json(bytes(refusal.response().body))
+        return StepResult(status=refusal.status, problem=told)

@@ -1,7 +1,7 @@
 """Whether this server answers at all, the way into the journal, and refusals with all that explains them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from tmr.desk.problems import problem
@@ -61,10 +61,11 @@ class Kernel(Protocol):
         """
 
 
-def heard(outcome: asyncio.Future[Outcome]) -> None:
-    """Whoever asked may have gone away: a failure that nobody hears is no mistake."""
-    if not outcome.cancelled():
-        outcome.exception()
+def fail(outcome: asyncio.Future[Outcome], error: Exception) -> None:
+    """A command was not carried out, or nobody knows."""
+    if not outcome.done():
+        outcome.set_exception(error)
+        outcome.exception()  # whoever asked may have gone away: a failure that nobody hears is no mistake
 
 
 def watch(task: asyncio.Future[Any], fatal: Callable[[BaseException], None]) -> None:
@@ -145,15 +146,21 @@ class Gate:
 
     # -- the journal ---------------------------------------------------------------------------------------
 
-    async def outcome(self, submitted: Awaitable[Outcome]) -> Outcome:
-        """What came of a command. Raises Problem where that is not known."""
+    async def outcome(self, asked: Outcome | asyncio.Future[Outcome]) -> Outcome:
+        """What came of a command, also if whoever asked goes away. Raises Problem where that is not known."""
+        if not isinstance(asked, asyncio.Future):
+            return asked
         try:
-            return await submitted
+            return asked.result() if asked.done() else await asyncio.shield(asked)
         except NotActive:
             self._not_serving()
         except Overloaded:
             detail = "Too many commands wait to be stored."
             raise problem("overloaded", detail, retry_after=RETRY_AFTER) from None
+
+    def deciding(self, peer: Identity, request_id: str) -> bool:
+        """An attempt of the same request is still being decided."""
+        return (peer.account, request_id) in self._deciding
 
     async def former(self, peer: Identity, request_id: str, keys: Sequence[LicenceKey] = ()) -> None:
         """Wait for an attempt of the same request that is still being decided."""
@@ -167,13 +174,13 @@ class Gate:
         upstreams = self.kernel.upstreams()
         return tuple(key for key in keys if self.virtual.available(key, upstreams))
 
-    async def ask(
+    def ask(
         self,
         request: Grant | Borrow,
         keys: Sequence[LicenceKey],
         again: Callable[[Outcome], bool] = lambda _: False,
-    ) -> Outcome:
-        """What comes of the request: what came of it before, what the mirror says, or what the journal says.
+    ) -> Outcome | asyncio.Future[Outcome]:
+        """What comes of the request: what came of it before, what the mirror says, or what the journal will.
 
         `keys`: the licences that it may mean, available or not. `again(outcome)`: the journal must hear a
         request once more that had this outcome. Raises Problem.
@@ -181,7 +188,7 @@ class Gate:
         denied = self.ledger.review(request, self.kernel.certified_ms())
         known = self.ledger.remembered(request.client, request.request_id)
         if known is not None:
-            return denied or (await self.decide(request) if again(known[1]) else known[1])
+            return denied or (self.decide(request) if again(known[1]) else known[1])
         if keys and not request.keys:
             self.note(Denied("licence-unavailable", ""), Refused.by(request))
             raise self.unavailable(keys, self.kernel.upstreams())
@@ -189,10 +196,10 @@ class Gate:
             self.note(denied, Refused.by(request))
             return denied
         self.demand_space()
-        return await self.decide(request)
+        return self.decide(request)
 
-    async def decide(self, request: Request) -> Outcome:
-        """Have the request decided, also if whoever asked goes away. Raises Problem."""
+    def decide(self, request: Request) -> asyncio.Future[Outcome]:
+        """Have the request decided by the journal."""
         name = (request.client, request.request_id)
         submitted = self._deciding[name] = self.kernel.submit(request)
 
@@ -201,7 +208,7 @@ class Gate:
                 del self._deciding[name]
 
         submitted.add_done_callback(decided)
-        return await self.outcome(asyncio.shield(submitted))
+        return submitted
 
     # -- refusals ------------------------------------------------------------------------------------------
 

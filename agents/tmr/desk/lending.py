@@ -64,7 +64,7 @@ class Lending:
             released_ms=milliseconds(asked.released),
             only=(asked.tmr_id, asked.reference),
         )
-        outcome = await gate.ask(command, keys)
+        outcome = await gate.outcome(gate.ask(command, keys))
         gate.confirm(keys)
         if isinstance(outcome, Denied):
             gate.refuse(
@@ -96,7 +96,7 @@ class Lending:
                 _not_yours(borrowing)
             else:
                 command = GiveBack(borrowing, peer.account, "release")
-            await self.gate.outcome(asyncio.shield(self._end(command)))
+            await self.gate.outcome(self._end(command))
         self.gate.confirm()
 
     def list(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> BorrowingList:

@@ -2,8 +2,8 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
-from typing import Final, NoReturn
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Final, NoReturn
 
 from tmr.client.models import (
     PAGE_MAX,
@@ -127,14 +127,31 @@ class Service:
 
     # -- grants --------------------------------------------------------------------------------------------
 
-    async def grant(
+    def grant(
         self, peer: Identity, address: str, request_id: str, asked: SessionRequest
-    ) -> Session | Place:
-        """A session, or a place in the queue; the same one for the same `request_id`. Raises Problem."""
-        gate = self.gate
+    ) -> Coroutine[Any, Any, Session | Place]:
+        """A session, or a place in the queue; the same one for the same `request_id`.
+
+        Asked of the journal at once, unless an attempt of the same request is still being decided. Raises
+        Problem, now or in the coroutine.
+        """
         keys = self.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
-        gate.check(keys)
-        await gate.former(peer, request_id, keys)
+        self.gate.check(keys)
+        if self.gate.deciding(peer, request_id):
+            return self._grant_after(peer, address, request_id, asked, keys)
+        return self._granted(peer, request_id, asked, keys, self._ask(peer, address, request_id, asked, keys))
+
+    async def _grant_after(
+        self, peer: Identity, address: str, request_id: str, asked: SessionRequest, keys: Sequence[LicenceKey]
+    ) -> Session | Place:
+        await self.gate.former(peer, request_id, keys)
+        came = self._ask(peer, address, request_id, asked, keys)
+        return await self._granted(peer, request_id, asked, keys, came)
+
+    def _ask(
+        self, peer: Identity, address: str, request_id: str, asked: SessionRequest, keys: Sequence[LicenceKey]
+    ) -> Outcome | asyncio.Future[Outcome]:
+        gate = self.gate
         grant = Grant(
             request_id=request_id,
             client=peer.account,
@@ -155,7 +172,18 @@ class Service:
             wait=asked.wait,
             only=(asked.tmr_id, asked.reference),
         )
-        outcome = await gate.ask(grant, keys, lambda known: self._must_know(known, grant))
+        return gate.ask(grant, keys, lambda known: self._must_know(known, grant))
+
+    async def _granted(
+        self,
+        peer: Identity,
+        request_id: str,
+        asked: SessionRequest,
+        keys: Sequence[LicenceKey],
+        came: Outcome | asyncio.Future[Outcome],
+    ) -> Session | Place:
+        gate = self.gate
+        outcome = await gate.outcome(came)
         if isinstance(outcome, Waiting):
             place = await self._living_place(peer, outcome, request_id)
             if isinstance(place, Place):
@@ -248,27 +276,43 @@ class Service:
 
     # -- units ---------------------------------------------------------------------------------------------
 
-    async def consume(self, peer: Identity, request_id: str, session: str, units: int) -> Consumption:
-        """Take units, once for the same `request_id`. Raises Problem."""
+    def consume(
+        self, peer: Identity, request_id: str, session: str, units: int
+    ) -> Coroutine[Any, Any, Consumption]:
+        """Take units, once for the same `request_id`. Asked of the journal as `grant` does."""
+        self.gate.check()
+        if self.gate.deciding(peer, request_id):
+            return self._consume_after(peer, request_id, session, units)
+        return self._consumed(session, units, self._spend(peer, request_id, session, units))
+
+    async def _consume_after(self, peer: Identity, request_id: str, session: str, units: int) -> Consumption:
+        await self.gate.former(peer, request_id)
+        return await self._consumed(session, units, self._spend(peer, request_id, session, units))
+
+    def _spend(
+        self, peer: Identity, request_id: str, session: str, units: int
+    ) -> Outcome | asyncio.Future[Outcome]:
         gate = self.gate
-        gate.check()
-        await gate.former(peer, request_id)
         command = Consume(request_id, peer.account, session, units)
         denied = self.ledger.review(command, self.kernel.certified_ms())
         known = self.ledger.remembered(peer.account, request_id)
-        outcome: Outcome
         if known is not None:
-            outcome = denied or known[1]
-        else:
-            held = self._own(peer, session)
-            unusable = self._unusable(held.key, self.kernel.upstreams())
-            if unusable is not None:
-                raise unusable
-            if denied is None:
-                gate.demand_space()
-            outcome = denied or await gate.decide(command)
-            if denied is not None:
-                gate.note(denied, Refused.by(held))
+            return denied or known[1]
+        held = self._own(peer, session)
+        unusable = self._unusable(held.key, self.kernel.upstreams())
+        if unusable is not None:
+            raise unusable
+        if denied is not None:
+            gate.note(denied, Refused.by(held))
+            return denied
+        gate.demand_space()
+        return gate.decide(command)
+
+    async def _consumed(
+        self, session: str, units: int, came: Outcome | asyncio.Future[Outcome]
+    ) -> Consumption:
+        gate = self.gate
+        outcome = await gate.outcome(came)
         gate.confirm()
         if isinstance(outcome, Denied):
             ended = self.ledger.sessions.get(session)
@@ -327,19 +371,27 @@ class Service:
 
     # -- ends ----------------------------------------------------------------------------------------------
 
-    async def release(self, peer: Identity, session: str) -> None:
-        """End the session, or leave the queue; one that has ended already is no error. Raises Problem."""
+    def release(self, peer: Identity, session: str) -> Coroutine[Any, Any, None]:
+        """End the session, or leave the queue, at once; one that has ended already is no error.
+
+        Raises Problem, now or in the coroutine.
+        """
         self.gate.check()
         waiter, held = self._waiter(session), self.ledger.sessions.get(session)
         client = waiter.grant.client if waiter is not None else held.client if held is not None else None
-        if client is not None:
-            if peer.role == "operator" and client != peer.account:
-                free = Free(session, None, "operator", str(peer))
-            elif client != peer.account:
-                self._not_yours(session)
-            else:
-                free = Free(session, peer.account, "release")
-            await self.gate.outcome(asyncio.shield(self._end(free)))
+        if client is None:
+            return self._released(None)
+        if peer.role == "operator" and client != peer.account:
+            free = Free(session, None, "operator", str(peer))
+        elif client != peer.account:
+            self._not_yours(session)
+        else:
+            free = Free(session, peer.account, "release")
+        return self._released(self._end(free))
+
+    async def _released(self, ending: asyncio.Future[Outcome] | None) -> None:
+        if ending is not None:
+            await self.gate.outcome(ending)
         self.gate.confirm()
 
     # -- lists ---------------------------------------------------------------------------------------------

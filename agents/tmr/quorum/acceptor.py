@@ -47,6 +47,9 @@ FOLLOW_LIMIT: Final = 2_000
 """Entries in one answer to `follow`."""
 FOLLOW_BYTES: Final = 2 * 2**20
 """Bytes of their bodies, unless one alone has more."""
+TAIL: Final = 2_000
+"""Entries, of FOLLOW_BYTES at most, that a snapshot covers and that stay in memory: a twin that follows is a
+little late, and would be sent the whole snapshot otherwise."""
 
 
 class Durable(msgspec.Struct):
@@ -289,7 +292,7 @@ class Acceptor:
         if have_index and self.log.epoch_at(have_index) == have_epoch:  # at 0 it lacks even the membership
             snapshot, after = None, have_index
         else:
-            snapshot, after = self.snapshot, self.log.base
+            snapshot, after = self.snapshot, self.snapshot.index
         count = upto - after
         return snapshot, tuple(
             self.log.after_index(after, count if limit is None else min(limit, count), size)
@@ -408,14 +411,14 @@ class Acceptor:
         membership = self.log.membership
         known = membership is not None and self.disk in membership.disks
         slot = membership.disks.index(self.disk) if membership is not None and known else 0
-        grown = max(self._applied - self.log.base, self._applied_bytes / SNAPSHOT_COST)
+        grown = max(self._applied - self.snapshot.index, self._applied_bytes / SNAPSHOT_COST)
         return grown >= entries * APART[slot]
 
     def _compact(self) -> list[Write]:
         if not self._enough():
             return []
         self.snapshot, self._applied_bytes = self._take_snapshot(), 0
-        self.log.compact(self.snapshot.index)
+        self.log.compact(min(self.snapshot.index, self.log.last_of(TAIL, FOLLOW_BYTES)))
         return [SnapshotWrite(self.snapshot, keep_tail=True)]
 
     def _install(self, now: float, wall_ms: int, message: Install) -> Answer:

@@ -567,11 +567,15 @@ class Twin:
 
     # -- replication ---------------------------------------------------------------------------------------
 
-    def idle(self, now: float) -> bool:
-        """What is submitted now leaves at once: an upstream whose answer counts has nothing to do."""
+    def idle(self, now: float, answered: int | None = None) -> bool:
+        """What is submitted now leaves at once: an upstream whose answer counts has nothing to do.
+
+        `answered`: one that has answered, and whose answer is about to be received: what is submitted after
+        that may be late, for the next message to it may have left.
+        """
         spare = self._spare_slot(now)
         return any(
-            slot != spare and peer.reachable and not peer.busy and not peer.joining
+            slot != spare and peer.reachable and not peer.joining and (slot == answered or not peer.busy)
             for slot, peer in enumerate(self.peers)
         )
 

@@ -12,12 +12,12 @@ from typing import Final, Protocol
 
 import msgspec
 
-from tmr.desk.gate import heard
+from tmr.desk.gate import fail
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, together
 from tmr.licensing import Share, SignedStatement
 from tmr.quorum import objection
-from tmr.quorum.messages import Followed, Promise, Release, Reply, Request
+from tmr.quorum.messages import Follow, Followed, Promise, Release, Reply, Request
 from tmr.quorum.proposer import (
     BACKLOG,
     SPARE_PAUSE,
@@ -74,11 +74,6 @@ class _Asked(msgspec.Struct):
     body: bytes
     outcome: asyncio.Future[Outcome]
     since: float
-
-    def fail(self, error: Exception) -> None:
-        """It is not known what came of it, or it was not done."""
-        if not self.outcome.done():
-            self.outcome.set_exception(error)
 
 
 class _Pending(msgspec.Struct):
@@ -198,9 +193,8 @@ class Core:
         """
         loop = asyncio.get_running_loop()
         outcome: asyncio.Future[Outcome] = loop.create_future()
-        outcome.add_done_callback(heard)
         if self._undecided >= BACKLOG:
-            outcome.set_exception(Overloaded())
+            fail(outcome, Overloaded())
             return outcome
         if not self._submitted:
             loop.call_soon(self._flush)
@@ -214,9 +208,9 @@ class Core:
         except Exception as error:
             self._fatal(error)
 
-    def _journal(self, now: float) -> None:
+    def _journal(self, now: float, answered: int | None = None) -> None:
         """Have entries made of what was submitted, unless those would wait: later there will be more."""
-        if self.twin.holds(now) and not self.twin.idle(now):
+        if not self._submitted or (self.twin.holds(now) and not self.twin.idle(now, answered)):
             return
         submitted, self._submitted = self._submitted, []
         entries = list(together([one.body for one in submitted], self.twin.format))
@@ -233,7 +227,7 @@ class Core:
     def _give_up(self, asked: Collection[_Asked], error: type[NotActive | Overloaded]) -> None:
         self._undecided -= len(asked)
         for one in asked:
-            one.fail(error())
+            fail(one.outcome, error())
 
     async def drained(self, patience: float) -> bool:
         """Wait for the commands under way, for at most `patience` seconds; True if none is left."""
@@ -274,6 +268,7 @@ class Core:
         if not self._running:
             return
         now = self._ticked = self.clock()
+        self._journal(now)
         self.twin.tick(now)
         self._carry_out(now)
         self._lose_patience(now)
@@ -294,8 +289,7 @@ class Core:
 
     def _carry_out(self, now: float) -> None:
         self._states = self._holds_until = None
-        if self._submitted:
-            self._journal(now)
+        self._journal(now)
         for output in self.twin.take():
             if isinstance(output, Send):
                 self._send(output)
@@ -329,7 +323,7 @@ class Core:
         for one in self._waiting():
             if now - one.since < COMMIT_PATIENCE * self.twin.timing.ttl:
                 break
-            one.fail(NotActive())
+            fail(one.outcome, NotActive())
 
     def _send(self, send: Send) -> None:
         if not self._running and not isinstance(send.request, Release):
@@ -353,6 +347,8 @@ class Core:
             if reply is None:
                 self.twin.failed(send.slot, send.at, send.request)
             else:
+                if not isinstance(send.request, Follow):
+                    self._journal(now, send.slot)
                 self.twin.receive(now, send.slot, send.at, send.request, reply)
             self._after(send.slot, now)
         except Exception as error:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from tmr.desk.gate import heard
+from tmr.desk.gate import fail
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Each, Ledger, Outcome, each, encode, together
 from tmr.quorum.certified import OwnClock
@@ -128,9 +128,8 @@ class LocalKernel:
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done)."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        outcome.add_done_callback(heard)
         if not self.holds or len(self._waiting) >= BACKLOG:
-            outcome.set_exception(Overloaded() if self.holds else NotActive())
+            fail(outcome, Overloaded() if self.holds else NotActive())
             return outcome
         self._waiting.append(_Pending(encode(command), outcome, self.clock()))
         if self._writer is None:
@@ -174,8 +173,7 @@ class LocalKernel:
         except (NodeFailed, Unexpected) as error:
             self._node.fail(error)
             for pending in itertools.chain(*self._written.values(), self._waiting):
-                if not pending.outcome.done():
-                    pending.outcome.set_exception(NotActive())
+                fail(pending.outcome, NotActive())
             self._waiting.clear()
         finally:
             self._written = {}
