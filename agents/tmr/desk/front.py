@@ -1,7 +1,8 @@
 """What a request passes before the framework: it is counted, perhaps turned away, or answered at once."""
 
 from fastapi import FastAPI
-from starlette.types import ASGIApp
+from starlette.applications import Starlette
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tmr.desk.gate import Gate
 from tmr.desk.metrics import Metrics
@@ -19,6 +20,10 @@ class DeskApp(FastAPI):
     def guard(self, gate: Gate, metrics: Metrics) -> None:
         """Count requests, and turn them away where there is too much to do."""
         self._gate, self._metrics = gate, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """As below the framework: it would look at each request whether somebody traces it."""
+        await Starlette.__call__(self, scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """As the framework has it, behind what is ours: its own layers cost more than most requests."""
