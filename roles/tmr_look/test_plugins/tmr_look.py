@@ -8,7 +8,7 @@ from typing import Any
 
 
 def same(found: Mapping[str, Any], path: str, text: str) -> bool:
-    """Whether `found`, told by ansible.builtin.find, has the file `path` with this text, root's, mode 0644."""
+    """Whether `found`, told by ansible.builtin.find, has the file `path` with this text, of root, 0644."""
     checksum = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     wanted = {"path": path, "checksum": checksum, "mode": "0644", "pw_name": "root", "gr_name": "root"}
     return any(
