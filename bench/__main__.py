@@ -22,6 +22,7 @@ from bench.measure import Run, measure
 CASES: dict[str, Callable[[Path], AbstractContextManager[peers.Peer]]] = {
     "tmr-checkout": peers.tmr,
     "etcd-held": peers.etcd,
+    "etcd-held-tls": peers.etcd_tls,
     "etcd-fresh": peers.etcd,
     "etcd-put": peers.etcd,
     "redlock": peers.redis,

@@ -8,10 +8,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from tests.support.pki import Authority
 from tests.system.machines import FIRM, Machines
 
 from bench import debs, processes
 from bench.load.licences import Target
+from tmr.rim.tls import TlsFiles
 
 PRODUCT = 100
 SEATS = 1_000_000
@@ -31,33 +33,41 @@ class Peer(Protocol):
 
 
 class Etcd:
-    """Three members of an etcd cluster."""
+    """Three members of an etcd cluster; with `authority`, all that they hear and say is over mutual TLS."""
 
-    def __init__(self, directory: Path) -> None:
-        clients, peers = processes.free_ports(3), processes.free_ports(3)
+    def __init__(self, directory: Path, authority: Authority | None = None) -> None:
+        clients, peers, metrics = (processes.free_ports(3) for _ in range(3))
         names = [f"etcd{n}" for n in range(3)]
-        cluster = ",".join(f"{name}=http://127.0.0.1:{port}" for name, port in zip(names, peers, strict=True))
-        self.ports = clients
+        scheme = "http" if authority is None else "https"
+        cluster = ",".join(
+            f"{name}={scheme}://127.0.0.1:{port}" for name, port in zip(names, peers, strict=True)
+        )
+        self._clients = dict(zip(metrics, clients, strict=True))
+        """Port of each member's metrics → port for clients."""
+        self._tls = None if authority is None else authority.issue("client", "bench")
         self._running = {
             name: processes.start(
                 [
                     *(debs.binary("etcd"), "--name", name, "--data-dir", directory / name / "data"),
-                    *("--listen-client-urls", f"http://127.0.0.1:{client}"),
-                    *("--advertise-client-urls", f"http://127.0.0.1:{client}"),
-                    *("--listen-peer-urls", f"http://127.0.0.1:{peer}"),
-                    *("--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}"),
+                    *("--listen-client-urls", f"{scheme}://127.0.0.1:{client}"),
+                    *("--advertise-client-urls", f"{scheme}://127.0.0.1:{client}"),
+                    *("--listen-peer-urls", f"{scheme}://127.0.0.1:{peer}"),
+                    *("--initial-advertise-peer-urls", f"{scheme}://127.0.0.1:{peer}"),
+                    *("--listen-metrics-urls", f"http://127.0.0.1:{metric}"),
                     *("--initial-cluster", cluster, "--initial-cluster-token", "bench"),
                     *("--log-level", "error", "--auto-compaction-retention", "1m"),
+                    *(() if authority is None else _mutual_tls(authority.issue("twin", name))),
                 ],
                 directory / name,
                 debs.environment(),
             )
-            for name, client, peer in zip(names, clients, peers, strict=True)
+            for name, client, peer, metric in zip(names, clients, peers, metrics, strict=True)
         }
 
     def ready(self) -> bool:
         """It has a leader."""
-        return all(processes.listens(port) for port in self.ports) and any(map(self._leads, self.ports))
+        ports = (*self._clients, *self._clients.values())
+        return all(map(processes.listens, ports)) and any(map(self._leads, self._clients))
 
     @staticmethod
     def _metrics(port: int) -> str:
@@ -68,7 +78,10 @@ class Etcd:
         return "\netcd_server_is_leader 1" in self._metrics(port)
 
     def target(self) -> object:
-        return {"port": next(port for port in self.ports if self._leads(port))}
+        port = next(client for metrics, client in self._clients.items() if self._leads(metrics))
+        if self._tls is None:
+            return {"port": port}
+        return {"port": port, "ca": self._tls.ca, "certificate": self._tls.certificate, "key": self._tls.key}
 
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._running.items()}
@@ -80,7 +93,7 @@ class Etcd:
         )
         return sum(
             float(line.split()[1])
-            for port in self.ports
+            for port in self._clients
             for line in self._metrics(port).splitlines()
             if line.startswith(names)
         )
@@ -89,6 +102,13 @@ class Etcd:
         """End all members."""
         for process in self._running.values():
             processes.end(process)
+
+
+def _mutual_tls(files: TlsFiles) -> Iterator[str]:
+    """Options of a member that has one certificate, for clients and for its peers."""
+    for kind in ("", "peer-"):
+        yield from (f"--{kind}cert-file", files.certificate, f"--{kind}key-file", files.key)
+        yield from (f"--{kind}trusted-ca-file", files.ca, f"--{kind}client-cert-auth")
 
 
 class Redis:
@@ -165,6 +185,17 @@ class Tmr:
 def etcd(directory: Path) -> Iterator[Etcd]:
     """A cluster with a leader."""
     peer = Etcd(directory / "etcd")
+    try:
+        processes.wait_for(peer.ready, "etcd has a leader")
+        yield peer
+    finally:
+        peer.close()
+
+
+@contextmanager
+def etcd_tls(directory: Path) -> Iterator[Etcd]:
+    """The same over mutual TLS."""
+    peer = Etcd(directory / "etcd-tls", Authority(directory / "etcd-tls-pki", "bench"))
     try:
         processes.wait_for(peer.ready, "etcd has a leader")
         yield peer

@@ -19,6 +19,7 @@ NAMES = {
     "tmr-heartbeats": "TMR: heartbeats, 100 sessions each (sessions)",
     "tmr-batch": "TMR: batch, 100 seats each (seats)",
     "etcd-held": "etcd: transaction on a held lease, delete",
+    "etcd-held-tls": "the same over mutual TLS",
     "etcd-fresh": "etcd: lease + put",
     "etcd-put": "etcd: put",
     "redlock": "three Redis: Redlock",
@@ -28,8 +29,8 @@ What differs between the rows, and should be kept in mind:
 
 - Every row is durable when it is answered, on two of three members: etcd syncs its log, Redis every write, an
   upstream its SQLite log. All members lie on the same disk, and all processes share the same processors.
-- TMR is asked over TLS with a client's certificate, and its twins ask the upstreams over TLS. etcd and Redis
-  are asked, and talk among themselves, in the clear.
+- TMR is asked over TLS with a client's certificate, and its twins ask the upstreams over TLS. So it is with
+  etcd in one row; in the others etcd and Redis are asked, and talk among themselves, in the clear.
 - A TMR operation checks licence, seats, access rules and certified time, and writes the licence tracking
   record. The others set a key.
 - Redlock gives no such promise: a client that pauses, or a server whose clock jumps, can hold a lock twice,

@@ -22,10 +22,6 @@ T = TypeVar("T")
 MOST_BATCHES = 8
 
 
-class _Port(msgspec.Struct):
-    port: int
-
-
 class _Ports(msgspec.Struct):
     ports: list[int]
 
@@ -39,11 +35,11 @@ async def _actions(case: str, clients: int, target: str) -> Sequence[Action]:
         case "tmr-batch":
             # More would be turned away: each has a hundred requests under way.
             return await many.seats(_read(target, licences.Target), min(clients, MOST_BATCHES))
-        case "etcd-held" | "etcd-fresh" | "etcd-put":
+        case "etcd-held" | "etcd-held-tls" | "etcd-fresh" | "etcd-put":
             from bench.load import etcd  # noqa: PLC0415 - gRPC is needed for this alone
 
-            kinds: dict[str, etcd.Kind] = {"etcd-held": "held", "etcd-fresh": "fresh", "etcd-put": "put"}
-            return await etcd.seats(_read(target, _Port).port, kinds[case], clients)
+            kinds: dict[str, etcd.Kind] = {"etcd-fresh": "fresh", "etcd-put": "put"}
+            return await etcd.seats(_read(target, etcd.Leader), kinds.get(case, "held"), clients)
         case "redlock":
             from bench.load import redis  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What one would build of etcd: a key for each seat, over gRPC without TLS.
+"""What one would build of etcd: a key for each seat, over gRPC.
 
 `held`: create-if-absent in a transaction, on a lease that the client holds already, and delete, in turn.
 `fresh`: a lease of its own for each seat, and a put. `put`: a put alone.
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import grpc
 import grpc.aio
+import msgspec
 
 from bench.load import protobuf
 from bench.load.drive import Action
@@ -29,13 +31,27 @@ class _Member:
         self.grant: Any = channel.unary_unary("/etcdserverpb.Lease/LeaseGrant")
 
 
-async def seats(port: int, kind: Kind, clients: int) -> Sequence[Action]:
-    """All clients ask the member at `port`, its leader: that is the shortest way."""
-    options = [("grpc.use_local_subchannel_pool", 1)]
-    members = [
-        _Member(grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options))
-        for _ in range(min(clients, 8))
-    ]
+class Leader(msgspec.Struct):
+    """Where the leader listens; over mutual TLS where there are files for it."""
+
+    port: int
+    ca: str = ""
+    certificate: str = ""
+    key: str = ""
+
+    def channel(self) -> grpc.aio.Channel:
+        """One connection to it."""
+        address, options = f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)]
+        if not self.ca:
+            return grpc.aio.insecure_channel(address, options=options)
+        files = (Path(path).read_bytes() for path in (self.ca, self.key, self.certificate))
+        credentials = grpc.ssl_channel_credentials(*files)
+        return grpc.aio.secure_channel(address, credentials, options=options)
+
+
+async def seats(leader: Leader, kind: Kind, clients: int) -> Sequence[Action]:
+    """All clients ask the leader: that is the shortest way."""
+    members = [_Member(leader.channel()) for _ in range(min(clients, 8))]
     return [await _seat(members[n % len(members)], kind, n) for n in range(clients)]
 
 
