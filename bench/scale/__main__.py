@@ -38,11 +38,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, help="of the case pauses (default 2)")
     parser.add_argument("--sessions", type=int, help="held (default 100,000)")
     parser.add_argument("--licences", type=int, help="of the large system (default 5,000)")
-    parser.add_argument("--entries", type=int, help="of a long journal (default 1,000,000)")
+    parser.add_argument("--commands", type=int, help="of a long journal (default 1,000,000)")
     options = parser.parse_args()
     given = {
         name: value
-        for name in ("minutes", "sessions", "licences", "entries")
+        for name in ("minutes", "sessions", "licences", "commands")
         if (value := getattr(options, name)) is not None
     }
     plan = msgspec.structs.replace(SHORT if options.short else Plan(), **given)

@@ -35,7 +35,8 @@ class Latency(msgspec.Struct):
 class CatchUp(msgspec.Struct):
     """Times in seconds, from the start of the process. `before`: all three upstreams; `two`: it was away."""
 
-    entries: int
+    commands: int
+    """Committed while it was away."""
     clients: int
     missed: int
     """Journal entries that it lacked when it was started."""
@@ -66,8 +67,8 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
         away.terminate()
         two = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
         stood = found.commit()
-        seconds = commit(found, plan, plan.entries, tell)
-        tell(f"{plan.entries:,} commands in {seconds:.0f} s without {away.name}")
+        seconds = commit(found, plan, plan.commands, tell)
+        tell(f"{plan.commands:,} commands in {seconds:.0f} s without {away.name}")
         bound = PATIENCE + SETTLE + 60
         with Load("tmr-watch", plan.clients, bound, watch.Watch(found.target())) as load:
             load.hear(watch.Begun)
@@ -83,7 +84,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
             tell(f"with the record after {recorded:.1f} s")
             timeline = load.end(watch.Timeline)
         return CatchUp(
-            entries=plan.entries,
+            commands=plan.commands,
             clients=plan.clients,
             missed=missed,
             answers=answers,

@@ -50,7 +50,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Paused:
         ) as held:
             held.hear(Churned)
             tell(f"{plan.sessions:,} sessions in {held.hear(Opened).seconds:.1f} s")
-            before = found.commit()
+            before = found.commands()
             with (
                 Load("tmr-watch", plan.clients, bound, watch.Watch(found.target(), RATE)) as load,
                 Load("tmr-probe", 1, bound, probe.Probe(found.target(), PROBE_EVERY, LIMIT)) as light,
@@ -80,5 +80,5 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Paused:
                 "turned_away": float(timeline.turned_away),
             },
             waited=waited / seconds,
-            commands=found.commit() - before,
+            commands=found.commands() - before,
         )

@@ -15,7 +15,7 @@ class Plan(msgspec.Struct, frozen=True):
     few_sessions: int = 100
     licences: int = 5_000
     few_licences: int = 100
-    entries: int = 1_000_000
+    commands: int = 1_000_000
     """Commands committed for a long journal."""
     churn: int = 120_000
     """Commands before memory is measured: outcomes remembered, and lines of the journal, are then at their
@@ -32,13 +32,13 @@ class Plan(msgspec.Struct, frozen=True):
     @property
     def patience(self) -> float:
         """In which any preparation must be done: 300 commands a second are far less than ever seen."""
-        return 120.0 + (self.sessions + self.entries + self.churn) / 300
+        return 120.0 + (self.sessions + self.commands + self.churn) / 300
 
 
 SHORT = Plan(
     sessions=2_000,
     licences=200,
-    entries=20_000,
+    commands=20_000,
     churn=2_000,
     rounds=1,
     seconds=1.0,

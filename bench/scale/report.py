@@ -170,15 +170,16 @@ def takeover(found: Takeover) -> list[str]:
         f"Lease of {found.ttl:g} s; the last will is sent by the code of tmr-vip. No virtual address: the "
         "client tries the ports of both twins every 2 ms.",
         "",
-        "| journal entries | sessions held | kills | median ms | fastest, slowest | ratio | goal |",
-        "|--:|--:|--:|--:|--:|--:|--:|",
+        "| commands | entries | sessions held | kills | median ms | fastest, slowest | ratio | goal |",
+        "|--:|--:|--:|--:|--:|--:|--:|--:|",
     ]
     for row in (found.empty, found.long, found.held):
         middle = statistics.median(row.seconds)
         goal = "1 ± 0.2" if row is found.long else ""
         lines.append(
-            f"| {row.entries:,} | {row.sessions:,} | {len(row.seconds)} | {1e3 * middle:.0f} "
-            f"| {1e3 * min(row.seconds):.0f}, {1e3 * max(row.seconds):.0f} | {middle / base:.2f} | {goal} |"
+            f"| {row.commands:,} | {row.entries:,} | {row.sessions:,} | {len(row.seconds)} "
+            f"| {1e3 * middle:.0f} | {1e3 * min(row.seconds):.0f}, {1e3 * max(row.seconds):.0f} "
+            f"| {middle / base:.2f} | {goal} |"
         )
     return [*lines, "", "![Takeover](takeover.svg)"]
 
@@ -194,7 +195,8 @@ def catch_up(found: CatchUp) -> list[str]:
         )
 
     return [
-        f"One upstream was away for {found.missed:,} entries. It was caught up by {found.way}.",
+        f"One upstream was away for {found.commands:,} commands, which were {found.missed:,} entries. It was "
+        f"caught up by {found.way}.",
         "",
         "| from the start of its process | s | goal |",
         "|---|--:|--:|",
@@ -272,7 +274,7 @@ def _takeover(axes: Axes, found: Takeover) -> None:
 
 
 def _state(row: Row) -> str:
-    return f"{row.entries:,} entries\n{row.sessions:,} sessions"
+    return f"{row.commands:,} commands\n{row.sessions:,} sessions"
 
 
 def _catch_up(axes: Axes, found: CatchUp) -> None:

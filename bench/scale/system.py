@@ -105,6 +105,13 @@ class System:
         """Journal entries that a twin knows to be committed."""
         return int(self._status(self.machines.active())["commit"])
 
+    def commands(self) -> int:
+        """Commands that the active twin has carried out since it was started."""
+        active, tls = self.machines.active(), context(self.machines.pki.operator("olga"))
+        text = httpx.get(f"https://127.0.0.1:{active.port}/metrics", verify=tls, timeout=10).text
+        (value,) = (line.split()[1] for line in text.splitlines() if line.startswith("tmr_commands_total "))
+        return round(float(value))
+
     def _status(self, twin: Twin) -> dict[str, Any]:
         """What the twin says of itself: later, where it is restoring a snapshot."""
         found: dict[str, Any] = until(lambda: self.machines.status(twin), f"{twin.name} answers")

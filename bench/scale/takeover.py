@@ -24,6 +24,8 @@ WARM_UP = 2
 class Row(msgspec.Struct):
     """Kills in one state of the system. `seconds`: one number for each kill."""
 
+    commands: int
+    """Committed before."""
     entries: int
     sessions: int
     seconds: list[float]
@@ -44,11 +46,11 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Takeover:
     with system(directory / "takeover", plan.few_licences) as found:
         for _ in range(WARM_UP):
             _kill(found)
-        empty = _row(found, plan, 0, tell)
-        commit(found, plan, plan.entries, tell)
-        long = _row(found, plan, 0, tell)
+        empty = _row(found, plan, 0, 0, tell)
+        commit(found, plan, plan.commands, tell)
+        long = _row(found, plan, plan.commands, 0, tell)
         _fill(found, Hold(found.target("alice"), plan.sessions, TTL), plan)
-        held = _row(found, plan, plan.sessions, tell)
+        held = _row(found, plan, plan.commands + plan.sessions, plan.sessions, tell)
         return Takeover(empty, long, held, found.ttl)
 
 
@@ -59,12 +61,12 @@ def _fill(found: System, wanted: Hold, plan: Plan) -> None:
         load.hear(Opened)
 
 
-def _row(found: System, plan: Plan, sessions: int, tell: Callable[[str], None]) -> Row:
+def _row(found: System, plan: Plan, commands: int, sessions: int, tell: Callable[[str], None]) -> Row:
     entries, seconds = found.commit(), []
     for _ in range(plan.kills):
         seconds.append(_kill(found))
-        tell(f"{entries:9,} entries, {sessions:7,} sessions: {1e3 * seconds[-1]:7.1f} ms")
-    return Row(entries, sessions, seconds)
+        tell(f"{commands:9,} commands, {sessions:7,} sessions: {1e3 * seconds[-1]:7.1f} ms")
+    return Row(commands, entries, sessions, seconds)
 
 
 def _kill(found: System) -> float:

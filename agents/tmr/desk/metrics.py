@@ -7,6 +7,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from tmr.client.models import Status
+from tmr.ledger import Each, Outcome, each
 
 ROLES = ("active", "candidate", "passive")
 
@@ -20,6 +21,9 @@ class Metrics:
             "tmr_requests", "Requests answered.", ["method", "route", "status"], registry=self._registry
         )
         self.commits = Counter("tmr_commits", "Journal entries applied.", registry=self._registry)
+        self.commands = Counter(
+            "tmr_commands", "Commands carried out; several may share an entry.", registry=self._registry
+        )
         self.failovers = Counter(
             "tmr_failovers", "Times that this server became the active one.", registry=self._registry
         )
@@ -44,6 +48,12 @@ class Metrics:
     def add(self, collector: Collector) -> None:
         """Show what `collector` collects, too."""
         self._registry.register(collector)
+
+    def applied(self, outcome: Outcome | Each | None) -> None:
+        """Count an entry; None: it was one of the quorum's own."""
+        self.commits.inc()
+        if outcome is not None:
+            self.commands.inc(len(each(outcome)))
 
     def text(self, status: Status) -> bytes:
         """The whole document."""

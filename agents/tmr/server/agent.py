@@ -162,7 +162,7 @@ class Agent:
     def _observe(self, now: float, output: Output) -> None:
         match output:
             case Applied():
-                self.metrics.commits.inc()
+                self.metrics.applied(output.outcome)
                 self.desk.applied(now, output)
             case Serving():
                 self.metrics.failovers.inc()

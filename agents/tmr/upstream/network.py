@@ -122,7 +122,7 @@ class NetworkServer:
             self._fatal(error)
 
     def _applied(self, now: float, applied: Applied) -> None:
-        self.metrics.commits.inc()
+        self.metrics.applied(applied.outcome)
         self.desk.applied(now, applied)
 
     # -- the record ----------------------------------------------------------------------------------------

@@ -62,12 +62,15 @@ RESULTS = report.Results(
         commands=24_000,
     ),
     takeover=Takeover(
-        Row(10, 0, [0.1, 0.2, 0.3]), Row(1_000_000, 0, [0.25]), Row(1_100_000, 100_000, [0.4]), ttl=2.0
+        Row(0, 10, 0, [0.1, 0.2, 0.3]),
+        Row(1_000_000, 9_000, 0, [0.25]),
+        Row(1_100_000, 9_900, 100_000, [0.4]),
+        ttl=2.0,
     ),
     catch_up=CatchUp(
-        entries=1_000_000,
+        commands=1_000_000,
         clients=16,
-        missed=1_000_100,
+        missed=9_100,
         answers=1.0,
         whole=20.0,
         recorded=90.0,
@@ -91,7 +94,7 @@ PAGE = report.markdown(RESULTS)
         "| tmr1, active | 1.0 % | 20.0 % | < 25 % | 1.00 | 11.00 | ≤ 1.5 |",
         "| tmr2, passive | 1.0 % | 20.0 % |  | 1.00 | 11.00 |  |",
         "| light request | 300.00 | 300.00 | 300.0 | 300.0 | 1 of 2 | longest ≤ 50 |",
-        "| 1,000,000 | 0 | 1 | 250 | 250, 250 | 1.25 | 1 ± 0.2 |",
+        "| 1,000,000 | 9,000 | 0 | 1 | 250 | 250, 250 | 1.25 | 1 ± 0.2 |",
         "| it votes and has all that is committed | 20.0 | ≤ 60 |",
         "| from its start until it was whole | 100 | 10.00 | 30.00 | 300 | 1.50 | ≤ 2 |",
     ],
