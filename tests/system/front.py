@@ -84,3 +84,5 @@ class Front:
                             if not data:
                                 return
                             sink.sendall(data)
+                far.setblocking(False)
+                near.sendall(far.recv(65536))  # it had left before the address did

@@ -1,7 +1,7 @@
 """What the journal orders the ledger to do. Times are certified Unix milliseconds, from the entry."""
 
 import functools
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -181,10 +181,14 @@ class Note(msgspec.Struct, frozen=True, tag="note"):
     refusals: tuple[Refusal, ...]
 
 
+TOGETHER_MAX: Final = 200
+"""Commands in one entry: nobody else is heard before all of them are carried out."""
+
+
 class Several(msgspec.Struct, frozen=True, tag="several"):
     """Commands that came at the same time, each as `encode` writes it: carried out one after the other."""
 
-    bodies: Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1)]
+    bodies: Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=TOGETHER_MAX)]
 
 
 Request = Grant | Consume | Borrow

@@ -9,12 +9,20 @@ from typing import Final
 
 import msgspec
 
-from tmr.ledger.commands import Borrow, Consume, Free, GiveBack, Grant, Several, encode, encoded_as
+from tmr.ledger.commands import (
+    TOGETHER_MAX,
+    Borrow,
+    Consume,
+    Free,
+    GiveBack,
+    Grant,
+    Several,
+    encode,
+    encoded_as,
+)
 
 FORMAT: Final = 3
 """The first entry format in which commands may share an entry."""
-TOGETHER_MAX: Final = 200
-"""Commands in one entry: what a server does meanwhile waits for all of them."""
 TOGETHER_BYTES: Final = 2**18
 """Bytes of commands in one entry, unless one alone has more."""
 

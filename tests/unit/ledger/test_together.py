@@ -23,8 +23,8 @@ from tmr.ledger import (
     encode,
     together,
 )
-from tmr.ledger.commands import decode
-from tmr.ledger.together import FORMAT, TOGETHER_BYTES, TOGETHER_MAX
+from tmr.ledger.commands import TOGETHER_MAX, decode
+from tmr.ledger.together import FORMAT, TOGETHER_BYTES
 
 SHARED: list[Command] = [
     Grant("key", "alice", "session", 6_000_010, 1, (key(),), "user-limit", 60, "station"),
@@ -86,6 +86,9 @@ def test_what_concerns_containers_cannot_hide_among_others() -> None:
     assert world.ledger.trusted == before
 
 
-def test_an_entry_of_nothing_is_no_entry() -> None:
+def test_an_entry_of_nothing_and_one_of_too_much_are_not_carried_out() -> None:
     world = World(item())
     assert isinstance(world.ledger.apply(100, START_MS, encode(Several(()))), Denied)
+    too_many = Several((encode(world.asking()),) * (TOGETHER_MAX + 1))
+    assert isinstance(world.ledger.apply(101, START_MS, encode(too_many)), Denied)
+    assert not world.ledger.sessions
