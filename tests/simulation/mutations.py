@@ -117,6 +117,13 @@ class VotesAtOnce(Acceptor):
 # -- the twin ------------------------------------------------------------------------------------------------
 
 
+class ForgetsNothing(Twin):
+    """A twin keeps all entries for ever."""
+
+    def _forget(self) -> None:
+        pass
+
+
 class LeaseFromTheAnswer(Twin):
     """The lease is computed from when the answer came."""
 
@@ -348,6 +355,7 @@ MUTATIONS: dict[str, Rules] = {
     "retries take units again": Rules(ledger=SpendsAgain),
     "one outcome for all of an entry": Rules(ledger=OneForAll),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
+    "the journal kept for ever": Rules(twin=ForgetsNothing),
     "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
     "lease given back and revived": Rules(acceptor=RevivesALease),

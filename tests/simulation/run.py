@@ -19,8 +19,10 @@ def small_journals() -> None:
     """Compact early and send little at once, so that a short run meets snapshots and split batches too."""
     acceptor.SNAPSHOT_EVERY = 20  # type: ignore[misc]
     acceptor.TAIL = 5  # type: ignore[misc]
+    acceptor.FOLLOW_BYTES = 1_500  # type: ignore[misc]
     proposer.KEEP = 15  # type: ignore[misc]
     proposer.BATCH_ENTRIES = 3  # type: ignore[misc]
+    proposer.BATCH_BYTES = 600  # type: ignore[misc]
 
 
 def failure_of(world: World) -> str | None:

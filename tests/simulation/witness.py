@@ -19,6 +19,7 @@ from tmr.ledger import (
     each,
     link,
 )
+from tmr.quorum import proposer
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.certified import AGREE_MS
 from tmr.quorum.entries import Entry, Snapshot, decode_membership
@@ -109,6 +110,8 @@ class Witness:
         """A twin applied a committed entry."""
         self._committed(applied.entry, twin.name)
         core = twin.twin
+        if core.role == "passive" and core.applied - core.log.base > 3 * proposer.KEEP:
+            self.fail(f"{twin.name} keeps {core.applied - core.log.base} entries for nobody")
         if core.role == "active" and applied.entry.epoch == core.epoch:
             owner = self._reigns.setdefault(core.epoch, core.owner.nonce)
             if owner != core.owner.nonce:

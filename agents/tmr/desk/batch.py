@@ -50,7 +50,7 @@ class Batches:
                     one.close()
 
     def _begin(self, peer: Identity, address: str, step: Step) -> Begun:
-        """Ask the journal: all steps are with it before the first is waited for."""
+        """Ask the journal: all steps are with it before one is waited for, unless a key comes twice."""
         service = self._service
         try:
             match step:

@@ -185,10 +185,14 @@ TOGETHER_MAX: Final = 200
 """Commands in one entry: nobody else is heard before all of them are carried out."""
 
 
-class Several(msgspec.Struct, frozen=True, tag="several"):
-    """Commands that came at the same time, each as `encode` writes it: carried out one after the other."""
+Body = Annotated[bytes, msgspec.Meta(min_length=32)]
+"""A command as `encode` writes it. None is shorter; what is would cost more than it weighs."""
 
-    bodies: Annotated[tuple[bytes, ...], msgspec.Meta(min_length=1, max_length=TOGETHER_MAX)]
+
+class Several(msgspec.Struct, frozen=True, tag="several"):
+    """Commands that came at the same time: carried out one after the other."""
+
+    bodies: Annotated[tuple[Body, ...], msgspec.Meta(min_length=1, max_length=TOGETHER_MAX)]
 
 
 Request = Grant | Consume | Borrow

@@ -418,7 +418,7 @@ class Acceptor:
         if not self._enough():
             return []
         self.snapshot, self._applied_bytes = self._take_snapshot(), 0
-        self.log.compact(min(self.snapshot.index, self.log.last_of(TAIL, FOLLOW_BYTES)))
+        self.log.compact(self.log.tail(self.snapshot.index, TAIL, FOLLOW_BYTES))
         return [SnapshotWrite(self.snapshot, keep_tail=True)]
 
     def _install(self, now: float, wall_ms: int, message: Install) -> Answer:

@@ -106,10 +106,10 @@ class StateMachine(Protocol):
 
     @property
     def lines(self) -> Sequence[Any]:
-        """What the last command added to the record: kept by members, and opaque to the quorum."""
+        """What the last entry added to the record: kept by members, and opaque to the quorum."""
 
     def apply(self, index: int, time_ms: int, body: bytes) -> Any:
-        """Carry out one committed command and return its outcome."""
+        """Carry out one committed entry and return its outcome."""
 
     def snapshot(self) -> bytes:
         """The whole state, for `restore`."""

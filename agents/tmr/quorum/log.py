@@ -83,10 +83,10 @@ class Log:
                     return entries[:count]
         return entries
 
-    def last_of(self, limit: int, size: int) -> int:
-        """The index that at most `limit` entries follow, the last ones, of at most `size` bytes."""
-        index = self.last
-        while index > max(self.base, self.last - limit):
+    def tail(self, end: int, limit: int, size: int) -> int:
+        """The index that the last `limit` entries up to `end` follow, or fewer, of `size` bytes at most."""
+        index = end
+        while index > max(self.base, end - limit):
             size -= len(self[index].body)
             if size < 0:
                 break

@@ -50,10 +50,10 @@ Role = Literal["passive", "probing", "candidate", "active"]
 
 BATCH_ENTRIES: Final = 1_000
 """Entries in one append."""
-BATCH_BYTES: Final = 2 * 2**20
-"""Bodies in one append: far below what an upstream takes, which refuses more for good."""
+BATCH_BYTES: Final = 2**19
+"""Bodies in one append, unless one alone has more: who takes them hears nobody else meanwhile."""
 BACKLOG: Final = 20_000
-"""Uncommitted entries at which further commands are turned away."""
+"""Uncommitted commands, or entries, at which further ones are turned away."""
 SPARE_PAUSE: Final = 0.02
 """Seconds that entries may wait for the upstream which no majority needs: one message then carries many."""
 FEED_PAUSE: Final = 0.02
@@ -468,6 +468,7 @@ class Twin:
             self.log.extend(fresh)
             self.commit = self.log.last
             self._apply()
+            self._forget()
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.log = Log.after(snapshot)
@@ -575,7 +576,7 @@ class Twin:
         """
         spare = self._spare_slot(now)
         return any(
-            slot != spare and peer.reachable and not peer.joining and (slot == answered or not peer.busy)
+            slot != spare and (slot == answered or (peer.reachable and not peer.busy and not peer.joining))
             for slot, peer in enumerate(self.peers)
         )
 
@@ -713,7 +714,7 @@ class Twin:
 
     def _forget(self) -> None:
         if self.applied - self.log.base > 2 * KEEP or self.log.size > 2 * KEEP_BYTES:
-            self.log.compact(min(self.applied, self.log.last_of(KEEP, KEEP_BYTES)))
+            self.log.compact(self.log.tail(self.applied, KEEP, KEEP_BYTES))
 
     # -- members that join ---------------------------------------------------------------------------------
 

@@ -59,7 +59,7 @@ class LocalKernel:
     """Decides and stores alone; the desk's `Kernel`. Use in one event loop.
 
     `clock`: CLOCK_BOOTTIME in seconds, `wall_ms`: the wall clock. `observe(now, applied)` is called for each
-    command that was carried out, before whoever asked hears of it.
+    entry that was carried out, before whoever asked hears of it.
     """
 
     def __init__(

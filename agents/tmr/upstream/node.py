@@ -17,7 +17,17 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tmr.quorum.acceptor import Acceptor, Answer, CommitWrite, Hint, MarksWrite, SnapshotWrite, Write
+from tmr.quorum.acceptor import (
+    Acceptor,
+    Answer,
+    AppendWrite,
+    CommitWrite,
+    Hint,
+    MarksWrite,
+    RecordWrite,
+    SnapshotWrite,
+    Write,
+)
 from tmr.quorum.messages import Follow, Refused, Reply, Request
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import FOLLOW_WAIT
@@ -31,8 +41,8 @@ SLOW_SYNC: Final = 0.5
 """Seconds: a transaction that takes longer raises an alarm."""
 QUICK: Final = 0.003
 """Seconds that transactions take on average, at most, while they are carried out in the event loop."""
-SMALL: Final = 100
-"""Writes of a transaction that may be carried out there."""
+SMALL: Final = 1_000
+"""Entries, lines of the record and other writes in a transaction that may be carried out there."""
 GONE_BACK: Final = (
     "this store had less than it had confirmed: an old copy of it was put back, or the disk lost what it "
     "had written; the active twin brings it up to date. Never restore an upstream from a copy; if nobody "
@@ -262,7 +272,7 @@ class Node:
             self._filling = None
 
     def _is_quick(self, writes: Sequence[Write]) -> bool:
-        if self._given != self._finished or self.syncs.average > QUICK or len(writes) > SMALL:
+        if self._given != self._finished or self.syncs.average > QUICK or sum(map(_weight, writes)) > SMALL:
             return False
         return not any(isinstance(write, SnapshotWrite) for write in writes)
 
@@ -304,3 +314,12 @@ class Node:
         answer = self._decide(message)
         await self._settled(answer.writes)
         return answer.reply
+
+
+def _weight(write: Write) -> int:
+    match write:
+        case AppendWrite(entries):
+            return len(entries)
+        case RecordWrite(lines):
+            return len(lines)
+    return 1

@@ -71,7 +71,7 @@ def test_what_concerns_containers_cannot_hide_among_others() -> None:
     """The upstream that guards its container does not look into a shared entry."""
     world = World(item(quantity=2))
     before = dict(world.ledger.trusted)
-    hidden = Several((encode(Trust("up1", bytes(32))), encode(world.asking()), b"\xc1"))
+    hidden = Several((encode(Trust("up1", bytes(32))), encode(world.asking()), b"\xc1" * 40))
     nested = Several((encode(hidden),))
     outcome = world.ledger.apply(100, START_MS, encode(hidden))
     assert isinstance(outcome, Each)
