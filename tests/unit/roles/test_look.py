@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from .plugin import ROLES, load
+from .plugin import ROLES, ROOT, load
 
 same = load("tmr_look/test_plugins/tmr_look.py").same
 TEXT = "one = 1\n"
@@ -61,3 +61,12 @@ def test_what_is_compared_is_what_is_written_and_looked_at() -> None:
         assert written["src"] in (found[2].strip("'"), "{{ tmr_pki_dir }}/crl.pem"), task["name"]
         compared.append(found[1])
     assert sorted(compared) == looked_at
+
+
+def test_machines_are_looked_at_before_they_get_certificates() -> None:
+    """The role of the certificates does not depend on the look: it also makes the CA, which needs none."""
+    for path in (ROOT / "ansible/playbooks").glob("*.yml"):
+        for play in yaml.safe_load(path.read_text()):
+            roles = [role["role"] if isinstance(role, dict) else role for role in play.get("roles", ())]
+            if "tmr_pki" in roles:
+                assert "tmr_look" in roles[: roles.index("tmr_pki")], path.name
