@@ -334,6 +334,8 @@ class Twin:
     def receive(self, now: float, slot: int, sent_at: float, request: Request, reply: Reply) -> None:
         """The upstream in `slot` answered `request`, which was sent at `sent_at`."""
         peer = self.peers[slot]
+        if not self.asked(request):
+            return
         if isinstance(request, Follow):
             if sent_at < peer.followed_at or not peer.following:
                 return
@@ -389,7 +391,7 @@ class Twin:
     def failed(self, slot: int, sent_at: float, request: Request) -> None:
         """The upstream in `slot` did not answer `request`: unreachable, too slow, or not an upstream."""
         peer = self.peers[slot]
-        if isinstance(request, Release):
+        if isinstance(request, Release) or not self.asked(request):
             return
         peer.reachable = False
         if isinstance(request, Follow):
@@ -399,6 +401,10 @@ class Twin:
             peer.holder = None
         elif sent_at >= peer.sent_at:
             peer.busy = False
+
+    def asked(self, request: Request) -> bool:
+        """This run of the twin did: what a former one is told may be long past, though it arrives now."""
+        return request.owner == self.owner
 
     def _current(self, epoch: int, owner: Owner) -> bool:
         """The answer is to this reign or candidacy, not to a former one."""
