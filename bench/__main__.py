@@ -26,6 +26,7 @@ CASES: dict[str, Callable[[Path], AbstractContextManager[peers.Peer]]] = {
     "etcd-fresh": peers.etcd,
     "etcd-put": peers.etcd,
     "redlock": peers.redis,
+    "floor": peers.floor,
     "tmr-heartbeats": peers.tmr,
     "tmr-batch": peers.tmr,
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -179,6 +181,49 @@ class Tmr:
     def close(self) -> None:
         """End all processes."""
         self._machines.stop()
+
+
+class Floor:
+    """One process that answers at once."""
+
+    def __init__(self, directory: Path, authority: Authority) -> None:
+        served, self._asking = authority.issue("twin", "floor"), authority.issue("client", "bench")
+        (self._port,) = processes.free_ports(1)
+        self._process = processes.start(
+            [sys.executable, "-m", "bench.floor", str(self._port), served.certificate, served.key, served.ca],
+            directory,
+            {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+
+    def ready(self) -> bool:
+        """It listens."""
+        return processes.listens(self._port)
+
+    def target(self) -> object:
+        files = self._asking
+        found = Target(self._port, "floor", files.certificate, files.key, files.ca, FIRM, PRODUCT)
+        return {name: getattr(found, name) for name in found.__struct_fields__}
+
+    def pids(self) -> dict[str, int]:
+        return {"floor": self._process.pid}
+
+    def syncs(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        """End it."""
+        processes.end(self._process)
+
+
+@contextmanager
+def floor(directory: Path) -> Iterator[Floor]:
+    """A server that does nothing, over mutual TLS."""
+    peer = Floor(directory / "floor", Authority(directory / "floor-pki", "bench"))
+    try:
+        processes.wait_for(peer.ready, "the server that does nothing listens")
+        yield peer
+    finally:
+        peer.close()
 
 
 @contextmanager

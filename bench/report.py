@@ -23,6 +23,7 @@ NAMES = {
     "etcd-fresh": "etcd: lease + put",
     "etcd-put": "etcd: put",
     "redlock": "three Redis: Redlock",
+    "floor": "FastAPI and uvicorn over mutual TLS, which do nothing",
 }
 NOTES = """\
 What differs between the rows, and should be kept in mind:
@@ -33,6 +34,7 @@ What differs between the rows, and should be kept in mind:
   etcd in one row; in the others etcd and Redis are asked, and talk among themselves, in the clear.
 - A TMR operation checks licence, seats, access rules and certified time, and writes the licence tracking
   record. The others set a key.
+- The server that does nothing is one process and stores nothing: what is left above it is all that TMR does.
 - Redlock gives no such promise: a client that pauses, or a server whose clock jumps, can hold a lock twice,
   and nothing is counted.
 - The load is one Python process for every peer, on the same event loop; HTTP/1.1 and RESP2 by hand, etcd by

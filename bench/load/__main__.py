@@ -28,7 +28,7 @@ class _Ports(msgspec.Struct):
 
 async def _actions(case: str, clients: int, target: str) -> Sequence[Action]:
     match case:
-        case "tmr-checkout":
+        case "tmr-checkout" | "floor":
             return await licences.pairs(_read(target, licences.Target), clients)
         case "tmr-heartbeats":
             return await licences.heartbeats(_read(target, licences.Target), clients)
