@@ -140,6 +140,13 @@ class LeaseOfOne(Twin):
         return max(granted, default=float("-inf")) + self.timing.usable
 
 
+class TakesItBack(Twin):
+    """A lease of which a twin heard before its own reign, and no more since, has ended only now."""
+
+    def awaits(self, peer: Peer) -> bool:
+        return peer.holder not in ("", None, self.owner.twin)
+
+
 class LongestJournal(Twin):
     """The longest journal is adopted, whatever its epoch."""
 
@@ -308,6 +315,8 @@ PARTED = Weather(partition=1.5, drift=0.5)
 """Links that are cut, and else a quick network: leases end, and the next begins at once."""
 LATE = Weather(slow=0.2, lonely=2.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
+HANDED = Weather(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
+"""Reigns that are handed over, while links are cut."""
 FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
 """Processes that die and are back at once, while links are cut."""
 NEW_DISKS = Weather(drop=0.05, crash=0.4, partition=0.6, wipe=0.6, replace=0.6)
@@ -358,5 +367,6 @@ MUTATIONS: dict[str, Rules] = {
     "the journal kept for ever": Rules(twin=ForgetsNothing),
     "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
+    "a reign handed over is taken back": Rules(twin=TakesItBack, weather=HANDED),
     "lease given back and revived": Rules(acceptor=RevivesALease),
 }

@@ -177,6 +177,13 @@ class Nemesis:
         self._up_again(twin, fault.seconds)
         return True
 
+    def _switchover(self, fault: Fault) -> bool:
+        twin = self.world.twins[fault.who[0]]
+        if not twin.holds() or self.world.paused(twin.name):
+            return False
+        twin.hand_over()
+        return True
+
     def _cut(self, fault: Fault) -> None:
         until = self.world.now + self._until_calm(fault.seconds)
         for link in fault.who:

@@ -28,6 +28,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.drift, _drift),
         (weather.diverge, _diverge),
         (weather.lonely, _lonely),
+        (weather.hand_over, _hand_over),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -66,6 +67,10 @@ def _twins(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _retire(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("orderly stop", at, (rnd.choice(TWINS),), rnd.uniform(0.1, 1.0))
+
+
+def _hand_over(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("switchover", at, (rnd.choice(TWINS),))
 
 
 def _partition(rnd: random.Random, _weather: Weather, at: float) -> Fault:

@@ -130,6 +130,12 @@ class SimTwin:
         self.turn()
         self.crash()
 
+    def hand_over(self) -> None:
+        """Give the lease back for the other twin to take."""
+        self.world.witness.handed_over(self)
+        self.twin.retire(self.now(), "switchover")
+        self.turn()
+
     def holds(self) -> bool:
         """May answer, and has the VIP."""
         return self.up and self.twin.holds(self.now())
@@ -203,7 +209,9 @@ class SimTwin:
                 self.sessions.begin_reign(self.now(), lives)
             case RoleChanged(role, _, reason):
                 self.world.tell(f"{self.name} is {role}: {reason}")
-                if role != "active":
+                if role == "active":
+                    self.world.witness.elected(self)
+                else:
                     self.submitted, self.pending, self.asked = [], {}, {}
 
     def _keep_house(self) -> None:

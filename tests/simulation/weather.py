@@ -19,6 +19,8 @@ class Weather(msgspec.Struct, frozen=True):
     """Both twins restart at once."""
     retire: float = 0
     """A twin stops in good order, and gives its lease back."""
+    hand_over: float = 0
+    """A twin gives its lease back for the other one to take, and goes on."""
     partition: float = 0
     pause: float = 0
     """One machine stands still, for longer than a lease or shorter, at any moment or at a named point."""
@@ -62,4 +64,5 @@ class Weather(msgspec.Struct, frozen=True):
             diverge=rnd.choice([0, 0, 0.1]),
             lonely=rnd.choice([0, 0.1]),
             restore=rnd.choice([0, 0, 0.2]),
+            hand_over=rnd.choice([0, 0.3]),
         )

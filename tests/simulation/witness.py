@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     from .world import World
 
 
+PAUSE = 0.9
+"""Part of the time to live that the other twin has at least, whatever the clocks' rates."""
 AHEAD_MS = 1_000
 """Certified time may be so much ahead of honest clocks: drift, and rounding."""
 
@@ -66,6 +68,10 @@ class Witness:
         self._founded = set[str]()
         """Disks that were founded with. If with others than the first, they vote, and count nowhere."""
         self._reigns: dict[int, str] = {}
+        self._asked_for: dict[int, str] = {}
+        """Epochs that an upstream promised, and to which twin."""
+        self._handed_over: dict[str, tuple[float, int]] = {}
+        """When a process gave its reign back for the other twin to take, and the epoch of that."""
         self._seen = [0, 0, 0]
         self._left: dict[tuple[str, str], int] = {}
         """Units that remained after each request for one unit, by client and idempotency key."""
@@ -105,6 +111,22 @@ class Witness:
                 self.fail(f"up{slot + 1} votes with {acceptor.disk}, which no committed membership counts")
             if acceptor.log.membership is None:
                 self.fail(f"up{slot + 1} votes without knowing who the members are")
+
+        if isinstance(reply, Promise):
+            self._asked_for[reply.epoch] = reply.owner.twin
+
+    def handed_over(self, twin: SimTwin) -> None:
+        """The twin is about to give its reign back."""
+        self._handed_over[twin.twin.owner.nonce] = self.world.now, twin.twin.epoch
+
+    def elected(self, twin: SimTwin) -> None:
+        """The twin reigns: not soon after it handed over, unless the other one has tried meanwhile."""
+        core = twin.twin
+        at, former = self._handed_over.get(core.owner.nonce, (float("-inf"), 0))
+        if self.world.now - at < PAUSE * core.timing.ttl and not any(
+            former < epoch < core.epoch and name != twin.name for epoch, name in self._asked_for.items()
+        ):
+            self.fail(f"{twin.name} took the reign back {self.world.now - at:.3f} s after it handed over")
 
     def applied(self, twin: SimTwin, applied: Applied) -> None:
         """A twin applied a committed entry."""

@@ -1,6 +1,5 @@
 """One system of processes for all tests of this directory: each begins by making it whole again."""
 
-import logging
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -8,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.machines import Machines, logs
-
-log = logging.getLogger(__name__)
+from tests.system.machines import Machines, told
 
 
 @pytest.fixture(scope="session")
@@ -27,8 +24,6 @@ def _machines() -> Iterator[Machines]:
 
 @pytest.fixture
 def machines(_machines: Machines, request: pytest.FixtureRequest) -> Iterator[Machines]:
-    """The system; where a test fails, its report shows what the processes said last."""
-    failed = request.session.testsfailed
-    yield _machines
-    if request.session.testsfailed > failed:
-        log.error("what the processes said last:\n%s", "\n".join(logs(_machines)))
+    """The system."""
+    with told(_machines, request.session):
+        yield _machines

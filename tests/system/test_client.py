@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.system.front import OWN, VIP, Front
-from tests.system.machines import FIRM, TTL, Machines, until
+from tests.system.machines import FIRM, TTL, Machines, told, until
 from tmr.client import (
     Client,
     Config,
@@ -73,8 +73,14 @@ class Site:
         )
 
 
+@pytest.fixture
+def site(_site: Site, request: pytest.FixtureRequest) -> Iterator[Site]:
+    with told(_site.machines, request.session):
+        yield _site
+
+
 @pytest.fixture(scope="module")
-def site() -> Iterator[Site]:
+def _site() -> Iterator[Site]:
     directory = Path(tempfile.mkdtemp(prefix="tmr-"))
     machines = Machines(directory)
     for name in OWN:

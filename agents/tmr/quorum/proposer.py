@@ -172,6 +172,8 @@ class Twin:
         self._votes: dict[int, tuple[float, Promise]] = {}
         self._probed: set[int] = set()
         self._reign_start = 0
+        self._reigned = 0
+        """Epoch of its last reign."""
         self._spare = 2
         self._fed_at = float("-inf")
         """When entries came last from whom it follows."""
@@ -366,7 +368,7 @@ class Twin:
             case Fenced():
                 self._fenced(now, reply)
             case Busy():
-                peer.holder = reply.holder
+                peer.holder, peer.holder_epoch = reply.holder, reply.member.promised
             case Probed() if self.role == "probing" and not peer.gone_back:
                 self._probed.add(slot)
                 if len(self._probed) >= 2:
@@ -449,8 +451,7 @@ class Twin:
         peer = self.peers[slot]
         if reply.owner != self.owner:
             return
-        # What it gave back itself is for the other twin.
-        freed = peer.holder not in ("", None, self.owner.twin) and not reply.holder
+        freed = not reply.holder and self.awaits(peer)
         peer.holder, peer.holder_epoch = reply.holder, reply.holder_epoch
         if self.role == "active":
             return
@@ -462,6 +463,14 @@ class Twin:
             self._try_election(now)
         elif self.role == "passive":
             self._follow(now)
+
+    def awaits(self, peer: Peer) -> bool:
+        """The lease that this upstream told of is the other twin's: its end is to be used at once.
+
+        Not one from before this twin's own reign, in which it followed nobody: the reign that it gave back is
+        for the other one to take.
+        """
+        return peer.holder not in ("", None, self.owner.twin) and peer.holder_epoch > self._reigned
 
     def _mirror(self, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
         """Take over committed entries."""
@@ -550,6 +559,7 @@ class Twin:
     def _begin_reign(self, now: float, granted: dict[int, float]) -> None:
         self.role = "active"
         self.serving = False
+        self._reigned = self.epoch
         for slot, peer in enumerate(self.peers):
             peer.granted_at = granted.get(slot)
             peer.gone_back = peer.gone_back and slot not in granted
