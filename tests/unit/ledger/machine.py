@@ -355,7 +355,8 @@ class Comparison(RuleBasedStateMachine):
             ]
             assert seats == self.model.seats(key)
             # an update may leave more seats out than there are now, but none is added to them
-            assert one.quantity is None or seats <= max(one.quantity, self.before.get(key, 0))
+            before = max(self.before.get(key, 0), self.model.replaced.get(key, 0))
+            assert one.quantity is None or seats <= max(one.quantity, before)
             self.before[key] = seats
             remaining = self.ledger.remaining(one)
             assert remaining == self.model.remaining(one)
