@@ -8,8 +8,12 @@ BIN := .venv/bin
 DEMO_LAB ?= demo
 MINUTES ?= 10
 PYTEST := $(BIN)/pytest -q
+# Half of them wait for processes and clocks.
+WORKERS := $(shell echo $$((2 * $$(nproc))))
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 export ANSIBLE_HOME := $(CURDIR)/.cache/ansible
+# Hundreds of short processes: without compiled modules each takes twice as long to start.
+unexport PYTHONDONTWRITEBYTECODE
 
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
@@ -59,7 +63,7 @@ audit: venv ## known weaknesses of the locked packages; says so where it cannot 
 
 unit: venv ## pure code, properties, documents, a short run of hostile bytes
 	$(say) 'unit tests'
-	$(PYTEST) -n auto --dist loadfile tests/unit tests/fuzz
+	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/fuzz
 
 simulation: venv ## quorum and ledger under 10,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'
@@ -76,7 +80,7 @@ netns: venv host ## the VIP manager with real ARP in network namespaces
 
 api: venv ## the agents' HTTP interfaces
 	$(say) 'interfaces'
-	$(PYTEST) -n auto --dist loadfile --no-loadscope-reorder tests/api/test_server_fuzz.py tests/api # the longest first
+	$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/api/test_server_fuzz.py tests/api # the longest first
 
 system: venv ## all daemons as processes on loopback
 	$(say) 'daemons on loopback'
