@@ -26,7 +26,8 @@ vip = ["10.0.0.9"]\nlease_ttl = 2.0\n[tls]\n{_TLS}[[upstreams]]\nname = "up1"\na
 [tls]\n{_TLS}[vendor_keys]\n6000010 = "/v.pem"\n""".encode(),
     b"a = [[[[1]]]]\nb = {c = {d = 1979-05-27T07:32:00Z}}\n'''e''' = 0x1f\n",
 ]
-_FILE = Path(tempfile.mkdtemp(prefix="tmr-fuzz-")) / "one.toml"
+_DIRECTORY = tempfile.TemporaryDirectory(prefix="tmr-fuzz-")
+_FILE = Path(_DIRECTORY.name) / "one.toml"
 _READERS: list[tuple[Callable[[Path], Any], type[Exception]]] = [
     (upstream.read, ConfigError),
     (server.read, ConfigError),
