@@ -150,7 +150,7 @@ class Comparison(RuleBasedStateMachine):
         self.ids: list[str] = []
         self.borrows: list[str] = []
         self.before: dict[LicenceKey, int] = {}
-        """Seats taken of each licence when the last command was done."""
+        """Seats taken of each licence when the last command was done, or the update under way came."""
 
     # -- commands ------------------------------------------------------------------------------------------
 
@@ -285,7 +285,7 @@ class Comparison(RuleBasedStateMachine):
             )
             for one in items
         )
-        self.model.update(self.now, {one.key: one for one in items})
+        self.before |= self.model.update(self.now, {one.key: one for one in items})
         self._apply(Assemble(stated(self.generation, items)))
 
     def _do(self, command: Any) -> None:
@@ -355,8 +355,7 @@ class Comparison(RuleBasedStateMachine):
             ]
             assert seats == self.model.seats(key)
             # an update may leave more seats out than there are now, but none is added to them
-            before = max(self.before.get(key, 0), self.model.replaced.get(key, 0))
-            assert one.quantity is None or seats <= max(one.quantity, before)
+            assert one.quantity is None or seats <= max(one.quantity, self.before.get(key, 0))
             self.before[key] = seats
             remaining = self.ledger.remaining(one)
             assert remaining == self.model.remaining(one)

@@ -86,28 +86,27 @@ class Model:
         self.access = AccessList()
         self.version = 0
         self.promoted: list[Granted] = []
-        self.replaced: dict[LicenceKey, int] = {}
-        """Seats that were taken of each licence when an update came."""
 
     # -- commands ------------------------------------------------------------------------------------------
 
     def apply(self, time_ms: int, command: Any) -> Outcome:
         """The outcome that the ledger should give, details for people left out."""
-        self.now, self.promoted, self.replaced = time_ms, [], {}
+        self.now, self.promoted = time_ms, []
         self.answers = [a for a in self.answers if a[2] > time_ms - FORGOTTEN_MS]
         self.settle()
         outcome = self._carry_out(command)
         self.settle()
         return outcome
 
-    def update(self, time_ms: int, items: dict[LicenceKey, ProductItem]) -> None:
-        """The containers hold other licences."""
+    def update(self, time_ms: int, items: dict[LicenceKey, ProductItem]) -> dict[LicenceKey, int]:
+        """The containers hold other licences; the seats that were taken of each one before."""
         self.now, self.promoted = time_ms, []
         self.answers = [a for a in self.answers if a[2] > time_ms - FORGOTTEN_MS]
         self.settle()
-        self.replaced = {key: self.seats(key) for key in self.items}
+        taken = {key: self.seats(key) for key in self.items}
         self.items = items
         self.settle()
+        return taken
 
     def _carry_out(self, command: Any) -> Outcome:
         match command:
