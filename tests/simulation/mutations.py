@@ -144,7 +144,8 @@ class TakesItBack(Twin):
     """A lease of which a twin heard before its own reign, and no more since, has ended only now."""
 
     def awaits(self, peer: Peer) -> bool:
-        return peer.holder not in ("", None, self.owner.twin)
+        self._reigned = 0
+        return super().awaits(peer)
 
 
 class LongestJournal(Twin):
