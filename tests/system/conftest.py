@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.machines import Machines, told
+from tests.system.machines import Machines
+from tests.system.told import told
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ Only the virtual address is missing: `VipPeer` stands for tmr-vip, and clients a
 """
 
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -18,15 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.pki import System, make_system
 from tests.system.vip_peer import VipPeer
 from tmr.licensing import Licence, Update, issue, open_request, public_key_to_pem, raw_public_key
 from tmr.rim.tls import TlsFiles
-
-log = logging.getLogger(__name__)
 
 ACT_ID = "lab-0123456789abcdef"
 FIRM = 6_000_010
@@ -358,16 +354,8 @@ def key() -> dict[str, str]:
     return {"Idempotency-Key": uuid.uuid4().hex}
 
 
-@contextlib.contextmanager
-def told(machines: Machines, session: pytest.Session) -> Iterator[None]:
-    """If a test fails within, its report shows what the processes said last."""
-    failed = session.testsfailed
-    yield
-    if session.testsfailed > failed:
-        log.error("what the processes said last:\n%s", "\n".join(_last_lines(machines)))
-
-
-def _last_lines(machines: Machines) -> Iterator[str]:
+def logs(machines: Machines) -> Iterator[str]:
+    """The last lines of every process, for a failed test."""
     for daemon in (*machines.upstreams, *machines.twins):
         lines = daemon.log.read_text().splitlines()[-25:]
         yield f"== {daemon.config.parent.name}\n" + "\n".join(lines)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.system.front import OWN, VIP, Front
-from tests.system.machines import FIRM, TTL, Machines, told, until
+from tests.system.machines import FIRM, TTL, Machines, until
+from tests.system.told import told
 from tmr.client import (
     Client,
     Config,

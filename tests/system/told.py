@@ -1,0 +1,20 @@
+"""What a failed test is reported with."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tests.system.machines import Machines, logs
+
+log = logging.getLogger(__name__)
+
+
+@contextlib.contextmanager
+def told(machines: Machines, session: pytest.Session) -> Iterator[None]:
+    """If a test fails within, its report shows what the processes said last."""
+    failed = session.testsfailed
+    yield
+    if session.testsfailed > failed:
+        log.error("what the processes said last:\n%s", "\n".join(logs(machines)))
