@@ -1,8 +1,10 @@
 """See the package."""
 
 import argparse
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from tests.fuzz import runner
@@ -48,10 +50,11 @@ def main() -> int:
 
 
 def _in_a_process(name: str, seconds: int, corpus: Path) -> int:
-    """libFuzzer ends its process; and what is instrumented cannot be taken back."""
+    """libFuzzer ends its process, which tidies up nothing; and what is instrumented cannot be taken back."""
     print(f"== {name}", flush=True)
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", str(seconds), "--corpus", str(corpus), name]
-    done = subprocess.run(command, check=False)
+    with tempfile.TemporaryDirectory() as directory:
+        done = subprocess.run(command, env={**os.environ, "TMPDIR": directory}, check=False)
     return 1 if done.returncode else 0
 
 
