@@ -9,13 +9,14 @@ from msgspec.structs import replace
 
 from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
+from tmr.desk.in_flight import InFlight
 from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Command, Consume, Each, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import Entry, Mark, Owner, encode_membership
 from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
-from tmr.quorum.proposer import Peer, Serving, Twin
+from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
 
 # -- the upstream --------------------------------------------------------------------------------------------
 
@@ -308,6 +309,16 @@ class NoFreshTime(Sessions):
         super().begin_reign(now - max((ttl for _, ttl in lives), default=0), lives)
 
 
+class PatienceDecides(InFlight):
+    """Who has waited too long for a command takes it for one that will not be carried out."""
+
+    def lose_patience(self, now: float) -> None:
+        for submission in list(self):
+            if now - submission.since >= self.patience:
+                submission.decide(NotActive())
+        super().lose_patience(now)
+
+
 CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
 FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
@@ -329,6 +340,8 @@ WRONG = Weather(clock=1.0, drift=0.5, partition=0.3, crash=0.3)
 ODD = Weather(diverge=0.5)
 """Ledgers that differ."""
 
+SLOW = Weather(slowed=2.0, lonely=2.0, patience=0.1)
+"""Commands that take longer than a client waits, while clients come back at the end of their time to live."""
 RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
 """Old copies are put back while machines come and go."""
 
@@ -369,5 +382,6 @@ MUTATIONS: dict[str, Rules] = {
     "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
     "a reign handed over is taken back": Rules(twin=TakesItBack, weather=HANDED),
+    "patience decides what becomes of a command": Rules(in_flight=PatienceDecides, weather=SLOW),
     "lease given back and revived": Rules(acceptor=RevivesALease),
 }

@@ -190,6 +190,13 @@ class Nemesis:
             source, target = link.split(">")
             self.world.cut[source, target] = max(until, self.world.cut.get((source, target), 0.0))
 
+    def _slow_links(self, fault: Fault) -> None:
+        """Each message on these links takes `value` seconds longer."""
+        until = self.world.now + self._until_calm(fault.seconds)
+        for link in fault.who:
+            source, target = link.split(">")
+            self.world.slow[source, target] = until, fault.value
+
     _one_way_cut = _cut
     _client_cut_off = _cut
 

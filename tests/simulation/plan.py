@@ -29,6 +29,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.diverge, _diverge),
         (weather.lonely, _lonely),
         (weather.hand_over, _hand_over),
+        (weather.slowed, _slowed),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -121,3 +122,9 @@ def _lonely(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     client = rnd.choice(CLIENTS)
     links = [f"{client}>{twin}" for twin in TWINS] + [f"{twin}>{client}" for twin in TWINS]
     return Fault("client cut off", at, tuple(links), rnd.uniform(2.5, 4.2))
+
+
+def _slowed(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    twin, victims = rnd.choice(TWINS), rnd.sample(UPSTREAMS, 2)
+    links = [link for upstream in victims for link in (f"{twin}>{upstream}", f"{upstream}>{twin}")]
+    return Fault("slow links", at, tuple(links), rnd.uniform(1.0, 5.0), value=rnd.uniform(0.05, 0.4))

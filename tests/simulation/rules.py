@@ -3,6 +3,7 @@
 import msgspec
 
 from tests.simulation.weather import Weather
+from tmr.desk.in_flight import InFlight
 from tmr.desk.sessions import Sessions
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
@@ -16,6 +17,7 @@ class Rules(msgspec.Struct, frozen=True):
     twin: type[Twin] = Twin
     ledger: type[Ledger] = Ledger
     sessions: type[Sessions] = Sessions
+    in_flight: type[InFlight] = InFlight
     guard: float = 0.2
     answer_before_fsync: bool = False
     vote_with_an_empty_disk: bool = False

@@ -32,6 +32,7 @@ HAPPENS = (
     *("pauses longer than a lease", "torn writes", "unsynced batches kept", "unsynced batches lost"),
     *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
     "old copy put back",
+    *("slow links", "patience lost"),
     *("wall clock jumps", "clock drifts", "ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from itertools import chain, islice, zip_longest
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from tmr.desk.in_flight import Fate, Submission, Undecided
 from tmr.ledger import (
     Assemble,
     Borrow,
@@ -18,6 +18,7 @@ from tmr.ledger import (
     Consumed,
     Denied,
     Free,
+    Freed,
     GiveBack,
     Grant,
     Granted,
@@ -66,10 +67,11 @@ Respond = Callable[[Answer], None]
 
 
 class Asked(msgspec.Struct):
-    """A command on its way, and who waits for it."""
+    """A command on its way. `at`: the moment at which it was carried out."""
 
     command: Command
-    waiting: list[Respond] = []
+    submission: Submission
+    at: Moment = (0, 0)
 
 
 class SimTwin:
@@ -101,10 +103,13 @@ class SimTwin:
             self.rnd.random,
         )
         self.sessions = self.world.rules.sessions()
-        self.submitted: list[Asked] = []
-        """What waits to become entries."""
-        self.pending: dict[int, list[Asked]] = {}
+        self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.world.timing.ttl)
         self.asked: dict[tuple[str, str], Asked] = {}
+        self.ends = set[str]()
+        """Sessions whose end is, or may come, in the journal: nobody may be told that they live."""
+        self._assembling = False
+        self._moments: dict[int, Moment] = {}
+        """Where each submission that is in the journal will be carried out, by its identity."""
         self._outbox: deque[Output] = deque()
         self._carrying = False
         self._tick()
@@ -146,6 +151,7 @@ class SimTwin:
         self._journal()
         self.twin.tick(self.now())
         self.turn()
+        self.in_flight.lose_patience(self.now())
         self.world.run_on(self, 0.055 + 0.028 * self.rnd.random(), self._tick)
 
     def answered(self, slot: int, sent_at: float, request: Request, reply: Reply) -> None:
@@ -212,79 +218,93 @@ class SimTwin:
                 if role == "active":
                     self.world.witness.elected(self)
                 else:
-                    self.submitted, self.pending, self.asked = [], {}, {}
+                    self.ends.clear()
+                    self.in_flight.end_reign()
 
     def _keep_house(self) -> None:
-        if len(self.ledger.statements) < 3 and not any(
-            isinstance(asked.command, Assemble) for asked in chain(self.submitted, *self.pending.values())
-        ):
+        if len(self.ledger.statements) < 3 and not self._assembling:
+            self._assembling = True
             self.submit(Assemble(self.world.statements))
         for session in self.sessions.expired(self.now(), 10):
             self.world.stats["expiries"] += 1
-            if self.submit(Free(session, None, "expiry")) is None:
-                self.sessions.kept(self.now(), session)
+            self.submit(Free(session, None, "expiry"))
 
-    def submit(self, command: Command, respond: Respond | None = None) -> Asked | None:
-        """Journal a command, now or with others; None if this twin may not."""
-        if not self.twin.holds(self.now()):
-            return None
-        asked = Asked(command, [respond] if respond else [])
-        self.submitted.append(asked)
+    def submit(self, command: Command, respond: Respond | None = None) -> Asked:
+        """Journal a command, now or with others. Only while this twin holds the lease."""
+        asked = Asked(command, self.in_flight.add(self.now(), encode(command)))
+        if isinstance(command, Free):
+            self.ends.add(command.session)
+        asked.submission.then(lambda fate: self._decided(asked, fate))
+        if respond is not None:
+            self._listen(asked, respond)
         return asked
+
+    def _listen(self, asked: Asked, respond: Respond) -> None:
+        """Have a client told what becomes of the command, unless its patience ends first."""
+
+        def hear(answer: Fate | Undecided) -> None:
+            if isinstance(answer, Undecided):
+                self.world.stats["patience lost"] += 1
+            elif not isinstance(answer, Exception):
+                self._respond(respond, self._answer(asked.at, answer))
+
+        self.in_flight.listen(self.now(), asked.submission, hear)
 
     def _journal(self, answered: int | None = None) -> None:
         """Make entries of what was submitted, as the TMR server does."""
         now = self.now()
-        if not self.submitted or (self.twin.holds(now) and not self.twin.idle(now, answered)):
+        if not self.in_flight.waiting or (self.twin.holds(now) and not self.twin.idle(now, answered)):
             return
         if self.rnd.random() < BUSY:
             self.world.run_on(self, BUSY_FOR * self.rnd.random(), self.turn)
             return
-        submitted, self.submitted = self.submitted, []
-        entries = list(together([encode(asked.command) for asked in submitted], self.twin.format))
+        submitted = self.in_flight.take()
+        entries = list(together([one.body for one in submitted], self.twin.format))
         try:
             first = self.twin.submit(now, *(entry.body for entry in entries))
-        except NotActive:
-            for asked in submitted:
-                self._forget(asked.command)
+        except NotActive as error:
+            self.in_flight.turn_away(submitted, error)
             return
-        commands = iter(submitted)
-        for index, entry in enumerate(entries, first):
-            self.pending[index] = list(islice(commands, entry.count))
-            self.world.stats["shared entries"] += entry.count > 1
+        self.in_flight.enter(first, self.twin.epoch, entries, submitted)
+        moments = [(at, n) for at, entry in enumerate(entries, first) for n in range(1, entry.count + 1)]
+        self._moments.update(zip(map(id, submitted), moments, strict=True))
+        self.world.stats["shared entries"] += sum(entry.count > 1 for entry in entries)
 
     # -- outcomes ------------------------------------------------------------------------------------------
 
     def _applied(self, applied: Applied) -> None:
         self.world.witness.applied(self, applied)
-        pending = self.pending.pop(applied.index, [])
         outcomes = () if applied.outcome is None else each(applied.outcome)
-        for number, (outcome, asked) in enumerate(zip_longest(outcomes, pending), 1):
-            self._carried_out((applied.index, number), outcome, asked)
+        for outcome in outcomes:
+            self._keep_in_step(outcome)
+        self.in_flight.applied(applied.index, applied.entry.epoch, applied.entry.body, outcomes)
 
-    def _carried_out(self, at: Moment, outcome: Outcome, asked: Asked | None) -> None:
-        command = None if asked is None else asked.command
+    def _keep_in_step(self, outcome: Outcome) -> None:
+        """Keep the heartbeat memory in step with the ledger, as the TMR server does."""
         if self.twin.role == "active":
             for granted in (outcome, *outcome.promoted):
                 if isinstance(granted, Granted):
                     self.sessions.granted(self.now(), granted.session, granted.ttl)
-            if isinstance(outcome, Waiting) and isinstance(command, Grant):
-                self.sessions.granted(self.now(), outcome.session, command.ttl)
-        if command is not None:
-            self._forget(command)
-        if isinstance(command, Free):
-            self.sessions.ended(command.session)
-        for respond in () if asked is None else asked.waiting:
-            self._respond(respond, self._answer(at, outcome))
+            if isinstance(outcome, Waiting) and (product := self.ledger.waiting.get(outcome.session)):
+                waiter = self.ledger.queues[product][outcome.session]
+                self.sessions.granted(self.now(), outcome.session, waiter.grant.ttl)
+        if isinstance(outcome, Freed):
+            self.ends.discard(outcome.session)
+            self.sessions.ended(outcome.session)
 
-    def _forget(self, command: Command) -> None:
-        """The command is not on its way any more."""
-        if isinstance(command, Grant | Consume | Borrow):
-            self.asked.pop((command.client, command.request_id), None)
-        if isinstance(command, Free):
-            self.asked.pop((command.client or "", command.session), None)
-        if isinstance(command, GiveBack):
-            self.asked.pop((command.client or "", command.borrow), None)
+    def _decided(self, asked: Asked, fate: Fate) -> None:
+        """The fate of a command is certain: it is not on its way any more."""
+        asked.at = self._moments.pop(id(asked.submission), asked.at)
+        match command := asked.command:
+            case Grant() | Consume() | Borrow():
+                self.asked.pop((command.client, command.request_id), None)
+            case Free():
+                self.asked.pop((command.client or "", command.session), None)
+                self.sessions.kept(self.now(), command.session)  # once freed, there is nothing to keep
+            case GiveBack():
+                self.asked.pop((command.client or "", command.borrow), None)
+            case Assemble():
+                self._assembling = False
 
     @staticmethod
     def _answer(at: Moment, outcome: Any) -> Answer:
@@ -318,7 +338,7 @@ class SimTwin:
         if not self.holds():
             return
         if (asked := self.asked.get((client, request_id))) is not None:
-            asked.waiting.append(respond)
+            self._listen(asked, respond)
             return
         known = self.ledger.remembered(client, request_id)
         if known is not None and isinstance(known[1], Granted):
@@ -345,11 +365,9 @@ class SimTwin:
 
     def _decide(self, command: Command, client: str, key: str, respond: Respond) -> None:
         early = self.world.rules.answer_before_commit
-        submitted = self.submit(command, None if early else respond)
-        if submitted is not None:
-            self.asked[client, key] = submitted
-            if early and isinstance(command, Grant):
-                self._respond(respond, Answer("granted", self._mirrored(), command.session))
+        self.asked[client, key] = self.submit(command, None if early else respond)
+        if early and isinstance(command, Grant):
+            self._respond(respond, Answer("granted", self._mirrored(), command.session))
         self.turn()
 
     def _once(self, client: str, key: str, respond: Respond) -> bool:
@@ -357,7 +375,7 @@ class SimTwin:
         if not self.holds():
             return False
         if (asked := self.asked.get((client, key))) is not None:
-            asked.waiting.append(respond)
+            self._listen(asked, respond)
             return False
         known = self.ledger.remembered(client, key)
         if known is not None:
@@ -394,7 +412,11 @@ class SimTwin:
 
     def _heard(self, session: str) -> str:
         answer = self.sessions.heartbeat(self.now(), session)
-        return "alive" if answer == "ending" and self.world.rules.renew_while_expiring else answer
+        if answer == "ending" and self.world.rules.renew_while_expiring:
+            return "alive"
+        if answer == "alive" and session in self.ends:
+            self.world.witness.fail(f"{self.name} says that {session} lives, and its end may be committed")
+        return answer
 
     def heartbeat(self, session: str, respond: Respond) -> None:
         """`PUT /v1/sessions/{id}/heartbeat`."""
@@ -411,12 +433,10 @@ class SimTwin:
         if not self.holds():
             return
         if (asked := self.asked.get((client, session))) is not None:
-            asked.waiting.append(respond)
+            self._listen(asked, respond)
             return
-        submitted = self.submit(Free(session, client, "release"), respond)
-        if submitted is not None:
-            self.sessions.ending(session)
-            self.asked[client, session] = submitted
+        self.asked[client, session] = self.submit(Free(session, client, "release"), respond)
+        self.sessions.ending(session)
         self.turn()
 
     def read(self, respond: Respond) -> None:

@@ -4,6 +4,8 @@ import random
 
 import msgspec
 
+from tmr.server.core import COMMIT_PATIENCE
+
 
 class Weather(msgspec.Struct, frozen=True):
     """How bad it gets: probabilities for a message, and faults a second."""
@@ -40,6 +42,10 @@ class Weather(msgspec.Struct, frozen=True):
     """An upstream's ledger differs from the others', as after an error of its memory."""
     lonely: float = 0
     """A client reaches neither twin for about the time to live of its session."""
+    slowed: float = 0
+    """The links of a twin to two upstreams are slow for a while: commands take long, and the lease lives."""
+    patience: float = COMMIT_PATIENCE
+    """TTLs that a client waits for a commit: as in production, or less than a slow commit takes."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -65,4 +71,6 @@ class Weather(msgspec.Struct, frozen=True):
             lonely=rnd.choice([0, 0.1]),
             restore=rnd.choice([0, 0, 0.2]),
             hand_over=rnd.choice([0, 0.3]),
+            slowed=rnd.choice([0, 0.2]),
+            patience=rnd.choice([COMMIT_PATIENCE, 0.1]),
         )

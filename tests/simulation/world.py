@@ -59,6 +59,8 @@ class World:
         self._disks = 0
         self.cut: dict[tuple[str, str], float] = {}
         """Links that carry nothing → until when."""
+        self.slow: dict[tuple[str, str], tuple[float, float]] = {}
+        """Links that are slow → until when, and by how many seconds."""
         self._paused: dict[str, float] = {}
         self.streams = {name: self.stream(name + " sends") for name in (*UPSTREAMS, *TWINS, *CLIENTS)}
         self.clocks = {name: Clock(rnd) for name, rnd in self.streams.items()}
@@ -137,6 +139,7 @@ class World:
         """From now on nothing goes wrong."""
         self.tell("the storm is over")
         self.cut.clear()
+        self.slow.clear()
         self.nemesis.calm()
         for upstream in self.upstreams:
             upstream.full_until = 0.0
@@ -158,6 +161,9 @@ class World:
         fault = self.nemesis.message(source, target)
         chance = self.streams[source].random
         delay = 0.0003 - 0.004 * log(1 - chance())
+        if self.slow:
+            until, longer = self.slow.get((source, target), (0.0, 0.0))
+            delay += longer if self.now < until else 0.0
         if fault is not None:
             if fault.kind == "lost":
                 return

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
+from tmr.desk.in_flight import Undecided
 from tmr.desk.problems import problem
 from tmr.desk.refusals import Refusals, Refused
 from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer
@@ -55,10 +56,14 @@ class Kernel(Protocol):
         """The servers that hold the containers, as they are now."""
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done).
+        """Store and apply the command. The future is its fate: done when that is certain, however late.
 
-        Nobody has to hear of a failure.
+        It fails with Overloaded (not done) or NotActive (the reign ended first, and the next one decides it
+        before it serves). Nobody has to hear of a failure.
         """
+
+    def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
+        """What a client hears of a submitted command: its fate, or Undecided when it has waited too long."""
 
 
 def fail(outcome: asyncio.Future[Outcome], error: Exception) -> None:
@@ -151,22 +156,43 @@ class Gate:
         if not isinstance(asked, asyncio.Future):
             return asked
         try:
-            return asked.result() if asked.done() else await asyncio.shield(asked)
+            return asked.result() if asked.done() else await self.kernel.answer(asked)
+        except Undecided:
+            self._undecided()
         except NotActive:
             self._not_serving()
         except Overloaded:
             detail = "Too many commands wait to be stored."
             raise problem("overloaded", detail, retry_after=RETRY_AFTER) from None
 
+    async def decided(self, decision: asyncio.Future[Outcome]) -> None:
+        """Wait until the fate of a command is certain, whatever it is. Raises Problem if it stays open."""
+        try:
+            await self.kernel.answer(decision)
+        except Undecided:
+            self._undecided()
+        except (NotActive, Overloaded):
+            pass
+
+    def _undecided(self) -> NoReturn:
+        """The client has waited long enough. What it asked for is still on its way."""
+        raise problem(
+            "not-active",
+            f"{self.kernel.name} could not store this in time, and it is not known yet whether it will be.",
+            remedy="Repeat the request with the same idempotency key.",
+            retry_after=RETRY_AFTER,
+            vip=self._vip,
+        )
+
     def deciding(self, peer: Identity, request_id: str) -> bool:
         """An attempt of the same request is still being decided."""
         return (peer.account, request_id) in self._deciding
 
     async def former(self, peer: Identity, request_id: str, keys: Sequence[LicenceKey] = ()) -> None:
-        """Wait for an attempt of the same request that is still being decided."""
+        """Wait for an attempt of the same request that is still being decided. Raises Problem."""
         former = self._deciding.get((peer.account, request_id))
         if former is not None:  # a retry must not be refused while the first attempt may still be granted
-            await asyncio.wait([former])
+            await self.decided(former)
             self.confirm(keys)
 
     def available(self, keys: Sequence[LicenceKey]) -> tuple[LicenceKey, ...]:

@@ -500,11 +500,14 @@ class Service:
         if ending is None:
             self.gate.confirm()
             raise problem("overloaded", "The session is just ending.", retry_after=RETRY_AFTER)
-        await asyncio.wait([ending])
+        await self.gate.decided(ending)
         self.gate.confirm()
 
     def _end(self, free: Free) -> asyncio.Future[Outcome]:
-        """Send the session to its end, once, whatever becomes of the request that asked for it."""
+        """Send the session to its end, once, whatever becomes of the request that asked for it.
+
+        It stays *ending* until the fate of the command is certain, however long that takes.
+        """
         session = free.session
         submitted = self._ending.get(session)
         if submitted is None:

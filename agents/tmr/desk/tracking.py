@@ -20,7 +20,6 @@ from tmr.desk.problems import problem
 from tmr.ledger import Chained, Head, Note, decode_line, unbroken
 from tmr.ledger import export as form
 from tmr.ledger.export import Span
-from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.logs import fields
 from tmr.rim.problem import Problem, bad_request
 from tmr.rim.record_wire import Answer, Attest, Attested, NotAttested, Page, Question, Read
@@ -79,14 +78,8 @@ class Tracking:
     async def vouched(self, firm_code: int, from_ms: int | None, to_ms: int | None) -> Vouched:
         """Have the record vouched for, as it is now. Raises Problem."""
         self._gate.check()
-        try:
-            # An entry of now: no line that comes later can be of a time before it.
-            await self._kernel.submit(Note(()))
-        except NotActive:
-            self._gate.confirm()
-            raise problem("not-active", "This server has just stopped serving.") from None
-        except Overloaded:
-            raise problem("overloaded", "Too much is under way.", retry_after=RETRY_AFTER) from None
+        # An entry of now: no line that comes later can be of a time before it.
+        await self._gate.outcome(self._kernel.submit(Note(())))
         index, now_ms = self._applied()
         head = self._kernel.ledger.heads.get(firm_code, Head())
         asked = Attest(firm_code, from_ms, to_ms, head.seq, head.hash, index)

@@ -5,14 +5,15 @@ entered concurrently.
 """
 
 import asyncio
-import itertools
+import functools
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 import msgspec
 
 from tmr.desk.gate import fail
+from tmr.desk.in_flight import Fate, InFlight, Submission, Undecided
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, together
 from tmr.licensing import Share, SignedStatement
@@ -36,7 +37,8 @@ from tmr.rim.upstream_link import LinkError
 log = logging.getLogger(__name__)
 
 COMMIT_PATIENCE: Final = 2.0
-"""A command that is not committed after this many TTLs is answered with not-active: outcome unknown."""
+"""TTLs that a client waits for a command to be committed. Then it is told that the outcome is not known yet;
+the command stays on its way."""
 RELEASE_PATIENCE: Final = 0.5
 """Seconds that a release of the lease may take before the process ends."""
 
@@ -68,20 +70,10 @@ class Reach(msgspec.Struct):
     error: str = ""
 
 
-class _Asked(msgspec.Struct):
-    """A command that was submitted."""
+class Decision(asyncio.Future[Outcome]):
+    """The fate of a command. What a client hears of it, and when, is `Core.answer`."""
 
-    body: bytes
-    outcome: asyncio.Future[Outcome]
-    since: float
-
-
-class _Pending(msgspec.Struct):
-    """An entry that is not committed yet, and the commands in it."""
-
-    epoch: int
-    body: bytes
-    asked: list[_Asked]
+    submission: Submission
 
 
 class Core:
@@ -114,10 +106,7 @@ class Core:
         self._states: tuple[UpstreamState, ...] | None = None
         self._holds_until: float | None = None
         """What was found of the twin since its last input, or None: nothing else changes it."""
-        self._pending: dict[int, _Pending] = {}
-        self._submitted: list[_Asked] = []
-        """What waits to become entries."""
-        self._undecided = 0
+        self.in_flight = InFlight(COMMIT_PATIENCE * twin.timing.ttl)
         self._exchanges: set[asyncio.Task[None]] = set()
         self._releases: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -162,19 +151,13 @@ class Core:
     @property
     def pending(self) -> int:
         """Commands that are not committed yet."""
-        return self._undecided
+        return len(self.in_flight)
 
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited; 0: there is none."""
-        first = next(self._waiting(), None)
+        first = next(iter(self.in_flight), None)
         return 0.0 if first is None else self.clock() - first.since
-
-    def _waiting(self) -> Iterator[_Asked]:
-        """Commands that are not committed yet, the oldest first."""
-        for pending in self._pending.values():
-            yield from pending.asked
-        yield from self._submitted
 
     @property
     def alive(self) -> bool:
@@ -186,21 +169,32 @@ class Core:
         return self.twin.certified.read(self.clock() * 1000, self.twin.log.last_time)
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Commit and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done).
+        """Commit and apply the command. The future is its fate: done when that is certain, however late.
 
-        What is submitted in one turn of the event loop, and while all upstreams that count are busy, shares
-        entries of the journal.
+        It fails with Overloaded (not done) or NotActive (the reign ended first). What is submitted in one
+        turn of the event loop, and while all upstreams that count are busy, shares entries of the journal.
         """
         loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[Outcome] = loop.create_future()
-        if self._undecided >= BACKLOG:
-            fail(outcome, Overloaded())
-            return outcome
-        if not self._submitted:
+        decision = Decision(loop=loop)
+        if len(self.in_flight) >= BACKLOG:
+            fail(decision, Overloaded())
+            return decision
+        if not self.in_flight.waiting:
             loop.call_soon(self._flush)
-        self._submitted.append(_Asked(encode(command), outcome, self.clock()))
-        self._undecided += 1
-        return outcome
+        decision.submission = self.in_flight.add(self.clock(), encode(command))
+        decision.submission.then(functools.partial(_settle, decision))
+        return decision
+
+    def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
+        """What a client hears of a command that was submitted: its fate, or `Undecided` when it has waited
+        too long.
+        """
+        if decision.done():
+            return decision
+        assert isinstance(decision, Decision)  # noqa: S101
+        heard: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.in_flight.listen(self.clock(), decision.submission, functools.partial(_settle, heard))
+        return heard
 
     def _flush(self) -> None:
         try:
@@ -210,30 +204,24 @@ class Core:
 
     def _journal(self, now: float, answered: int | None = None) -> None:
         """Have entries made of what was submitted, unless those would wait: later there will be more."""
-        if not self._submitted or (self.twin.holds(now) and not self.twin.idle(now, answered)):
+        if not self.in_flight.waiting or (self.twin.holds(now) and not self.twin.idle(now, answered)):
             return
-        submitted, self._submitted = self._submitted, []
+        submitted = self.in_flight.take()
         entries = list(together([one.body for one in submitted], self.twin.format))
         try:
             first = self.twin.submit(now, *(entry.body for entry in entries))
         except (NotActive, Overloaded) as error:
-            self._give_up(submitted, type(error))
+            self.in_flight.turn_away(submitted, error)
             return
-        commands = iter(submitted)
-        for index, entry in enumerate(entries, first):
-            asked = list(itertools.islice(commands, entry.count))
-            self._pending[index] = _Pending(self.twin.epoch, entry.body, asked)
-
-    def _give_up(self, asked: Collection[_Asked], error: type[NotActive | Overloaded]) -> None:
-        self._undecided -= len(asked)
-        for one in asked:
-            fail(one.outcome, error())
+        self.in_flight.enter(first, self.twin.epoch, entries, submitted)
 
     async def drained(self, patience: float) -> bool:
         """Wait for the commands under way, for at most `patience` seconds; True if none is left."""
-        waiting = [one.outcome for one in self._waiting()]
+        waiting = [asyncio.get_running_loop().create_future() for _ in self.in_flight]
         if not waiting:
             return True
+        for future, submission in zip(waiting, self.in_flight, strict=True):
+            submission.then(functools.partial(_settle, future))
         _, left = await asyncio.wait(waiting, timeout=patience)
         return not left
 
@@ -271,11 +259,11 @@ class Core:
         self._journal(now)
         self.twin.tick(now)
         self._carry_out(now)
-        self._lose_patience(now)
+        self.in_flight.lose_patience(now)
         wait = self.twin.timing.renewal / 8
         if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
             wait = min(wait, max(0.0005, self.twin.deadline - now))
-            if self._undecided:  # whoever is late must not be waited for
+            if self.in_flight:  # whoever is late must not be waited for
                 wait = min(wait, SPARE_PAUSE)
         self._timer = asyncio.get_running_loop().call_later(wait, self._guarded_tick)
 
@@ -295,35 +283,12 @@ class Core:
                 self._send(output)
                 continue
             if isinstance(output, RoleChanged) and output.role != "active":
-                self._disappoint()
+                self.in_flight.end_reign()
             self._observe(now, output)
             if isinstance(output, Applied):
-                self._resolve(output)
+                entry = output.entry
+                self.in_flight.applied(output.index, entry.epoch, entry.body, _outcomes(output))
         self._turn(now)
-
-    def _resolve(self, applied: Applied) -> None:
-        """Answer who waits, unless another reign's entry took the index of the command."""
-        pending = self._pending.pop(applied.index, None)
-        if pending is None:
-            return
-        if applied.entry.epoch != pending.epoch or applied.entry.body != pending.body:
-            self._give_up(pending.asked, NotActive)
-            return
-        self._undecided -= len(pending.asked)
-        for asked, outcome in zip(pending.asked, each(applied.outcome), strict=True):
-            if not asked.outcome.done():
-                asked.outcome.set_result(outcome)
-
-    def _disappoint(self) -> None:
-        waiting = list(self._waiting())
-        self._pending, self._submitted = {}, []
-        self._give_up(waiting, NotActive)
-
-    def _lose_patience(self, now: float) -> None:
-        for one in self._waiting():
-            if now - one.since < COMMIT_PATIENCE * self.twin.timing.ttl:
-                break
-            fail(one.outcome, NotActive())
 
     def _send(self, send: Send) -> None:
         if not self._running and not isinstance(send.request, Release):
@@ -374,3 +339,16 @@ class Core:
             else:
                 log.warning("upstream does not answer", extra=fields(upstream=name, error=reach.error))
         self._carry_out(now)
+
+
+def _outcomes(applied: Applied) -> tuple[Outcome, ...]:
+    """The outcomes of the entry's commands; none: it holds no command."""
+    return () if applied.outcome is None else each(applied.outcome)
+
+
+def _settle(future: asyncio.Future[Outcome], fate: Fate | Undecided) -> None:
+    """Hand a fate, or that it is open, to whoever waits for the future, if anybody does."""
+    if isinstance(fate, Exception):
+        fail(future, type(fate)())
+    elif not future.done():
+        future.set_result(fate)

@@ -136,6 +136,10 @@ class LocalKernel:
             self._writer = asyncio.get_running_loop().create_task(self._write())
         return outcome
 
+    def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
+        """What a client hears of a submitted command: its fate. The own disk decides, and nobody else."""
+        return asyncio.shield(decision)
+
     # -- life ----------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
