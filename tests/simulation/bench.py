@@ -11,6 +11,7 @@ from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Follow
 from tmr.quorum.proposer import Applied, Send, Twin
 
+TTL = 2.0
 WALL_MS = 1_800_000_000_000
 DISKS = ("disk-1", "disk-2", "disk-3")
 
@@ -23,7 +24,7 @@ class Bench:
     def __init__(self, rules: Rules | None = None) -> None:
         self.rules = rules or Rules()
         self.now = 100.0
-        self.timing = Timing(ttl=2.0)
+        self.timing = Timing(ttl=TTL)
         self._lives = 0
         self._sent: dict[str, list[Send]] = {name: [] for name in TWINS}
         self._journal: dict[int, Entry] = {}
@@ -47,12 +48,13 @@ class Bench:
         )
         self._sent[name] = []
 
-    def restart_upstream(self, slot: int) -> None:
-        """The upstream's process starts again, from what it had stored."""
+    def restart_upstream(self, slot: int, ttl: float = TTL) -> None:
+        """The upstream's process starts again, from what it had stored, with this setting of the lease."""
         old = self.acceptors[slot]
         entries = list(old.log.after_index(old.snapshot.index))
         durable = Durable(old.disk, old.voting, old.promised, old.owner, old.snapshot, entries, old.commit)
-        self.acceptors[slot] = rules_acceptor(self.rules, durable, self.now)
+        durable.granted_ms = old.granted_ms
+        self.acceptors[slot] = rules_acceptor(self.rules, durable, self.now, ttl)
 
     def wait(self, seconds: float) -> None:
         """Time passes for everybody; nobody does anything."""
@@ -140,6 +142,6 @@ class Bench:
             raise Violation(f"{holders} both hold the lease")
 
 
-def rules_acceptor(rules: Rules, durable: Durable, now: float) -> Acceptor:
+def rules_acceptor(rules: Rules, durable: Durable, now: float, ttl: float = TTL) -> Acceptor:
     """An upstream that starts from `durable`."""
-    return rules.acceptor(durable, rules.ledger(), now, 2.0)
+    return rules.acceptor(durable, rules.ledger(), now, ttl)

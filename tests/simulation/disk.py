@@ -100,8 +100,8 @@ class Disk:
         kept = self._kept
         for write in writes:
             match write:
-                case PromiseWrite(epoch, owner):
-                    kept.promised, kept.owner = epoch, owner
+                case PromiseWrite(epoch, owner, granted_ms):
+                    kept.promised, kept.owner, kept.granted_ms = epoch, owner, granted_ms
                 case CutWrite(after):
                     kept.entries = [e for e in kept.entries if e.index <= after]
                 case AppendWrite(entries):

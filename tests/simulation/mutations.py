@@ -14,7 +14,7 @@ from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Command, Consume, Each, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
-from tmr.quorum.entries import Entry, Mark, Owner, encode_membership
+from tmr.quorum.entries import Entry, Mark, encode_membership
 from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
 from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
 
@@ -43,11 +43,29 @@ class ForgetsItsLease(Acceptor):
         self.holder, self.holder_until = None, float("-inf")
 
 
+class ForgetsHowLong(Acceptor):
+    """An upstream that restarts takes it that it granted what its setting is now."""
+
+    def __init__(self, durable: Durable, machine: Any, now: float, max_ttl: float, *rest: Any) -> None:
+        super().__init__(durable, machine, now, max_ttl, *rest)
+        if self.holder is not None:
+            self.holder_until = now + max_ttl
+
+
+class ShortensALease(Acceptor):
+    """A lease ends when what was granted last does, although a longer one was granted before."""
+
+    def _grant(self, now: float, message: Acquire | Append | Install) -> list[Write]:
+        if self.holder == message.owner:
+            self.holder_until = now
+        return super()._grant(now, message)
+
+
 class PromisesInMemory(Acceptor):
     """A promise is not written."""
 
-    def _promise(self, epoch: int, owner: Owner) -> list[Write]:
-        super()._promise(epoch, owner)
+    def _grant(self, now: float, message: Acquire | Append | Install) -> list[Write]:
+        super()._grant(now, message)
         return []
 
 
@@ -128,8 +146,15 @@ class ForgetsNothing(Twin):
 class LeaseFromTheAnswer(Twin):
     """The lease is computed from when the answer came."""
 
-    def _granted(self, peer: Peer, sent_at: float, now: float) -> None:
-        super()._granted(peer, now, now)
+    def _granted(self, peer: Peer, sent_at: float, granted_ms: int, now: float) -> None:
+        super()._granted(peer, now, granted_ms, now)
+
+
+class LeaseOfItsOwnLength(Twin):
+    """A twin counts with its own setting, whatever an upstream says that it granted."""
+
+    def _granted(self, peer: Peer, sent_at: float, granted_ms: int, now: float) -> None:
+        super()._granted(peer, sent_at, round(self.timing.ttl * 1000), now)
 
 
 class LeaseOfOne(Twin):
@@ -137,8 +162,8 @@ class LeaseOfOne(Twin):
 
     @property
     def deadline(self) -> float:
-        granted = [peer.granted_at for peer in self.peers if peer.granted_at is not None]
-        return max(granted, default=float("-inf")) + self.timing.usable
+        granted = [peer.granted_until for peer in self.peers if peer.granted_until is not None]
+        return max(granted, default=float("-inf"))
 
 
 class TakesItBack(Twin):
@@ -327,6 +352,8 @@ PARTED = Weather(partition=1.5, drift=0.5)
 """Links that are cut, and else a quick network: leases end, and the next begins at once."""
 LATE = Weather(slow=0.2, lonely=2.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
+UNLIKE = Weather(slow=0.05, partition=0.6, pause=0.8, setting=1.5)
+"""Machines that start again with another length of the lease, while links are cut."""
 HANDED = Weather(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
 """Reigns that are handed over, while links are cut."""
 FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
@@ -369,6 +396,9 @@ MUTATIONS: dict[str, Rules] = {
     "answer before commitment": Rules(answer_before_commit=True),
     "lease granted while another lives": Rules(acceptor=GrantsToAnybody),
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
+    "a lease of its own length": Rules(twin=LeaseOfItsOwnLength, weather=UNLIKE),
+    "a restart forgets how long it granted": Rules(acceptor=ForgetsHowLong, weather=UNLIKE),
+    "a lease is shortened": Rules(acceptor=ShortensALease, weather=UNLIKE),
     "no drift allowance": Rules(guard=-0.1, weather=PARTED),
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, weather=ODD),

@@ -6,16 +6,19 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+from msgspec.structs import replace
+
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Fault
 from tests.simulation.names import TWINS, UPSTREAMS
-from tests.simulation.plan import plan
+from tests.simulation.plan import LEASES, plan
 from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
 from tmr.quorum.lease import DRIFT
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
+LONGEST_LEASE = max(LEASES)
 MESSAGE_KINDS = ("lost", "twice", "late")
 
 
@@ -206,8 +209,14 @@ class Nemesis:
             return False
         seconds = self._until_calm(fault.seconds)
         self.world.pause(machine.name, seconds)
-        self.world.stats["pauses longer than a lease"] += seconds > self.world.timing.ttl
+        self.world.stats["pauses longer than a lease"] += seconds > self.world.timings[TWINS[0]].ttl
         return True
+
+    def _lease_setting(self, fault: Fault) -> bool:
+        """The machine has another length of the lease from its next start on, which is now."""
+        name = fault.who[0]
+        self.world.timings[name] = replace(self.world.timings[name], ttl=fault.value)
+        return self._down(name, fault.seconds, 1.0)
 
     # -- disks ---------------------------------------------------------------------------------------------
 
@@ -303,7 +312,7 @@ class Nemesis:
                 world.tell(f"{upstream.name} is put back to a copy {fault.value:.2f} s old")
                 upstream.put(copy)
                 boot = upstream.boot
-                seconds = world.timing.ttl * (1 + 2 * DRIFT) + fault.seconds
+                seconds = LONGEST_LEASE * (1 + 2 * DRIFT) + fault.seconds
                 world.after(seconds, lambda: upstream.start() if upstream.boot == boot else None)
 
         world.after(fault.value, put_back)

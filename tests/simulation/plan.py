@@ -11,6 +11,9 @@ from tmr.quorum.lease import DRIFT
 UPSTREAM_POINTS = ("received", "written, not synced", "synced, not answered")
 TWIN_POINTS = ("decided, not sent", "answer received", "committed, not checked", "checked, not answered")
 
+LEASES = (1.2, 2.0, 3.0)
+"""Seconds that the lease is set to."""
+
 
 def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
     """Faults in `storm` seconds, in their order."""
@@ -29,6 +32,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.diverge, _diverge),
         (weather.lonely, _lonely),
         (weather.hand_over, _hand_over),
+        (weather.setting, _setting),
         (weather.slowed, _slowed),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
@@ -116,6 +120,11 @@ def _drift(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _diverge(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("ledger differs", at, (rnd.choice(UPSTREAMS),))
+
+
+def _setting(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    name = rnd.choice((*UPSTREAMS, *TWINS))
+    return Fault("lease setting", at, (name,), rnd.choice((0.05, 0.5)), value=rnd.choice(LEASES))
 
 
 def _lonely(rnd: random.Random, _weather: Weather, at: float) -> Fault:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from tests.simulation.bench import Bench
+from tests.simulation.bench import TTL, Bench
 from tests.simulation.witness import Violation
 from tmr.ledger import Note, encode
 from tmr.quorum.messages import Install
@@ -67,6 +67,34 @@ def restart_while_a_lease_lives(bench: Bench) -> None:
     bench.exchange(b, 0, 2, times=5)
 
 
+def restart_with_a_shorter_lease(bench: Bench) -> None:
+    """Two upstreams restart with a shorter setting, and are asked before what they had granted has ended."""
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1, times=2)
+    for slot in (0, 1):
+        bench.restart_upstream(slot, ttl=TTL / 4)
+    bench.wait(TTL / 2)
+    must(bench.twins[a].holds(bench.now))
+    bench.elect(b, 0, 1)
+    bench.exchange(b, 0, 1, times=2)
+
+
+def renewal_of_a_longer_lease(bench: Bench) -> None:
+    """The same, but the holder renews its lease before: what it was granted first lasts longer."""
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1, times=2)
+    for slot in (0, 1):
+        bench.restart_upstream(slot, ttl=TTL / 4)
+    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.exchange(a, 0, 1, times=2)
+    bench.wait(TTL / 2)
+    must(bench.twins[a].holds(bench.now))
+    bench.elect(b, 0, 1)
+    bench.exchange(b, 0, 1, times=2)
+
+
 def snapshot_that_comes_twice(bench: Bench) -> None:
     """A second copy of a snapshot arrives after entries behind it were acknowledged and committed.
 
@@ -106,6 +134,8 @@ SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "older epochs counted": older_entry_on_two,
     "lease given back and revived": released_lease_stays_released,
     "lease forgotten in a restart": restart_while_a_lease_lives,
+    "a restart forgets how long it granted": restart_with_a_shorter_lease,
+    "a lease is shortened": renewal_of_a_longer_lease,
     "acknowledged tail forgotten": snapshot_that_comes_twice,
 }
 """Rule taken away → the schedule that shows it."""

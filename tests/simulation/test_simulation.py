@@ -31,7 +31,7 @@ HAPPENS = (
     *("pause when committed, not checked", "pause when checked, not answered"),
     *("pauses longer than a lease", "torn writes", "unsynced batches kept", "unsynced batches lost"),
     *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
-    "old copy put back",
+    *("old copy put back", "lease setting"),
     *("slow links", "patience lost"),
     *("wall clock jumps", "clock drifts", "ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),

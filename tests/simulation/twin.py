@@ -98,12 +98,12 @@ class SimTwin:
             self.rank,
             UPSTREAMS,
             self.ledger,
-            self.world.timing,
+            self.world.timings[self.name],
             self.now(),
             self.rnd.random,
         )
         self.sessions = self.world.rules.sessions()
-        self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.world.timing.ttl)
+        self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.twin.timing.ttl)
         self.asked: dict[tuple[str, str], Asked] = {}
         self.ends = set[str]()
         """Sessions whose end is, or may come, in the journal: nobody may be told that they live."""

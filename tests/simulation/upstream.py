@@ -55,7 +55,8 @@ class SimUpstream:
             self.fatal()  # it writes when it starts; the log of the store may have room for that, or not
             return
         self.ledger = world.rules.ledger()
-        self.acceptor = world.rules.acceptor(self.disk.load(), self.ledger, self.now(), world.timing.ttl, 1)
+        ttl = world.timings[self.name].ttl
+        self.acceptor = world.rules.acceptor(self.disk.load(), self.ledger, self.now(), ttl, 1)
         self._hints: list[Write] = list(self.acceptor.regenerated)
         world.witness.acceptor_started(self.slot, self.acceptor)
 

@@ -29,6 +29,8 @@ from tmr.quorum.messages import Follow, Release, Reply, Request
 
 STORM, CALM = 10.0, 8.0
 """Seconds with faults, and seconds after them in which everything must come right."""
+TTL = 2.0
+"""Seconds of a lease, as all machines have it set at first."""
 LAST_MOMENT = 1.0
 """Seconds in which everybody must have what was begun last."""
 
@@ -50,7 +52,8 @@ class World:
         self.rules = rules or Rules()
         self.now = 0.0
         self.storm, self.end = storm, storm + CALM
-        self.timing = Timing(ttl=2.0, guard=self.rules.guard)
+        self.timings = dict.fromkeys((*UPSTREAMS, *TWINS), Timing(ttl=TTL, guard=self.rules.guard))
+        """As each machine has it set for its next start; upstreams use the time to live alone."""
         self.weather = self.rules.weather or Weather.of(self.stream("weather"))
         self.stats: Counter[str] = Counter()
         self.story: list[str] | None = [] if story else None
@@ -213,7 +216,7 @@ class World:
             self.tell(f"{twin.name} to {upstream.name}: {brief(request)}")
         self.send(twin.name, upstream.name, arrive)
         if not isinstance(request, Release):
-            limit = FOLLOW_WAIT + 1.0 if isinstance(request, Follow) else self.timing.request_timeout
+            limit = FOLLOW_WAIT + 1.0 if isinstance(request, Follow) else twin.twin.timing.request_timeout
             self.after(limit, lambda: self._arrive("", twin.name, timeout))
 
 

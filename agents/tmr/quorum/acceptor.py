@@ -64,6 +64,8 @@ class Durable(msgspec.Struct):
     commit: int = 0
     reign: int = 0
     marks: tuple[Mark, ...] = ()
+    granted_ms: int = 0
+    """Length of the longest lease of the promise's owner that may live."""
 
     @property
     def membership(self) -> Membership | None:
@@ -72,10 +74,11 @@ class Durable(msgspec.Struct):
 
 
 class PromiseWrite(msgspec.Struct, frozen=True):
-    """Remember the promised epoch and its owner."""
+    """Remember the promised epoch and its owner, and how long a lease of it may live."""
 
     epoch: int
     owner: Owner
+    granted_ms: int = 0
 
 
 class CutWrite(msgspec.Struct, frozen=True):
@@ -182,9 +185,11 @@ class Acceptor:
         machine.restore(durable.snapshot.state)
         self.regenerated: list[Write] = list(self._apply())
         """To be written with the first batch: lines of the record that may have been lost with it."""
-        # It may have granted a lease that it forgot: whoever owns the last promise keeps it for a whole TTL.
+        # It may have granted a lease that it forgot: the owner of the last promise keeps it for as long as
+        # was granted then, whatever the setting is now.
         self.holder = durable.owner
-        self.holder_until = now + max_ttl if durable.owner else float("-inf")
+        self.granted_ms = durable.granted_ms
+        self.holder_until = now + self.granted_ms / 1000 if durable.owner else float("-inf")
 
     @property
     def applied(self) -> int:
@@ -218,9 +223,24 @@ class Acceptor:
         holder = self.live_holder(now)
         return holder is not None and holder.twin != asker.twin
 
-    def _grant(self, now: float, owner: Owner, ttl_ms: int) -> None:
-        self.holder = owner
-        self.holder_until = now + min(ttl_ms / 1000, self._max_ttl)
+    def _granted_ms(self, message: Acquire | Append | Install) -> int:
+        """Length of the lease that the message gets."""
+        return min(message.ttl_ms, round(self._max_ttl * 1000))
+
+    def _grant(self, now: float, message: Acquire | Append | Install) -> list[Write]:
+        """Promise the epoch, and grant or renew the lease. A lease is never shortened for its owner.
+
+        The length is durable, too: the setting may be another after a restart.
+        """
+        granted_ms, epoch, owner = self._granted_ms(message), message.epoch, message.owner
+        until = now + granted_ms / 1000
+        if self.holder == owner and until < self.holder_until:
+            until, granted_ms = self.holder_until, self.granted_ms
+        self.holder, self.holder_until = owner, until
+        if (epoch, owner, granted_ms) == (self.promised, self.owner, self.granted_ms):
+            return []
+        self.promised, self.owner, self.granted_ms = epoch, owner, granted_ms
+        return [PromiseWrite(epoch, owner, granted_ms)]
 
     # -- messages ------------------------------------------------------------------------------------------
 
@@ -271,17 +291,18 @@ class Acceptor:
             return Answer(Probed(self.member(wall_ms), message.epoch, message.owner))
         if why := objection.to_epoch(message.epoch, wall_ms):
             return self._refuse(wall_ms, why)
-        write = self._promise(message.epoch, message.owner)
-        self._grant(now, message.owner, message.ttl_ms)
+        write = self._grant(now, message)
         snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
-        reply = Promise(self.member(wall_ms), message.epoch, message.owner, snapshot, entries, self.marks)
+        reply = Promise(
+            self.member(wall_ms),
+            message.epoch,
+            message.owner,
+            snapshot,
+            entries,
+            self.marks,
+            self._granted_ms(message),
+        )
         return Answer(reply, write, woke=True)
-
-    def _promise(self, epoch: int, owner: Owner) -> list[Write]:
-        if (epoch, owner) == (self.promised, self.owner):
-            return []
-        self.promised, self.owner = epoch, owner
-        return [PromiseWrite(epoch, owner)]
 
     def _news(
         self, have_index: int, have_epoch: int, upto: int, limit: int | None = None, size: int | None = None
@@ -317,16 +338,15 @@ class Acceptor:
         if why:
             return self._refuse(wall_ms, why)
         changed_hands = self.live_holder(now) != message.owner
-        writes = self._promise(message.epoch, message.owner)
-        self._grant(now, message.owner, message.ttl_ms)
+        writes = self._grant(now, message)
         writes += self._remember(message.marks)
         if previous < self.log.base:
             writes += self._taken_of(message.epoch)
-            reply = Appended(self.member(wall_ms), message.epoch, message.owner, previous)
-            return Answer(reply, writes, woke=changed_hands)
+            return Answer(self._equal(wall_ms, message, previous), writes, woke=changed_hands)
         if conflicts:
             try_from = max(self.log.base, min(self.log.last, previous - 1))
-            conflict = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from)
+            granted = self._granted_ms(message)
+            conflict = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from, granted)
             return Answer(conflict, writes, woke=changed_hands)
         match = previous + len(entries)
         writes += self._store(entries)
@@ -344,8 +364,13 @@ class Acceptor:
         if not message.digest or message.digest_index == self._applied:
             # Only a ledger that was compared becomes a snapshot: others are sent it, and believe it.
             writes += self._compact()
-        reply = Appended(self.member(wall_ms), message.epoch, message.owner, match)
+        reply = self._equal(wall_ms, message, match)
         return Answer(reply, writes, woke=changed_hands or self.commit > before)
+
+    def _equal(self, wall_ms: int, message: Append | Install, match: int) -> Appended:
+        """The journal equals the sender's up to `match`."""
+        granted = self._granted_ms(message)
+        return Appended(self.member(wall_ms), message.epoch, message.owner, match, granted)
 
     def _remember(self, marks: tuple[Mark, ...]) -> list[Write]:
         """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
@@ -435,8 +460,7 @@ class Acceptor:
             )
         if why:
             return self._refuse(wall_ms, why)
-        writes = self._promise(message.epoch, message.owner)
-        self._grant(now, message.owner, message.ttl_ms)
+        writes = self._grant(now, message)
         if snapshot.index >= self.commit:
             # Entries behind the snapshot may have been acknowledged: never forget those.
             keep = self.log.epoch_at(snapshot.index) == snapshot.epoch
@@ -453,7 +477,7 @@ class Acceptor:
             return Answer(self._joining(wall_ms, message).reply, writes)
         writes += self._taken_of(message.epoch)
         match = max(snapshot.index, self.log.base)
-        return Answer(Appended(self.member(wall_ms), message.epoch, message.owner, match), writes, woke=True)
+        return Answer(self._equal(wall_ms, message, match), writes, woke=True)
 
     def _release(self, wall_ms: int, message: Release) -> Answer:
         mine = message.epoch == self.promised and message.owner == self.holder

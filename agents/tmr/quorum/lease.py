@@ -26,7 +26,11 @@ class Timing(msgspec.Struct, frozen=True):
 
         The holder's clock may be slow and the granter's fast, both by DRIFT.
         """
-        return self.ttl * (1 - DRIFT) / (1 + DRIFT) - self.guard
+        return self.usable_of(self.ttl)
+
+    def usable_of(self, granted: float) -> float:
+        """The same for a lease of `granted` seconds; of no more than `ttl`, whatever was granted."""
+        return min(granted, self.ttl) * (1 - DRIFT) / (1 + DRIFT) - self.guard
 
     @property
     def renewal(self) -> float:
@@ -44,10 +48,10 @@ class Timing(msgspec.Struct, frozen=True):
         return self.ttl / 2
 
 
-def deadline(sent: Iterable[float], timing: Timing) -> float:
-    """End of the lease from the times at which granted messages were *sent*, one for each upstream.
+def deadline(ends: Iterable[float]) -> float:
+    """End of the lease from the ends of what each upstream granted.
 
     The second best counts: a majority must agree. Returns -inf with fewer than two.
     """
-    best = sorted(sent, reverse=True)
-    return best[1] + timing.usable if len(best) >= 2 else float("-inf")
+    best = sorted(ends, reverse=True)
+    return best[1] if len(best) >= 2 else float("-inf")

@@ -118,6 +118,8 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
     entries: tuple[Entry, ...]
     marks: tuple[Mark, ...] = ()
     """What this member knows that the three disks have confirmed."""
+    granted_ms: int = 0
+    """Length of the lease that it granted: at most what was asked for, and what its own setting allows."""
 
 
 class Busy(msgspec.Struct, frozen=True, tag="busy"):
@@ -154,6 +156,8 @@ class Appended(msgspec.Struct, frozen=True, tag="appended"):
     epoch: int
     owner: Owner
     match: int
+    granted_ms: int = 0
+    """Length of the lease that this renewed: see `Promise`."""
 
 
 class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
@@ -163,6 +167,8 @@ class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
     epoch: int
     owner: Owner
     try_from: int
+    granted_ms: int = 0
+    """Length of the lease that this renewed: see `Promise`."""
 
 
 class Released(msgspec.Struct, frozen=True, tag="released"):

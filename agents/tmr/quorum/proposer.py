@@ -122,8 +122,10 @@ class Peer(msgspec.Struct):
     holder: str | None = None
     """Last known lease holder there: a twin's name, "" for nobody, None unknown."""
     holder_epoch: int = 0
-    granted_at: float | None = None
-    """When the last message that it granted was sent, in this reign."""
+    granted_until: float | None = None
+    """End of the lease that it granted in this reign, by this twin's clock."""
+    granted: float | None = None
+    """Seconds of the lease that it granted last."""
     match: int = 0
     next: int = 1
     sent_at: float = float("-inf")
@@ -193,20 +195,30 @@ class Twin:
         """When the lease ends by this twin's clock; -inf when it has none."""
         if self.role != "active":
             return float("-inf")
-        granted = [
-            peer.granted_at
+        return deadline(
+            peer.granted_until
             for slot, peer in enumerate(self.peers)
-            if peer.granted_at is not None and self._is_member(slot)
-        ]
-        return deadline(granted, self.timing)
+            if peer.granted_until is not None and self._is_member(slot)
+        )
 
     def holds(self, now: float) -> bool:
         """The twin reigns, its reign is committed, and its lease lives: only then may it answer a client."""
         return self.role == "active" and self.serving and now < self.deadline
 
-    def _granted(self, peer: Peer, sent_at: float, now: float) -> None:
-        """Note a granted message. The lease counts from when it was *sent*: `now` is too late."""
-        peer.granted_at = sent_at if peer.granted_at is None else max(peer.granted_at, sent_at)
+    def _granted(self, peer: Peer, sent_at: float, granted_ms: int, now: float) -> None:
+        """Note a granted message. The lease counts from when it was *sent*: `now` is too late.
+
+        It lasts for what the upstream says that it granted, if that is less than this twin's own setting.
+        """
+        peer.granted = granted_ms / 1000
+        until = sent_at + self.timing.usable_of(peer.granted)
+        peer.granted_until = until if peer.granted_until is None else max(peer.granted_until, until)
+
+    @property
+    def renewal(self) -> float:
+        """Seconds after which an active that has nothing to write renews its lease."""
+        lengths = [peer.granted for peer in self.peers if peer.granted is not None]
+        return min([self.timing.renewal, *(Timing(length).renewal for length in lengths)])
 
     def _member_slots(self) -> set[int]:
         """Slots whose upstream answers with the disk that the membership counts."""
@@ -221,7 +233,7 @@ class Twin:
     # -- time passes ---------------------------------------------------------------------------------------
 
     def tick(self, now: float) -> None:
-        """Let time pass. Call at least every `timing.renewal / 4`."""
+        """Let time pass. Call at least every `renewal / 4`."""
         if self.role == "active":
             if now >= self.deadline:
                 self._step_down(now, "the lease ended: fewer than two upstreams answer")
@@ -306,7 +318,7 @@ class Twin:
             self._release(now, self.epoch)
         self.serving = False
         for peer in self.peers:
-            peer.granted_at = None
+            peer.granted_until = None
             peer.busy = False
         self._next_try = now + (self.timing.retry * (0.3 + self._jitter()) if pause is None else pause)
         self._votes, self._probed = {}, set()
@@ -386,7 +398,7 @@ class Twin:
                 self._appended(now, slot, sent_at, reply)
             case Conflict() if self.role == "active":
                 if not peer.gone_back:
-                    self._granted(peer, sent_at, now)
+                    self._granted(peer, sent_at, reply.granted_ms, now)
                 peer.next = min(peer.next, reply.try_from + 1)
                 self._replicate(now)
 
@@ -414,7 +426,7 @@ class Twin:
 
     def _note(self, peer: Peer, slot: int, member: Member, now: float) -> None:
         if peer.member is not None and peer.member.disk != member.disk:
-            peer.match, peer.granted_at, peer.gone_back = 0, None, False
+            peer.match, peer.granted_until, peer.gone_back = 0, None, False
         peer.member, peer.reachable = member, True
         self._seen_epoch = max(self._seen_epoch, member.promised)
         self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000)
@@ -434,7 +446,7 @@ class Twin:
         """An older state was put back: its vote, its lease and what it stored before count for nothing."""
         peer = self.peers[slot]
         peer.gone_back, peer.gone_back_at = True, now
-        peer.match, peer.granted_at = 0, None
+        peer.match, peer.granted_until = 0, None
         peer.next = min(peer.next, self.log.last + 1)
 
     def _fenced(self, now: float, reply: Fenced) -> None:
@@ -561,7 +573,9 @@ class Twin:
         self.serving = False
         self._reigned = self.epoch
         for slot, peer in enumerate(self.peers):
-            peer.granted_at = granted.get(slot)
+            peer.granted_until = None
+            if slot in granted:
+                self._granted(peer, granted[slot], self._votes[slot][1].granted_ms, now)
             peer.gone_back = peer.gone_back and slot not in granted
             peer.match, peer.next = 0, self.log.last + 1
             peer.busy = False
@@ -613,11 +627,11 @@ class Twin:
         return first
 
     def _replicate(self, now: float) -> None:
-        spare = self._spare_slot(now)
+        spare, renewal = self._spare_slot(now), self.renewal
         for slot, peer in enumerate(self.peers):
             if peer.busy:
                 continue
-            due = now - peer.sent_at >= self.timing.renewal
+            due = now - peer.sent_at >= renewal
             behind = peer.reachable and peer.next <= self.log.last and not peer.joining
             if slot == spare and now - peer.sent_at < SPARE_PAUSE:
                 behind = self.log.last - peer.next >= BATCH_ENTRIES
@@ -691,7 +705,7 @@ class Twin:
             peer.next = min(reply.match, self.log.last) + 1
             self._replicate(now)
             return
-        self._granted(peer, sent_at, now)
+        self._granted(peer, sent_at, reply.granted_ms, now)
         peer.delay += (now - sent_at - peer.delay) / 16
         peer.match = max(peer.match, min(reply.match, self.log.last))
         if reply.member.reign == self.epoch:
@@ -764,7 +778,7 @@ class Twin:
                 "member, move its state directory away and start it"
             )
         elif not self._membership_pending():
-            peer.match, peer.granted_at = 0, None
+            peer.match, peer.granted_until = 0, None
             self._add("members", encode_membership(membership.replacing(slot, disk)), now)
             self._replicate(now)
 

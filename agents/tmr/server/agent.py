@@ -295,11 +295,22 @@ class Agent:
                 for name, peer in zip(twin.upstreams, twin.peers, strict=True)
                 if now - peer.gone_back_at < GONE_BACK_ALARM
             ),
+            *lease_alarms(twin),
             *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
             *self._assembler.alarms,
             *self.backfill.alarms,
             *self._vip.alarms,
         ]
+
+
+def lease_alarms(twin: Twin) -> list[str]:
+    """Upstreams that grant a shorter lease than this twin's own setting: it counts with theirs."""
+    return [
+        f"{name} grants a lease of {peer.granted:g} s and lease_ttl is {twin.timing.ttl:g} s here: the "
+        "shorter one counts; set tmr_lease_ttl alike for all machines and run site.yml to its end"
+        for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+        if twin.role == "active" and peer.granted is not None and peer.granted < twin.timing.ttl
+    ]
 
 
 def went_back(upstream: str, *, mended: bool) -> str:

@@ -260,7 +260,7 @@ class Core:
         self.twin.tick(now)
         self._carry_out(now)
         self.in_flight.lose_patience(now)
-        wait = self.twin.timing.renewal / 8
+        wait = self.twin.renewal / 8
         if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
             wait = min(wait, max(0.0005, self.twin.deadline - now))
             if self.in_flight:  # whoever is late must not be waited for

@@ -52,6 +52,9 @@ CREATE TABLE snapshot (
 CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
 """
 _ADDITIONS: Final = """
+CREATE TABLE IF NOT EXISTS lease (
+    id INTEGER PRIMARY KEY CHECK (id = 1), granted_ms INTEGER NOT NULL
+) STRICT;
 CREATE TABLE IF NOT EXISTS reign (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS mark (
     disk TEXT PRIMARY KEY, reign INTEGER NOT NULL, epoch INTEGER NOT NULL, idx INTEGER NOT NULL
@@ -250,6 +253,8 @@ class Store:
             self._unseal("snapshot", index, state)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state)
+        row = db.execute("SELECT granted_ms FROM lease").fetchone()
+        durable.granted_ms = 0 if row is None else row[0]
         row = db.execute("SELECT epoch FROM reign").fetchone()
         durable.reign = 0 if row is None else row[0]
         rows = db.execute("SELECT disk, reign, epoch, idx FROM mark ORDER BY disk").fetchall()
@@ -272,10 +277,11 @@ class Store:
     def _write(self, write: Write) -> None:
         db = self._db
         match write:
-            case PromiseWrite(epoch, owner):
+            case PromiseWrite(epoch, owner, granted_ms):
                 db.execute(
                     "UPDATE meta SET promised = ?, twin = ?, nonce = ?", (epoch, owner.twin, owner.nonce)
                 )
+                db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?)", (granted_ms,))
             case CutWrite(after):
                 db.execute("DELETE FROM journal WHERE idx > ?", (after,))
             case AppendWrite(entries):

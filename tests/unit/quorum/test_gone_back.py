@@ -51,8 +51,8 @@ class Upstream:
         kept = self.durable
         for write in writes:
             match write:
-                case PromiseWrite(epoch, owner):
-                    kept.promised, kept.owner = epoch, owner
+                case PromiseWrite(epoch, owner, granted_ms):
+                    kept.promised, kept.owner, kept.granted_ms = epoch, owner, granted_ms
                 case AppendWrite(entries):
                     kept.entries = [*kept.entries, *entries]
                 case CutWrite(after):
@@ -142,7 +142,7 @@ def test_the_active_twin_does_not_count_it_before_it_is_whole() -> None:
         for send in twin.take():
             if isinstance(send, Send):
                 system.exchange(twin, send)
-    assert (peer.gone_back, peer.match, peer.granted_at) == (True, 0, None)
+    assert (peer.gone_back, peer.match, peer.granted_until) == (True, 0, None)
     assert twin._member_slots() == {1, 2}
     assert system.reigns(twin, seconds=1.0)
     assert (peer.gone_back, peer.match) == (False, 2)

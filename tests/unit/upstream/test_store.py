@@ -57,13 +57,14 @@ def test_a_new_store_has_an_identity_of_its_own_and_no_vote(tmp_path: Path) -> N
 
 def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     store = Store.open(tmp_path, MACHINE)
-    store.write([PromiseWrite(7, OWNER), VotingWrite(voting=True)])
+    store.write([PromiseWrite(7, OWNER, 1_500), VotingWrite(voting=True)])
     store.write([AppendWrite((entry(1), entry(2), entry(3))), CommitWrite(2)])
     store.write([CutWrite(2), AppendWrite((entry(3, epoch=2, body=b"\0y"),))])
     store.close()
     store = Store.open(tmp_path, MACHINE)
     durable = store.load()
     assert (durable.promised, durable.owner, durable.voting, durable.commit) == (7, OWNER, True, 2)
+    assert durable.granted_ms == 1_500
     assert durable.entries == [entry(1), entry(2), entry(3, epoch=2, body=b"\0y")]
     snapshot = Snapshot(2, 1, 1_002, MEMBERS, b"state")
     store.write([SnapshotWrite(snapshot, keep_tail=True)])
