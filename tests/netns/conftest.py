@@ -56,12 +56,18 @@ class Front:
         self._targets = [started.target]
         return started
 
-    def config(self, host: str, addresses: tuple[str, ...] = (f"{VIP}/32",), peer_user: str = "root") -> Path:
+    def config(
+        self,
+        host: str,
+        addresses: tuple[str, ...] = (f"{VIP}/32",),
+        peer_user: str = "root",
+        socket: Path | None = None,
+    ) -> Path:
         path = self.directory / f"{host}.toml"
         path.write_text(
             f"""addresses = {list(addresses)!r}
 interface = "eth0"
-socket = "{self.directory}/{host}.sock"
+socket = "{socket or self.directory / f"{host}.sock"}"
 peer_user = "{peer_user}"
 [will]
 targets = {self._targets!r}
@@ -74,10 +80,14 @@ ca = "{self._twin.ca}"
         return path
 
     def manager(
-        self, host: str, addresses: tuple[str, ...] = (f"{VIP}/32",), peer_user: str = "root"
+        self,
+        host: str,
+        addresses: tuple[str, ...] = (f"{VIP}/32",),
+        peer_user: str = "root",
+        path: Path | None = None,
     ) -> Manager:
-        config = self.config(host, addresses, peer_user)
-        started = Manager(self.lan[host], config, self.directory / f"{host}.sock")
+        path = path or self.directory / f"{host}.sock"
+        started = Manager(self.lan[host], self.config(host, addresses, peer_user, path), path)
         self._stack.callback(started.kill)
         return started
 

@@ -23,6 +23,8 @@ class VipPeer:
         self._connection: socket.socket | None = None
         self._lock = threading.Lock()
         self._closing = False
+        self._awake = threading.Event()
+        self._awake.set()
         self._listener: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
@@ -40,6 +42,7 @@ class VipPeer:
     def stop(self) -> None:
         """Vanish, as a killed tmr-vip does."""
         self._closing = True
+        self._awake.set()
         for sock in (self._listener, self._connection):
             if sock is not None:
                 with contextlib.suppress(OSError):
@@ -48,6 +51,14 @@ class VipPeer:
         if self._thread is not None:
             self._thread.join(5)
         self.epoch = None
+
+    def stand_still(self) -> None:
+        """Read nothing and answer nothing, as a tmr-vip that is frozen."""
+        self._awake.clear()
+
+    def go_on(self) -> None:
+        """Read what has waited."""
+        self._awake.set()
 
     def report(self, **event: Any) -> None:
         """Tell the server something."""
@@ -72,6 +83,7 @@ class VipPeer:
                 self._connection = connection
                 self.report(event="hello", version=1, carrier=True)
                 for line in connection.makefile("rb"):
+                    self._awake.wait()
                     self._follow(json.loads(line))
             self._connection = None
             if self.epoch is not None and not self._closing:
@@ -79,12 +91,14 @@ class VipPeer:
                 self.on_death(self._will)
 
     def _follow(self, command: dict[str, Any]) -> None:
-        self.commands.append(command)
+        if command["op"] != "ping":
+            self.commands.append(command)
         if command["op"] == "hold":
             self._will = base64.b64decode(command["will"])
-            if self.epoch != command["epoch"]:
-                self.epoch = command["epoch"]
-                self.report(event="held", epoch=self.epoch)
+            self.epoch = command["epoch"]
+            self.report(event="held", epoch=self.epoch, deadline_ns=command["deadline_ns"])
+        elif command["op"] == "ping":
+            self.report(event="pong")
         else:
             self.epoch = None
             self.report(event="dropped", epoch=command["epoch"], reason="asked")

@@ -39,8 +39,6 @@ GONE_BACK_ALARM: Final = 3600.0
 """Seconds that an old copy of an upstream, put back and mended, stays an alarm."""
 DRAIN: Final = 0.25
 """Part of the TTL that commands under way have before a planned switchover."""
-DROP_PATIENCE: Final = 0.5
-"""Seconds that tmr-vip has to give the address up."""
 
 
 class Agent:
@@ -88,7 +86,13 @@ class Agent:
         self.truster = Truster(self.gate, dict(zip(twin.upstreams, links, strict=True)), config.act_id)
         self._assembler = Assembler(self.core, config.act_id, fatal)
         self.backfill = Backfill(self.core, fatal)
-        self._vip = VipLink(config.vip_socket, on_change=self._vip_changed, on_lost=self.core.retire)
+        self._vip = VipLink(
+            config.vip_socket,
+            ttl=config.lease_ttl,
+            clock=clock,
+            on_change=self._vip_changed,
+            on_lost=self._vip_lost,
+        )
         self._vip_task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._stopping = False
@@ -121,16 +125,19 @@ class Agent:
     async def _leave(self, reason: str) -> None:
         """No more answers, then what is under way, then the address, then the lease: in this order."""
         twin = self.core.twin
+        epoch = twin.epoch
         if self.core.holds and self.gate.refusals:
             self.desk.service.write_refusals(self.core.clock(), at_once=True)
         self.gate.leaving = reason
         try:
             if twin.role == "active":
                 log.info("stepping down", extra=fields(reason=reason, pending=self.core.pending))
-                await self.core.drained(DRAIN * self.config.lease_ttl)
-                await self._vip.drop(twin.epoch, DROP_PATIENCE)
-                await self._vip.gone(self.core.clock())
-            self.core.retire(reason)
+                if self._vip.held and self._vip.able:
+                    await self.core.drained(DRAIN * self.config.lease_ttl)
+                # The other twin takes the address as soon as the lease is given back.
+                await self._vip.drop(epoch)
+            if twin.epoch == epoch:
+                self.core.retire(reason)
         finally:
             self.gate.leaving = ""
 
@@ -185,6 +192,7 @@ class Agent:
 
     def _turn(self, now: float) -> None:
         twin = self.core.twin
+        self._vip.check(now)
         if not twin.holds(now):
             return
         if not self.gate.leaving:
@@ -200,12 +208,11 @@ class Agent:
 
     def _vip_changed(self, able: bool, reason: str) -> None:
         self.core.twin.eligible = able and not self._stopping
-        if able:
-            return
-        if self.core.clock() < self._vip.lingers:
-            self.leave(reason)  # nobody else may have the address before it is surely gone here
-        else:
-            self.core.retire(reason)
+        if not able:
+            self.leave(reason)
+
+    def _vip_lost(self, reason: str) -> None:
+        self.leave(reason)
 
     def _vip_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

@@ -45,6 +45,16 @@ class AddressRemoved(msgspec.Struct, frozen=True):
     address: Address
 
 
+class AddressAdded(msgspec.Struct, frozen=True):
+    """The kernel says that an address was added, or given another lifetime.
+
+    `own`: in the form that `set` gives it, on its interface.
+    """
+
+    address: Address
+    own: bool
+
+
 class Kernel:
     """Netlink sockets of one network namespace. Use as an asynchronous context manager."""
 
@@ -102,8 +112,10 @@ class Kernel:
         """Remove what `set` added; no error if it is not there. Done when this returns."""
         await self._delete(self.index, address, address.max_prefixlen)
 
-    async def clear(self, addresses: Iterable[Address]) -> list[str]:
+    async def clear(self, addresses: Iterable[Address], *, keep_own: bool = False) -> list[str]:
         """Remove leftovers: any of `addresses`, whatever its prefix length, on any interface. Says what went.
+
+        `keep_own`: what `set` added stays.
 
         Parsed addresses are compared: 10.20.0.10 is no part of 10.20.0.100.
         """
@@ -111,7 +123,7 @@ class Kernel:
         found = []
         async for message in await self._requests.get_addr():
             address = _address(message)
-            if address in wanted:
+            if address in wanted and not (keep_own and self._own(message)):
                 found.append((int(message["index"]), address, int(message["prefixlen"])))
         for index, address, prefix in found:
             await self._delete(index, address, prefix)
@@ -122,7 +134,7 @@ class Kernel:
         present = {_address(message) async for message in await self._requests.get_addr(index=self.index)}
         return [address for address in addresses if address not in present]
 
-    async def changes(self) -> AsyncIterator[Link | AddressRemoved]:
+    async def changes(self) -> AsyncIterator[Link | AddressRemoved | AddressAdded]:
         """What happens to the interface, for ever; raises InterfaceGone when it is deleted."""
         while True:
             async for message in self._events.get():
@@ -135,8 +147,16 @@ class Kernel:
                             raise InterfaceGone(f"interface {self._interface} was deleted")
                     case "RTM_DELADDR" if message["index"] == self.index:
                         yield AddressRemoved(_address(message))
+                    case "RTM_NEWADDR":
+                        yield AddressAdded(_address(message), self._own(message))
                     case _:
                         pass
+
+    def _own(self, message: Any) -> bool:
+        """The address of the message is as `set` adds it."""
+        return bool(
+            message["index"] == self.index and message["prefixlen"] == _address(message).max_prefixlen
+        )
 
     async def _delete(self, index: int, address: Address, prefix: int) -> None:
         try:

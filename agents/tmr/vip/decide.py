@@ -15,7 +15,7 @@ import msgspec
 from msgspec.structs import replace
 
 from tmr.vip import protocol
-from tmr.vip.protocol import Drop, Hold
+from tmr.vip.protocol import Drop, Hold, Ping
 
 SECOND_NS = 1_000_000_000
 
@@ -28,14 +28,17 @@ LONGEST_LEASE_NS = 60 * SECOND_NS
 BURST_NS = 5 * SECOND_NS
 BURST_INTERVAL_NS = 1_100_000_000
 """Just above 1 s: neighbours ignore a second change of an entry within `locktime` (1 s on Linux)."""
-INTERVAL_NS = 60 * SECOND_NS
-"""Well below the 300 s after which switches forget a MAC address."""
+INTERVAL_NS = 2 * SECOND_NS
+"""A neighbour that learned a wrong place, from whatever it was, has the right one again after so long."""
 
 TIMER_SLACK_NS = 10_000_000
 """How late a timer may fire and still renew the kernel's lifetime for its last whole second."""
 
 CONFLICT_INTERVAL_NS = 10 * SECOND_NS
-"""DEFEND_INTERVAL of RFC 5227 §1.1: one report and one defence in this time, for each address."""
+"""One report of a conflict in this time, for each address."""
+
+DEFEND_INTERVAL_NS = SECOND_NS
+"""Every foreign claim is answered (RFC 5227 §2.4 (c)), with announcements at least so far apart."""
 
 RESTORE_INTERVAL_NS = SECOND_NS
 """An address that somebody else removes is put back at most this often."""
@@ -71,6 +74,12 @@ class Vanished(msgspec.Struct, frozen=True):
     address: str
 
 
+class Appeared(msgspec.Struct, frozen=True):
+    """The kernel has got `address`, one of ours, on some interface."""
+
+    address: str
+
+
 class Failed(msgspec.Struct, frozen=True):
     """An action could not be performed."""
 
@@ -86,7 +95,18 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 Event: TypeAlias = (
-    Hold | Drop | Connected | Disconnected | Carrier | Foreign | Vanished | Failed | Tick | Stop
+    Hold
+    | Drop
+    | Ping
+    | Connected
+    | Disconnected
+    | Carrier
+    | Foreign
+    | Vanished
+    | Appeared
+    | Failed
+    | Tick
+    | Stop
 )
 
 
@@ -107,6 +127,12 @@ class Refresh(msgspec.Struct, frozen=True):
 
 class Remove(msgspec.Struct, frozen=True):
     """Take every VIP away; it is no error if it is not there. What follows must wait until it is done."""
+
+
+class RemoveStrays(msgspec.Struct, frozen=True):
+    """Take away every VIP on this machine that this daemon did not put up; `keep_own`: it has put it up."""
+
+    keep_own: bool
 
 
 class Announce(msgspec.Struct, frozen=True):
@@ -135,7 +161,7 @@ class Ignore(msgspec.Struct, frozen=True):
     reason: str
 
 
-Action: TypeAlias = Add | Refresh | Remove | Announce | SendWill | Tell | Ignore
+Action: TypeAlias = Add | Refresh | Remove | RemoveStrays | Announce | SendWill | Tell | Ignore
 
 
 # state
@@ -160,6 +186,8 @@ class State(msgspec.Struct, frozen=True):
     ended: int = -1
     """Highest epoch that was dropped, or whose holder died: its lease may already be another's."""
     announced_since_ns: int = 0
+    announced_ns: int = 0
+    """Last announcement."""
     announce_ns: int = 0
     """Next announcement."""
     refresh_ns: int | None = None
@@ -175,7 +203,7 @@ def kernel_lifetime(until_ns: int, now_ns: int) -> int:
 
 
 def next_announcement(since_ns: int, now_ns: int) -> int:
-    """Every 1.1 s in the first 5 s after the address came up, then every 60 s."""
+    """Every 1.1 s in the first 5 s after the address came up or was claimed, then every 2 s."""
     soon = now_ns + BURST_INTERVAL_NS
     return soon if soon <= since_ns + BURST_NS else now_ns + INTERVAL_NS
 
@@ -203,6 +231,10 @@ def decide(state: State, event: Event, now_ns: int) -> tuple[State, list[Action]
             state, more = _hold(state, event, now_ns)
         case Drop():
             state, more = _drop(state, event)
+        case Ping():
+            more = [Tell(protocol.Pong())]
+        case Appeared():
+            more = [RemoveStrays(keep_own=state.up)]
         case Connected():
             more = [Tell(protocol.Hello(version=protocol.VERSION, carrier=state.carrier))]
         case Disconnected():
@@ -238,8 +270,8 @@ def _down(state: State, reason: protocol.Reason, detail: str) -> tuple[State, li
     return replace(state, up=False, refresh_ns=None), [Remove(), Tell(told)]
 
 
-def _refuse(epoch: int, detail: str) -> Action:
-    return Tell(protocol.Refused(detail=detail, epoch=epoch))
+def _refuse(epoch: int, detail: str, *, again: bool = False) -> Action:
+    return Tell(protocol.Refused(detail=detail, epoch=epoch, again=again))
 
 
 def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
@@ -252,7 +284,7 @@ def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
         ]
     if until_ns <= now_ns:
         late = (now_ns - hold.deadline_ns) / 1e6
-        return state, [_refuse(hold.epoch, f"the deadline passed {late:.1f} ms ago")]
+        return state, [_refuse(hold.epoch, f"the deadline passed {late:.1f} ms ago", again=True)]
     if until_ns - now_ns > LONGEST_LEASE_NS:
         ahead = (until_ns - now_ns) / SECOND_NS
         detail = (
@@ -261,10 +293,12 @@ def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
         return state, [_refuse(hold.epoch, detail)]
 
     actions: list[Action] = []
+    told = Tell(protocol.Held(epoch=hold.epoch, deadline_ns=hold.deadline_ns))
     previous = state.reign
     if previous is not None and until_ns < previous.until_ns:
         if hold.epoch == previous.epoch:
-            return state, [Ignore("a renewal that ends before the one already granted: nothing to do")]
+            # Nothing to do: the one already granted reaches further.
+            return state, [told if state.up else _refuse(hold.epoch, "a shorter renewal", again=True)]
         # The kernel's lifetime may reach past the new deadline: start afresh.
         if state.up:
             actions.append(Remove())
@@ -281,20 +315,28 @@ def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
         else:
             actions.append(Ignore("less than 1 s remains: the kernel keeps the lifetime it has"))
         if previous is None or previous.epoch != hold.epoch:
-            actions += [Announce(until_ns), Tell(protocol.Held(epoch=hold.epoch))]
-        return state, actions
+            actions.append(Announce(until_ns))
+            state = _announced(state, now_ns, since_ns=now_ns)
+        return state, [*actions, told]
     if not lifetime:
         detail = "less than 1 s of lease remains, and a kernel lifetime has whole seconds: renew first"
-        return state, [*actions, _refuse(hold.epoch, detail)]
-    actions += [Add(until_ns), Announce(until_ns), Tell(protocol.Held(epoch=hold.epoch))]
+        return state, [*actions, _refuse(hold.epoch, detail, again=True)]
+    actions += [Add(until_ns), Announce(until_ns), told]
     return _raised(state, until_ns, now_ns), actions
 
 
 def _raised(state: State, until_ns: int, now_ns: int) -> State:
-    state = replace(
-        state, up=True, announced_since_ns=now_ns, announce_ns=next_announcement(now_ns, now_ns), reported={}
-    )
+    state = replace(_announced(state, now_ns, since_ns=now_ns), up=True, reported={})
     return _refreshed(state, until_ns, now_ns)
+
+
+def _announced(state: State, now_ns: int, since_ns: int) -> State:
+    return replace(
+        state,
+        announced_since_ns=since_ns,
+        announced_ns=now_ns,
+        announce_ns=next_announcement(since_ns, now_ns),
+    )
 
 
 def _refreshed(state: State, until_ns: int, now_ns: int) -> State:
@@ -340,13 +382,20 @@ def _carrier(state: State, carrier: Carrier) -> tuple[State, list[Action]]:
 def _foreign(state: State, foreign: Foreign, now_ns: int) -> tuple[State, list[Action]]:
     if not state.up or state.reign is None:
         return state, [Ignore(f"{foreign.mac} claims {foreign.address}, which is not held here")]
-    until_ns = state.reign.until_ns
+    actions: list[Action] = []
+    announce = Announce(state.reign.until_ns)
     last = state.reported.get(foreign.address)
-    if last is not None and now_ns - last < CONFLICT_INTERVAL_NS:
-        return state, [Ignore(f"{foreign.mac} claims {foreign.address}: a conflict was just reported")]
-    state = replace(state, reported={**state.reported, foreign.address: now_ns})
-    conflict = protocol.Conflict(address=foreign.address, mac=foreign.mac)
-    return state, [Tell(conflict), Announce(until_ns)]
+    if last is None or now_ns - last >= CONFLICT_INTERVAL_NS:
+        state = replace(state, reported={**state.reported, foreign.address: now_ns})
+        actions.append(Tell(protocol.Conflict(address=foreign.address, mac=foreign.mac)))
+    # Again and again for a while: a neighbour that has just learned does not learn anew within `locktime`.
+    if now_ns - state.announced_ns >= DEFEND_INTERVAL_NS:
+        return _announced(state, now_ns, since_ns=now_ns), [*actions, announce]
+    soon = min(state.announce_ns, state.announced_ns + BURST_INTERVAL_NS)
+    state = replace(state, announced_since_ns=now_ns, announce_ns=soon)
+    return state, actions or [
+        Ignore(f"{foreign.mac} claims {foreign.address}: the next announcement is near")
+    ]
 
 
 def _vanished(state: State, vanished: Vanished, now_ns: int) -> tuple[State, list[Action]]:
@@ -372,5 +421,5 @@ def _due(state: State, now_ns: int) -> tuple[State, list[Action]]:
         state = replace(state, refresh_ns=None)
     if now_ns >= state.announce_ns:
         actions.append(Announce(until_ns))
-        state = replace(state, announce_ns=next_announcement(state.announced_since_ns, now_ns))
+        state = _announced(state, now_ns, since_ns=state.announced_since_ns)
     return state, actions

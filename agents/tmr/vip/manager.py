@@ -11,7 +11,7 @@ from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-unty
 
 from tmr.vip import decide as d
 from tmr.vip import protocol, will
-from tmr.vip.addresses import AddressRemoved, InterfaceGone, Kernel, Link
+from tmr.vip.addresses import AddressAdded, AddressRemoved, InterfaceGone, Kernel, Link
 from tmr.vip.config import Address, Config, ConfigError
 from tmr.vip.frames import Claim, mac_text
 from tmr.vip.keyvalue import line
@@ -22,6 +22,10 @@ from tmr.vip.segment import Segment
 log = logging.getLogger(__name__)
 
 _QUEUE_LENGTH = 256
+_LOOK_S = 0.5
+"""Between two looks at whether the socket's path leads here still."""
+_SLOW_NS = 100_000_000
+"""A kernel lifetime that was set so much later than it was computed might reach past the deadline."""
 _WILL_PATIENCE_S = 3.0  # at stop, for a will still under way
 
 
@@ -45,12 +49,14 @@ class Manager:
         self._kernel = kernel
         self._clock = clock
         self._queue: asyncio.Queue[d.Event | AddressRemoved] = asyncio.Queue(_QUEUE_LENGTH)
-        self._link = CommandLink(config.socket, config.peer_user, self._queue.put)
+        self._link = CommandLink(config.socket, config.peer_user, self._wake)
         self._tls = will.tls_context(config.will)
         self._wills: set[asyncio.Task[None]] = set()
         self._state = d.State(carrier=False)
         self._segment: Segment | None = None
         self._status = ""
+        self._logged_epoch = -1
+        """Epoch for which the log says that the address is held."""
         self._stopping = False
         self._claimed: set[str] = set()
         """Addresses with a foreign claim in the queue: a flood of frames must not crowd out commands."""
@@ -58,6 +64,9 @@ class Manager:
     def stop(self) -> None:
         """Ask for an orderly end."""
         self._stopping = True
+        self._wake()
+
+    def _wake(self) -> None:
         with contextlib.suppress(asyncio.QueueFull):  # then it is awake anyway
             self._queue.put_nowait(d.Tick())
 
@@ -70,7 +79,7 @@ class Manager:
         self._state = d.State(carrier=link.carrier)
         loop = asyncio.get_running_loop()
         segment.listen(loop, self._heard)
-        await self._link.open()
+        self._link.open()
         log.info(
             line("ready", interface=self._config.interface, mac=mac_text(link.mac), carrier=link.carrier)
         )
@@ -99,6 +108,10 @@ class Manager:
         while True:
             event = await self._next()
             self._notifier.send(WATCHDOG="1")
+            # Before anything else is done: a hold may have waited, and a drop behind it.
+            for command in self._link.take():
+                await self._handle(command)
+            self._mend_socket()
             if isinstance(event, AddressRemoved):
                 if not self._state.up:
                     continue
@@ -118,15 +131,27 @@ class Manager:
         if self._stopping:
             return d.Stop()
         wake = d.wake_at(self._state)
-        wait = self._notifier.watchdog_interval
+        wait = min(_LOOK_S, self._notifier.watchdog_interval or _LOOK_S)
         if wake is not None:
-            until_wake = max(0.0, (wake - self._clock()) / d.SECOND_NS)
-            wait = until_wake if wait is None else min(wait, until_wake)
+            wait = min(wait, max(0.0, (wake - self._clock()) / d.SECOND_NS))
         try:
             async with asyncio.timeout(wait):
                 return await self._queue.get()
         except TimeoutError:
             return d.Tick()
+
+    def _mend_socket(self) -> None:
+        """Listen anew where the socket's path is gone. Raises ConfigError: only a restart can help."""
+        if self._link.reachable:
+            return
+        try:
+            self._link.open()
+        except ConfigError:
+            # The directory is root's to make. A commander that is connected is not disturbed for it.
+            if not self._link.commanded:
+                raise
+        else:
+            log.warning(line("socket-made-anew", path=self._config.socket))
 
     async def _handle(self, event: d.Event) -> None:
         self._state, actions = d.decide(self._state, event, self._clock())
@@ -151,6 +176,9 @@ class Manager:
                     await self._set(address, until_ns, first=False)
             case d.Remove():
                 await self._remove()
+            case d.RemoveStrays(keep_own):
+                for removed in await self._kernel.clear(self._config.addresses, keep_own=keep_own):
+                    log.warning(line("stray-removed", address=removed))
             case d.Announce(until_ns):
                 if self._segment is not None and not self._segment.announce(self._live(until_ns)):
                     raise _Lapsed
@@ -169,9 +197,15 @@ class Manager:
 
     async def _set(self, address: Address, until_ns: int, first: bool) -> None:
         # Computed here and not in the decision: what was decided may have waited.
-        lifetime = d.kernel_lifetime(until_ns, self._clock())
+        now_ns = self._clock()
+        lifetime = d.kernel_lifetime(until_ns, now_ns)
         if lifetime:
             await self._kernel.set(address, lifetime)
+            # This process may have stood still in between, and the lifetime has begun only now.
+            if self._clock() >= until_ns:
+                raise _Lapsed
+            if self._clock() - now_ns > _SLOW_NS:
+                raise OSError("the kernel took too long to put the address up")
         elif first:
             raise OSError("less than 1 s of lease was left when the address was to be added")
 
@@ -198,7 +232,13 @@ class Manager:
             if isinstance(change, Link):
                 segment.mac = change.mac
                 await self._queue.put(d.Carrier(change.carrier))
-            elif change.address in self._config.addresses:
+            elif change.address not in self._config.addresses:
+                continue
+            elif isinstance(change, AddressAdded):
+                if change.own and self._state.up:
+                    continue
+                await self._queue.put(d.Appeared(str(change.address)))
+            else:
                 await self._queue.put(change)
         raise InterfaceGone("the kernel's events ended")
 
@@ -215,9 +255,11 @@ class Manager:
 
     def _log_report(self, report: protocol.Report) -> None:
         match report:
-            case protocol.Held(epoch):
+            case protocol.Held(epoch) if epoch != self._logged_epoch:
+                self._logged_epoch = epoch
                 log.info(line("held", epoch=epoch))
             case protocol.Dropped(epoch, reason, detail):
+                self._logged_epoch = -1
                 log.info(line("dropped", epoch=epoch, reason=reason, detail=detail))
             case protocol.CarrierChanged(up):
                 log.warning(line("carrier", up=up))

@@ -1,5 +1,6 @@
 """The messages on the Unix socket between tmr-server and tmr-vip: one JSON object a line, at most 64 KiB."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import msgspec
@@ -25,6 +26,10 @@ class Drop(msgspec.Struct, frozen=True, tag_field="op", tag="drop"):
     epoch: Epoch
 
 
+class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
+    """Question for a sign of life; answered by Pong."""
+
+
 class Hello(msgspec.Struct, frozen=True, tag_field="event", tag="hello"):
     """First message to whoever connects."""
 
@@ -33,9 +38,10 @@ class Hello(msgspec.Struct, frozen=True, tag_field="event", tag="hello"):
 
 
 class Held(msgspec.Struct, frozen=True, tag_field="event", tag="held"):
-    """The VIP is up and announced."""
+    """Answer to a hold: the VIP is up and announced; `deadline_ns` is the hold's."""
 
     epoch: int
+    deadline_ns: int
 
 
 class Dropped(msgspec.Struct, frozen=True, tag_field="event", tag="dropped"):
@@ -60,14 +66,22 @@ class Conflict(msgspec.Struct, frozen=True, tag_field="event", tag="conflict"):
 
 
 class Refused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
-    """A command that was not followed; `epoch` is None when the command could not be read."""
+    """A command that was not followed; `epoch` is None when the command could not be read.
+
+    `again`: the hold came too late, and one with a later deadline may succeed.
+    """
 
     detail: str
     epoch: int | None = None
+    again: bool = False
 
 
-Command = Hold | Drop
-Report = Hello | Held | Dropped | CarrierChanged | Conflict | Refused
+class Pong(msgspec.Struct, frozen=True, tag_field="event", tag="pong"):
+    """Answer to a ping."""
+
+
+Command = Hold | Drop | Ping
+Report = Hello | Held | Dropped | CarrierChanged | Conflict | Refused | Pong
 
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _encoder = msgspec.json.Encoder()
@@ -79,6 +93,12 @@ def decode(line: bytes) -> Command | Refused:
         return _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Refused(detail=f"not a command: {error}")
+
+
+def effective(commands: Sequence[Command]) -> list[Command]:
+    """Commands that waited together, without each hold that a later hold or drop replaces."""
+    last = max((at for at, command in enumerate(commands) if not isinstance(command, Ping)), default=-1)
+    return [command for at, command in enumerate(commands) if at == last or not isinstance(command, Hold)]
 
 
 def encode(report: Report) -> bytes:

@@ -1,5 +1,6 @@
 """Decisions as tables: state and event in, actions and reasons out."""
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -27,6 +28,11 @@ def run(state: d.State, *steps: tuple[d.Event, int]) -> tuple[d.State, list[d.Ac
     return state, actions
 
 
+def told(epoch: int = 7, seconds: float = 2.0, at: int = T0) -> d.Tell:
+    """The answer to such a hold."""
+    return d.Tell(p.Held(epoch=epoch, deadline_ns=at + int(seconds * S)))
+
+
 def held(seconds: float = 2.0) -> d.State:
     return run(IDLE, (hold(seconds=seconds), T0))[0]
 
@@ -36,25 +42,25 @@ UNTIL = T0 + 2 * S - EARLY
 
 def test_first_hold_adds_announces_and_only_then_tells() -> None:
     state, actions = run(IDLE, (hold(), T0))
-    assert actions == [d.Add(UNTIL), d.Announce(UNTIL), d.Tell(p.Held(epoch=7))]
+    assert actions == [d.Add(UNTIL), d.Announce(UNTIL), told()]
     assert state.up
 
 
-def test_renewal_refreshes_and_tells_nothing() -> None:
+def test_renewal_refreshes_and_is_answered() -> None:
     at = T0 + 3 * S // 10
     _, actions = run(held(), (hold(at=at), at))
-    assert actions == [d.Refresh(UNTIL + at - T0)]
+    assert actions == [d.Refresh(UNTIL + at - T0), told(at=at)]
 
 
 def test_next_epoch_while_up_announces_again() -> None:
     _, actions = run(held(), (hold(epoch=8), T0))
-    assert actions == [d.Refresh(UNTIL), d.Announce(UNTIL), d.Tell(p.Held(epoch=8))]
+    assert actions == [d.Refresh(UNTIL), d.Announce(UNTIL), told(8)]
 
 
 def test_shorter_deadline_of_a_newer_epoch_starts_afresh() -> None:
     _, actions = run(held(), (hold(epoch=8, seconds=1.5), T0))
     until = T0 + 3 * S // 2 - EARLY
-    assert actions == [d.Remove(), d.Add(until), d.Announce(until), d.Tell(p.Held(epoch=8))]
+    assert actions == [d.Remove(), d.Add(until), d.Announce(until), told(8, 1.5)]
     state, actions = run(held(), (hold(epoch=8, seconds=0.5), T0))
     assert actions[0] == d.Remove()
     assert not state.up
@@ -84,16 +90,47 @@ def test_refused_with_a_reason_and_nothing_done(state: d.State, event: Hold | Dr
     assert after.up == state.up
 
 
-def test_renewal_that_would_shorten_the_lease_is_ignored() -> None:
+def test_renewal_that_would_shorten_the_lease_changes_nothing() -> None:
     state, actions = run(held(), (hold(seconds=1.5), T0))
-    assert isinstance(actions[0], d.Ignore)
+    assert actions == [told(seconds=1.5)]
     assert state == held()
+
+
+def test_ping_is_answered_and_changes_nothing() -> None:
+    for state in (IDLE, held()):
+        assert d.decide(state, p.Ping(), T0) == (state, [d.Tell(p.Pong())])
+
+
+def test_address_that_appears_is_taken_away_unless_it_was_put_up_here() -> None:
+    appeared = d.Appeared("10.20.0.100")
+    assert d.decide(IDLE, appeared, T0) == (IDLE, [d.RemoveStrays(keep_own=False)])
+    assert d.decide(held(), appeared, T0) == (held(), [d.RemoveStrays(keep_own=True)])
+    # The lease has ended: what this daemon put up is no longer its own to keep.
+    _, actions = d.decide(held(), appeared, UNTIL)
+    assert actions[-1] == d.RemoveStrays(keep_own=False)
+
+
+@pytest.mark.parametrize(
+    ("state", "event", "again"),
+    [
+        (IDLE, hold(seconds=0), True),
+        (IDLE, hold(seconds=0.9), True),
+        (IDLE, hold(seconds=61), False),
+        (held(), hold(epoch=6), False),
+        (d.State(carrier=False), hold(), False),
+    ],
+)
+def test_hold_that_came_too_late_may_be_sent_again(state: d.State, event: Hold, again: bool) -> None:
+    [refusal] = d.decide(state, event, T0)[1]
+    assert isinstance(refusal, d.Tell)
+    assert isinstance(refusal.report, p.Refused)
+    assert refusal.report.again is again
 
 
 def test_renewal_with_less_than_a_second_leaves_the_kernel_lifetime() -> None:
     at = T0 + 3 * S // 2
     state, actions = run(held(), (hold(at=at, seconds=0.9), at))
-    assert [type(action) for action in actions] == [d.Ignore]
+    assert [type(action) for action in actions] == [d.Ignore, d.Tell]
     assert state.up
     assert state.reign is not None
     assert state.reign.until_ns == at + 9 * S // 10 - EARLY
@@ -163,19 +200,42 @@ def test_carrier() -> None:
     assert run(state, (hold(), T0))[0].up
 
 
-def test_conflict_is_reported_and_defended_once_in_ten_seconds() -> None:
+def test_conflict_is_reported_once_in_ten_seconds_and_every_claim_is_answered() -> None:
     foreign = d.Foreign("10.20.0.100", "02:00:00:00:00:66")
-    state = held(seconds=50)
+    other = replace(foreign, address="10.20.0.101")
     until = T0 + 50 * S - EARLY
     report = d.Tell(p.Conflict(address="10.20.0.100", mac="02:00:00:00:00:66"))
-    state, actions = run(state, (foreign, T0))
-    assert actions == [report, d.Announce(until)]
-    _, actions = run(state, (foreign, T0 + 10 * S - 1))
+    announce = d.Announce(until)
+    start = T0 + 3 * S // 2
+    state, actions = run(held(seconds=50), (foreign, start))
+    assert actions == [report, announce]
+    assert state.announce_ns == start + d.BURST_INTERVAL_NS
+    # Within a second of the last announcement: answered by the next, which is near.
+    after, actions = run(state, (foreign, start + S - 1))
     assert [type(action) for action in actions] == [d.Ignore]
-    _, actions = run(state, (replace(foreign, address="10.20.0.101"), T0 + S))
+    assert after.announce_ns == start + d.BURST_INTERVAL_NS
+    assert run(after, (d.Tick(), after.announce_ns))[1] == [announce]
+    _, actions = run(state, (foreign, start + S))
+    assert actions == [announce]
+    _, actions = run(state, (other, start + S))
     assert [type(action) for action in actions] == [d.Tell, d.Announce]
-    _, actions = run(state, (foreign, T0 + 10 * S))
-    assert actions == [report, d.Announce(until)]
+    _, actions = run(state, (foreign, start + 10 * S))
+    assert actions == [report, announce]
+
+
+def test_claim_is_answered_again_after_the_locktime_of_neighbours() -> None:
+    """A claim long after the address came up: at once, and by a burst."""
+    state, now = held(seconds=50), T0 + 20 * S + S // 2
+    while (wake := d.wake_at(state) or 0) <= now:
+        state, _ = d.decide(state, d.Tick(), wake)
+    state, _ = d.decide(state, d.Foreign("10.20.0.100", "02:00:00:00:00:66"), now)
+    assert now < state.announce_ns <= now + d.BURST_INTERVAL_NS
+    at = []
+    while (wake := d.wake_at(state) or 0) <= now + 5 * S:
+        at.append(wake - now)
+        state, _ = d.decide(state, d.Tick(), wake)
+    assert len(at) >= 4
+    assert max(after - before for before, after in pairwise([0, *at])) <= d.BURST_INTERVAL_NS
 
 
 def test_claims_for_an_address_not_held_here_are_the_other_twins_right() -> None:
@@ -223,11 +283,11 @@ def test_hello_tells_the_carrier() -> None:
 
 
 def test_announcement_schedule() -> None:
-    """At once, every 1.1 s for 5 s, then every 60 s, however often the lease is renewed."""
+    """At once, every 1.1 s for 5 s, then every 2 s, however often the lease is renewed."""
     state, actions = run(IDLE, (hold(seconds=60), T0))
     seen = [0.0]
     now = T0
-    while now < T0 + 200 * S:
+    while now < T0 + 10 * S:
         wake = d.wake_at(state)
         assert wake is not None
         renewal = now + 3 * S // 10
@@ -238,7 +298,7 @@ def test_announcement_schedule() -> None:
             now = wake
         state, actions = d.decide(state, event, now)
         seen += [(now - T0) / S for action in actions if isinstance(action, d.Announce)]
-    assert seen == pytest.approx([0, 1.1, 2.2, 3.3, 4.4, 64.4, 124.4, 184.4])
+    assert seen == pytest.approx([0, 1.1, 2.2, 3.3, 4.4, 6.4, 8.4])
 
 
 def test_last_whole_second_of_kernel_lifetime_is_used() -> None:

@@ -27,6 +27,8 @@ class VipMachine(RuleBasedStateMachine):
         self.given_up = -1
         self.newest = -1
         self.fails = False
+        self.stray = False
+        """The address is there by somebody else's hand, in a form of its own."""
 
     # -- the rim
 
@@ -59,6 +61,11 @@ class VipMachine(RuleBasedStateMachine):
                 assert epoch == self.newest
                 assert epoch > self.given_up, "a will for a reign that was given up"
                 assert self.now < until <= self.granted[epoch]
+            case d.RemoveStrays(keep_own):
+                assert keep_own == self.state.up
+                self.stray = False
+                if not keep_own:
+                    self.kernel_until = None
             case d.Tell(p.Held(epoch)):
                 assert self.kernel_until is not None, "told as held, and it is not there"
                 assert epoch > self.given_up
@@ -122,6 +129,12 @@ class VipMachine(RuleBasedStateMachine):
         if self.kernel_until is not None:
             self.kernel_until = None
             self.event(d.Vanished(VIP))
+
+    @rule()
+    def added_by_hand(self) -> None:
+        self.stray = True
+        self.event(d.Appeared(VIP))
+        assert not self.stray
 
     @rule()
     def next_change_fails(self) -> None:

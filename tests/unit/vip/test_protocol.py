@@ -14,6 +14,7 @@ def test_commands() -> None:
     line = b'{"op":"hold","epoch":7,"deadline_ns":12,"will":"%s"}\n' % base64.b64encode(b"\x00will")
     assert p.decode(line) == p.Hold(epoch=7, deadline_ns=12, will=b"\x00will")
     assert p.decode(b'{"op":"hold","epoch":7,"deadline_ns":12}') == p.Hold(epoch=7, deadline_ns=12)
+    assert p.decode(b'{"op":"ping"}') == p.Ping()
     assert p.decode(b'{"op":"drop","epoch":7,"added-later":1}') == p.Drop(epoch=7)
 
 
@@ -21,7 +22,8 @@ def test_commands() -> None:
     ("report", "line"),
     [
         (p.Hello(version=1, carrier=True), {"event": "hello", "version": 1, "carrier": True}),
-        (p.Held(epoch=7), {"event": "held", "epoch": 7}),
+        (p.Held(epoch=7, deadline_ns=12), {"event": "held", "epoch": 7, "deadline_ns": 12}),
+        (p.Pong(), {"event": "pong"}),
         (
             p.Dropped(epoch=7, reason="asked"),
             {"event": "dropped", "epoch": 7, "reason": "asked", "detail": ""},
@@ -31,7 +33,7 @@ def test_commands() -> None:
             p.Conflict(address="10.20.0.100", mac="02:…"),
             {"event": "conflict", "address": "10.20.0.100", "mac": "02:…"},
         ),
-        (p.Refused(detail="why"), {"event": "refused", "epoch": None, "detail": "why"}),
+        (p.Refused(detail="why"), {"event": "refused", "epoch": None, "detail": "why", "again": False}),
     ],
 )
 def test_reports(report: p.Report, line: dict[str, object]) -> None:
@@ -39,6 +41,30 @@ def test_reports(report: p.Report, line: dict[str, object]) -> None:
     assert encoded.endswith(b"\n")
     assert encoded.count(b"\n") == 1
     assert json.loads(encoded) == line
+
+
+HOLD, LATER, NEXT = p.Hold(7, 1), p.Hold(7, 2), p.Hold(8, 2)
+DROP, PING = p.Drop(7), p.Ping()
+
+
+@pytest.mark.parametrize(
+    ("waiting", "effective"),
+    [
+        ([], []),
+        ([HOLD], [HOLD]),
+        ([HOLD, LATER], [LATER]),
+        ([HOLD, DROP], [DROP]),
+        ([DROP, NEXT], [DROP, NEXT]),
+        ([HOLD, DROP, NEXT], [DROP, NEXT]),
+        ([HOLD, LATER, PING], [LATER, PING]),
+        ([HOLD, PING, DROP, PING], [PING, DROP, PING]),
+        ([DROP, p.Drop(8)], [DROP, p.Drop(8)]),
+    ],
+)
+def test_holds_that_something_later_replaces_are_left_out(
+    waiting: list[p.Command], effective: list[p.Command]
+) -> None:
+    assert p.effective(waiting) == effective
 
 
 @given(st.binary(max_size=200))
