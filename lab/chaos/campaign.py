@@ -9,12 +9,13 @@ from pathlib import Path
 
 import msgspec
 
+from lab.chaos.address_watch import AddressWatch
 from lab.chaos.aftermath import Aftermath
 from lab.chaos.habits import TTL_S, habits
 from lab.chaos.hands import Hands, boottime
 from lab.chaos.nemesis import Nemesis
 from lab.chaos.plan import plan
-from lab.chaos.records import CAMPAIGN, FAULTS, OPERATIONS, SAMPLES, TRACKING, Campaign
+from lab.chaos.records import CAMPAIGN, FAULTS, HOLDERS, OPERATIONS, SAMPLES, TRACKING, Campaign
 from lab.chaos.stage import FIRM, Say, Vendor, licences, unserved
 from lab.chaos.watcher import Watcher
 from lab.chaos.worker import Setting
@@ -40,9 +41,9 @@ def run(names: LabNames, seed: int, seconds: float, directory: Path, say: Say) -
     Raises LabError or StepFailed where it cannot be played; all faults are mended then, too.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    for name in (OPERATIONS, FAULTS, SAMPLES, TRACKING, CAMPAIGN):
+    for name in (OPERATIONS, FAULTS, SAMPLES, HOLDERS, TRACKING, CAMPAIGN):
         (directory / name).unlink(missing_ok=True)
-    for name in (OPERATIONS, FAULTS, SAMPLES):
+    for name in (OPERATIONS, FAULTS, SAMPLES, HOLDERS):
         (directory / name).touch()
     site, hands = Site(names), Hands(names)
     hands.mend()
@@ -72,7 +73,9 @@ class _Play:
         say = _timed(self._say, began)
         say(f"{campaign.clients} clients, {len(given)} licences, seed {seed}, {seconds:.0f} s")
         watcher = Watcher(self._site.names, self._directory, began, given)
+        address = AddressWatch(self._site.names, self._directory, began)
         watcher.start()
+        address.start()
         try:
             self._whole(watcher, "before the first fault")
             nemesis = Nemesis(self._hands, watcher, self._operator, self._directory, began, say)
@@ -87,6 +90,7 @@ class _Play:
             after = Aftermath(self._site, self._operator, self._vendor, watcher, self._directory, began, say)
             after.write(campaign, first)
         finally:
+            address.stop()
             watcher.stop()
         return campaign
 

@@ -7,9 +7,9 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -107,14 +107,24 @@ class Hands:
                 found += [int(pid) for pid in (directory / "cgroup.procs").read_text().split()]
         return found
 
+    @contextmanager
+    def standing_still(self, target: str, unit: str) -> Iterator[None]:
+        """A service stands still meanwhile, as under a debugger; its machine goes on."""
+        victims = self.processes(target, unit)
+        if not victims:
+            raise LabError(f"{unit} does not run on {target}")
+        _signal(victims, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(victims, signal.SIGCONT)
+
     def kill(self, target: str, unit: str) -> None:
         """SIGKILL, as by the out-of-memory killer; back when systemd runs something in its place."""
         victims = self.processes(target, unit)
         if not victims:
             raise LabError(f"{unit} does not run on {target}")
-        for pid in victims:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        _signal(victims, signal.SIGKILL)
         until(
             lambda: bool(set(self.processes(target, unit)) - set(victims)),
             _RESTART_S,
@@ -216,6 +226,8 @@ class Hands:
     def mend(self) -> None:
         """Take every fault away, whether it is there or not: power, frost, cables, filters, disks, clocks."""
         self.thaw(*SERVERS)
+        for target in TWINS:
+            _signal(self.processes(target, "tmr-vip"), signal.SIGCONT)
         self.hear()
         wires.no_thief(self.names, IPv4Address(VIP))
         for one in MACHINES.values():
@@ -228,6 +240,12 @@ class Hands:
         for target in UPSTREAMS:
             self.free(target)
         self.all_inside(UPSTREAMS, f"if test -e {_OFFSET}; then echo 0 > {_OFFSET}; fi")
+
+
+def _signal(pids: Sequence[int], number: int) -> None:
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def boottime() -> float:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from lab.chaos import records
-from lab.chaos.records import Campaign, Fault, Licence, Operation, Sample
+from lab.chaos.records import Campaign, Fault, Holders, Licence, Operation, Sample
 from tmr.ledger.record import Line, decode_line
 
 BODY: Final = 82
@@ -36,6 +36,7 @@ class History:
     faults: Sequence[Fault]
     samples: Sequence[Sample]
     exported: Sequence[bytes]
+    holders: Sequence[Holders] = ()
 
     @cached_property
     def licences(self) -> dict[Key, Licence]:
@@ -109,6 +110,7 @@ def load(directory: Path) -> History:
             sorted(records.read(directory / records.FAULTS, Fault), key=lambda one: one.began),
             list(records.read(directory / records.SAMPLES, Sample)),
             (directory / records.TRACKING).read_bytes().splitlines(),
+            list(records.read(directory / records.HOLDERS, Holders)),
         )
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BadRecords(

@@ -105,6 +105,11 @@ class Nemesis:
             self._hands.thaw(*targets)
 
     @contextmanager
+    def _vip_frozen(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
+        with self._hands.standing_still(targets[0], "tmr-vip"):
+            yield
+
+    @contextmanager
     def _cable(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
         self._hands.cut(targets[0], step.how)
         try:
@@ -171,6 +176,7 @@ _KINDS: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManage
     "kill": Nemesis._kill,
     "power-cut": Nemesis._power,
     "freeze": Nemesis._freeze,
+    "vip-frozen": Nemesis._vip_frozen,
     "cable": Nemesis._cable,
     "partition": Nemesis._partition,
     "disk-full": Nemesis._disk_full,

@@ -24,6 +24,7 @@ KINDS = {
     "majority-lost": ("power", POWER),
     "kill": ("process killed", PROCESS),
     "freeze": ("frozen", FROST),
+    "vip-frozen": ("frozen", FROST),
     "cable": ("network", NETWORK),
     "partition": ("network", NETWORK),
     "disk-full": ("disk", DISK),

@@ -61,6 +61,13 @@ def _freeze(source: random.Random) -> Step:
     return Step(0, "freeze", (source.choice([ACTIVE, ACTIVE, *UPSTREAMS]),), source.uniform(2.5, 5.0))
 
 
+def _vip_frozen(source: random.Random) -> Step:
+    """For about a lease: whatever has waited for it must not be believed."""
+    return Step(
+        0, "vip-frozen", (source.choice([ACTIVE, ACTIVE, ACTIVE, PASSIVE]),), source.uniform(1.2, 3.0)
+    )
+
+
 def _cable(source: random.Random) -> Step:
     target, cable = source.choice(
         [(ACTIVE, "front"), (ACTIVE, "back"), (PASSIVE, "back"), (source.choice(UPSTREAMS), "back")]
@@ -116,6 +123,7 @@ _DECK: Final[tuple[Draw, ...]] = (
     _power_cut,
     _power_cut,
     _freeze,
+    _vip_frozen,
     _cable,
     _partition,
     _disk_full,

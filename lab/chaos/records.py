@@ -8,6 +8,7 @@ shares. What a client did not learn stays None: an operation without answer may 
 | `operations.jsonl` | request of a client (`Operation`) |
 | `faults.jsonl` | fault of the nemesis (`Fault`) |
 | `samples.jsonl` | look at a machine from outside (`Sample`) |
+| `holders.jsonl` | change of the machines that have the virtual address (`Holders`) |
 | `tracking.jsonl` | line of the merged licence tracking record, as `/v1/tracking` exports it |
 """
 
@@ -21,10 +22,11 @@ import msgspec
 
 T = TypeVar("T")
 
-OPERATIONS, FAULTS, SAMPLES, TRACKING = (
+OPERATIONS, FAULTS, SAMPLES, HOLDERS, TRACKING = (
     "operations.jsonl",
     "faults.jsonl",
     "samples.jsonl",
+    "holders.jsonl",
     "tracking.jsonl",
 )
 CAMPAIGN = "campaign.json"
@@ -128,6 +130,17 @@ class Sample(msgspec.Struct):
     voting: bool | None = None
     seats: int | None = None
     """Of the active twin: seats in use of all licences of the campaign."""
+
+
+class Holders(msgspec.Struct, frozen=True):
+    """The twins on whose interfaces the virtual address was found together, from `at` on.
+
+    `looks`: how often just these were found, every 20 ms or so, until it changed or a second was over.
+    """
+
+    at: float
+    machines: tuple[str, ...]
+    looks: int
 
 
 def append(path: Path, lines: Iterable[msgspec.Struct]) -> None:

@@ -14,15 +14,25 @@ KERNEL_S = 0.5
 def check(history: History) -> Proof:
     """What was seen from outside.
 
-    A look reads one machine after the other: two holders in a single look may be the old one and the new one.
-    Two looks in a row cannot. A frozen twin's kernel keeps the address, but not beyond the lease.
+    Two holders of the address at one moment, however short, break it, whatever the machines suffer. A look at
+    what twins say reads one after the other: two that serve in a single look may be the old one and the new
+    one; in two looks in a row they cannot. A frozen twin keeps the address, but not beyond the lease.
     """
     proof = Proof("twins", "One holder of the virtual address, one twin serving, one owner of each epoch")
+    _holders(history, proof)
     _frozen(history, proof)
     _together(history, proof)
     _epochs(history, proof)
     _commits(history, proof)
     return proof
+
+
+def _holders(history: History, proof: Proof) -> None:
+    for found in history.holders:
+        proof.facts += found.looks
+        if len(found.machines) > 1:
+            both = " and ".join(found.machines)
+            proof.violated(found.at, f"{both} have the virtual address together, in {found.looks} looks")
 
 
 def _frozen(history: History, proof: Proof) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 from lab.chaos import records
 from lab.chaos.history import History
-from lab.chaos.records import Campaign, Fault, Licence, Operation, Sample
+from lab.chaos.records import Campaign, Fault, Holders, Licence, Operation, Sample
 
 FIRM, TTL, SESSION_TTL = 6000013, 2.0, 10.0
 SEATS, METER, ALONE, STATION, LOAN = 300, 301, 302, 303, 304
@@ -286,7 +286,8 @@ class Plant:
             journal=dict.fromkeys(("up1", "up2", "up3"), self.index),
         )
         operations = sorted(self.operations, key=lambda one: one.sent)
-        return History(campaign, operations, self.faults, self._samples(finished), export(self.lines))
+        samples = self._samples(finished)
+        return History(campaign, operations, self.faults, samples, export(self.lines), holders(samples))
 
     def _samples(self, finished: float) -> list[Sample]:
         found, active, epoch = [], "tmr1", self.epoch
@@ -319,6 +320,14 @@ class Plant:
         return found
 
 
+def holders(samples: Iterable[Sample]) -> list[Holders]:
+    """The twin that has the address in each look."""
+    having = {sample.at: () for sample in samples} | {
+        sample.at: (sample.machine,) for sample in samples if sample.vip
+    }
+    return [Holders(at, machines, 25) for at, machines in sorted(having.items())]
+
+
 def export(lines: Iterable[dict[str, Any]]) -> list[bytes]:
     """The lines as `tmr tracking export` writes them, chained by the documented rule."""
     head, last, out = bytes(32), 0, []
@@ -345,6 +354,7 @@ def write(history: History, directory: Path) -> None:
     records.append(directory / records.OPERATIONS, history.operations)
     records.append(directory / records.FAULTS, history.faults)
     records.append(directory / records.SAMPLES, history.samples)
+    records.append(directory / records.HOLDERS, history.holders)
     (directory / records.TRACKING).write_bytes(b"".join(line + b"\n" for line in history.exported))
 
 

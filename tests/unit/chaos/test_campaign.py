@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.chaos import habits
+from lab.chaos.address_watch import together
 from lab.chaos.campaign import settle
 from lab.chaos.observed import Journal, blank
 from lab.chaos.plan import ACTIVE, KINDS, PASSIVE, TWINS, UPSTREAMS, plan
@@ -194,3 +195,20 @@ def test_a_whole_system_lacks_nothing() -> None:
 )
 def test_what_is_missing_is_named(changed: dict[str, object], word: str) -> None:
     assert word in look(**changed).unwhole(lag=0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "found"),
+    [
+        ([False, False], ()),
+        ([True, False], ("tmr1",)),
+        ([False, True], ("tmr2",)),
+        ([True, True, True], ("tmr1", "tmr2")),
+        ([True, True, False], ("tmr2",)),
+    ],
+    ids=["none", "first", "second", "both", "moved between two readings"],
+)
+def test_two_holders_are_those_of_one_moment(answers: list[bool], found: tuple[str, ...]) -> None:
+    told = iter(answers)
+    assert together(lambda _: next(told)) == found
+    assert list(told) == []

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.chaos.check import check, judge
 from lab.chaos.history import BadRecords, History, load
-from lab.chaos.records import Operation, Sample
+from lab.chaos.records import Holders, Operation, Sample
 from tests.unit.chaos.histories import (
     ALONE,
     LOAN,
@@ -508,6 +508,11 @@ BROKEN: dict[str, tuple[Break, str, tuple[str, ...]]] = {
         lambda: silent(seconds=30, answered=True, fault="power-cut", machine="tmr1"),
         "availability",
         ("bert #1 read",),
+    ),
+    "two have the address for a moment": (
+        lambda: dataclasses.replace(day(), holders=[Holders(0.5, ("tmr1", "tmr2"), 1)]),
+        "twins",
+        ("at 0.500 s", "tmr1 and tmr2 have the virtual address together, in 1 looks"),
     ),
     "two have the address": (
         lambda: seen(holds_address, "tmr2", 0.5, 1.5),
