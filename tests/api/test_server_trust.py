@@ -31,7 +31,8 @@ def new_container(upstream: Upstream) -> str:
         generation=upstream.box.generation + 1,
     )
     upstream.acceptor.generation = upstream.box.generation
-    return fingerprint(raw_public_key(fresh))
+    upstream.acceptor.container = fingerprint(raw_public_key(fresh))
+    return upstream.acceptor.container
 
 
 async def votes(client: httpx.AsyncClient) -> int:
@@ -75,6 +76,48 @@ async def test_a_new_container_counts_once_it_is_trusted(tmp_path: Path) -> None
         assert await votes(olga) == 3, "a second time takes nothing away"
         sessions = (await olga.get("/v1/sessions")).json()["sessions"]
         assert [one["id"] for one in sessions] == [held.json()["id"]]
+
+
+@scenario
+async def test_a_container_that_is_gone_gives_nothing_with_one_that_is_left(tmp_path: Path) -> None:
+    """2 of 3: an upstream lost its store, then another one its power. One constituent is left."""
+    async with running(tmp_path, item()) as system, system.active.client(OLGA) as olga:
+        async with system.active.client() as alice:
+            held = (await alice.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
+        new_container(system.upstreams[1])
+        await strange(system)
+        assert await votes(olga) == 2
+        status = (await olga.get("/v1/status")).json()
+        assert status["upstreams"][1]["container"] is None, "the old container is not shown any more"
+        ledger = system.active.agent.core.ledger
+        await until(lambda: "up2" in ledger.withdrawn, "the journal withdraws what it stated")
+        assert next(iter(ledger.licences.values())).agreeing == ("up1", "up3")
+        system.upstreams[0].cut()
+        agent = system.active.agent
+        await until(lambda: not agent.core.upstreams()[0].reachable, "up1 is missed")
+        async with system.active.client() as alice:
+            answer = await alice.post("/v1/sessions", json=ask(), headers=key())
+            assert answer.status_code == 503, answer.text
+            assert answer.json()["type"].endswith("licence-unavailable")
+            assert "another container" in answer.json()["detail"]
+            beat = await alice.put(f"/v1/sessions/{held}/heartbeat")
+            assert beat.status_code == 503, beat.text
+        assert await votes(olga) == 1
+
+
+@scenario
+async def test_a_container_that_answers_again_states_again(tmp_path: Path) -> None:
+    """The former machine has the address back: what was withdrawn counts, without an operator."""
+    async with running(tmp_path, item()) as system, system.active.client(OLGA) as olga:
+        upstream = system.upstreams[1]
+        former = (upstream._key, upstream.box, upstream.acceptor.container)
+        new_container(upstream)
+        ledger = system.active.agent.core.ledger
+        await until(lambda: "up2" in ledger.withdrawn, "the journal withdraws what it stated")
+        upstream._key, upstream.box, upstream.acceptor.container = former
+        upstream.acceptor.generation = upstream.box.generation
+        await until(lambda: "up2" not in ledger.withdrawn, "it is believed again")
+        assert await votes(olga) == 3
 
 
 @scenario

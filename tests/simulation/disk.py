@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from tests.simulation.licences import SimContainer
 from tmr.quorum.acceptor import (
     AppendWrite,
     CommitWrite,
@@ -40,8 +41,9 @@ class Disk:
     needed.
     """
 
-    def __init__(self, name: str, *, believes_torn: bool = False) -> None:
+    def __init__(self, name: str, container: SimContainer, *, believes_torn: bool = False) -> None:
         self._kept = Durable(disk=name)
+        self.container = container
         self._believes_torn = believes_torn
         self._unsynced: list[list[Write]] = []
         self.record: dict[tuple[int, int], Any] = {}
@@ -124,7 +126,7 @@ class Disk:
 
     def copy(self) -> "Disk":
         """A copy as it is now, to be put back some day."""
-        found = Disk(self._kept.disk)
+        found = Disk(self._kept.disk, self.container)
         found._kept, found.record, found.skipped = self.load(), dict(self.record), list(self.skipped)
         return found
 

@@ -1,23 +1,50 @@
 """The one licence of the simulated system: two seats and some units, held by three containers."""
 
-from functools import cache
-
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.licensing import LicenceKey, ProductItem, SignedStatement, Statement, sign
+from tmr.licensing import (
+    LicenceKey,
+    ProductItem,
+    SignedStatement,
+    Statement,
+    fingerprint,
+    raw_public_key,
+    sign,
+)
 
 FIRM, PRODUCT, TMR_ID, QUANTITY, UNITS = 6_000_010, 1001, 1, 2, 100_000
 KEY = LicenceKey(FIRM, PRODUCT, TMR_ID)
+ACT_ID = "sim-0123456789abcdef"
+ITEM = ProductItem(FIRM, PRODUCT, TMR_ID, QUANTITY, None, units=UNITS, borrow_s=3600)
 
 
-@cache
+class SimContainer:
+    """The container on a disk. `licensed`: the vendor has issued the licence to it."""
+
+    def __init__(self, number: int, *, licensed: bool) -> None:
+        self._number = number
+        self._private = Ed25519PrivateKey.from_private_bytes(number.to_bytes(2, "big") * 16)
+        self.key = raw_public_key(self._private)
+        self.fingerprint = fingerprint(self.key)
+        self.licensed = licensed
+        self.generation = 1
+        self._signed: dict[tuple[str, int], SignedStatement] = {}
+
+    def issue(self) -> None:
+        """The vendor's update is activated."""
+        self.licensed = True
+        self.generation += 1
+
+    def statement(self, upstream: str) -> SignedStatement:
+        """What the upstream states of it, signed."""
+        name = (upstream, self.generation)
+        if name not in self._signed:
+            items = (ITEM,) if self.licensed else ()
+            stated = Statement(upstream, f"130-{1000 + self._number}", ACT_ID, self.generation, items)
+            self._signed[name] = sign(stated, self._private)
+        return self._signed[name]
+
+
 def statements() -> tuple[SignedStatement, ...]:
-    """What the containers of up1, up2, up3 state, signed."""
-    item = ProductItem(FIRM, PRODUCT, TMR_ID, QUANTITY, None, units=UNITS, borrow_s=3600)
-    return tuple(
-        sign(
-            Statement(f"up{n}", f"130-100{n}", "sim-0123456789abcdef", 1, (item,)),
-            Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32),
-        )
-        for n in (1, 2, 3)
-    )
+    """What the first three containers state, of up1, up2, up3."""
+    return tuple(SimContainer(n, licensed=True).statement(f"up{n}") for n in (1, 2, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,6 +12,7 @@ from tests.simulation.rules import Rules
 from tests.simulation.weather import Weather
 from tmr.desk.in_flight import InFlight
 from tmr.desk.sessions import Sessions
+from tmr.desk.virtual import UpstreamState, VirtualContainer
 from tmr.ledger import Borrowed, Command, Consume, Each, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
@@ -326,6 +328,13 @@ class LendsForNothing(Ledger):
         return outcome
 
 
+class CountsWhatIsRemembered(VirtualContainer):
+    """What an upstream's container stated counts while the upstream answers, with whatever container."""
+
+    def counting(self, upstreams: Iterable[UpstreamState]) -> frozenset[str]:
+        return frozenset(one.name for one in upstreams if one.counts)
+
+
 class NoFreshTime(Sessions):
     """A new active takes it that nobody was heard for a time to live."""
 
@@ -372,7 +381,12 @@ SLOW = Weather(slowed=2.0, lonely=2.0, patience=0.1)
 RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
 """Old copies are put back while machines come and go."""
 
+LOST = Weather(drop=0.02, crash=0.2, partition=0.2, wipe=0.2, sole=0.4)
+"""Stores that are lost, and then another machine."""
+
 MUTATIONS: dict[str, Rules] = {
+    "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, weather=LOST),
+    "a statement stays in the journal": Rules(withdraw_after=math.inf, weather=LOST),
     "no fencing": Rules(acceptor=NoFencing),
     "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, weather=FROZEN),
     "one grant is a lease": Rules(twin=LeaseOfOne, weather=CUT_OFF),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LONGEST_LEASE = max(LEASES)
 MESSAGE_KINDS = ("lost", "twice", "late")
+REISSUED = 0.6
+"""Part of the new containers that the vendor issues the licence to during the storm."""
 
 
 class Machine(Protocol):
@@ -115,8 +117,14 @@ class Nemesis:
             self.world.run_on(machine, 0, go)
 
     def calm(self) -> None:
-        """Nobody is struck any more."""
+        """Nobody is struck any more; and two constituents are left, or are issued anew."""
         self._armed.clear()
+        self._issue_what_is_needed()
+
+    def _issue_what_is_needed(self) -> None:
+        lost = [one for one in self.world.upstreams if not one.disk.container.licensed]
+        for upstream in lost[1:]:
+            upstream.disk.container.issue()
 
     # -- at a time -----------------------------------------------------------------------------------------
 
@@ -246,14 +254,45 @@ class Nemesis:
             return False
         upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
         lost = upstream.put(self.world.new_disk())
+        self._reissue(upstream.disk)
         if self.world.rules.vote_with_an_empty_disk:
             upstream.disk = self._impostor(lost.name)
         self._up_again(upstream, fault.seconds)
         return True
 
+    def _reissue(self, disk: Disk) -> None:
+        """The vendor issues the licence to the new container; a twin then has it trusted."""
+        if self._rnd.random() < REISSUED:
+            self.world.after(self._until_calm(self._rnd.uniform(0.5, 5.0)), disk.container.issue)
+
+    def _store_and_power(self, fault: Fault) -> bool:
+        """An upstream loses its store, and once it votes again, another one its power.
+
+        One genuine constituent is left with a majority of upstreams.
+        """
+        world = self.world
+        lost, dark = (world.upstreams[UPSTREAMS.index(name)] for name in fault.who)
+        if not self.whole():
+            return False
+        lost.put(world.new_disk())
+        new = lost.disk
+        self._up_again(lost, fault.value)
+
+        def second() -> None:
+            if lost.disk is not new or not world.stormy():
+                return
+            if not (lost.up and lost.acceptor.voting and lost.disk.voting):
+                world.after(0.05, second)
+                return
+            world.stats["one genuine constituent"] += 1
+            self._down(dark.name, fault.seconds, 1.0)
+
+        world.after(0.05, second)
+        return True
+
     def _impostor(self, name: str) -> Disk:
         """An empty disk that claims to be the lost one: what readmission is there to prevent."""
-        disk = Disk(name)
+        disk = Disk(name, self.world.new_disk().container)
         first = self.world.witness.foundation
         if first is not None:
             disk.write([SnapshotWrite(first, keep_tail=False), VotingWrite(voting=True)])
@@ -268,6 +307,7 @@ class Nemesis:
         world, upstream = self.world, self.world.upstreams[UPSTREAMS.index(fault.who[0])]
         old = upstream.put(world.new_disk())
         new = upstream.disk
+        self._reissue(new)
         self._replacing = True
         self.taken_out.add(old.name)
         self._up_again(upstream, fault.seconds)
@@ -289,6 +329,8 @@ class Nemesis:
                 world.tell(f"the new machine of {upstream.name} ({new.name}) has the address again")
                 upstream.put(new)
                 self._up_again(upstream, 0.05)
+                if not world.stormy():
+                    self._issue_what_is_needed()
 
         world.after(fault.seconds + fault.value, old_returns)
         return True

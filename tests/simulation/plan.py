@@ -34,6 +34,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.hand_over, _hand_over),
         (weather.setting, _setting),
         (weather.slowed, _slowed),
+        (weather.sole, _sole),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -97,6 +98,11 @@ def _pause(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _wipe(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("disk lost", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.05, 1.0))
+
+
+def _sole(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    lost, dark = rnd.sample(UPSTREAMS, 2)
+    return Fault("store and power", at, (lost, dark), rnd.uniform(1.0, 4.0), value=rnd.uniform(0.05, 0.5))
 
 
 def _replace(rnd: random.Random, _weather: Weather, at: float) -> Fault:

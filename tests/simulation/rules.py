@@ -5,6 +5,7 @@ import msgspec
 from tests.simulation.weather import Weather
 from tmr.desk.in_flight import InFlight
 from tmr.desk.sessions import Sessions
+from tmr.desk.virtual import VirtualContainer
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.proposer import Twin
@@ -19,6 +20,9 @@ class Rules(msgspec.Struct, frozen=True):
     sessions: type[Sessions] = Sessions
     in_flight: type[InFlight] = InFlight
     guard: float = 0.2
+    view: type[VirtualContainer] = VirtualContainer
+    withdraw_after: float = 0.0
+    """Seconds that a twin waits before it has a statement of a container that is gone withdrawn."""
     answer_before_fsync: bool = False
     vote_with_an_empty_disk: bool = False
     renew_while_expiring: bool = False

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.simulation.disk import Disk, Survived
+from tests.simulation.licences import SimContainer
 from tmr.quorum.acceptor import AppendWrite, CommitWrite, PromiseWrite, Write
 from tmr.quorum.entries import Entry, Owner
 
@@ -23,7 +24,7 @@ SECOND: list[Write] = [CommitWrite(1)]
 def test_any_number_of_frames_survives_and_a_batch_is_whole_or_absent(
     share: float, survived: Survived, promised: int, commit: int
 ) -> None:
-    disk = Disk("disk")
+    disk = Disk("disk", SimContainer(1, licensed=True))
     disk.write(FIRST)
     disk.write(SECOND)
     assert disk.load().promised == 0
@@ -33,7 +34,7 @@ def test_any_number_of_frames_survives_and_a_batch_is_whole_or_absent(
 
 
 def test_what_was_synced_is_certain() -> None:
-    disk = Disk("disk")
+    disk = Disk("disk", SimContainer(1, licensed=True))
     disk.write(FIRST)
     disk.sync()
     assert disk.crash(0.0) == Survived()
@@ -41,7 +42,7 @@ def test_what_was_synced_is_certain() -> None:
 
 
 def test_a_transaction_that_is_rolled_back_leaves_nothing() -> None:
-    disk = Disk("disk")
+    disk = Disk("disk", SimContainer(1, licensed=True))
     disk.write(FIRST)
     disk.forget()
     disk.sync()

@@ -33,6 +33,7 @@ HAPPENS = (
     *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
     *("old copy put back", "lease setting"),
     *("slow links", "patience lost"),
+    *("old copy put back", "one genuine constituent", "statements withdrawn", "containers trusted"),
     *("wall clock jumps", "clock drifts", "ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from tmr.desk.in_flight import Fate, Submission, Undecided
+from tmr.desk.virtual import UpstreamState
 from tmr.ledger import (
     Assemble,
     Borrow,
@@ -23,7 +24,10 @@ from tmr.ledger import (
     Grant,
     Granted,
     Outcome,
+    Trust,
     Waiting,
+    Withdraw,
+    constituents,
     each,
     encode,
     together,
@@ -31,8 +35,9 @@ from tmr.ledger import (
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Follow, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Serving
+from tmr.server.upstream_states import Reach, upstream_states
 
-from .licences import FIRM, KEY, PRODUCT
+from .licences import ACT_ID, FIRM, KEY, PRODUCT
 from .names import UPSTREAMS
 
 if TYPE_CHECKING:
@@ -48,6 +53,8 @@ Moment = tuple[int, int]
 """A point in history: after so many commands of the entry with this index."""
 WHOLE = 2**31
 """After all of them."""
+GIVES = ("granted", "alive", "borrowed", "consumed")
+"""Answers by which a client may use the licence."""
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -104,10 +111,14 @@ class SimTwin:
         )
         self.sessions = self.world.rules.sessions()
         self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.twin.timing.ttl)
+        self._gone: dict[Withdraw, float] = {}
+        """Containers that are gone, and since when."""
+        self.virtual = self.world.rules.view(self.ledger, ACT_ID)
         self.asked: dict[tuple[str, str], Asked] = {}
         self.ends = set[str]()
         """Sessions whose end is, or may come, in the journal: nobody may be told that they live."""
-        self._assembling = False
+        self._assembling = 0
+        """Commands about containers whose fate is not known."""
         self._moments: dict[int, Moment] = {}
         """Where each submission that is in the journal will be carried out, by its identity."""
         self._outbox: deque[Output] = deque()
@@ -222,12 +233,54 @@ class SimTwin:
                     self.in_flight.end_reign()
 
     def _keep_house(self) -> None:
-        if len(self.ledger.statements) < 3 and not self._assembling:
-            self._assembling = True
-            self.submit(Assemble(self.world.statements))
+        self._look_after_containers()
         for session in self.sessions.expired(self.now(), 10):
             self.world.stats["expiries"] += 1
             self.submit(Free(session, None, "expiry"))
+
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """The three as this twin sees them now."""
+        return upstream_states(self.twin, (Reach(),) * 3)
+
+    def available(self) -> bool:
+        """Two constituents of the licence count."""
+        return self.virtual.available(KEY, self.upstreams())
+
+    def _look_after_containers(self) -> None:
+        """Have the journal know what the containers state, and the operator's trust in new ones."""
+        if self._assembling:
+            return
+        upstreams = self.upstreams()
+        for withdraw in constituents.withdrawals(self.ledger, upstreams):
+            seen = self._gone.setdefault(withdraw, self.world.now)
+            if self.world.now - seen >= self.world.rules.withdraw_after:
+                self._assemble(withdraw)
+                self.world.stats["statements withdrawn"] += 1
+        stated = []
+        for slot, upstream in enumerate(upstreams):
+            container = self.world.upstreams[slot].disk.container
+            there = upstream.reachable and upstream.container == container.fingerprint
+            if not there or not self.world.upstreams[slot].up:
+                continue
+            trusted, known = self.ledger.trusted.get(upstream.name), self.ledger.statements.get(upstream.name)
+            if trusted not in (None, container.key):
+                if container.licensed and upstream.voting:
+                    self._assemble(Trust(upstream.name, container.key))
+                    self.world.stats["containers trusted"] += 1
+                continue
+            if (
+                known is None
+                or known.generation != container.generation
+                or upstream.name in self.ledger.withdrawn
+            ):
+                stated.append(container.statement(upstream.name))
+        if stated:
+            self._assemble(Assemble(tuple(stated)))
+
+    def _assemble(self, command: Assemble | Trust | Withdraw) -> None:
+        """Journal what concerns containers; nothing more of it before its fate is known."""
+        self._assembling += 1
+        self.submit(command)
 
     def submit(self, command: Command, respond: Respond | None = None) -> Asked:
         """Journal a command, now or with others. Only while this twin holds the lease."""
@@ -303,8 +356,8 @@ class SimTwin:
                 self.sessions.kept(self.now(), command.session)  # once freed, there is nothing to keep
             case GiveBack():
                 self.asked.pop((command.client or "", command.borrow), None)
-            case Assemble():
-                self._assembling = False
+            case Assemble() | Trust() | Withdraw():
+                self._assembling -= 1
 
     @staticmethod
     def _answer(at: Moment, outcome: Any) -> Answer:
@@ -327,6 +380,11 @@ class SimTwin:
 
         def check() -> None:
             if self.holds() or self.world.rules.answer_without_lease:
+                if answer.what in GIVES:
+                    if not self.available():
+                        self.world.stats["not answered for want of a constituent"] += 1
+                        return
+                    self.world.witness.gives(self)
                 self.world.nemesis.reach(self, "checked, not answered", lambda: respond(answer))
 
         self.world.nemesis.reach(self, "committed, not checked", check)
@@ -348,6 +406,8 @@ class SimTwin:
             return
         if known is not None:
             self._remembered(known[1], respond)
+            return
+        if not self.available():
             return
         session = f"{self.rnd.getrandbits(64):016x}"
         grant = Grant(
@@ -384,12 +444,14 @@ class SimTwin:
 
     def units(self, client: str, request_id: str, session: str, units: int, respond: Respond) -> None:
         """`POST /v1/sessions/{id}/units`."""
-        if self._once(client, request_id, respond):
+        if self._once(client, request_id, respond) and self.available():
             self._decide(Consume(request_id, client, session, units), client, request_id, respond)
 
     def borrow(self, client: str, request_id: str, respond: Respond) -> None:
         """`POST /v1/borrowings`."""
         if not self._once(client, request_id, respond):
+            return
+        if not self.available():
             return
         name = f"{self.rnd.getrandbits(64):016x}"
         borrow = Borrow(request_id, client, name, FIRM, PRODUCT, (KEY,), 3600, client, client)
@@ -421,6 +483,8 @@ class SimTwin:
     def heartbeat(self, session: str, respond: Respond) -> None:
         """`PUT /v1/sessions/{id}/heartbeat`."""
         if not self.holds() and not self.world.rules.answer_without_lease:
+            return
+        if session in self.ledger.sessions and not self.available():
             return
         match self._heard(session):
             case "alive":

@@ -16,6 +16,7 @@ from tests.simulation.names import UPSTREAMS
 from tmr.ledger import Note, encode
 from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
 from tmr.quorum.messages import Follow, Reply, Request
+from tmr.upstream.guard import OwnContainer
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -55,13 +56,22 @@ class SimUpstream:
             self.fatal()  # it writes when it starts; the log of the store may have room for that, or not
             return
         self.ledger = world.rules.ledger()
-        ttl = world.timings[self.name].ttl
-        self.acceptor = world.rules.acceptor(self.disk.load(), self.ledger, self.now(), ttl, 1)
+        container = self.disk.container
+        self.acceptor = world.rules.acceptor(
+            self.disk.load(),
+            self.ledger,
+            self.now(),
+            world.timings[self.name].ttl,
+            container.generation,
+            OwnContainer(self.ledger, self.name, container.key),
+            container.fingerprint,
+        )
         self._hints: list[Write] = list(self.acceptor.regenerated)
         world.witness.acceptor_started(self.slot, self.acceptor)
 
     def crash(self, share: float = 0.0) -> None:
         """The process is killed, or the power cut; `share` of what was written and not synced survives."""
+        self.world.witness.genuine_until(self.slot)
         self.up = False
         self.boot += 1
         survived = self.disk.crash(share)
@@ -83,6 +93,7 @@ class SimUpstream:
         """This address belongs to a machine with `disk` from now on. Returns the disk of the one before."""
         if self.up:
             self.crash()
+        self.world.witness.genuine_until(self.slot)
         self.disk, before = disk, self.disk
         return before
 
@@ -102,6 +113,7 @@ class SimUpstream:
         if isinstance(request, Follow):
             self._follow(now, wall, request, respond)
             return
+        self.acceptor.generation = self.disk.container.generation
         result = self.acceptor.handle(now, wall, request)
         world.witness.acceptor_moved(self.slot, self.acceptor)
 

@@ -48,6 +48,8 @@ class Weather(msgspec.Struct, frozen=True):
     """TTLs that a client waits for a commit: as in production, or less than a slow commit takes."""
     setting: float = 0
     """A machine starts again with another length of the lease."""
+    sole: float = 0
+    """An upstream loses its store, and once it is back another one its power: one constituent is left."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -76,4 +78,5 @@ class Weather(msgspec.Struct, frozen=True):
             setting=rnd.choice([0, 0, 0.3]),
             slowed=rnd.choice([0, 0.2]),
             patience=rnd.choice([COMMIT_PATIENCE, 0.1]),
+            sole=rnd.choice([0, 0, 0.1]),
         )

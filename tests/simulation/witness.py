@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 
 PAUSE = 0.9
 """Part of the time to live that the other twin has at least, whatever the clocks' rates."""
+JUST_NOW = 3.5
+"""Seconds for which a twin may count an upstream that is gone: a lease, a pause between two messages, and the
+time until one has failed."""
 AHEAD_MS = 1_000
 """Certified time may be so much ahead of honest clocks: drift, and rounding."""
 
@@ -73,6 +76,8 @@ class Witness:
         self._handed_over: dict[str, tuple[float, int]] = {}
         """When a process gave its reign back for the other twin to take, and the epoch of that."""
         self._seen = [0, 0, 0]
+        self._genuine_until = [0.0, 0.0, 0.0]
+        """When a container with the licence was last seen to answer at each upstream's address."""
         self._left: dict[tuple[str, str], int] = {}
         """Units that remained after each request for one unit, by client and idempotency key."""
 
@@ -157,6 +162,26 @@ class Witness:
             self._committed(acceptor.log[index], f"up{slot + 1}")
         self._seen[slot] = acceptor.commit
 
+    # -- promise 4: one container alone yields no licence ----------------------------------------------------
+
+    def genuine_until(self, slot: int) -> None:
+        """The machine at this address is about to go, or to be another one."""
+        if self._genuine(slot):
+            self._genuine_until[slot] = self.world.now
+
+    def _genuine(self, slot: int) -> bool:
+        upstream = self.world.upstreams[slot]
+        return upstream.up and upstream.disk.container.licensed
+
+    def gives(self, twin: SimTwin) -> None:
+        """A client is told that it may use the licence: two constituents of it were there just now."""
+        now = self.world.now
+        there = [
+            slot for slot in range(3) if self._genuine(slot) or now - self._genuine_until[slot] < JUST_NOW
+        ]
+        if len(there) < 2:
+            self.fail(f"{twin.name} gives a licence of which {len(there)} constituent is left")
+
     # -- after every step that can break it ------------------------------------------------------------------
 
     def lease_moved(self) -> None:
@@ -182,6 +207,7 @@ class Witness:
         outcomes, seats, record, digests = self._replay()
         self._hold_answers_against(outcomes, seats)
         self._alive()
+        self._hold_containers_against()
         self._hold_records_against(record)
         self._hold_ledgers_against(digests)
 
@@ -192,6 +218,16 @@ class Witness:
         except NotLinearizable as error:
             self.fail(str(error))
         self.world.stats["calls linearized"] += seats + units
+
+    def _hold_containers_against(self) -> None:
+        """No ledger counts what a container stated that does not answer any more."""
+        for twin in self.world.twins.values():
+            for upstream in self.world.upstreams:
+                ledger = twin.ledger
+                kept = upstream.name in ledger.statements and upstream.name not in ledger.withdrawn
+                gone = ledger.trusted.get(upstream.name) != upstream.disk.container.key
+                if kept and gone and twin.up and twin.holds():
+                    self.fail(f"{twin.name}'s ledger counts a container of {upstream.name} that is gone")
 
     def _hold_ledgers_against(self, digests: list[bytes]) -> None:
         """Every ledger is the journal's."""

@@ -16,7 +16,7 @@ from tests.simulation.client import SimClient
 from tests.simulation.clock import Clock
 from tests.simulation.disk import Disk
 from tests.simulation.faults import Fault
-from tests.simulation.licences import statements
+from tests.simulation.licences import SimContainer
 from tests.simulation.names import CLIENTS, TWINS, UPSTREAMS
 from tests.simulation.nemesis import Machine, Nemesis
 from tests.simulation.rules import Rules
@@ -68,7 +68,6 @@ class World:
         self.streams = {name: self.stream(name + " sends") for name in (*UPSTREAMS, *TWINS, *CLIENTS)}
         self.clocks = {name: Clock(rnd) for name, rnd in self.streams.items()}
         self.witness = Witness(self)
-        self.statements = statements()
         self.nemesis = Nemesis(self, faults)
         self.upstreams = [SimUpstream(self, slot) for slot in range(3)]
         self.twins = {name: SimTwin(self, name, rank) for rank, name in enumerate(TWINS)}
@@ -80,9 +79,10 @@ class World:
         return random.Random(f"{self.seed} {name}")
 
     def new_disk(self) -> Disk:
-        """An empty disk with an identity of its own."""
+        """An empty disk with an identity, and a container, of its own; the first three have the licence."""
         self._disks += 1
-        return Disk(f"disk-{self._disks}", believes_torn=self.rules.believe_torn_writes)
+        container = SimContainer(self._disks, licensed=self._disks <= len(UPSTREAMS))
+        return Disk(f"disk-{self._disks}", container, believes_torn=self.rules.believe_torn_writes)
 
     def machine(self, name: str) -> Any:
         """The machine of this name."""

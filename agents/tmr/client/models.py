@@ -154,8 +154,9 @@ class ConstituentState(StrEnum):
     """What one upstream contributes to a TMR licence.
 
     `available`: reachable, and it holds the Product Item. `missing`: reachable, but its container has no such
-    Product Item. `unreachable`: the upstream does not answer, or does not vote. `different`: its Product Item
-    differs from that of the others, an integrity alarm. `expired`: past its Expiration Time.
+    Product Item, or is another one than the container that stated it. `unreachable`: the upstream does not
+    answer, or does not vote. `different`: its Product Item differs from that of the others, an integrity
+    alarm. `expired`: past its Expiration Time.
     """
 
     AVAILABLE = "available"
@@ -169,11 +170,14 @@ class ContainerState(StrEnum):
     """Whether the container of one upstream can be used.
 
     `not-voting`: the upstream answers, but is still catching up or was excluded, so that it does not count.
+    `replaced`: another container answers than the one that is believed, or an old copy of it; it does not
+    count either.
     """
 
     AVAILABLE = "available"
     UNREACHABLE = "unreachable"
     NOT_VOTING = "not-voting"
+    REPLACED = "replaced"
 
 
 class LicenceState(StrEnum):

@@ -26,7 +26,7 @@ from tmr.client.models import (
     LicenceStatus,
     Unavailable,
 )
-from tmr.ledger import Ledger
+from tmr.ledger import Ledger, constituents
 from tmr.licensing import LicenceKey, Place, ProductItem, Serial, Statement, virtual_serial
 from tmr.licensing.items import EXPIRATION_MS_MAX
 
@@ -36,11 +36,17 @@ HOLDERS_SHOWN: Final = 50
 
 
 class UpstreamState(msgspec.Struct, frozen=True):
-    """One upstream as a twin sees it. `since_ms`: when `reachable` changed last (wall clock, Unix ms)."""
+    """One upstream as a twin sees it. `since_ms`: when `reachable` changed last (wall clock, Unix ms).
+
+    `voting`: its vote counts. `container`, `generation`: fingerprint and generation of the container that
+    answers.
+    """
 
     name: str
     reachable: bool
     voting: bool
+    container: str
+    generation: int
     since_ms: int | None = None
     error: str = ""
     short: bool = False
@@ -48,7 +54,7 @@ class UpstreamState(msgspec.Struct, frozen=True):
 
     @property
     def counts(self) -> bool:
-        """Its constituents count."""
+        """It answers, and has a vote. Whether its constituents count is `counting`."""
         return self.reachable and self.voting
 
 
@@ -118,9 +124,11 @@ class VirtualContainer:
     def votes(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> int:
         """How many identical constituents are available."""
         merged = self._ledger.licences.get(key)
-        if merged is None:
-            return 0
-        return sum(upstream.counts and upstream.name in merged.agreeing for upstream in upstreams)
+        return 0 if merged is None else len(self.counting(upstreams).intersection(merged.agreeing))
+
+    def counting(self, upstreams: Iterable[UpstreamState]) -> frozenset[str]:
+        """Names of the upstreams whose constituents count: see `tmr.ledger.constituents`."""
+        return constituents.counting(self._ledger, upstreams)
 
     def short(self, upstreams: Iterable[UpstreamState]) -> list[str]:
         """Upstreams short of disk space, where too few others count to store something new."""
@@ -156,6 +164,8 @@ class VirtualContainer:
         elif not upstream.voting:
             state = ConstituentState.UNREACHABLE
             detail = f"{upstream.name} answers, but is catching up or excluded and does not count"
+        elif gone := self._gone(upstream):
+            state, detail = ConstituentState.MISSING, gone
         elif statement is None:
             state, detail = ConstituentState.MISSING, f"the container of {upstream.name} is not known yet"
         elif held is None:
@@ -169,6 +179,24 @@ class VirtualContainer:
             detail = f"valid until {written(held.expiration_ms or 0)}"
         container = statement.container if statement else None
         return Constituent(upstream=upstream.name, container=container, state=state, detail=detail)
+
+    def _gone(self, upstream: UpstreamState) -> str:
+        """Why what the upstream's container stated does not count, although the upstream does; or ""."""
+        name, stated = upstream.name, self._ledger.statements.get(upstream.name)
+        serial = "" if stated is None else stated.container
+        match self._standing(upstream):
+            case "another":
+                return f"{name} answers with another container than {serial}, which does not count"
+            case "withdrawn":
+                return f"the container {serial} of {name} does not count: another one answered in its place"
+            case "older":
+                return f"the container {serial} of {name} is an old copy, which has forgotten updates"
+            case "unknown":
+                return f"{name} has not said which container it has"
+        return ""
+
+    def _standing(self, upstream: UpstreamState) -> constituents.Standing:
+        return constituents.standing(self._ledger, upstream.name, upstream.container, upstream.generation)
 
     def _items_of(self, statement: Statement) -> dict[LicenceKey, ProductItem]:
         indexed = self._items.get(statement.upstream)
@@ -351,18 +379,27 @@ class VirtualContainer:
             upstreams=tuple(
                 ContainerUpstream(
                     name=upstream.name,
-                    container=self.container_of(upstream.name),
-                    state=_container_state(upstream),
+                    container=self.container_of(upstream),
+                    state=self._container_state(upstream),
                 )
                 for upstream in upstreams
             ),
             unavailable=tuple(self.unavailable(upstreams, time_ms)),
         )
 
-    def container_of(self, upstream: str) -> str | None:
-        """Serial of the upstream's container."""
-        statement = self._ledger.statements.get(upstream)
-        return statement.container if statement else None
+    def container_of(self, upstream: UpstreamState) -> str | None:
+        """Serial of the upstream's container; None: not known, or another one answers than is believed."""
+        statement = self._ledger.statements.get(upstream.name)
+        if statement is None or self._standing(upstream) in ("another", "withdrawn"):
+            return None
+        return statement.container
+
+    def _container_state(self, upstream: UpstreamState) -> ContainerState:
+        if not upstream.reachable:
+            return ContainerState.UNREACHABLE
+        if not upstream.voting:
+            return ContainerState.NOT_VOTING
+        return ContainerState.REPLACED if self._gone(upstream) else ContainerState.AVAILABLE
 
     def constituents_only(self, firm_code: int, product_code: int) -> list[LicenceKey]:
         """What a network licence server holds of the product with a TMR-Id, and so may not grant."""
@@ -408,9 +445,3 @@ def _instant(ms: int | None) -> dt.datetime | None:
 
 def _expired(item: ProductItem, time_ms: int) -> bool:
     return item.expiration_ms is not None and time_ms >= item.expiration_ms
-
-
-def _container_state(upstream: UpstreamState) -> ContainerState:
-    if not upstream.reachable:
-        return ContainerState.UNREACHABLE
-    return ContainerState.AVAILABLE if upstream.voting else ContainerState.NOT_VOTING

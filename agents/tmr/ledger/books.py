@@ -22,7 +22,7 @@ class Books:
         self.promoted: list[Granted] = []
         """Who got a seat from the queue by this command."""
         self.access_version = stored.access_version
-        self.containers = Containers(network, stored.trusted, stored.statements)
+        self.containers = Containers(network, stored.trusted, stored.statements, stored.withdrawn)
         self.seats = Seats()
         self.seats.set_access(stored.access)
         self.queues = Queues()
@@ -57,6 +57,7 @@ class Books:
             self.access_version,
             self.recorder.heads,
             self.time_ms,
+            sorted(self.containers.withdrawn),
         )
 
     def begin(self, index: int, time_ms: int) -> None:

@@ -41,6 +41,16 @@ class Trust(msgspec.Struct, frozen=True, tag="trust"):
     key: bytes
 
 
+class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
+    """The container of `upstream` is gone: another one, with this fingerprint, answers in its place.
+
+    What the former one stated does not count until it states it again, or an operator trusts the other one.
+    """
+
+    upstream: str
+    container: str
+
+
 class Grant(msgspec.Struct, frozen=True, tag="grant"):
     """Give `client` one access to one of the licences `keys` of a product, the first that is free.
 
@@ -199,7 +209,7 @@ Request = Grant | Consume | Borrow
 """Commands with an idempotency key."""
 Shared = Request | Free | GiveBack
 """Commands that may share an entry with others. What changes containers or rules has one of its own."""
-Command = Shared | Assemble | Trust | SetAccess | Note
+Command = Shared | Assemble | Trust | SetAccess | Note | Withdraw
 
 
 def _question(request: Grant | Borrow) -> tuple[object, ...]:

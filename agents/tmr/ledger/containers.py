@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from tmr.ledger.commands import Trust
+from tmr.ledger.commands import Trust, Withdraw
 from tmr.licensing import (
     BadStatement,
     LicenceKey,
@@ -11,6 +11,7 @@ from tmr.licensing import (
     SignedStatement,
     Statement,
     alone,
+    fingerprint,
     merge,
     open_statement,
 )
@@ -27,10 +28,13 @@ class Containers:
         network: bool,
         trusted: Mapping[str, bytes],
         signed: Mapping[str, SignedStatement],
+        withdrawn: Iterable[str] = (),
     ) -> None:
         self._network = network
         self.trusted = dict(trusted)
         self.signed = dict(signed)
+        self.withdrawn = set(withdrawn)
+        """Upstreams whose container is gone: the statement is kept, for its generation, and not merged."""
         self._merge()
 
     def trust(self, trust: Trust) -> list[LicenceKey]:
@@ -41,6 +45,18 @@ class Containers:
             return []
         self.trusted[trust.upstream] = trust.key
         self.signed.pop(trust.upstream, None)
+        self.withdrawn.discard(trust.upstream)
+        return self._merge_anew()
+
+    def withdraw(self, withdraw: Withdraw) -> list[LicenceKey]:
+        """Count no more what the upstream's former container stated. The licences that changed.
+
+        A late one, after the container that it names was trusted, changes nothing.
+        """
+        known = self.fingerprints.get(withdraw.upstream)
+        if known in (None, withdraw.container) or withdraw.upstream not in self.signed:
+            return []
+        self.withdrawn.add(withdraw.upstream)
         return self._merge_anew()
 
     def assemble(self, statements: Iterable[SignedStatement]) -> tuple[list[LicenceKey], list[str]]:
@@ -68,6 +84,7 @@ class Containers:
         if known is not None and statement.generation < known.generation:
             return f"{statement.upstream}: generation {statement.generation} is older than {known.generation}"
         self.trusted[statement.upstream] = signed.key
+        self.withdrawn.discard(statement.upstream)
         self.signed[statement.upstream] = signed
         self.statements[statement.upstream] = statement
         return None
@@ -86,10 +103,12 @@ class Containers:
             upstream: open_statement(signed, self.trusted[upstream])
             for upstream, signed in sorted(self.signed.items())
         }
-        if self._network and len(self.statements) == 1:
-            self.merged = alone(next(iter(self.statements.values())))
+        self.fingerprints = {upstream: fingerprint(key) for upstream, key in self.trusted.items()}
+        in_force = [one for upstream, one in self.statements.items() if upstream not in self.withdrawn]
+        if self._network and len(in_force) == 1:
+            self.merged = alone(in_force[0])
         else:
-            self.merged = merge(self.statements.values())
+            self.merged = merge(in_force)
         self.firms = frozenset(item.firm_code for one in self.statements.values() for item in one.items)
         """Firm Codes of everything that any container holds."""
         self.licences: dict[LicenceKey, MergedLicence] = {

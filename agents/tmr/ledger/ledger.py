@@ -4,7 +4,7 @@ Nothing here may depend on anything but the entries: no clock, no order of a set
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar
 
 import msgspec
@@ -26,6 +26,7 @@ from tmr.ledger.commands import (
     SetAccess,
     Several,
     Trust,
+    Withdraw,
     decode,
     decode_shared,
 )
@@ -100,6 +101,8 @@ class Ledger:
                 return self._assembled(changed, rejected)
             case Trust():
                 return self._assembled(self._books.containers.trust(command), [])
+            case Withdraw():
+                return self._assembled(self._books.containers.withdraw(command), [])
             case SetAccess():
                 return self._set_access(command)
             case Note():
@@ -204,9 +207,19 @@ class Ledger:
         return self._books.containers.trusted
 
     @property
+    def fingerprints(self) -> Mapping[str, str]:
+        """The fingerprint of that key."""
+        return self._books.containers.fingerprints
+
+    @property
     def statements(self) -> Mapping[str, Statement]:
-        """What each upstream's container states."""
+        """What each upstream's container stated last, withdrawn or not."""
         return self._books.containers.statements
+
+    @property
+    def withdrawn(self) -> Collection[str]:
+        """Upstreams whose statement does not count: their container is gone."""
+        return self._books.containers.withdrawn
 
     @property
     def merged(self) -> Merged:

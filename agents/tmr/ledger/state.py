@@ -151,3 +151,5 @@ class Stored(msgspec.Struct, array_like=True):
     heads: dict[int, Head] = {}
     time_ms: int = 0
     """Certified time of the last command."""
+    withdrawn: list[str] = []
+    """Upstreams whose statement does not count, in order."""

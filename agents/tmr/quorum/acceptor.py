@@ -157,6 +157,7 @@ class Acceptor:
         max_ttl: float,
         generation: int = 0,
         guard: Guard | None = None,
+        container: str = "",
     ) -> None:
         self.disk = durable.disk
         self.voting = durable.voting
@@ -166,6 +167,7 @@ class Acceptor:
         self.commit = max(durable.snapshot.index, min(durable.commit, self.log.last))
         self.snapshot = durable.snapshot
         self.generation = generation
+        self.container = container
         self.short = False
         """The rim says that it is short of disk space."""
         self.refused = ""
@@ -210,6 +212,7 @@ class Acceptor:
             format=FORMAT,
             short=self.short,
             reign=self.reign,
+            container=self.container,
         )
 
     # -- the lease -----------------------------------------------------------------------------------------

@@ -32,6 +32,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """It is short of disk space."""
     reign: int = -1
     """Epoch of the last reign that it took the journal of, durable; -1: a version that does not say."""
+    container: str = ""
+    """Fingerprint of its CmContainer's public key: another one after its store was lost."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):

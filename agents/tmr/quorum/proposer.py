@@ -137,6 +137,13 @@ class Peer(msgspec.Struct):
     """It shows less than its disk has confirmed: it counts for nothing before it has that again."""
     gone_back_at: float = float("-inf")
     """When that was last seen."""
+    noted_at: float = float("-inf")
+    """When the message was sent whose answer `member` is from."""
+    failed_at: float = float("-inf")
+    """When the last message was sent that it did not answer in time: an answer to that, or to one before,
+    does not say that it is there now."""
+    refused_upto: int | None = None
+    """It refused a message that ends with this entry: it stands still, and has no vote before it took it."""
     alarm: str = ""
 
 
@@ -198,7 +205,7 @@ class Twin:
         return deadline(
             peer.granted_until
             for slot, peer in enumerate(self.peers)
-            if peer.granted_until is not None and self._is_member(slot)
+            if peer.granted_until is not None and self.is_member(slot)
         )
 
     def holds(self, now: float) -> bool:
@@ -222,9 +229,10 @@ class Twin:
 
     def _member_slots(self) -> set[int]:
         """Slots whose upstream answers with the disk that the membership counts."""
-        return {slot for slot in range(len(self.peers)) if self._is_member(slot)}
+        return {slot for slot in range(len(self.peers)) if self.is_member(slot)}
 
-    def _is_member(self, slot: int) -> bool:
+    def is_member(self, slot: int) -> bool:
+        """The upstream answers with the disk that the membership counts, and it has not gone back."""
         membership, peer = self.log.membership, self.peers[slot]
         if membership is None or peer.member is None or peer.gone_back:
             return False
@@ -320,6 +328,7 @@ class Twin:
         for peer in self.peers:
             peer.granted_until = None
             peer.busy = False
+            peer.refused_upto = None
         self._next_try = now + (self.timing.retry * (0.3 + self._jitter()) if pause is None else pause)
         self._votes, self._probed = {}, set()
         self.log.cut(self.commit)  # what is not known to be committed, the next reign decides
@@ -356,7 +365,7 @@ class Twin:
             peer.following = False
         elif sent_at >= peer.sent_at and not isinstance(request, Release):
             peer.busy = False
-        self._note(peer, slot, reply.member, now)
+        self._note(slot, request, sent_at, reply.member, now)
         self._compare(slot, reply.member, sent_at, now)
         match reply:
             case Followed():
@@ -366,8 +375,15 @@ class Twin:
                 return
             case Refused():
                 peer.alarm = reply.reason
+                if isinstance(request, Append):
+                    peer.refused_upto = request.previous_index + len(request.entries)
+                elif isinstance(request, Install):
+                    peer.refused_upto = request.snapshot.index
                 return
-        peer.alarm = ""
+        if isinstance(reply, Appended) and peer.refused_upto is not None and reply.match >= peer.refused_upto:
+            peer.refused_upto = None
+        if peer.refused_upto is None:
+            peer.alarm = ""
         if isinstance(reply, Joining):
             peer.fresh, peer.joining = reply.fresh, True
         else:
@@ -413,7 +429,9 @@ class Twin:
                 return
             peer.following = False
             peer.holder = None
-        elif sent_at >= peer.sent_at:
+            return
+        peer.failed_at = max(peer.failed_at, sent_at)
+        if sent_at >= peer.sent_at:
             peer.busy = False
 
     def asked(self, request: Request) -> bool:
@@ -424,10 +442,20 @@ class Twin:
         """The answer is to this reign or candidacy, not to a former one."""
         return epoch == self.epoch and owner == self.owner
 
-    def _note(self, peer: Peer, slot: int, member: Member, now: float) -> None:
-        if peer.member is not None and peer.member.disk != member.disk:
-            peer.match, peer.granted_until, peer.gone_back = 0, None, False
-        peer.member, peer.reachable = member, True
+    def _note(self, slot: int, request: Request, sent_at: float, member: Member, now: float) -> None:
+        """Take the header for what the upstream is now, unless a later one is known.
+
+        A poll may have waited for long: an active twin, which hears other answers all the time, ignores it.
+        """
+        peer = self.peers[slot]
+        poll = isinstance(request, Follow)
+        if self.role != "active" if poll else sent_at >= peer.noted_at:
+            if peer.member is not None and peer.member.disk != member.disk:
+                peer.match, peer.granted_until, peer.gone_back = 0, None, False
+            peer.member = member
+            peer.reachable = peer.reachable or poll or sent_at > peer.failed_at
+        if not poll:
+            peer.noted_at = max(peer.noted_at, sent_at)
         self._seen_epoch = max(self._seen_epoch, member.promised)
         self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000)
 
@@ -542,6 +570,7 @@ class Twin:
         for mark in told:
             self.marks.learn(mark, now)
         for slot in valid:
+            self.peers[slot].member = votes[slot][1].member
             if self.peers[slot].gone_back:
                 self.marks.forget(membership.disks[slot])
         self._begin_reign(now, valid)
@@ -576,6 +605,7 @@ class Twin:
             peer.granted_until = None
             if slot in granted:
                 self._granted(peer, granted[slot], self._votes[slot][1].granted_ms, now)
+            peer.reachable = peer.reachable and slot in granted  # who answered long ago may be gone since
             peer.gone_back = peer.gone_back and slot not in granted
             peer.match, peer.next = 0, self.log.last + 1
             peer.busy = False
@@ -750,7 +780,8 @@ class Twin:
 
     def _found_system(self, now: float) -> None:
         """Three new stores, and nobody ever reigned: this is a new system."""
-        members = [peer.member for peer in self.peers if peer.member is not None and peer.reachable]
+        heard = [peer for peer in self.peers if peer.reachable and peer.noted_at >= peer.sent_at]
+        members = [peer.member for peer in heard if peer.member is not None]  # in answer to this probe
         new = [peer for peer in self.peers if peer.joining and peer.fresh]
         if len(members) < 3 or not new or any(m.promised or m.last_index for m in members):
             return

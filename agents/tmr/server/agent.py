@@ -14,7 +14,7 @@ from tmr.desk.desk import Desk
 from tmr.desk.gate import Gate
 from tmr.desk.metrics import Metrics
 from tmr.desk.tracking import Archive, Tracking
-from tmr.desk.virtual import MAJORITY, VirtualContainer, instant
+from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer, instant
 from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS
 from tmr.quorum.entries import Owner
@@ -256,7 +256,7 @@ class Agent:
             peer=self._other(),
             version=self._version,
             certified_time=instant(time_ms) if time_ms else None,
-            upstreams=tuple(self._upstream(slot) for slot in range(3)),
+            upstreams=tuple(self._upstream(slot, upstream) for slot, upstream in enumerate(upstreams)),
             licences=tuple(self.virtual.statuses(upstreams, time_ms)),
             sessions=len(self.core.ledger.sessions),
             commit=twin.commit,
@@ -271,20 +271,20 @@ class Agent:
         name, votes = holders.most_common(1)[0] if holders else ("", 0)
         return name if votes >= MAJORITY and name != self.config.name else None
 
-    def _upstream(self, slot: int) -> UpstreamStatus:
+    def _upstream(self, slot: int, state: UpstreamState) -> UpstreamStatus:
         twin = self.core.twin
-        peer, reach = twin.peers[slot], self.core.reach[slot]
+        peer = twin.peers[slot]
         member, active = peer.member, twin.role == "active"
         return UpstreamStatus(
-            name=twin.upstreams[slot],
-            reachable=peer.reachable,
-            voting=member is not None and member.voting,
-            container=self.virtual.container_of(twin.upstreams[slot]),
+            name=state.name,
+            reachable=state.reachable,
+            voting=state.voting,
+            container=self.virtual.container_of(state),
             match=peer.match if active else None,
             commit=member.commit if member else None,
             lag=max(0, twin.log.last - peer.match) if active else None,
-            last_error=reach.error or None,
-            since=instant(reach.since_ms) if reach.since_ms is not None else None,
+            last_error=state.error or None,
+            since=instant(state.since_ms) if state.since_ms is not None else None,
         )
 
     def _alarms(self, now: float) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from tmr.ledger import Assemble, Assembled
+from tmr.ledger import Assemble, Assembled, Withdraw, constituents
 from tmr.licensing import BadStatement, LicensingError, SignedStatement, fingerprint, open_statement
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.rim.logs import fields
@@ -67,6 +67,10 @@ class Assembler:
             f"tmr trust {name} {fingerprint(shown.key)}"
         )
 
+    def _withdrawals(self) -> tuple[Withdraw, ...]:
+        """What upstreams stated whose container is gone, as their answers say."""
+        return tuple(constituents.withdrawals(self._core.ledger, self._core.upstreams()))
+
     def begin_reign(self) -> None:
         """Ask all three anew: what the journal says of them may be old."""
         for source in self._sources:
@@ -76,9 +80,10 @@ class Assembler:
         """Start a round if this twin reigns and a container states what the journal does not know."""
         if self._task is not None or not self._core.twin.holds(now):
             return
+        gone = self._withdrawals()
         due = [slot for slot in range(3) if self._due(slot, now)]
-        if due:
-            self._task = asyncio.get_running_loop().create_task(self._round(due))
+        if due or gone:
+            self._task = asyncio.get_running_loop().create_task(self._round(due, gone))
             self._task.add_done_callback(self._done)
 
     async def stop(self) -> None:
@@ -100,11 +105,18 @@ class Assembler:
             source.disk, source.asked, source.seen = peer.member.disk, -1, -1
         if peer.member.generation != source.seen:
             source.seen, source.pause, source.next_at = peer.member.generation, PAUSE, now
-        known = self._core.ledger.statements.get(self._core.twin.upstreams[slot])
-        stale = known is None or known.generation != peer.member.generation
+        name = self._core.twin.upstreams[slot]
+        known = self._core.ledger.statements.get(name)
+        back = name in self._core.ledger.withdrawn and (
+            peer.member.container == self._core.ledger.fingerprints.get(name)
+        )
+        stale = known is None or known.generation != peer.member.generation or back
         return (stale or source.asked < 0) and now >= source.next_at
 
-    async def _round(self, slots: Sequence[int]) -> None:
+    async def _round(self, slots: Sequence[int], gone: Sequence[Withdraw]) -> None:
+        for withdraw in gone:
+            if not await self._withdrawn(withdraw):
+                return
         fetched = await asyncio.gather(*(self._fetch(slot) for slot in slots))
         new = tuple(signed for signed in fetched if signed is not None)
         if not new:
@@ -119,6 +131,18 @@ class Assembler:
             self._rejected = outcome.rejected
             changed = ", ".join(map(str, outcome.changed)) or "nothing"
             log.info("containers assembled", extra=fields(changed=changed, rejected=list(outcome.rejected)))
+
+    async def _withdrawn(self, withdraw: Withdraw) -> bool:
+        """Have it withdrawn by the journal; False: it is not, and comes again."""
+        try:
+            await self._core.submit(withdraw)
+        except (NotActive, Overloaded):
+            return False
+        log.warning(
+            "another container answers: what the former one stated is withdrawn",
+            extra=fields(upstream=withdraw.upstream, fingerprint=withdraw.container),
+        )
+        return True
 
     async def _fetch(self, slot: int) -> SignedStatement | None:
         """The container's statement, if it is news."""
@@ -138,7 +162,9 @@ class Assembler:
         source.asked = asked
         source.alarm = self._alarm(name, statement.upstream, statement.act_id)
         known = self._core.ledger.statements.get(name)
-        if source.alarm or signed == source.offered or known == statement:
+        ledger = self._core.ledger
+        back = name in ledger.withdrawn and signed.key == ledger.trusted[name]
+        if source.alarm or (not back and (signed == source.offered or known == statement)):
             return None
         source.offered = signed
         return signed

@@ -10,8 +10,6 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-import msgspec
-
 from tmr.desk.gate import fail
 from tmr.desk.in_flight import Fate, InFlight, Submission, Undecided
 from tmr.desk.virtual import UpstreamState
@@ -33,6 +31,7 @@ from tmr.quorum.proposer import (
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
+from tmr.server.upstream_states import Reach, upstream_states
 
 log = logging.getLogger(__name__)
 
@@ -60,14 +59,6 @@ class Link(Protocol):
 
     async def close(self) -> None:
         """End all connections."""
-
-
-class Reach(msgspec.Struct):
-    """Whether an upstream answers, since when (wall clock, Unix ms), and what it failed with last."""
-
-    reachable: bool = False
-    since_ms: int | None = None
-    error: str = ""
 
 
 class Decision(asyncio.Future[Outcome]):
@@ -128,17 +119,7 @@ class Core:
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """The three as this twin sees them now."""
         if self._states is None:
-            self._states = tuple(
-                UpstreamState(
-                    name,
-                    peer.reachable,
-                    peer.member is not None and peer.member.voting,
-                    reach.since_ms,
-                    reach.error,
-                    peer.member is not None and peer.member.short,
-                )
-                for name, peer, reach in zip(self.twin.upstreams, self.twin.peers, self.reach, strict=True)
-            )
+            self._states = upstream_states(self.twin, self.reach)
         return self._states
 
     @property

@@ -11,6 +11,7 @@ from typing import NoReturn
 from starlette.types import ASGIApp
 
 from tmr.ledger import Ledger
+from tmr.licensing import fingerprint
 from tmr.quorum.acceptor import Acceptor
 from tmr.rim import frames, garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
@@ -86,6 +87,7 @@ async def _serve(settings: UpstreamConfig) -> None:
             settings.lease_ttl,
             generation=keeper.container.generation,
             guard=None if settings.network else OwnContainer(ledger, settings.name, keeper.container.key),
+            container=fingerprint(keeper.container.key),
         )
     except Exception as error:
         log.critical("the journal cannot be replayed", exc_info=error)

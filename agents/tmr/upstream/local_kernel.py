@@ -123,7 +123,18 @@ class LocalKernel:
 
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """Itself."""
-        return (UpstreamState(self.name, True, True, self._since_ms, short=self._node.short_of_space),)
+        acceptor, short = self._node.acceptor, self._node.short_of_space
+        return (
+            UpstreamState(
+                self.name,
+                True,
+                True,
+                acceptor.container,
+                acceptor.generation,
+                since_ms=self._since_ms,
+                short=short,
+            ),
+        )
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done)."""

@@ -12,7 +12,7 @@ import pytest
 from licences import FIRM, Products
 from machines import SSH_CONFIG, Machine, machine_named, names
 
-from system import active_status, caught_up, lab, playbook, tmr_operator, until, upstream_status, vendor
+from system import active_status, caught_up, lab, playbook, tmr, tmr_operator, until, upstream_status, vendor
 
 pytestmark = pytest.mark.timeout(900)
 LOAD = "load"
@@ -88,6 +88,16 @@ def alarms(about: str) -> list[str]:
     return [text for text in active_status()["alarms"] if about in text]
 
 
+def reissue(upstream: str) -> None:
+    """The vendor issues all licences to the three containers; the new one of this upstream is trusted."""
+    home = SSH_CONFIG.parent
+    playbook("playbooks/request.yml", "-e", f"firm_code={FIRM} directory={home / 'requests'}")
+    update = home / f"reissued-{time.time_ns()}.json"
+    files = [f"--request={home / 'requests' / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
+    vendor("reissue", f"--dir={home / 'firm'}", *files, f"--out={update}")
+    playbook("playbooks/replace_upstream.yml", "-e", f"upstream={upstream} update_file={update}")
+
+
 def fails(run: Callable[[], str]) -> str:
     """What it said when it failed."""
     with pytest.raises(AssertionError) as failed:
@@ -160,15 +170,39 @@ def test_a_machine_is_lost_and_replaced(load: Load, products: Products, tmp_path
     assert code == 1
     assert shown in errors
 
-    home = SSH_CONFIG.parent
-    playbook("playbooks/request.yml", "-e", f"firm_code={FIRM} directory={home / 'requests'}")
-    update = home / f"reissued-{time.time_ns()}.json"
-    files = [f"--request={home / 'requests' / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
-    vendor("reissue", f"--dir={home / 'firm'}", *files, f"--out={update}")
-    playbook("playbooks/replace_upstream.yml", "-e", f"upstream=up3 update_file={update}")
+    assert seen_votes(products.story) == [2], "the constituents of the lost container are lost"
+    reissue("up3")
     until(lambda: seen_votes(products.story) == [3], "its constituents count")
     assert not alarms("up3 has another container")
     load.goes_on()
     code, output, errors = tmr_operator("trust", "up3", shown, "--json")
     assert code == 0, errors
     assert json.loads(output)["changed"] is False
+
+
+def test_a_store_is_lost_and_then_a_machine(load: Load, products: Products) -> None:
+    """Two of three upstreams vote; one of their containers has the licence: nothing is granted."""
+    load.goes_on()
+    load.stop()
+    up("up2", f"systemctl stop tmr-upstream && mv {STATE} /root/lost && systemctl start tmr-upstream")
+    until(caught_up, "up2 votes, and has everything")
+    until(lambda: seen_votes(products.story) == [2], "its former container does not count any more")
+    _, shown, _ = tmr_operator("status")
+    assert "2 of 3" in shown
+    assert alarms("tmr trust up2")
+
+    lab("power-off", "up1")
+    until(lambda: not upstream_status("up1")["reachable"], "the active twin misses up1")
+    wanted = f"--firm {FIRM} --product {products.story}"
+    refused, _, reason = tmr("run", wanted, "--patience", "4", "--", "touch", "/run/ran-with-one")
+    assert refused == 3, reason
+    assert not machine_named("client").host.file("/run/ran-with-one").exists
+    assert seen_votes(products.story) == [1]
+
+    lab("power-on", "up1")
+    until(lambda: seen_votes(products.story) == [2], "up1 is back, and two are enough")
+    until(caught_up, "up1 votes, and has everything")
+    load.start()
+    reissue("up2")
+    until(lambda: seen_votes(products.story) == [3], "three constituents again")
+    load.goes_on()

@@ -26,6 +26,7 @@ from tmr.licensing import (
     Share,
     SignedStatement,
     activate,
+    fingerprint,
     raw_public_key,
     share,
     sign,
@@ -95,7 +96,9 @@ class Upstream:
         self.box = Container.create(ACT_ID, raw_public_key(self._key))
         self.ledger = Ledger()
         self.store = MemoryStore()
-        self.acceptor = Acceptor(self.store.load(), self.ledger, boottime(), TTL)
+        self.acceptor = Acceptor(
+            self.store.load(), self.ledger, boottime(), TTL, container=fingerprint(self.box.key)
+        )
         failures: list[BaseException] = []
         node = Node(self.acceptor, self.store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
         keeper = Keeper(self.store, name, self.box, self._key, Path())

@@ -19,7 +19,7 @@ from tests.unit.server.local import ACT_ID, ALICE, FIRM, TTL, Presented
 from tmr.desk.gate import Gate
 from tmr.desk.tracking import Tracking
 from tmr.desk.virtual import VirtualContainer
-from tmr.licensing import Container, ProductItem, public_key_to_pem, raw_public_key
+from tmr.licensing import Container, ProductItem, fingerprint, public_key_to_pem, raw_public_key
 from tmr.quorum.acceptor import Acceptor
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.identity import LOCAL_OPERATOR, Identity
@@ -53,7 +53,14 @@ class Server:
         self.store.check_mode(durable.membership, network=True)
         self.keeper = Keeper.open(self.store, name, ACT_ID, self.vendors, network=True)
         ledger = ObservedLedger()
-        self.acceptor = Acceptor(durable, ledger, boottime(), TTL)
+        self.acceptor = Acceptor(
+            durable,
+            ledger,
+            boottime(),
+            TTL,
+            generation=self.keeper.container.generation,
+            container=fingerprint(self.keeper.container.key),
+        )
         self.node = Node(
             self.acceptor, self.store, clock=boottime, wall_ms=self.wall_ms, fatal=self.failures.append
         )

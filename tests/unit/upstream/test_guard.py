@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.unit.ledger.world import FIRM, START_MS, container_key, item, key, stated
-from tmr.ledger import Assemble, Command, Consume, Free, Grant, Ledger, Trust, encode
+from tmr.ledger import Assemble, Command, Consume, Free, Grant, Ledger, Trust, Withdraw, encode
 from tmr.ledger.continuity import lost
 from tmr.ledger.state import Stored
 from tmr.licensing import SignedStatement, Statement, raw_public_key, sign
@@ -53,6 +53,8 @@ def strange(upstream: str, number: int = 9) -> SignedStatement:
         (0, Assemble((strange("x", 7), strange("y", 8))), ""),
         (3, Assemble(stated(1, ())), ""),
         (3, Free("s", None, "operator"), ""),
+        (3, Withdraw("up1", "ab" * 32), ""),  # it takes away, and gives nothing
+        (3, Withdraw("up2", "ab" * 32), ""),
     ],
 )
 def test_commands(known: int, command: Any, refused: str) -> None:
