@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.netns.upstreams import Upstream
-from tests.netns.world import VIP, Capture, Commander, Lan, Manager
+from tests.netns.world import HOSTS, VIP, Capture, Commander, Lan, Manager
 from tests.support.pki import Authority
 
 
@@ -62,6 +62,7 @@ class Front:
         addresses: tuple[str, ...] = (f"{VIP}/32",),
         peer_user: str = "root",
         socket: Path | None = None,
+        watch: tuple[str, ...] = (),
     ) -> Path:
         path = self.directory / f"{host}.toml"
         path.write_text(
@@ -76,6 +77,7 @@ certificate = "{self._twin.certificate}"
 key = "{self._twin.key}"
 ca = "{self._twin.ca}"
 """
+            + (f'[watch]\nsource = "10.20.0.{HOSTS[host]}"\ntargets = {list(watch)!r}\n' if watch else "")
         )
         return path
 
@@ -85,9 +87,10 @@ ca = "{self._twin.ca}"
         addresses: tuple[str, ...] = (f"{VIP}/32",),
         peer_user: str = "root",
         path: Path | None = None,
+        watch: tuple[str, ...] = (),
     ) -> Manager:
         path = path or self.directory / f"{host}.sock"
-        started = Manager(self.lan[host], self.config(host, addresses, peer_user, path), path)
+        started = Manager(self.lan[host], self.config(host, addresses, peer_user, path, watch), path)
         self._stack.callback(started.kill)
         return started
 

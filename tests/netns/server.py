@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from tests.netns.world import boottime_ns
+from tmr.server.front import FrontComparison
 from tmr.server.vip_link import VipLink
 
 TTL_S, USABLE_S, TICK_S = 2.0, 1.76, 0.04
@@ -18,6 +19,8 @@ class Lease:
     """The lease that two upstreams would give: to one twin at a time, in rising epochs."""
 
     def __init__(self) -> None:
+        self.views: dict[str, int] = {}
+        """What each twin said of the front network, as upstreams would tell the other one."""
         self._lock = threading.Lock()
         self.holder = ""
         self.epoch = 0
@@ -49,6 +52,7 @@ class Server(threading.Thread):
         self._over = threading.Event()
         self.held = False
         self.able = False
+        self._front = FrontComparison()
 
     def __enter__(self) -> Self:
         self.start()
@@ -76,8 +80,12 @@ class Server(threading.Thread):
     def _turn(self) -> None:
         self._link.check(now())
         self.held, self.able = self._link.held, self._link.able
+        self._lease.views[self.name] = self._link.front
         if self._lease.holder != self.name and (not self._link.able or self._leaving is not None):
             return
+        other = next((view for name, view in self._lease.views.items() if name != self.name), 0)
+        if self._lease.holder == self.name and self._front.hand_over(now(), self._link.front, other):
+            self._leave()
         deadline = self._lease.renew(self.name, now())
         if deadline is not None and self._leaving is None:
             self._link.hold(self._lease.epoch, deadline, lambda: b"", step=TTL_S / 20)

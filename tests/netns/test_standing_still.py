@@ -2,49 +2,16 @@
 
 import shutil
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 
 import pytest
 from scapy.layers.l2 import ARP, Ether
 
 from tests.netns.conftest import Front
-from tests.netns.server import Addresses, Lease, Server
-from tests.netns.world import VIP, Manager, boottime_ns, thawed, until
-
-PATIENCE_S = 60.0
-
-
-class Pair:
-    """Two managers, each with its server."""
-
-    def __init__(self, managers: dict[str, Manager], servers: dict[str, Server], seen: Addresses) -> None:
-        self.managers, self.servers, self.seen = managers, servers, seen
-
-    def holder(self) -> str:
-        """The machine that alone has the address, as its server knows; waits for it."""
-
-        def settled() -> str:
-            [*names] = self.seen.holders
-            return names[0] if len(names) == 1 and self.servers[names[0]].held else ""
-
-        return until(settled, "one machine holds the address", PATIENCE_S)
-
-    def until_both_able(self) -> None:
-        until(lambda: all(server.able for server in self.servers.values()), "both are able", PATIENCE_S)
-
-
-@contextmanager
-def paired(front: Front) -> Iterator[Pair]:
-    managers = {name: front.manager(name) for name in ("tmr1", "tmr2")}
-    lease = Lease()
-    with (
-        Addresses(VIP, {name: manager.popen.pid for name, manager in managers.items()}) as seen,
-        Server("tmr1", managers["tmr1"].path, lease) as first,
-        Server("tmr2", managers["tmr2"].path, lease) as second,
-    ):
-        yield Pair(managers, {"tmr1": first, "tmr2": second}, seen)
-    assert seen.both == [], f"{len(seen.both)} of {seen.looks} looks found the address on both"
+from tests.netns.pair import PATIENCE_S, paired
+from tests.netns.server import Addresses
+from tests.netns.world import VIP, boottime_ns, thawed, until
 
 
 def test_thawed_manager_never_puts_up_the_address_of_the_other(front: Front) -> None:

@@ -168,6 +168,10 @@ class Lan:
         for name in reversed(self._names):
             subprocess.run(("ip", "netns", "delete", name), check=False, capture_output=True)
 
+    def forward(self, host: str, works: bool) -> None:
+        """The switch's port forwards, or nothing passes it, though the carrier stays."""
+        self.switch.run("bridge", "link", "set", "dev", host, "state", "3" if works else "0")
+
     def cable(self, host: str, plugged: bool) -> None:
         self.switch.ip("link", "set", host, "up" if plugged else "down")
 

@@ -31,6 +31,8 @@ from tmr.quorum.messages import (
     Release,
     Released,
     Reply,
+    Report,
+    Reported,
     Request,
 )
 
@@ -178,6 +180,8 @@ class Acceptor:
         self.diverged = False
         self.gone_back = False
         """This disk has less than it confirmed before: since this start, the active has said so."""
+        self._reports: dict[str, tuple[int, float]] = {}
+        """What each twin said of the front network last, and when. Nothing here depends on it."""
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
@@ -260,6 +264,8 @@ class Acceptor:
                 return self._release(wall_ms, message)
             case Found():
                 return self._found(wall_ms, message)
+            case Report():
+                return self._report(now, wall_ms, message)
             case Follow():
                 reply = self.follow(now, wall_ms, message)
                 return Answer(reply or self._followed(now, wall_ms, message, None, ()))
@@ -507,6 +513,14 @@ class Acceptor:
         self.voting = True
         writes: list[Write] = [SnapshotWrite(self.snapshot, keep_tail=False), VotingWrite(voting=True)]
         return Answer(Founded(self.member(wall_ms)), writes, woke=True)
+
+    def _report(self, now: float, wall_ms: int, message: Report) -> Answer:
+        """Note what the twin sees of the front network, and tell it what the other one said."""
+        self._reports[message.owner.twin] = (message.front, now)
+        others = [report for twin, report in self._reports.items() if twin != message.owner.twin]
+        front, at = max(others, key=lambda report: report[1], default=(0, now))
+        age_ms = max(0, round((now - at) * 1000))
+        return Answer(Reported(self.member(wall_ms), message.owner, front, age_ms))
 
     # -- following -----------------------------------------------------------------------------------------
 

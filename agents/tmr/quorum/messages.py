@@ -95,6 +95,14 @@ class Follow(msgspec.Struct, frozen=True, tag="follow"):
     """False: only the lease is of interest, another upstream already sends the entries."""
 
 
+class Report(msgspec.Struct, frozen=True, tag="report"):
+    """Say how much this twin sees of the front network, and ask how much the other one does."""
+
+    owner: Owner
+    front: Annotated[int, msgspec.Meta(ge=0, le=15)]
+    """0: unknown; more is better."""
+
+
 class Found(msgspec.Struct, frozen=True, tag="found"):
     """Found the system: all three stores are new, these are their disks."""
 
@@ -197,6 +205,15 @@ class Founded(msgspec.Struct, frozen=True, tag="founded"):
     member: Member
 
 
+class Reported(msgspec.Struct, frozen=True, tag="reported"):
+    """The other twin's last report, and its age; 0 where there was none."""
+
+    member: Member
+    owner: Owner
+    front: int
+    age_ms: int
+
+
 class Refused(msgspec.Struct, frozen=True, tag="refused"):
     """The request makes no sense to this member; `reason` is for people."""
 
@@ -204,9 +221,20 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
     reason: str
 
 
-Request = Acquire | Append | Install | Release | Follow | Found
+Request = Acquire | Append | Install | Release | Follow | Found | Report
 Reply = (
-    Probed | Promise | Busy | Fenced | Joining | Appended | Conflict | Released | Followed | Founded | Refused
+    Probed
+    | Promise
+    | Busy
+    | Fenced
+    | Joining
+    | Appended
+    | Conflict
+    | Released
+    | Followed
+    | Founded
+    | Refused
+    | Reported
 )
 
 _encoder = msgspec.msgpack.Encoder()

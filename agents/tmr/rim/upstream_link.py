@@ -20,6 +20,7 @@ from tmr.quorum.messages import (
     Install,
     Release,
     Reply,
+    Report,
     Request,
     decode_reply,
     encode,
@@ -35,6 +36,7 @@ PATHS: Final[dict[type, str]] = {
     Install: "/v1/snapshot/install",
     Release: "/v1/lease/release",
     Follow: "/v1/journal/follow",
+    Report: "/v1/front",
     Found: "/v1/found",
 }
 """Where each message is posted."""

@@ -30,6 +30,7 @@ from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
+from tmr.server.front import FrontComparison, FrontReports
 from tmr.server.trust import Truster
 from tmr.server.vip_link import VipLink
 
@@ -93,6 +94,8 @@ class Agent:
             on_change=self._vip_changed,
             on_lost=self._vip_lost,
         )
+        self._front = FrontComparison()
+        self._reports = FrontReports(twin.owner, links, clock, lambda: self._vip.front)
         self._vip_task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._stopping = False
@@ -105,7 +108,8 @@ class Agent:
     def start(self) -> None:
         """Follow the upstreams, reach for tmr-vip, and stand for election. Call in the event loop."""
         self._vip_task = asyncio.get_running_loop().create_task(self._vip.run())
-        self._vip_task.add_done_callback(self._vip_ended)
+        self._vip_task.add_done_callback(self._task_ended)
+        self._reports.start(self._task_ended)
         self.core.start()
 
     async def known(self, patience: float) -> None:
@@ -152,6 +156,7 @@ class Agent:
         self.begin_stop()
         if self._leaving is not None:
             await asyncio.gather(self._leaving, return_exceptions=True)
+        await self._reports.stop()
         await self._assembler.stop()
         await self.backfill.stop()
         await self.core.stop()
@@ -196,6 +201,8 @@ class Agent:
         if not twin.holds(now):
             return
         if not self.gate.leaving:
+            if self._front.hand_over(now, self._vip.front, self._reports.other()):
+                self.leave("the other twin sees more of the front network")
             self._vip.hold(
                 twin.epoch,
                 twin.deadline,
@@ -214,7 +221,7 @@ class Agent:
     def _vip_lost(self, reason: str) -> None:
         self.leave(reason)
 
-    def _vip_ended(self, task: asyncio.Task[None]) -> None:
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._fatal(error)
 

@@ -16,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from tmr.rim.logs import fields
+from tmr.server.front import NOTHING, UNABLE, UNKNOWN
 
 log = logging.getLogger(__name__)
 
@@ -74,11 +75,15 @@ class Refused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
     again: bool = False
 
 
+class Front(msgspec.Struct, frozen=True, tag_field="event", tag="front"):
+    view: int
+
+
 class Pong(msgspec.Struct, frozen=True, tag_field="event", tag="pong"):
     pass
 
 
-Report = Hello | Held | Dropped | Carrier | Conflict | Refused | Pong
+Report = Hello | Held | Dropped | Carrier | Conflict | Refused | Pong | Front
 
 _encoder = msgspec.json.Encoder()
 _decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
@@ -107,6 +112,7 @@ class VipLink:
         self._on_lost = on_lost
         self._writer: asyncio.StreamWriter | None = None
         self._carrier = False
+        self._front = UNKNOWN
         self._reason = "tmr-vip is not connected yet"
         self._epoch: int | None = None
         """Epoch for which the address is wanted."""
@@ -142,9 +148,16 @@ class VipLink:
         return self._held
 
     @property
+    def front(self) -> int:
+        """How much this twin sees of the front network: see `tmr.server.front`."""
+        return self._front if self.able else UNABLE
+
+    @property
     def alarms(self) -> list[str]:
         """Sentences for an operator."""
         found = [] if self.able else [f"the virtual address cannot be held here: {self._reason}"]
+        if self.able and self._front == NOTHING:
+            found.append("nobody is heard on the front network: is its VLAN or a filter wrong?")
         return [*found, self._conflict] if self._conflict else found
 
     # -- commands ------------------------------------------------------------------------------------------
@@ -241,14 +254,15 @@ class VipLink:
                         return f"tmr-vip speaks version {report.version} of the protocol, not {VERSION}"
                     self._writer, self._carrier = writer, report.carrier
                     self._under_way = self._silent = False
+                    self._front = UNKNOWN
                     self._surely_gone()  # it removes what was left behind before it listens
                     self._changed("" if report.carrier else "the front interface has no carrier")
                 else:
                     self._heard(report)
         return "the connection to tmr-vip ended"
 
-    def _heard(self, report: Held | Dropped | Carrier | Conflict | Refused | Pong) -> None:
-        if not isinstance(report, Carrier | Conflict):
+    def _heard(self, report: Held | Dropped | Carrier | Conflict | Refused | Pong | Front) -> None:
+        if not isinstance(report, Carrier | Conflict | Front):
             self._answered()
         match report:
             case Held():
@@ -260,6 +274,9 @@ class VipLink:
             case Carrier():
                 self._carrier = report.up
                 self._changed("" if report.up else "the front interface lost its carrier")
+            case Front():
+                self._front = report.view
+                log.info("front network", extra=fields(view=report.view))
             case Conflict():
                 self._conflict = f"{report.mac} claims the virtual address {report.address} too"
                 log.error("address conflict", extra=fields(address=report.address, mac=report.mac))

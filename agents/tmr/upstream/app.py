@@ -14,7 +14,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
-from tmr.quorum.messages import Acquire, Append, Follow, Found, Install, Release, decode_request, encode
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Follow,
+    Found,
+    Install,
+    Release,
+    Report,
+    decode_request,
+    encode,
+)
 from tmr.quorum.messages import Request as Message
 from tmr.rim import record_wire
 from tmr.rim.body import read_body
@@ -84,7 +94,7 @@ def create_app(
     # Plain routes: FastAPI's validation would cost more than the rest of an append.
     routes: list[tuple[str, str, Endpoint]] = [
         (PATHS[kind], "POST", _message(node, twins, metrics, kind))
-        for kind in (Acquire, Append, Install, Release, Follow, Found)
+        for kind in (Acquire, Append, Install, Release, Follow, Found, Report)
     ]
     routes += admin_routes(node, keeper, metrics, status)
     routes += [(path, "POST", _record(recorder, twins, kind)) for kind, path in record_wire.PATHS.items()]

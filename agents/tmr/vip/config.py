@@ -38,6 +38,13 @@ class WillTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     crl: Path | None = None
 
 
+class WatchTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The table `[watch]` as written: IPv4 addresses on the front network."""
+
+    source: str
+    targets: list[str]
+
+
 class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The file as written."""
 
@@ -46,6 +53,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     socket: Path
     peer_user: str
     will: WillTable
+    watch: WatchTable | None = None
 
 
 class WillConfig(msgspec.Struct, frozen=True):
@@ -59,6 +67,13 @@ class WillConfig(msgspec.Struct, frozen=True):
     crl: Path | None = None
 
 
+class WatchConfig(msgspec.Struct, frozen=True):
+    """Machines whose answers show that the front network works, and this machine's own address there."""
+
+    source: IPv4Address
+    targets: tuple[IPv4Address, ...]
+
+
 class Config(msgspec.Struct, frozen=True):
     """The checked configuration."""
 
@@ -67,6 +82,7 @@ class Config(msgspec.Struct, frozen=True):
     socket: Path
     peer_user: str
     will: WillConfig
+    watch: WatchConfig | None = None
 
 
 def load(path: Path) -> Config:
@@ -92,12 +108,14 @@ def parse(text: str) -> Config:
         raise ConfigError(f"{error}; compare the keys with the documentation of vip.toml") from error
     except (ValueError, RecursionError) as error:  # tomllib's own is a ValueError; so are numbers too long
         raise ConfigError(f"not TOML: {error}; correct that line") from error
+    addresses = _addresses(document.addresses)
     return Config(
-        addresses=_addresses(document.addresses),
+        addresses=addresses,
         interface=_interface(document.interface),
         socket=_socket(document.socket),
         peer_user=document.peer_user,
         will=_will(document.will),
+        watch=None if document.watch is None else _watch(document.watch, addresses),
     )
 
 
@@ -166,6 +184,30 @@ def _will(table: WillTable) -> WillConfig:
         if file is not None and not PurePosixPath(file).is_absolute():
             raise ConfigError(f"will.{key}: {str(file)!r} is relative; write the whole path")
     return WillConfig(targets, table.path, table.certificate, table.key, table.ca, table.crl)
+
+
+def _watch(table: WatchTable, addresses: tuple[Address, ...]) -> WatchConfig:
+    source = _watched(table.source, "watch.source")
+    targets = tuple(_watched(text, "watch.targets") for text in table.targets)
+    if not targets:
+        raise ConfigError(
+            "watch.targets: none given; list the gateway and the other twin, or leave [watch] out"
+        )
+    if len(set(targets)) != len(targets):
+        raise ConfigError("watch.targets: one stands there twice; list every machine once")
+    for target in targets:
+        if target == source or target in addresses:
+            raise ConfigError(
+                f"watch.targets: {target} is this machine's own, or virtual; list other machines"
+            )
+    return WatchConfig(source, targets)
+
+
+def _watched(text: str, key: str) -> IPv4Address:
+    try:
+        return IPv4Address(text)
+    except ValueError as error:
+        raise ConfigError(f"{key}: {text!r} is no IPv4 address; write for example 10.20.0.1") from error
 
 
 def _target(text: str) -> Target:

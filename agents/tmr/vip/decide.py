@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 from msgspec.structs import replace
 
-from tmr.vip import protocol
+from tmr.vip import front, protocol
 from tmr.vip.protocol import Drop, Hold, Ping
 
 SECOND_NS = 1_000_000_000
@@ -86,6 +86,12 @@ class Failed(msgspec.Struct, frozen=True):
     detail: str
 
 
+class FrontSeen(msgspec.Struct, frozen=True):
+    """So much is seen of the front network: see `tmr.vip.front`."""
+
+    view: int
+
+
 class Tick(msgspec.Struct, frozen=True):
     """Time has passed."""
 
@@ -105,6 +111,7 @@ Event: TypeAlias = (
     | Vanished
     | Appeared
     | Failed
+    | FrontSeen
     | Tick
     | Stop
 )
@@ -181,6 +188,8 @@ class State(msgspec.Struct, frozen=True):
     carrier: bool
     reign: Reign | None = None
     up: bool = False
+    front: int = front.UNKNOWN
+    """What was told last of the front network."""
     seen: int = -1
     """Highest epoch accepted."""
     ended: int = -1
@@ -237,6 +246,8 @@ def decide(state: State, event: Event, now_ns: int) -> tuple[State, list[Action]
             more = [RemoveStrays(keep_own=state.up)]
         case Connected():
             more = [Tell(protocol.Hello(version=protocol.VERSION, carrier=state.carrier))]
+            if state.front != front.UNKNOWN:
+                more.append(Tell(protocol.Front(view=state.front)))
         case Disconnected():
             state, more = _disconnected(state)
         case Carrier():
@@ -247,6 +258,9 @@ def decide(state: State, event: Event, now_ns: int) -> tuple[State, list[Action]
             state, more = _vanished(state, event, now_ns)
         case Failed():
             state, more = _down(state, "error", event.detail)
+        case FrontSeen(view):
+            more = [Tell(protocol.Front(view=view))] if view != state.front else []
+            state = replace(state, front=view)
         case Tick():
             state, more = _due(state, now_ns)
         case Stop():

@@ -56,6 +56,27 @@ def gratuitous_arp(address: IPv4Address, mac: bytes) -> tuple[bytes, bytes]:
     )
 
 
+def arp_request(target: IPv4Address, source: IPv4Address, mac: bytes) -> bytes:
+    """To all: where is `target`? `source`, one of this machine's own addresses, is told the answer."""
+    ethernet = _ETHERNET.pack(BROADCAST, mac, ETH_P_ARP)
+    return ethernet + _ARP.pack(*_ARP_FIXED, ARP_REQUEST, mac, source.packed, bytes(6), target.packed)
+
+
+def arp_answer(frame: bytes, mac: bytes) -> IPv4Address | None:
+    """The address that answers a request which came from `mac`; None for any other frame."""
+    if len(frame) < _ETHERNET.size + _ARP.size or _ETHERNET.unpack_from(frame)[2] != ETH_P_ARP:
+        return None
+    *fixed, operation, _, sender, target_mac, _ = _ARP.unpack_from(frame, _ETHERNET.size)
+    if tuple(fixed) != _ARP_FIXED or operation != ARP_REPLY or target_mac != mac:
+        return None
+    return IPv4Address(sender)
+
+
+def sender_mac(frame: bytes) -> bytes:
+    """The source address of an Ethernet frame; empty where it is too short."""
+    return frame[6:12] if len(frame) >= _ETHERNET.size else b""
+
+
 def unsolicited_na(address: IPv6Address, mac: bytes) -> bytes:
     """To all nodes, with Override: neighbours replace what they have cached."""
     option = struct.pack("!BB6s", _TARGET_LINK_LAYER_ADDRESS, 1, mac)

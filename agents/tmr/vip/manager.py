@@ -6,6 +6,7 @@ import logging
 import ssl
 import time
 from collections.abc import Callable
+from ipaddress import IPv4Address
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
@@ -14,6 +15,7 @@ from tmr.vip import protocol, will
 from tmr.vip.addresses import AddressAdded, AddressRemoved, InterfaceGone, Kernel, Link
 from tmr.vip.config import Address, Config, ConfigError
 from tmr.vip.frames import Claim, mac_text
+from tmr.vip.front import PROBE_EVERY_NS, FrontWatch
 from tmr.vip.keyvalue import line
 from tmr.vip.link import CommandLink
 from tmr.vip.notify import Notifier
@@ -54,6 +56,7 @@ class Manager:
         self._wills: set[asyncio.Task[None]] = set()
         self._state = d.State(carrier=False)
         self._segment: Segment | None = None
+        self._front = None if config.watch is None else FrontWatch(clock())
         self._status = ""
         self._logged_epoch = -1
         """Epoch for which the log says that the address is held."""
@@ -78,7 +81,7 @@ class Manager:
         self._segment = segment = Segment(self._config.interface, self._config.addresses, link.mac)
         self._state = d.State(carrier=link.carrier)
         loop = asyncio.get_running_loop()
-        segment.listen(loop, self._heard)
+        segment.listen(loop, self._heard, self._arrived)
         self._link.open()
         log.info(
             line("ready", interface=self._config.interface, mac=mac_text(link.mac), carrier=link.carrier)
@@ -112,6 +115,7 @@ class Manager:
             for command in self._link.take():
                 await self._handle(command)
             self._mend_socket()
+            await self._look_at_front()
             if isinstance(event, AddressRemoved):
                 if not self._state.up:
                     continue
@@ -132,6 +136,8 @@ class Manager:
             return d.Stop()
         wake = d.wake_at(self._state)
         wait = min(_LOOK_S, self._notifier.watchdog_interval or _LOOK_S)
+        if self._front is not None:
+            wait = min(wait, PROBE_EVERY_NS / d.SECOND_NS)
         if wake is not None:
             wait = min(wait, max(0.0, (wake - self._clock()) / d.SECOND_NS))
         try:
@@ -139,6 +145,19 @@ class Manager:
                 return await self._queue.get()
         except TimeoutError:
             return d.Tick()
+
+    async def _look_at_front(self) -> None:
+        watch, now_ns = self._config.watch, self._clock()
+        if watch is None or self._front is None or self._segment is None:
+            return
+        if self._state.carrier and self._front.probe_due(now_ns):
+            self._segment.probe(watch.source, watch.targets)
+        if (view := self._front.view(now_ns)) != self._state.front:
+            await self._handle(d.FrontSeen(view))
+
+    def _arrived(self, answering: IPv4Address | None) -> None:
+        if self._front is not None and self._config.watch is not None:
+            self._front.heard(self._clock(), answer=answering in self._config.watch.targets)
 
     def _mend_socket(self) -> None:
         """Listen anew where the socket's path is gone. Raises ConfigError: only a restart can help."""
@@ -263,6 +282,8 @@ class Manager:
                 log.info(line("dropped", epoch=epoch, reason=reason, detail=detail))
             case protocol.CarrierChanged(up):
                 log.warning(line("carrier", up=up))
+            case protocol.Front(view):
+                log.info(line("front", view=view))
             case protocol.Conflict(address, mac):
                 log.error(line("conflict", address=address, mac=mac))
             case protocol.Refused(detail, epoch):

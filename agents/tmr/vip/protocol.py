@@ -76,12 +76,18 @@ class Refused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
     again: bool = False
 
 
+class Front(msgspec.Struct, frozen=True, tag_field="event", tag="front"):
+    """How much is seen of the front network: see `tmr.vip.front`. Sent after hello, and when it changes."""
+
+    view: int
+
+
 class Pong(msgspec.Struct, frozen=True, tag_field="event", tag="pong"):
     """Answer to a ping."""
 
 
 Command = Hold | Drop | Ping
-Report = Hello | Held | Dropped | CarrierChanged | Conflict | Refused | Pong
+Report = Hello | Held | Dropped | CarrierChanged | Conflict | Refused | Pong | Front
 
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _encoder = msgspec.json.Encoder()

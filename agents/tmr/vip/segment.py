@@ -65,9 +65,22 @@ class Segment:
         except OSError as error:
             log.warning(line("frame-not-sent", reason=error.strerror))
 
-    def listen(self, loop: asyncio.AbstractEventLoop, heard: Callable[[Claim], None]) -> None:
-        """Call `heard` for every claim to one of our addresses that does not come from our own MAC."""
-        loop.add_reader(self._arp, self._read_arp, heard)
+    def probe(self, source: IPv4Address, targets: tuple[IPv4Address, ...]) -> None:
+        """Ask every target where it is."""
+        for target in targets:
+            self._send(self._arp, frames.arp_request(target, source, self.mac), frames.ETH_P_ARP)
+
+    def listen(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        heard: Callable[[Claim], None],
+        arrived: Callable[[IPv4Address | None], None],
+    ) -> None:
+        """Call `heard` for every claim to one of our addresses that does not come from our own MAC.
+
+        `arrived` is called for each ARP frame of another machine, with the address that answers us in it.
+        """
+        loop.add_reader(self._arp, self._read_arp, heard, arrived)
         if self._icmp is not None:
             loop.add_reader(self._icmp, self._read_na, self._icmp, heard)
 
@@ -77,7 +90,9 @@ class Segment:
         if self._icmp is not None:
             loop.remove_reader(self._icmp)
 
-    def _read_arp(self, heard: Callable[[Claim], None]) -> None:
+    def _read_arp(
+        self, heard: Callable[[Claim], None], arrived: Callable[[IPv4Address | None], None]
+    ) -> None:
         for _ in range(_FRAMES_A_TURN):
             try:
                 frame = self._arp.recv(2048)
@@ -86,6 +101,8 @@ class Segment:
             except OSError as error:  # ENETDOWN when the interface goes down: the carrier watch tells
                 log.info(line("arp-not-heard", reason=error.strerror))
                 return
+            if frames.sender_mac(frame) != self.mac:
+                arrived(frames.arp_answer(frame, self.mac))
             self._consider(frames.parse_arp(frame), heard)
 
     def _read_na(self, icmp: socket.socket, heard: Callable[[Claim], None]) -> None:

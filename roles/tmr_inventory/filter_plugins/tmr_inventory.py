@@ -203,10 +203,33 @@ def _addresses(hosts: Hosts, groups: Groups) -> Iterator[str]:
     for address in found:
         yield from _inside(address, "tmr_vip_addresses", front, "front")
         yield from _claim(owner, address, "tmr_vip_addresses")
+    for host in groups.get("twins", ()):
+        if host in hosts:
+            yield from _watched(hosts[host], host, front, found)
     for host in groups.get("clients", ()):
         reached = _address(hosts[host].get("ansible_host", "")) if host in hosts else None
         if reached in found:
             yield f"{host}: ansible_host {reached} is the virtual address; give the machine one of its own"
+
+
+def _watched(
+    variables: Mapping[str, Any], host: str, front: Sequence[Network], virtual: Sequence[Address]
+) -> Iterator[str]:
+    """The machines whose answers show a twin that its front network works."""
+    name = "tmr_vip_watch_targets"
+    if not variables.get(name):
+        return
+    found, mistakes = _several(variables, f"{host}: {name}", name, "10.20.0.1")
+    yield from mistakes
+    for address in found:
+        if address.version != 4:
+            yield f"{host}: {name}: {address} is not asked by ARP; give the IPv4 address of the machine"
+            continue
+        yield from _inside(address, f"{host}: {name}", front, "front")
+        if address in virtual:
+            yield f"{host}: {name}: {address} is the virtual address; name the gateway, or leave it out"
+        if str(address) in map(str, variables.get("tmr_front_addresses") or ()):
+            yield f"{host}: {name}: {address} is its own address; name the gateway, or leave it out"
 
 
 def _network_addresses(hosts: Hosts, servers: Sequence[str]) -> Iterator[str]:

@@ -20,6 +20,7 @@ from tmr.quorum.messages import (
     Member,
     Promise,
     Release,
+    Report,
     decode_reply,
     decode_request,
 )
@@ -50,6 +51,7 @@ SEEDS = [
         Release(3, A),
         Follow(A, 3, 1, "", 0),
         Found(A, MEMBERS),
+        Report(A, 4),
         Promise(Member("d1", True, 3, 14, 3, 12, START_MS), 5, A, SNAPSHOT, TRAIL),
     )
 ]

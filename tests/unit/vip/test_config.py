@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tmr.vip.config import Config, ConfigError, Target, load, parse
+from tmr.vip.config import Config, ConfigError, Target, WatchConfig, load, parse
 
 GOOD = """
 addresses = ["10.20.0.100/32", "fd00:20::100/128"]
@@ -18,6 +18,9 @@ path = "/v1/lease/release"
 certificate = "/etc/tmr/pki/server.crt"
 key = "/etc/tmr/pki/server.key"
 ca = "/etc/tmr/pki/ca.crt"
+[watch]
+source = "10.20.0.21"
+targets = ["10.20.0.1", "10.20.0.22"]
 """
 
 
@@ -27,6 +30,10 @@ def test_good() -> None:
     assert config.will.targets == (Target("10.30.0.11", 22351), Target("fd00:30::12", 22351))
     assert [str(target) for target in config.will.targets] == ["10.30.0.11:22351", "[fd00:30::12]:22351"]
     assert isinstance(config, Config)
+    assert config.watch == WatchConfig(
+        IPv4Address("10.20.0.21"), (IPv4Address("10.20.0.1"), IPv4Address("10.20.0.22"))
+    )
+    assert parse(GOOD.partition("[watch]")[0]).watch is None
 
 
 @pytest.mark.parametrize(
@@ -55,6 +62,12 @@ def test_good() -> None:
         ("/v1/lease/release", "/v1/lease release", "will.path:"),
         ("/etc/tmr/pki/server.key", "server.key", "will.key: 'server.key' is relative"),
         ("[will]", "[will", "not TOML"),
+        ('"10.20.0.1", "10.20.0.22"', "", "watch.targets: none given"),
+        ('"10.20.0.1", "10.20.0.22"', '"10.20.0.1", "10.20.0.1"', "watch.targets: one stands there twice"),
+        ('"10.20.0.1"', '"gateway"', "watch.targets: 'gateway' is no IPv4 address"),
+        ('"10.20.0.1"', '"10.20.0.21"', "watch.targets: 10.20.0.21 is this machine's own, or virtual"),
+        ('"10.20.0.1"', '"10.20.0.100"', "watch.targets: 10.20.0.100 is this machine's own, or virtual"),
+        ('"10.20.0.21"', '"fd00:20::21"', "watch.source: 'fd00:20::21' is no IPv4 address"),
     ],
 )
 def test_error_names_the_key(old: str, new: str, says: str, tmp_path: Path) -> None:

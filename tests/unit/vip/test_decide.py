@@ -282,6 +282,14 @@ def test_hello_tells_the_carrier() -> None:
         assert actions == [d.Tell(p.Hello(version=1, carrier=carrier))]
 
 
+def test_front_is_told_after_hello_and_when_it_changes() -> None:
+    state, actions = d.decide(IDLE, d.FrontSeen(4), T0)
+    assert actions == [d.Tell(p.Front(view=4))]
+    assert d.decide(state, d.FrontSeen(4), T0) == (state, [])
+    _, actions = d.decide(state, d.Connected(), T0)
+    assert actions == [d.Tell(p.Hello(version=1, carrier=True)), d.Tell(p.Front(view=4))]
+
+
 def test_announcement_schedule() -> None:
     """At once, every 1.1 s for 5 s, then every 2 s, however often the lease is renewed."""
     state, actions = run(IDLE, (hold(seconds=60), T0))

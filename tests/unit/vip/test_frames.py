@@ -1,6 +1,7 @@
 """Announcement frames against scapy, an independent decoder and encoder."""
 
 from ipaddress import IPv4Address, IPv6Address
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -99,3 +100,38 @@ def test_parsers_survive_anything(data: bytes, hop_limit: int) -> None:
     frames.parse_arp(data)
     frames.parse_na(data, hop_limit)
     frames.parse_na(b"\x88\x00" + data, hop_limit)
+
+
+@given(target=st.ip_addresses(v=4), source=st.ip_addresses(v=4), mac=macs)
+def test_arp_request_equals_what_scapy_builds(target: IPv4Address, source: IPv4Address, mac: bytes) -> None:
+    text = mac.hex(":")
+    expected = Ether(src=text, dst="ff:ff:ff:ff:ff:ff", type=0x0806) / ARP(
+        op=1, hwsrc=text, psrc=str(source), hwdst="00:00:00:00:00:00", pdst=str(target)
+    )
+    assert frames.arp_request(target, source, mac) == bytes(expected)
+
+
+def test_answer_is_a_reply_to_this_machine_and_nothing_else() -> None:
+    other, text = "02:00:00:00:00:22", MAC.hex(":")
+
+    def frame(**fields: Any) -> bytes:
+        arp: dict[str, Any] = {
+            "op": 2,
+            "hwsrc": other,
+            "psrc": "10.20.0.1",
+            "hwdst": text,
+            "pdst": "10.20.0.21",
+        } | fields
+        return bytes(Ether(src=other, dst=text) / ARP(**arp))
+
+    assert frames.arp_answer(frame(), MAC) == IPv4Address("10.20.0.1")
+    assert frames.arp_answer(frame(op=1), MAC) is None
+    assert frames.arp_answer(frame(hwdst="02:00:00:00:00:99"), MAC) is None
+    assert frames.arp_answer(frame()[:30], MAC) is None
+    assert frames.sender_mac(frame()).hex(":") == other
+    assert frames.sender_mac(b"short") == b""
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_an_answer_or_none(frame: bytes) -> None:
+    assert frames.arp_answer(frame, MAC) is None or len(frame) >= 42

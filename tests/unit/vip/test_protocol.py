@@ -23,6 +23,7 @@ def test_commands() -> None:
     [
         (p.Hello(version=1, carrier=True), {"event": "hello", "version": 1, "carrier": True}),
         (p.Held(epoch=7, deadline_ns=12), {"event": "held", "epoch": 7, "deadline_ns": 12}),
+        (p.Front(view=4), {"event": "front", "view": 4}),
         (p.Pong(), {"event": "pong"}),
         (
             p.Dropped(epoch=7, reason="asked"),
