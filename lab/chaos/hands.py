@@ -88,6 +88,14 @@ class Hands:
         """`deaf`: `target` hears nothing of the others on the back LAN; `mute`: they hear nothing of it."""
         wires.one_way(self.names, machine_named(target), machines(others), how)
 
+    def filter_front(self, target: str) -> None:
+        """The switch's port on the front LAN passes nothing any more; the carrier stays."""
+        wires.forward(self.names, machine_named(target), works=False)
+
+    def unfilter_front(self, target: str) -> None:
+        """The port passes everything again."""
+        wires.forward(self.names, machine_named(target), works=True)
+
     def hear(self) -> None:
         """Everybody hears everybody again."""
         wires.both_ways(self.names)
@@ -235,6 +243,8 @@ class Hands:
                 if fabric.is_cut(self.names, one, network):
                     fabric.heal(self.names, one, network)
         self.power_on(*SERVERS)
+        for target in TWINS:
+            self.unfilter_front(target)
         up = partial(self._are, "on")
         until(up, _BOOT_S, "not all machines are up: `python3 -m lab status` shows which")
         for target in UPSTREAMS:

@@ -118,6 +118,14 @@ class Nemesis:
             self._hands.heal(targets[0], step.how)
 
     @contextmanager
+    def _front_filtered(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
+        self._hands.filter_front(targets[0])
+        try:
+            yield
+        finally:
+            self._hands.unfilter_front(targets[0])
+
+    @contextmanager
     def _partition(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
         others = UPSTREAMS if targets[0] in TWINS else TWINS
         self._hands.silence(targets[0], others, step.how)
@@ -178,6 +186,7 @@ _KINDS: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManage
     "freeze": Nemesis._freeze,
     "vip-frozen": Nemesis._vip_frozen,
     "cable": Nemesis._cable,
+    "front-filtered": Nemesis._front_filtered,
     "partition": Nemesis._partition,
     "disk-full": Nemesis._disk_full,
     "clock-jump": Nemesis._clock,

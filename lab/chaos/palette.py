@@ -26,6 +26,7 @@ KINDS = {
     "freeze": ("frozen", FROST),
     "vip-frozen": ("frozen", FROST),
     "cable": ("network", NETWORK),
+    "front-filtered": ("network", NETWORK),
     "partition": ("network", NETWORK),
     "disk-full": ("disk", DISK),
     "disk-lost": ("disk", DISK),

@@ -75,6 +75,11 @@ def _cable(source: random.Random) -> Step:
     return Step(0, "cable", (target,), source.uniform(2.0, 4.5), cable)
 
 
+def _front_filtered(source: random.Random) -> Step:
+    """Longer than it takes to notice."""
+    return Step(0, "front-filtered", (ACTIVE,), source.uniform(4.0, 7.0))
+
+
 def _partition(source: random.Random) -> Step:
     """One twin or one upstream speaks and hears nothing, or hears and cannot speak, on the back LAN."""
     target = source.choice([ACTIVE, ACTIVE, *UPSTREAMS])
@@ -125,6 +130,7 @@ _DECK: Final[tuple[Draw, ...]] = (
     _freeze,
     _vip_frozen,
     _cable,
+    _front_filtered,
     _partition,
     _disk_full,
     _clock_jump,

@@ -35,6 +35,23 @@ def one_way(names: LabNames, target: Machine, others: Sequence[Machine], how: st
     _replace(names, f"table netdev {_TABLE} {{\n{chr(10).join(chains)}\n}}\n")
 
 
+def forward(names: LabNames, target: Machine, *, works: bool) -> None:
+    """Let the front LAN's bridge pass frames of this machine's port, or none."""
+    state = "3" if works else "0"  # forwarding or disabled, as of the spanning tree protocol
+    run(
+        "bridge",
+        "-n",
+        names.fabric,
+        "link",
+        "set",
+        "dev",
+        target.port(FRONT),
+        "state",
+        state,
+        check=not works,
+    )
+
+
 def both_ways(names: LabNames) -> None:
     """Everybody hears everybody again."""
     _replace(names, "")
