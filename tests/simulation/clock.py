@@ -16,6 +16,8 @@ class Clock:
         self._base = rnd.uniform(0, 1e5)
         self._since = 0.0
         self.wall_skew_ms = 0.0
+        self.set_ms = 0.0
+        """By how much it was set forward, as the others were."""
 
     def monotonic(self, true: float) -> float:
         """Seconds; no two machines' readings can be compared."""
@@ -27,4 +29,4 @@ class Clock:
 
     def wall_ms(self, true: float) -> int:
         """Unix milliseconds, right or wrong."""
-        return round(EPOCH_OF_WALL_CLOCKS + true * 1000 + self.wall_skew_ms)
+        return round(EPOCH_OF_WALL_CLOCKS + true * 1000 + self.wall_skew_ms + self.set_ms)

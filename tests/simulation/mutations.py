@@ -13,7 +13,7 @@ from tests.simulation.weather import Weather
 from tmr.desk.in_flight import InFlight
 from tmr.desk.sessions import Sessions
 from tmr.desk.virtual import UpstreamState, VirtualContainer
-from tmr.ledger import Borrowed, Command, Consume, Each, Grant, Ledger, Outcome
+from tmr.ledger import Borrowed, Command, Consume, Consumed, Each, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import Entry, Mark, encode_membership
@@ -300,12 +300,20 @@ class SpendsAgain(Ledger):
 
     def remembered(self, client: str, request_id: str) -> Any:
         known = super().remembered(client, request_id)
-        return None if known is not None and isinstance(known[0], Consume) else known
+        return None if known is not None and isinstance(known.outcome, Consumed) else known
 
     def _carry_out(self, command: Command) -> Outcome:
         if isinstance(command, Consume):
             self._books.memory.drop(command.client, command.request_id)
         return super()._carry_out(command)
+
+
+class AgesWithTheClocks(Ledger):
+    """Outcomes are forgotten by certified time, which leaps."""
+
+    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
+        self._books.memory.steady_ms += max(0, time_ms - self._books.time_ms)
+        return super().apply(index, time_ms, body)
 
 
 class OneForAll(Ledger):
@@ -378,6 +386,8 @@ ODD = Weather(diverge=0.5)
 
 SLOW = Weather(slowed=2.0, lonely=2.0, patience=0.1)
 """Commands that take longer than a client waits, while clients come back at the end of their time to live."""
+SET = Weather(drop=0.25, crash=0.8, hand_over=0.8, leap=1.0)
+"""Clocks that are set while twins take turns, and answers that are lost."""
 RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
 """Old copies are put back while machines come and go."""
 
@@ -420,6 +430,7 @@ MUTATIONS: dict[str, Rules] = {
     "time not clamped": Rules(twin=TimeIsNotClamped, weather=WRONG),
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
+    "outcomes age with the clocks": Rules(ledger=AgesWithTheClocks, weather=SET),
     "one outcome for all of an entry": Rules(ledger=OneForAll),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
     "the journal kept for ever": Rules(twin=ForgetsNothing),

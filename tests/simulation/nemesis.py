@@ -385,5 +385,11 @@ class Nemesis:
     def _wall_clock_jumps(self, fault: Fault) -> None:
         self.world.clocks[fault.who[0]].wall_skew_ms = fault.value
 
+    def _clocks_set(self, fault: Fault) -> None:
+        """All three had been behind alike, and are right now: certified time leaps with the next reign."""
+        self.world.set_ms += fault.value
+        for name in UPSTREAMS:
+            self.world.clocks[name].set_ms += fault.value
+
     def _clock_drifts(self, fault: Fault) -> None:
         self.world.clocks[fault.who[0]].drift(self.world.now, fault.value)

@@ -35,6 +35,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.setting, _setting),
         (weather.slowed, _slowed),
         (weather.sole, _sole),
+        (weather.leap, _leap),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -143,3 +144,7 @@ def _slowed(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     twin, victims = rnd.choice(TWINS), rnd.sample(UPSTREAMS, 2)
     links = [link for upstream in victims for link in (f"{twin}>{upstream}", f"{upstream}>{twin}")]
     return Fault("slow links", at, tuple(links), rnd.uniform(1.0, 5.0), value=rnd.uniform(0.05, 0.4))
+
+
+def _leap(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("clocks set", at, UPSTREAMS, value=rnd.uniform(0.7e6, 3e6))

@@ -399,13 +399,17 @@ class SimTwin:
             self._listen(asked, respond)
             return
         known = self.ledger.remembered(client, request_id)
-        if known is not None and isinstance(known[1], Granted):
-            self._repeat(known[1], respond)
+        if known is not None and isinstance(known.outcome, Granted):
+            self._repeat(known.outcome, respond)
             return
-        if known is not None and isinstance(known[1], Waiting) and self._heard(known[1].session) != "alive":
+        if (
+            known is not None
+            and isinstance(known.outcome, Waiting)
+            and self._heard(known.outcome.session) != "alive"
+        ):
             return
         if known is not None:
-            self._remembered(known[1], respond)
+            self._remembered(known.outcome, respond)
             return
         if not self.available():
             return
@@ -439,7 +443,7 @@ class SimTwin:
             return False
         known = self.ledger.remembered(client, key)
         if known is not None:
-            self._remembered(known[1], respond)
+            self._remembered(known.outcome, respond)
         return known is None
 
     def units(self, client: str, request_id: str, session: str, units: int, respond: Respond) -> None:

@@ -50,6 +50,8 @@ class Weather(msgspec.Struct, frozen=True):
     """A machine starts again with another length of the lease."""
     sole: float = 0
     """An upstream loses its store, and once it is back another one its power: one constituent is left."""
+    leap: float = 0
+    """The wall clocks of all upstreams are set forward, by more than outcomes are remembered."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -79,4 +81,5 @@ class Weather(msgspec.Struct, frozen=True):
             slowed=rnd.choice([0, 0.2]),
             patience=rnd.choice([COMMIT_PATIENCE, 0.1]),
             sole=rnd.choice([0, 0, 0.1]),
+            leap=rnd.choice([0, 0.2]),
         )

@@ -93,7 +93,7 @@ class Witness:
             self.journal[entry.index] = entry
             if entry.kind == "members":
                 self._members_are(entry)
-            ahead = entry.time_ms - EPOCH_OF_WALL_CLOCKS - self.world.now * 1000
+            ahead = entry.time_ms - EPOCH_OF_WALL_CLOCKS - self.world.now * 1000 - self.world.set_ms
             if ahead > AHEAD_MS:
                 self.fail(
                     f"entry {entry.index} is dated {ahead:.0f} ms ahead, and two of three clocks are right"

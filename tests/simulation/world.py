@@ -55,6 +55,8 @@ class World:
         self.timings = dict.fromkeys((*UPSTREAMS, *TWINS), Timing(ttl=TTL, guard=self.rules.guard))
         """As each machine has it set for its next start; upstreams use the time to live alone."""
         self.weather = self.rules.weather or Weather.of(self.stream("weather"))
+        self.set_ms = 0.0
+        """By how much the wall clocks of all upstreams were set forward."""
         self.stats: Counter[str] = Counter()
         self.story: list[str] | None = [] if story else None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []

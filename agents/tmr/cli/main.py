@@ -142,7 +142,7 @@ def end(settings: Settings, session: str) -> None:
     type=KEY,
     metavar="KEY",
     help="An idempotency key, 8 to 128 of A-Z a-z 0-9 . _ ~ -: a script that repeats the command with the "
-    "same key within ten minutes takes the units once.",
+    "same key within a minute takes the units once.",
 )
 @common()
 def consume(

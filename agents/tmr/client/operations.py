@@ -67,6 +67,11 @@ class Request:
     repeatable: bool = True
 
     @property
+    def once(self) -> bool:
+        """It takes something, once for all its attempts: the server must remember what came of the first."""
+        return self.method == "POST"
+
+    @property
     def headers(self) -> dict[str, str]:
         """The headers that belong to this request."""
         headers = {"Accept": "application/json, application/problem+json"}

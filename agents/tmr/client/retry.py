@@ -19,6 +19,11 @@ from tmr.client.models import Problem
 from tmr.client.operations import Answer, Request, problem_of
 from tmr.client.problems import PROBLEMS, NoService, TmrError, TwinAnswer, to_error
 
+KEY_PATIENCE: Final = 50.0
+"""Seconds for which a request is tried at most that must be carried out once. Servers remember its outcome
+for longer than that (`tmr.ledger.memory.PROMISED_MS`): a later retry may be a new request to them.
+"""
+
 _NOT_YET: Final = frozenset({"not-active", "overloaded"})
 _SAME_CONNECTION: Final = frozenset({"licence-unavailable", "overloaded", "storage-full"})
 # The best explanation first, where several twins give one.
@@ -47,10 +52,11 @@ _HEARD: Final = {"not-active": Heard.NOT_YET, "overloaded": Heard.BUSY}
 class Policy:
     """How long to try, in seconds.
 
-    `patience`: while nobody answers. `refusal_patience`: after a clear explanation why it is impossible now,
-    such as too few constituents. `connect`: time for one attempt to connect, and again for the handshake; it
-    grows with every failure to `longest_connect`, so that a server that many clients come back to at once can
-    keep up. `read`: time for one answer. `longest_busy_pause`: after `overloaded`, whatever was asked for.
+    `patience`: while nobody answers; where something is taken, KEY_PATIENCE at most. `refusal_patience`:
+    after a clear explanation why it is impossible now, such as too few constituents. `connect`: time for one
+    attempt to connect, and again for the handshake; it grows with every failure to `longest_connect`, so that
+    a server that many clients come back to at once can keep up. `read`: time for one answer.
+    `longest_busy_pause`: after `overloaded`, whatever was asked for.
     """
 
     patience: float = 30.0
@@ -177,7 +183,9 @@ class Call:
         self._servers = servers
         # The twins are given the whole request: one that is active may as well carry it out.
         self._twins = twins if request.repeatable else ()
-        self._policy = policy
+        self._policy = (
+            replace(policy, patience=min(policy.patience, KEY_PATIENCE)) if request.once else policy
+        )
         self._jitter = jitter
         self._started = now
         self._failures = 0

@@ -214,7 +214,7 @@ class Gate:
         denied = self.ledger.review(request, self.kernel.certified_ms())
         known = self.ledger.remembered(request.client, request.request_id)
         if known is not None:
-            return denied or (self.decide(request) if again(known[1]) else known[1])
+            return denied or (self.decide(request) if again(known.outcome) else known.outcome)
         if keys and not request.keys:
             self.note(Denied("licence-unavailable", ""), Refused.by(request))
             raise self.unavailable(keys, self.kernel.upstreams())

@@ -257,7 +257,7 @@ class Service:
                 known = self.ledger.remembered(peer.account, request_id)
                 if known is None:
                     raise problem("session-lost", f"The place {waiting.session} in the queue has ended.")
-                return known[1]
+                return known.outcome
             if self.sessions.heartbeat(self.kernel.clock(), waiting.session) == "alive":
                 grant = waiter.grant
                 product = (grant.firm_code, grant.product_code)
@@ -297,7 +297,7 @@ class Service:
         denied = self.ledger.review(command, self.kernel.certified_ms())
         known = self.ledger.remembered(peer.account, request_id)
         if known is not None:
-            return denied or known[1]
+            return denied or known.outcome
         held = self._own(peer, session)
         unusable = self._unusable(held.key, self.kernel.upstreams())
         if unusable is not None:

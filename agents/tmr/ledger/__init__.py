@@ -22,6 +22,7 @@ from tmr.ledger.commands import (
     encoded_as,
 )
 from tmr.ledger.ledger import Ledger
+from tmr.ledger.memory import Remembered
 from tmr.ledger.outcomes import (
     AccessSet,
     Assembled,
@@ -75,6 +76,7 @@ __all__ = [
     "Outcome",
     "Reason",
     "Refusal",
+    "Remembered",
     "Request",
     "Rule",
     "Session",

@@ -4,7 +4,7 @@ from tmr.ledger.agenda import Agenda
 from tmr.ledger.choose import Chooser
 from tmr.ledger.commands import Request
 from tmr.ledger.containers import Containers
-from tmr.ledger.memory import Memory
+from tmr.ledger.memory import Memory, Remembered, name_of, question_of
 from tmr.ledger.meters import Meters
 from tmr.ledger.outcomes import PASSING, Denied, Granted, Outcome, Waiting
 from tmr.ledger.queue import Queues
@@ -27,7 +27,7 @@ class Books:
         self.seats.set_access(stored.access)
         self.queues = Queues()
         self.meters = Meters(stored.counters)
-        self.memory = Memory(stored.remembered, stored.ended)
+        self.memory = Memory(stored.remembered, stored.ended, stored.steady_ms)
         self.recorder = Recorder(stored.heads, self.containers)
         self.chooser = Chooser(self.containers, self.seats, self.meters)
         for session in stored.sessions:
@@ -58,17 +58,19 @@ class Books:
             self.recorder.heads,
             self.time_ms,
             sorted(self.containers.withdrawn),
+            self.memory.steady_ms,
         )
 
     def begin(self, index: int, time_ms: int) -> None:
         """An entry is carried out."""
+        self.memory.advance(time_ms - self.time_ms)
         self.time_ms = time_ms
         self.recorder.begin(index, time_ms)
 
     def next(self) -> None:
         """A command of it is carried out."""
         self.promoted = []
-        self.memory.forget(self.time_ms)
+        self.memory.forget()
 
     def plan(self) -> None:
         """Note when licences become valid, and when they end: whoever waits is looked at then."""
@@ -87,26 +89,32 @@ class Books:
             if ends is not None:
                 self.turns.add(ends, (item.firm_code, item.product_code))
 
-    def known(self, client: str, request_id: str) -> tuple[Request, Outcome] | None:
-        """The request that `client` made with this idempotency key, and its outcome."""
+    def known(self, client: str, request_id: str) -> Remembered | None:
+        """What came of the request that `client` made with this idempotency key."""
         place = self.queues.of_request(client, request_id)
-        if place is not None:
-            waiter = self.queues.waiter(place)
-            return waiter.grant, Waiting(place, self.queues.position(place) or 0, waiter.since_ms)
-        found = self.memory.outcome(client, request_id)
-        return None if found is None else (found.request, found.outcome)
+        if place is None:
+            return self.memory.outcome(client, request_id)
+        waiter = self.queues.waiter(place)
+        waiting = Waiting(place, self.queues.position(place) or 0, waiter.since_ms)
+        name = name_of(client, request_id)
+        return Remembered(self.memory.steady_ms, client, name, question_of(waiter.grant), waiting)
 
     def repeated(self, request: Request) -> Outcome | None:
         """What answers the request if its idempotency key was used before."""
         known = self.known(request.client, request.request_id)
         if known is None:
             return None
-        return known[1] if known[0].asks_the_same(request) else conflicting_key(request)
+        return known.outcome if known.answers(request) else conflicting_key(request)
+
+    def too_many(self, request: Request) -> Denied | None:
+        """Why the request, a new one, is denied: its outcome could not be remembered for its retries."""
+        too_many = self.memory.too_many(request.client)
+        return Denied("overloaded", too_many) if too_many else None
 
     def remember(self, request: Request, outcome: Outcome) -> None:
         """The outcome answers every retry of the request from now on, unless it may be another soon."""
         if not (isinstance(outcome, Denied) and outcome.reason in PASSING):
-            self.memory.remember(request, outcome, self.time_ms)
+            self.memory.remember(request, outcome)
 
 
 def conflicting_key(request: Request) -> Denied:

@@ -96,10 +96,6 @@ class Grant(msgspec.Struct, frozen=True, tag="grant"):
         """Where the application runs, if it names its instance."""
         return self.client, self.station, self.instance, self.firm_code, self.product_code
 
-    def asks_the_same(self, other: "Request") -> bool:
-        """Whether `other` is a retry of this request (the session proposed and the choice may differ)."""
-        return isinstance(other, Grant) and _question(self) == _question(other)
-
 
 class Consume(msgspec.Struct, frozen=True, tag="consume"):
     """Take `units` from the Unit Counter of the licence of a session."""
@@ -108,10 +104,6 @@ class Consume(msgspec.Struct, frozen=True, tag="consume"):
     client: str
     session: str
     units: SomeUnits
-
-    def asks_the_same(self, other: "Request") -> bool:
-        """Whether `other` is a retry of this request."""
-        return self == other
 
 
 class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
@@ -138,10 +130,6 @@ class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
     def product(self) -> tuple[int, int]:
         """Firm Code and Product Code."""
         return self.firm_code, self.product_code
-
-    def asks_the_same(self, other: "Request") -> bool:
-        """Whether `other` is a retry of this request."""
-        return isinstance(other, Borrow) and _question(self) == _question(other)
 
 
 class Free(msgspec.Struct, frozen=True, tag="free"):
@@ -212,8 +200,13 @@ Shared = Request | Free | GiveBack
 Command = Shared | Assemble | Trust | SetAccess | Note | Withdraw
 
 
-def _question(request: Grant | Borrow) -> tuple[object, ...]:
-    """What the client asked for, without what the server added."""
+def question(request: Request) -> tuple[object, ...]:
+    """All that the client asked for, without what the server added: equal in all attempts of one request.
+
+    A request for a session may be repeated with another `wait`: that gives the place in the queue up.
+    """
+    if isinstance(request, Consume):
+        return "consume", request.session, request.units
     common = (
         request.firm_code,
         request.product_code,
@@ -224,8 +217,8 @@ def _question(request: Grant | Borrow) -> tuple[object, ...]:
         request.only,
     )
     if isinstance(request, Borrow):
-        return (*common, request.seconds, request.borrower)
-    return (*common, request.mode, request.ttl, request.instance, request.units)
+        return ("borrow", *common, request.seconds, request.borrower)
+    return "grant", *common, request.mode, request.ttl, request.process, request.instance, request.units
 
 
 def encoded_as(body: bytes, *kinds: type[msgspec.Struct]) -> bool:

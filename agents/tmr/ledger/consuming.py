@@ -13,6 +13,8 @@ def consume(books: Books, command: Consume) -> Outcome:
     repeated = books.repeated(command)
     if repeated is not None:
         return repeated
+    if denied := books.too_many(command):
+        return denied
     outcome = _take(books, command)
     books.remember(command, outcome)
     return outcome

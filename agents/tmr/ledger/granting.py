@@ -23,6 +23,8 @@ def grant(books: Books, asked: Grant) -> Outcome:
             return _give_up(books, repeated.session)
     if repeated is not None:
         return repeated
+    if denied := books.too_many(asked):
+        return denied
     if asked.session in books.seats.sessions or asked.session in books.queues.places:
         return Denied("conflicting-key", f"session {asked.session} exists already")
     former = former_of(books, asked)

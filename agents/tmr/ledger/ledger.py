@@ -30,6 +30,7 @@ from tmr.ledger.commands import (
     decode,
     decode_shared,
 )
+from tmr.ledger.memory import STEP_MS, Remembered
 from tmr.ledger.outcomes import AccessSet, Assembled, Denied, Each, Noted, Outcome
 from tmr.ledger.promote import blocked, promote, promote_all
 from tmr.ledger.record import Chained, Head
@@ -274,8 +275,8 @@ class Ledger:
         """Position of a place in its queue, 1 is next; None: there is no such place."""
         return self._books.queues.position(place)
 
-    def remembered(self, client: str, request_id: str) -> tuple[Request, Outcome] | None:
-        """The request that `client` made with this idempotency key, and its outcome."""
+    def remembered(self, client: str, request_id: str) -> Remembered | None:
+        """What came of the request that `client` made with this idempotency key."""
         return self._books.known(client, request_id)
 
     def keeps_record(self, firm_code: int) -> bool:
@@ -283,8 +284,15 @@ class Ledger:
         return self._books.recorder.keeps(firm_code)
 
     def ripe(self, time_ms: int) -> bool:
-        """Whether time alone may have changed what somebody in a queue can have: a licence became valid, or
-        ended. Any command, such as a `Note` of nothing, has them looked at."""
+        """Whether time alone may have changed what somebody can have. Any command, such as a `Note` of
+        nothing, has that looked at.
+
+        A licence that somebody waits for became valid, or ended; or outcomes may have grown so old that there
+        is room for new ones.
+        """
+        memory = self._books.memory
+        if (memory.full or memory.crowded) and time_ms - self._books.time_ms >= STEP_MS:
+            return True
         return any(product in self.queues for product in self._books.turns.until(time_ms))
 
     def review(self, request: Request, time_ms: int) -> Denied | None:
@@ -292,7 +300,9 @@ class Ledger:
         books = self._books
         known = self.remembered(request.client, request.request_id)
         if known is not None:
-            return None if known[0].asks_the_same(request) else conflicting_key(request)
+            return None if known.answers(request) else conflicting_key(request)
+        if denied := books.too_many(request):
+            return denied
         if isinstance(request, Consume):
             return consuming.review(books, request, time_ms)
         if isinstance(request, Grant) and granting.former_of(books, request) is not None:

@@ -14,6 +14,8 @@ def borrow(books: Books, command: Borrow) -> Outcome:
     repeated = books.repeated(command)
     if repeated is not None:
         return repeated
+    if denied := books.too_many(command):
+        return denied
     if command.borrow in books.seats.borrowings:
         return Denied("conflicting-key", f"borrowing {command.borrow} exists already")
     reserved = blocked(books, command.product, books.time_ms)

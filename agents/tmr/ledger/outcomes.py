@@ -32,7 +32,7 @@ PASSING: Final[frozenset[Reason]] = frozenset({"licence-unavailable", "overloade
 """Reasons that a client gets over by asking again: the API's problems of status 503."""
 
 
-class _Outcome(msgspec.Struct, frozen=True, kw_only=True):
+class _Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     promoted: tuple["Granted", ...] = ()
     """Who got a seat from the queue by this command."""
 

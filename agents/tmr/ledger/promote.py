@@ -81,7 +81,7 @@ def _seat(books: Books, place: str, item: ProductItem) -> None:
 def leave(books: Books, place: str, by: str, who: str = "") -> None:
     """A place in the queue is given up."""
     grant = books.queues.drop(place).grant
-    books.memory.end(Ended(place, grant.client, None, by, who, books.time_ms))
+    books.memory.end(Ended(place, grant.client, None, by, who, books.time_ms, books.memory.steady_ms))
     books.remember(grant, Denied("session-lost", f"the place in the queue was given up ({by})"))
     books.recorder.unqueued(grant, by)
 

@@ -45,5 +45,7 @@ def begin(books: Books, grant: Grant, item: ProductItem, replaced: str = "") -> 
 def end(books: Books, session: Session, by: str, who: str) -> None:
     """The session is over. `by`: release, expiry, operator (`who`) or replaced (by the session `who`)."""
     books.seats.end(session)
-    books.memory.end(Ended(session.id, session.client, session.key, by, who, books.time_ms))
+    books.memory.end(
+        Ended(session.id, session.client, session.key, by, who, books.time_ms, books.memory.steady_ms)
+    )
     books.recorder.ended(session, by, who)

@@ -3,9 +3,8 @@
 import msgspec
 
 from tmr.ledger.access import AccessList, Subject
-from tmr.ledger.commands import AccessMode, Borrow, Consume, Grant
+from tmr.ledger.commands import AccessMode, Grant
 from tmr.ledger.holdings import length
-from tmr.ledger.outcomes import Denied, Outcome
 from tmr.ledger.record import Head
 from tmr.licensing import LicenceKey, SignedStatement
 
@@ -99,31 +98,8 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     by: str
     who: str
     time_ms: int
-
-
-class Remembered(msgspec.Struct, frozen=True, array_like=True):
-    """The outcome of a request, for its retries."""
-
-    request: Grant | Consume | Borrow
-    outcome: Outcome
-    time_ms: int
-
-    @property
-    def client(self) -> str:
-        """Whose it is."""
-        return self.request.client
-
-    @property
-    def size(self) -> int:
-        """Bytes that it takes in a snapshot, at most."""
-        request = self.request
-        short = 600 + length(request.request_id, request.client)
-        if isinstance(self.outcome, Denied):
-            short += length(self.outcome.detail, self.outcome.rule)
-        if isinstance(request, Consume):
-            return short
-        instance = request.instance if isinstance(request, Grant) else ""
-        return short + length(request.station, request.user, instance)
+    steady_ms: int
+    """When that was, in steady time."""
 
 
 class Counter(msgspec.Struct, frozen=True, array_like=True):
@@ -145,7 +121,8 @@ class Stored(msgspec.Struct, array_like=True):
     waiting: list[Waiter] = []
     counters: list[Counter] = []
     ended: list[Ended] = []
-    remembered: list[Remembered] = []
+    remembered: list[bytes] = []
+    """Outcomes for retries, each as `memory.Remembered`."""
     access: AccessList = AccessList()
     access_version: int = 0
     heads: dict[int, Head] = {}
@@ -153,3 +130,5 @@ class Stored(msgspec.Struct, array_like=True):
     """Certified time of the last command."""
     withdrawn: list[str] = []
     """Upstreams whose statement does not count, in order."""
+    steady_ms: int = 0
+    """Steady time of the last command, see `memory`."""

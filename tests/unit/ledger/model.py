@@ -31,6 +31,8 @@ from tmr.ledger import (
 from tmr.licensing import LicenceKey, ProductItem
 
 FORGOTTEN_MS = 600_000
+STEP_MS = 1_000
+"""Outcomes grow older by so much from one command to the next, at most."""
 MISSING = {
     "no-more-licences",
     "exclusive-conflict",
@@ -75,7 +77,7 @@ class Model:
     """See the module."""
 
     def __init__(self) -> None:
-        self.now = 0
+        self.now = self.age = 0
         self.items: dict[LicenceKey, ProductItem] = {}
         self.sessions: list[Held] = []
         self.loans: list[Lent] = []
@@ -91,8 +93,7 @@ class Model:
 
     def apply(self, time_ms: int, command: Any) -> Outcome:
         """The outcome that the ledger should give, details for people left out."""
-        self.now, self.promoted = time_ms, []
-        self.answers = [a for a in self.answers if a[2] > time_ms - FORGOTTEN_MS]
+        self._later(time_ms)
         self.settle()
         outcome = self._carry_out(command)
         self.settle()
@@ -100,13 +101,17 @@ class Model:
 
     def update(self, time_ms: int, items: dict[LicenceKey, ProductItem]) -> dict[LicenceKey, int]:
         """The containers hold other licences; the seats that were taken of each one before."""
-        self.now, self.promoted = time_ms, []
-        self.answers = [a for a in self.answers if a[2] > time_ms - FORGOTTEN_MS]
+        self._later(time_ms)
         self.settle()
         taken = {key: self.seats(key) for key in self.items}
         self.items = items
         self.settle()
         return taken
+
+    def _later(self, time_ms: int) -> None:
+        self.age += min(time_ms - self.now, STEP_MS)
+        self.now, self.promoted = time_ms, []
+        self.answers = [a for a in self.answers if a[2] > self.age - FORGOTTEN_MS]
 
     def _carry_out(self, command: Any) -> Outcome:
         match command:
@@ -156,7 +161,7 @@ class Model:
         outcome: Outcome = carry_out(request)
         passing = isinstance(outcome, Denied) and outcome.reason == "licence-unavailable"
         if not isinstance(outcome, Waiting) and not passing:
-            self.answers.append((request, outcome, self.now))
+            self.answers.append((request, outcome, self.age))
         return outcome
 
     def _grant(self, grant: Grant) -> Outcome:
@@ -205,7 +210,7 @@ class Model:
 
     def _leave(self, waits: Waits, told: Denied) -> None:
         self.queue.remove(waits)
-        self.answers.append((waits.grant, told, self.now))
+        self.answers.append((waits.grant, told, self.age))
 
     def _free(self, free: Free) -> Outcome:
         for waits in self.queue:
@@ -287,7 +292,7 @@ class Model:
             if isinstance(choice, ProductItem):
                 self.queue.remove(waits)
                 granted = self.begin(waits.grant, choice)
-                self.answers.append((waits.grant, granted, self.now))
+                self.answers.append((waits.grant, granted, self.age))
                 self.promoted.append(granted)
                 anybody = True
             elif choice.later or choice.reason == "entry-not-found":
@@ -449,5 +454,5 @@ def same(one: Any, other: Any) -> bool:
     if isinstance(one, Consume):
         return bool(one == other)
     added: dict[str, Any] = {"keys": (), "address": ""}
-    added |= {"borrow": ""} if isinstance(one, Borrow) else {"session": "", "process": "", "wait": False}
+    added |= {"borrow": ""} if isinstance(one, Borrow) else {"session": "", "wait": False}
     return bool(replace(one, **added) == replace(other, **added))

@@ -12,6 +12,7 @@ from tests.unit.ledger.world import FIRM, PRODUCT, World, item, key
 from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Denied, Freed, Granted, Ledger, Waiter, Waiting, choose, memory
 from tmr.ledger.choose import Asked
+from tmr.ledger.commands import TOGETHER_MAX
 from tmr.ledger.promote import blocked
 from tmr.ledger.queue import MAX_WAITING
 from tmr.ledger.state import Ended, Session, Stored
@@ -179,6 +180,8 @@ def test_at_the_limits_nobody_waits_who_could_have_a_seat(steps: list[tuple[Any,
 
 # -- room in a snapshot ------------------------------------------------------------------------------------
 
+OUTCOME_MAX = 1_500
+"""Bytes of an outcome that is remembered, at most: a denial with the longest names in it."""
 LONG = "\U0001f511" * 255
 """As long as a text can be: 1020 bytes."""
 
@@ -210,11 +213,12 @@ def test_all_that_a_ledger_can_keep_fits_into_a_snapshot() -> None:
     waiter = Waiter(
         World(item()).asking(station=LONG, user=LONG, process=LONG, instance=LONG, wait=True), 2**53
     )
-    ended = Ended("x" * 32, "x" * 255, KEYS[PRODUCT][0], "operator", "operator " + "x" * 255, 2**53)
+    ended = Ended("x" * 32, "x" * 255, KEYS[PRODUCT][0], "operator", "operator " + "x" * 255, 2**53, 2**53)
     most = (
         choose.MAX_SESSIONS_SIZE
         + choose.MAX_BORROWINGS_SIZE
-        + memory.MAX_SIZE
+        + memory.MAX_SIZE * 1.05  # what makes a list of them
+        + (MAX_WAITING + TOGETHER_MAX) * OUTCOME_MAX  # of those who had a place before there were too many
         + MAX_WAITING * len(msgspec.msgpack.encode(waiter))
         + memory.MAX_ENDED * len(msgspec.msgpack.encode(ended))
     )
@@ -236,23 +240,7 @@ def test_the_room_that_an_entry_takes_is_not_more_than_assumed() -> None:
     found.consume(granted.session, 7)
     for kept in (found.ledger.sessions[granted.session], found.ledger.borrowings[lent.borrow]):
         assert len(msgspec.msgpack.encode(kept)) <= kept.size <= 5 * 1020
-    for one in books.memory.outcomes():
-        assert len(msgspec.msgpack.encode(one)) <= one.size <= 5 * 1020
-
-
-def test_outcomes_with_long_texts_are_forgotten_first_of_their_client() -> None:
-    found = world()
-    other = found.asking(client="bob")
-    assert isinstance(found.do(other), Granted)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(memory, "MAX_SIZE", 20_000)
-        asked = [found.asking(station=LONG, user=LONG, mode="no-user-limit") for _ in range(9)]
-        for one in asked:
-            found.do(one)
-        known = [found.ledger.remembered("alice", one.request_id) is not None for one in asked]
-        assert known == sorted(known), "the oldest go first"
-        assert 1 <= sum(known) < len(known)
-        assert found.ledger.remembered("bob", other.request_id) is not None
+    assert all(len(one) <= OUTCOME_MAX for one in books.memory.outcomes())
 
 
 def test_the_real_limit() -> None:

@@ -1,7 +1,7 @@
 """The Unit Counter: taken exactly once, never below nothing."""
 
-from tests.unit.ledger.world import MINUTE, World, item
-from tmr.ledger import Consume, Granted
+from tests.unit.ledger.world import World, item
+from tmr.ledger import Consume
 
 
 def test_units_are_taken_until_none_remain() -> None:
@@ -75,14 +75,3 @@ def test_who_waits_for_units_that_are_gone_is_told() -> None:
     world.consume(session, 3)
     assert not world.ledger.waiting
     assert world.do(asked).reason == "not-enough-units"  # type: ignore[union-attr]
-
-
-def test_outcomes_are_forgotten_after_ten_minutes() -> None:
-    world = World(item(quantity=5))
-    asked = world.asking()
-    first = world.do(asked)
-    world.pass_time(10 * MINUTE - 1)
-    assert world.do(asked) == first
-    world.pass_time(1)
-    assert world.do(asked).reason == "conflicting-key"  # type: ignore[union-attr]
-    assert isinstance(world.grant(request_id=asked.request_id), Granted)
