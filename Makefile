@@ -117,6 +117,7 @@ test: venv host ## everything; what needs no machines and no clock runs at idle 
 bench-short: venv ## that the benchmarks work: a second for each case, which judges nothing
 	$(say) 'bench, short'
 	$(BIN)/python -m bench --short
+	$(BIN)/python -m bench.fairness --short
 
 # -- using it ------------------------------------------------------------------------------------------------
 
@@ -145,6 +146,7 @@ bench: setup ## beside etcd, Redis and keepalived, in alternation on this machin
 	$(BIN)/python -m bench
 	$(BIN)/python -m bench.scale
 	$(BIN)/python -m bench.deployed
+	$(BIN)/python -m bench.fairness
 
 chaos: setup ## all kinds of faults for MINUTES (10) while clients work, proof and report; SEED=n for the same again, KEEP=1
 	$(say) 'chaos'

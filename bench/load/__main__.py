@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
-from bench.load import first, hold, licences, many, probe, watch
+from bench.load import first, flood, hold, licences, many, probe, watch
 from bench.load.drive import Action, drive
 from bench.load.until import say
 
@@ -60,6 +60,8 @@ async def _run() -> None:
             await watch.watch(int(clients), float(seconds), _read(target, watch.Watch))
         case "tmr-probe":
             await probe.probe(float(seconds), _read(target, probe.Probe))
+        case "tmr-flood":
+            await flood.flood(int(clients), float(seconds), _read(target, flood.Flood))
         case "tmr-first":
             await first.first(float(seconds), _read(target, first.First))
         case _:

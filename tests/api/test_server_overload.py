@@ -1,6 +1,8 @@
 """More requests than can be answered in time: new ones are turned away, who holds a seat does not notice."""
 
 import asyncio
+import contextlib
+import ssl
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,11 +14,12 @@ import httpx
 import pytest
 
 from tests.api.fuzzed import Served, serving
+from tests.support.serving import answer, connect
 from tests.unit.server import local, network
 from tests.unit.server.local import ALICE, BOB, FIRM, OLGA, ask, item, key, scenario, until
 from tmr.client import AsyncClient, Client, Config, Policy, TlsFiles
-from tmr.client.models import SessionRequest
-from tmr.desk import admission
+from tmr.client.models import HEARTBEATS_MAX, SessionRequest
+from tmr.desk import admission, fair_share, shedding
 from tmr.desk.admission import LIMITS, Load, Priority
 
 FEW = 8
@@ -34,6 +37,12 @@ def limits(monkeypatch: pytest.MonkeyPatch) -> None:
         easy = Load(limit.in_work, limit.waiting, oldest=60.0, lag=60.0)
         monkeypatch.setitem(LIMITS, priority, easy)
     monkeypatch.setitem(LIMITS, Priority.NEW, Load(FEW, FEW, oldest=60.0, lag=60.0))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    with serving(tmp_path, [[PLENTY]] * 3) as found:
+        yield found
 
 
 def shed(answer: httpx.Response) -> str:
@@ -165,13 +174,120 @@ async def test_who_sends_slowly_takes_nobodys_place(tmp_path: Path) -> None:
         assert (await other).status_code == 201
 
 
+# -- one client takes all that it can get --------------------------------------------------------------------
+
+FLOOD = 60
+"""Requests of one client at once, each about as many unknown sessions as are allowed."""
+UNKNOWN = {"sessions": [f"{number:032x}" for number in range(HEARTBEATS_MAX)]}
+
+
+@pytest.mark.parametrize("running", [local.running, network.running])
+@scenario
+async def test_a_flood_of_heartbeats_takes_one_share(tmp_path: Path, running: Running) -> None:
+    async with running(tmp_path, PLENTY) as system:
+        active, epoch = system.active, system.active.agent.core.epoch
+        async with active.client(BOB) as bob, active.client(ALICE) as alice, active.client(OLGA) as olga:
+            held = (await bob.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
+            served = list[int]()
+
+            async def one() -> None:
+                served.append((await alice.post("/v1/heartbeats", json=UNKNOWN)).status_code)
+
+            flood = [asyncio.create_task(one()) for _ in range(FLOOD)]
+            await until(lambda: served, "the flood is being served")
+            for path in (f"/v1/sessions/{held}/heartbeat", f"/v1/sessions/{held}/heartbeat"):
+                before = len(served)
+                assert (await bob.put(path)).status_code == 200
+                assert len(served) - before < FLOOD / 4, "not in line behind all of them"
+            assert (await bob.post("/v1/sessions", json=ask(), headers=key())).status_code == 201
+            await asyncio.gather(*flood)
+            assert set(served) <= {200, 503}
+            text = (await olga.get("/metrics")).text
+            assert metric(text, 'tmr_requests_limited_total{reason="requests"}') == 0
+            assert system.active.agent.core.epoch == epoch, "the lease was renewed meanwhile"
+
+
+@scenario
+async def test_what_is_beyond_the_bounds_of_a_client_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fair_share, "OF_CLIENT_MAX", FEW)
+    async with (
+        local.running(tmp_path, PLENTY) as system,
+        system.active.client(BOB) as bob,
+        system.active.client(ALICE) as alice,
+        system.active.client(OLGA) as olga,
+    ):
+        given = asyncio.gather(*(alice.post("/v1/heartbeats", json=UNKNOWN) for _ in range(3 * FEW)))
+        neighbour = await bob.post("/v1/heartbeats", json=UNKNOWN)
+        assert neighbour.status_code == 200
+        answers = Counter(answer.status_code for answer in await given)
+        assert answers[200] >= FEW
+        assert answers[503] > 0
+        refused = next(answer for answer in await given if answer.status_code == 503)
+        assert "requests of alice wait or are in work" in shed(refused)
+        text = (await olga.get("/metrics")).text
+        assert metric(text, 'tmr_requests_limited_total{reason="requests"}') == answers[503]
+        assert (await alice.post("/v1/heartbeats", json=UNKNOWN)).status_code == 200, "it is over"
+
+
+def test_slow_bodies_of_one_client_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that came first may go on; no other client is concerned."""
+    monkeypatch.setattr(fair_share, "SLOW_OF_CLIENT_MAX", 2)
+    monkeypatch.setattr(shedding, "SLOW", 0.05)
+    port, body = int(served.url.rpartition(":")[2]), b'{"sessions": ["unknown"]}'
+    head = b"POST /v1/heartbeats HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
+    limited = served.twin.agent.metrics.limited.labels("slow-body")
+    with contextlib.ExitStack() as stack:
+
+        def begun(name: str) -> ssl.SSLSocket:
+            found = stack.enter_context(connect(port, served.certificates.client(name)))
+            found.sendall(head + body[:5])
+            return found
+
+        slow = [begun("alice") for _ in range(5)]
+        served.wait(lambda: limited._value.get() == 3, "those beyond the bound are refused")
+        slow.append(begun("bob"))
+        statuses = Counter[int]()
+        for one in slow:
+            with contextlib.suppress(BrokenPipeError):
+                one.sendall(body[5:])
+            status, told = answer(one)
+            statuses[status] += 1
+            assert status == 200 or b"requests of alice are slow" in told
+        assert statuses == {200: 3, 503: 3}
+
+
+def test_a_real_flood_does_not_keep_a_neighbour_waiting(served: Served) -> None:
+    """Over mutual TLS: the neighbour's heartbeats are not in line behind all that others have waiting."""
+    beats, connections = 10, 40
+    epoch, flooded, stop = served.twin.agent.core.epoch, Counter[int](), threading.Event()
+
+    def flood() -> None:
+        with served.client(served.certificates.client("alice")) as alice:
+            while not stop.is_set():
+                flooded[alice.post("/v1/heartbeats", json=UNKNOWN, timeout=60).status_code] += 1
+
+    threads = [threading.Thread(target=flood) for _ in range(connections)]
+    with served.client(served.certificates.client("bob")) as bob:
+        session = bob.post("/v1/sessions", json=ask(ttl=600), headers=key()).json()["id"]
+        for thread in threads:
+            thread.start()
+        try:
+            served.wait(lambda: flooded.total() > connections, "the flood is being served")
+            before = flooded.total()
+            for _ in range(beats):
+                assert bob.put(f"/v1/sessions/{session}/heartbeat", timeout=60).status_code == 200
+            assert flooded.total() - before < beats * connections / 2
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+    assert set(flooded) <= {200, 503}
+    assert served.twin.agent.core.epoch == epoch, "the lease was renewed meanwhile"
+
+
 # -- the clients -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
-    with serving(tmp_path, [[PLENTY]] * 3) as found:
-        yield found
 
 
 def config_of(served: Served, name: str) -> Config:

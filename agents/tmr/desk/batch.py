@@ -1,6 +1,5 @@
 """Many requests of one application in one: each is decided for itself."""
 
-import asyncio
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
@@ -16,12 +15,13 @@ from tmr.client.models import (
     StepResult,
     UnitsStep,
 )
+from tmr.desk.fair_share import give_way
 from tmr.desk.service import Service
 from tmr.rim import problem
 from tmr.rim.identity import Identity
 
-STRETCH: Final = 50
-"""Steps begun in one turn of the event loop: meanwhile no lease is renewed and nobody else is heard."""
+STRETCH: Final = 10
+"""Steps begun, or answered, in one turn of the loop: meanwhile no lease is renewed and nobody else heard."""
 
 
 Begun = Coroutine[Any, Any, Session | Place | Consumption | None] | problem.Problem
@@ -42,8 +42,13 @@ class Batches:
             for number, step in enumerate(steps, 1):
                 begun.append(self._begin(peer, address, step))
                 if number % STRETCH == 0:
-                    await asyncio.sleep(0)
-            return BatchResult(results=tuple([await _result(one) for one in begun]))
+                    await give_way()
+            results = list[StepResult]()
+            for one in begun:
+                results.append(await _result(one))
+                if len(results) % STRETCH == 0:
+                    await give_way()
+            return BatchResult(results=tuple(results))
         finally:
             for one in begun:
                 if not isinstance(one, problem.Problem):

@@ -34,6 +34,12 @@ class Metrics:
             ["priority"],
             registry=self._registry,
         )
+        self.limited = Counter(
+            "tmr_requests_limited",
+            "Requests refused because their client exceeded its share.",
+            ["reason"],
+            registry=self._registry,
+        )
         self.in_work = Gauge(
             "tmr_requests_in_work",
             "Requests that are not answered yet.",

@@ -20,6 +20,7 @@ from tmr.client.models import (
     SessionList,
     SessionRequest,
 )
+from tmr.desk.fair_share import give_way
 from tmr.desk.gate import RETRY_AFTER, Gate, watch
 from tmr.desk.pages import Mark, Page
 from tmr.desk.problems import problem
@@ -46,7 +47,9 @@ from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
 
 BREATH: Final = 200
-"""Sessions listed at a stretch."""
+"""Sessions listed in one turn of the event loop."""
+BEATS: Final = 100
+"""Sessions kept alive in one turn of the event loop."""
 EXPIRIES: Final = 500
 """Ends under way at which no further sessions are sent to theirs: releases by clients need room, too."""
 SOON_MS: Final = 7 * 86_400_000
@@ -350,14 +353,21 @@ class Service:
         alive, lost, unavailable = list[str](), list[str](), list[str]()
         upstreams = self.kernel.upstreams()
         licences: dict[LicenceKey, Problem | None] = {}
-        for session in sessions:
+        for number, session in enumerate(sessions, 1):
+            if number % BEATS == 0:
+                await give_way()  # the lease must be renewed meanwhile, and others heard
+                upstreams, licences = self.kernel.upstreams(), {}
+            held = self.ledger.sessions.get(session)
+            if held is None or held.client != peer.account:
+                lost.append(session)  # no problem document for each: that would take most of the time
+                continue
+            if held.key not in licences:
+                licences[held.key] = self._unusable(held.key, upstreams)
+            unusable = licences[held.key]
+            if unusable is not None:
+                (unavailable if unusable.status == 503 else lost).append(session)
+                continue
             try:
-                key = self._own(peer, session).key
-                if key not in licences:
-                    licences[key] = self._unusable(key, upstreams)
-                unusable = licences[key]
-                if unusable is not None:
-                    raise unusable
                 await self._living(peer, session)
             except Problem as refusal:
                 (unavailable if refusal.status == 503 else lost).append(session)
@@ -410,7 +420,7 @@ class Service:
         for held in page.take("s", tuple(sessions.values()), _session_mark):
             shown.append(self._shown(now, held))
             if len(shown) % BREATH == 0:
-                await asyncio.sleep(0)  # the lease must be renewed meanwhile
+                await give_way()  # the lease must be renewed meanwhile
         waiters = [
             waiter
             for queue in ledger.queues.values()

@@ -10,6 +10,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tmr.client.models import IDEMPOTENCY_HEADER
 from tmr.desk.admission import Admission, Load, Priority
+from tmr.desk.fair_share import REASONS, SLOW, Client, FairShare
 from tmr.desk.gate import Gate
 from tmr.desk.metrics import Metrics
 from tmr.desk.problems import problem
@@ -18,8 +19,6 @@ from tmr.rim.problem import Problem
 
 TICK: Final = 0.05
 """Seconds between looks at whether the event loop is late, while there is work."""
-TURN: Final = 0.05
-"""Seconds in one turn of the event loop in which requests other than the most urgent are begun."""
 _KEY: Final = IDEMPOTENCY_HEADER.lower().encode()
 _EXACT: Final = {
     ("POST", "/v1/sessions"): Priority.NEW,
@@ -87,37 +86,11 @@ class Lag:
             self._schedule()
 
 
-class Turnstile:
-    """Lets so many through in one turn of the event loop as begin within TURN; others come in the next ones.
-
-    A crowd that arrives at once would else be worked on in one turn, in which the lease cannot be renewed.
-    """
-
-    def __init__(self) -> None:
-        self._since: float | None = None
-
-    async def passed(self) -> None:
-        """Wait for one's turn, in the order of arrival."""
-        while not self._open():  # noqa: ASYNC110 - the next turn is what is waited for
-            await asyncio.sleep(0)
-
-    def _open(self) -> bool:
-        loop = asyncio.get_running_loop()
-        if self._since is None:
-            self._since = loop.time()
-            loop.call_soon(self._next)
-            return True
-        return loop.time() - self._since < TURN
-
-    def _next(self) -> None:
-        self._since = None
-
-
 class Shedding:
-    """Answers 503 `overloaded` with Retry-After in place of the application, where `Admission` says so.
+    """Answers 503 `overloaded` with Retry-After in place of the application.
 
-    A request is in work from when its body has arrived until its answer begins, so that who sends or reads
-    slowly takes nobody's place.
+    That is so where `Admission` says so, or where a client exceeds its share. A request is in work from when
+    its body has arrived until its answer begins, so that who sends or reads slowly takes nobody's place.
     """
 
     def __init__(self, app: ASGIApp, gate: Gate, metrics: Metrics) -> None:
@@ -125,13 +98,15 @@ class Shedding:
         self._gate = gate
         self._admission = Admission()
         self._in_work = dict.fromkeys(Priority, 0)
-        self._turnstile = Turnstile()
+        self.share = FairShare(lambda reason: metrics.limited.labels(reason).inc())
         self._lag = Lag(lambda: any(self._in_work.values()))
         self._metrics = metrics
         metrics.waiting.set_function(lambda: gate.kernel.pending)
         for priority in Priority:
             metrics.in_work.labels(priority).set_function(partial(self._count, priority))
             metrics.shed.labels(priority)
+        for reason in REASONS:
+            metrics.limited.labels(reason)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -140,52 +115,19 @@ class Shedding:
         priority = priority_of(scope["method"], scope["path"])
         if priority is Priority.NEW and self._known(scope):
             priority = Priority.HELD
-        refused = self._refusal(priority)
+        refused = self.refusal(priority)
         if refused is not None:
             await refused.response()(scope, receive, send)
             return
-        begun = ended = False
-
-        def begin() -> None:
-            nonlocal begun
-            begun = True
-            self._in_work[priority] += 1
-            self._lag.watch()
-
-        def end() -> None:
-            nonlocal ended
-            if begun and not ended:
-                self._in_work[priority] -= 1
-            ended = True
-
-        async def heard() -> Message:
-            message = await receive()
-            if (
-                not (begun or ended)
-                and message["type"] == "http.request"
-                and not message.get("more_body", False)
-            ):
-                late = self._refusal(priority)  # others came while the body was on its way
-                if late is not None:
-                    raise late
-                begin()
-            return message
-
-        async def answer(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                end()
-            await send(message)
-
-        begin()
+        request = _Request(self, scope, receive, send, priority)
         try:
-            if priority is not Priority.FIRST:
-                await self._turnstile.passed()
-            if scope["method"] in ("POST", "PUT"):  # not in work before its body is there
-                begun = False
-                self._in_work[priority] -= 1
-            await self._app(scope, heard, answer)
+            await request.pass_on(self._app)
+        except Problem as limited:
+            if request.answered:
+                raise
+            await limited.response()(scope, receive, send)
         finally:
-            end()
+            request.end()
 
     def _count(self, priority: Priority) -> int:
         return self._in_work[priority]
@@ -195,7 +137,17 @@ class Shedding:
         kernel = self._gate.kernel
         return Load(self._in_work[priority], kernel.pending, kernel.oldest, self._lag.now())
 
-    def _refusal(self, priority: Priority) -> Problem | None:
+    def begin(self, priority: Priority) -> None:
+        """A request is in work."""
+        self._in_work[priority] += 1
+        self._lag.watch()
+
+    def end(self, priority: Priority) -> None:
+        """A request that was in work is answered."""
+        self._in_work[priority] -= 1
+
+    def refusal(self, priority: Priority) -> Problem | None:
+        """The answer to a request of this kind where there is too much to do; None: it is taken on."""
         if not self._gate.kernel.holds:
             return None  # it refuses everything at once, and says why
         load = self.load(priority)
@@ -214,3 +166,87 @@ class Shedding:
         if peer is None or len(keys) != 1:
             return False
         return self._gate.ledger.remembered(peer.account, keys[0].decode("latin-1")) is not None
+
+
+class _Request:
+    """One request on its way to the application and back."""
+
+    def __init__(
+        self, shedding: Shedding, scope: Scope, receive: Receive, send: Send, priority: Priority
+    ) -> None:
+        self._shedding = shedding
+        self._share = shedding.share
+        self._scope = scope
+        self._receive = receive
+        self._send = send
+        self._priority = priority
+        peer: Identity | None = scope.get("state", {}).get("peer")
+        address = scope["client"][0] if scope.get("client") else ""
+        self._client = Client("" if peer is None else peer.account, address)
+        self._entered = self._begun = self._arrived = self._slow = self._ended = False
+        self._size = 0
+        self._slow_at = asyncio.get_running_loop().time() + SLOW
+        self.answered = False
+
+    async def pass_on(self, app: ASGIApp) -> None:
+        """Have the request answered. Raises Problem in place of an answer."""
+        await self._share.enter(self._client)
+        self._entered = True
+        if self._scope["method"] not in ("POST", "PUT"):
+            await self._begin()
+        await app(self._scope, self._heard, self._answer)
+
+    async def _begin(self) -> None:
+        """All of the request is there."""
+        self._arrived = self._begun = True
+        self._shedding.begin(self._priority)
+        await self._share.turn(self._client, self._priority, self._size)
+
+    async def _heard(self) -> Message:
+        if self._arrived or self._ended:
+            return await self._receive()
+        message = await self._next()
+        if message["type"] != "http.request":
+            return message
+        self._size += len(message.get("body", b""))
+        if not message.get("more_body", False):
+            self._in_time()
+            late = self._shedding.refusal(self._priority)  # others came while the body was on its way
+            if late is not None:
+                raise late
+            await self._begin()
+        return message
+
+    async def _next(self) -> Message:
+        """More of the body. A body that takes long as a whole counts as slow. Raises Problem."""
+        if self._slow:
+            return await self._receive()
+        try:
+            async with asyncio.timeout_at(self._slow_at):
+                return await self._receive()
+        except TimeoutError:
+            await self._share.slowly(self._client)
+            self._slow = True
+        return await self._receive()
+
+    async def _answer(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.answered = True
+            self.end()
+        await self._send(message)
+
+    def _in_time(self) -> None:
+        if self._slow:
+            self._slow = False
+            self._share.arrived(self._client)
+
+    def end(self) -> None:
+        """The answer begins, or there will be none."""
+        self._ended = True
+        self._in_time()
+        if self._begun:
+            self._begun = False
+            self._shedding.end(self._priority)
+        if self._entered:
+            self._entered = False
+            self._share.leave(self._client)

@@ -54,6 +54,7 @@ class PeerProtocol(HttpToolsProtocol):
     _body_timer: asyncio.TimerHandle | None = None
     _head_size: int = 0
     _framed: FrameServer | None = None
+    _awaits_turn: bool = False
 
     # -- who it is -----------------------------------------------------------------------------------------
 
@@ -69,6 +70,8 @@ class PeerProtocol(HttpToolsProtocol):
             return
         if self._spoken() != frames.ALPN:
             self._arm_keep_alive()
+            if self.room.crowded(self.holder):
+                self._take_turns()
         elif self.answerer is None or not isinstance(peer, Identity):
             self.turn_out()
         else:
@@ -180,6 +183,24 @@ class PeerProtocol(HttpToolsProtocol):
             self._body_timer = self.loop.call_later(BODY_TIMEOUT, self.timeout_keep_alive_handler)
         if self._at_rest() and self.timeout_keep_alive_task is None:
             self._arm_keep_alive()  # empty lines, or the rest of a body that nobody read
+        if self.room.crowded(self.holder):
+            self._take_turns()
+
+    # -- turns of a peer with many connections ---------------------------------------------------------------
+
+    def _take_turns(self) -> None:
+        """Read no more before it is this connection's turn, and what was read is answered."""
+        if self._awaits_turn or self.transport.is_closing():
+            return
+        self._awaits_turn = True
+        self.transport.pause_reading()
+        if self._at_rest() or self._in_head or self._in_body:
+            self.room.reads.call([self.holder], self._read_on)
+
+    def _read_on(self) -> None:
+        self._awaits_turn = False
+        if not self.transport.is_closing() and not self.flow.read_paused:
+            self.transport.resume_reading()
 
     def _at_rest(self) -> bool:
         answered = self.cycle is None or self.cycle.response_complete
@@ -225,6 +246,8 @@ class PeerProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        if self._awaits_turn:
+            self.room.reads.call([self.holder], self._read_on)
         if self._at_rest():
             self.resting_since = self.loop.time()
 

@@ -1,8 +1,10 @@
 """How many connections a process has room for, and who has to go when there is none left.
 
 Whoever has not shown a certificate waits in a small lobby, from which the one that waits longest is sent away
-first: handshakes that never end cannot keep out one that takes its milliseconds. Inside, everybody may take
-what nobody else wants; then the peer with the most connections gives up the one that has rested longest.
+first, of the address that has most there: handshakes that never end cannot keep out one that takes its
+milliseconds. Handshakes begin in turns between addresses, few in one turn of the event loop. Inside, a peer
+has at most three quarters of the room; when all is taken, the peer with the most connections gives up the one
+that has rested longest. The connections of a peer with many are read in turns (`crowded`, `reads`).
 """
 
 import asyncio
@@ -12,7 +14,8 @@ import logging
 import socket
 import sys
 import time
-from collections.abc import Callable, Coroutine, Hashable, Iterable
+from collections import Counter
+from collections.abc import Callable, Coroutine, Hashable, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
@@ -20,7 +23,9 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tmr.rim.fair_queue import FairQueue
 from tmr.rim.logs import fields
+from tmr.rim.turns import Turns
 
 if sys.platform != "win32":
     import resource
@@ -41,6 +46,16 @@ PAUSE: Final = 0.2
 """Seconds without accepting when the system has no file descriptor or memory for another connection."""
 QUIET: Final = 10.0
 """Seconds in which one reason for sending peers away is logged once."""
+ACCEPTED: Final = 8
+"""Connections accepted in one turn of the event loop."""
+HANDSHAKES: Final = 8
+"""Handshakes in progress at a time: each takes a millisecond or two of the event loop."""
+HANDSHAKE_TURN: Final = 0.025
+"""Seconds after which one that takes longer does not count among them: its peer may be silent for good."""
+READS: Final = 2
+"""Connections of peers with many that may be read from in one turn of the event loop."""
+CROWD: Final = 16
+"""Connections of one peer up to which all of them may be read from at any time."""
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 Enter = Callable[[socket.socket], Coroutine[Any, Any, object]]
@@ -50,10 +65,14 @@ _address: ContextVar[str] = ContextVar("address", default="")
 
 
 class Limits(msgspec.Struct, frozen=True):
-    """Connections at one time: `lobby` that are in a handshake, `inside` that have shown who they are."""
+    """Connections at one time: `lobby` that are in a handshake, `inside` that have shown who they are.
+
+    `of_one`: of those inside, the most of one peer.
+    """
 
     lobby: int
     inside: int
+    of_one: int
 
 
 def limits(files: int | None = None) -> Limits:
@@ -62,7 +81,8 @@ def limits(files: int | None = None) -> Limits:
         files = _open_files()
     room = max(16, min(files - min(RESERVE, files // 2), MOST))
     lobby = min(room // 4, LOBBY)
-    return Limits(lobby, room - lobby)
+    inside = room - lobby
+    return Limits(lobby, inside, inside * 3 // 4)
 
 
 def _open_files() -> int:
@@ -90,9 +110,16 @@ class Room(Collector):
 
     def __init__(self, limits_: Limits | None = None) -> None:
         self.limits = limits_ or limits()
+        self.reads = Turns(READS)
+        """Turns in which connections of peers with many are read from; their flow is the peer."""
+        self._arrived: FairQueue[asyncio.Future[asyncio.TimerHandle]] = FairQueue()
+        """Turns of those whose handshake has not begun; their flow is the address."""
+        self._progressing = 0
         self.crl_ends: float | None = None
         """Unix time at which the revocation list ends."""
         self._lobby: dict[asyncio.Task[None], str] = {}
+        self._outside: dict[asyncio.Task[Any] | None, socket.socket] = {}
+        """Sockets of those in the lobby whose handshake has not begun."""
         self._inside: dict[Hashable, dict[Guest, None]] = {}
         self._count = 0
         self._refused: dict[str, int] = {}
@@ -104,6 +131,7 @@ class Room(Collector):
         """Accept connections, and have each enter, until cancelled."""
         loop = asyncio.get_running_loop()
         sock.setblocking(False)
+        accepted = 0
         while True:
             try:
                 arrived, address = await loop.sock_accept(sock)
@@ -120,22 +148,62 @@ class Room(Collector):
                 with contextlib.suppress(OSError):  # it has gone again
                     arrived.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
             token = _address.set(where)
-            task = loop.create_task(self._receive(arrived, enter))
+            task = loop.create_task(self._receive(arrived, where, enter))
             _address.reset(token)
             self._lobby[task] = where
-            task.add_done_callback(lambda done: self._lobby.pop(done, None))
-            await asyncio.sleep(0)  # a full backlog must not keep everybody else from being served
+            self._outside[task] = arrived
+            task.add_done_callback(self._left)
+            accepted += 1
+            if accepted % ACCEPTED == 0:
+                await asyncio.sleep(0)  # a full backlog must not keep everybody else from being served
 
-    async def _receive(self, sock: socket.socket, enter: Enter) -> None:
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._lobby.pop(task, None)
+        sock = self._outside.pop(task, None)
+        if sock is not None:
+            sock.close()
+
+    async def _receive(self, sock: socket.socket, address: str, enter: Enter) -> None:
+        progressing = await self._handshake_turn(address)
+        self._outside.pop(asyncio.current_task(), None)
         try:
             await enter(sock)
         except OSError as error:  # else it has gone, or has been told why it is refused
             if "handshake is taking longer" in str(error):
                 self.refuse("slow", "the TLS handshake took too long")
+        finally:
+            if asyncio.get_running_loop().time() < progressing.when():
+                progressing.cancel()
+                self._handshake_progressed()
+
+    async def _handshake_turn(self, address: str) -> asyncio.TimerHandle:
+        """Wait until a handshake with a peer at `address` may begin: in turns between addresses.
+
+        Until the timer's time, or until it is cancelled, the handshake is in progress.
+        """
+        loop = asyncio.get_running_loop()
+        turn: asyncio.Future[asyncio.TimerHandle] = loop.create_future()
+        self._arrived.push([address], turn)
+        self._begin_handshakes()
+        return await turn
+
+    def _begin_handshakes(self) -> None:
+        loop = asyncio.get_running_loop()
+        while self._arrived and self._progressing < HANDSHAKES:
+            turn, _ = self._arrived.pop()
+            if not turn.done():  # else its peer was sent away
+                self._progressing += 1
+                turn.set_result(loop.call_later(HANDSHAKE_TURN, self._handshake_progressed))
+
+    def _handshake_progressed(self) -> None:
+        self._progressing -= 1
+        self._begin_handshakes()
 
     def _clear_lobby(self, count: int) -> None:
-        for task in list(self._lobby)[: max(0, count)]:
-            self.refuse("crowded", "too many handshakes at one time", self._lobby[task])
+        for _ in range(min(count, len(self._lobby))):
+            (most, _), *_ = Counter(self._lobby.values()).most_common(1)
+            task = next(task for task, address in self._lobby.items() if address == most)
+            self.refuse("crowded", "too many handshakes at one time", most)
             del self._lobby[task]
             task.cancel()
 
@@ -148,7 +216,8 @@ class Room(Collector):
     def enter(self, guest: Guest) -> bool:
         """Let one in; False: there is no room, and it must go."""
         mine = self._inside.setdefault(guest.holder, {})
-        if self._count >= self.limits.inside and not self._make_room(guest, mine):
+        full = self._count >= self.limits.inside or len(mine) >= self.limits.of_one
+        if full and not self._make_room(guest, mine):
             if not mine:
                 del self._inside[guest.holder]
             return False
@@ -166,8 +235,12 @@ class Room(Collector):
             if not mine:
                 del self._inside[guest.holder]
 
-    def _make_room(self, guest: Guest, mine: Iterable[Guest]) -> bool:
-        most = max(self._inside.values(), key=len)
+    def crowded(self, holder: Hashable) -> bool:
+        """The peer has so many connections that they are read from in turns."""
+        return len(self._inside.get(holder, ())) > CROWD
+
+    def _make_room(self, guest: Guest, mine: Mapping[Guest, None]) -> bool:
+        most = mine if len(mine) >= self.limits.of_one else max(self._inside.values(), key=len)
         resting = [one for one in most if one.resting_since is not None]
         if resting:
             leaves = min(resting, key=lambda one: one.resting_since or 0.0)

@@ -2,16 +2,14 @@
 
 import asyncio
 import time
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.server.local import until
-from tmr.desk import shedding
 from tmr.desk.admission import EASE, LIMITS, RETRY_MAX, Admission, Load, Priority
-from tmr.desk.shedding import TICK, Lag, Turnstile, priority_of
+from tmr.desk.shedding import TICK, Lag, priority_of
 
 LOADS = st.builds(Load, st.integers(0, 5_000), st.integers(0, 30_000), st.floats(0, 100), st.floats(0, 100))
 BOUNDED = [priority for priority in Priority if priority in LIMITS]
@@ -105,41 +103,5 @@ def test_how_late_the_loop_is() -> None:
         assert lag.now() >= 3 * TICK, "and until the next"
         busy = False
         await until(lambda: lag.now() == 0, "nothing to do")
-
-    asyncio.run(run())
-
-
-def test_a_crowd_is_not_worked_on_in_one_turn_of_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Between any two of them everything else has its turn, and they keep their order."""
-    monkeypatch.setattr(shedding, "TURN", 0.0)
-
-    async def run() -> list[str]:
-        turnstile, seen = Turnstile(), list[str]()
-
-        async def request(number: int) -> None:
-            await turnstile.passed()
-            seen.append(str(number))
-
-        def turn() -> None:
-            seen.append("turn")
-            if len(seen) < 20:
-                asyncio.get_running_loop().call_soon(turn)
-
-        asyncio.get_running_loop().call_soon(turn)
-        await asyncio.gather(*(request(number) for number in range(5)))
-        return seen
-
-    seen = asyncio.run(run())
-    assert [one for one in seen if one != "turn"] == ["0", "1", "2", "3", "4"]
-    places = [seen.index(str(number)) for number in range(5)]
-    assert all("turn" in seen[former:latter] for former, latter in pairwise(places))
-
-
-def test_a_few_pass_at_once() -> None:
-    async def run() -> None:
-        turnstile = Turnstile()
-        async with asyncio.timeout(60):
-            for _ in range(10):
-                await turnstile.passed()
 
     asyncio.run(run())
