@@ -10,6 +10,7 @@ import pytest
 from tests.unit.server import local, network
 from tests.unit.server.local import ALICE, BOB, OLGA, ask, item, key, scenario, until
 from tmr.client.models import HEARTBEATS_MAX, TEXT_MAX, TTL_MAX, UNITS_MAX
+from tmr.desk import fair_share
 from tmr.desk.gate import LIMIT_RETRY_AFTER
 from tmr.desk.routes import BODY_LIMIT
 from tmr.ledger import choose, queue
@@ -149,6 +150,7 @@ async def test_commands_that_wait_to_be_stored(
         core = system.active.agent.core
         monkeypatch.setattr(server_core, "BACKLOG", 4)
         monkeypatch.setattr(local_kernel, "BACKLOG", 4)
+        monkeypatch.setattr(fair_share, "TURN_COST", 1000.0)  # all at once
         keys = [key() for _ in range(12)]
         answers = await asyncio.gather(
             *(client.post("/v1/sessions", json=ask(), headers=one) for one in keys)

@@ -17,8 +17,8 @@ from tmr.desk.problems import problem
 from tmr.rim.fair_queue import FairQueue
 from tmr.rim.problem import Problem
 
-TURN_COST: Final = 2.0
-"""Cost of the requests that are begun in one turn of the event loop, unless one alone costs more."""
+TURN_COST: Final = 3.0
+"""Cost, without weights, of what is begun in one turn of the event loop, unless one alone costs more."""
 COST_BYTES: Final = 2048
 """Bytes of a body that cost as much as a request without one."""
 OF_CLIENT_MAX: Final = 512
@@ -35,7 +35,7 @@ RETRY_AFTER: Final = 2
 """Seconds that a client is asked to stay away with what is beyond its bounds."""
 
 WEIGHTS: Final = {Priority.FIRST: 1.0, Priority.HELD: 2.0, Priority.NEW: 3.0, Priority.LOOK: 4.0}
-"""Factor of the cost: what is less urgent takes more of its client's share."""
+"""Factor of the cost: what is less urgent takes more of its client's share, but no more of a turn."""
 REASONS: Final = ("requests", "waited", "slow-body")
 """Values of the metric's label."""
 
@@ -66,6 +66,8 @@ async def give_way(cost: float = 1.0) -> None:
 class _Waiting(msgspec.Struct):
     begins: asyncio.Future[None]
     since: float
+    cost: float
+    """Without weight."""
 
 
 class FairShare:
@@ -115,13 +117,13 @@ class FairShare:
         Raises Problem overloaded if that takes too long because its client has many requests.
         """
         _current.set((self, client, priority))
-        waited = await self._turn(client, priority, (1.0 + size / COST_BYTES) * WEIGHTS[priority])
+        waited = await self._turn(client, priority, 1.0 + size / COST_BYTES)
         if waited > WAIT_MAX and self._requests.get(client.account, 0) > MANY:
             raise self._refusal("waited", f"{client.account} asks for more than its share of this server.")
 
     async def more(self, client: Client, priority: Priority, cost: float) -> None:
         """Wait for the next turn of a request that goes on."""
-        await self._turn(client, priority, cost * WEIGHTS[priority])
+        await self._turn(client, priority, cost)
 
     async def _turn(self, client: Client, priority: Priority, cost: float) -> float:
         """Wait for the turn; seconds that it took."""
@@ -129,9 +131,9 @@ class FairShare:
         if not self._queue and self._begun < TURN_COST:
             self._begin(cost)
             return 0.0
-        waiting = _Waiting(loop.create_future(), loop.time())
+        waiting = _Waiting(loop.create_future(), loop.time(), cost)
         path: Sequence[Hashable] = (client.account, client.address, priority)
-        self._queue.push(path, waiting, cost)
+        self._queue.push(path, waiting, cost * WEIGHTS[priority])
         self._schedule()
         await waiting.begins
         return loop.time() - waiting.since
@@ -150,10 +152,10 @@ class FairShare:
         self._scheduled = False
         self._begun = 0.0
         while self._queue and self._begun < TURN_COST:
-            waiting, cost = self._queue.pop()
+            waiting, _ = self._queue.pop()
             if not waiting.begins.done():  # else nobody waits for it any more
                 waiting.begins.set_result(None)
-                self._begin(cost)
+                self._begin(waiting.cost)
 
     def _refusal(self, reason: str, detail: str) -> Problem:
         self._limited(reason)
