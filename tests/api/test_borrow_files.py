@@ -24,6 +24,7 @@ from tmr.ledger.outcomes import Borrowed
 from tmr.licensing import Container, LicenceKey, check_share, open_request, public_key_to_pem, raw_public_key
 from tmr.quorum.entries import Entry, Membership, Owner
 from tmr.quorum.messages import Acquire, Append, Appended, Found, Founded, Joining, Promise
+from tmr.quorum.read_index import ReadIndex, encode_read_index
 from tmr.rim.problem import Problem
 from tmr.rim.upstream_link import BORROWINGS, LinkRefused, UpstreamLink
 from tmr.server.borrow_files import borrow_file
@@ -35,6 +36,10 @@ NAMES = ("up1", "up2", "up3")
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> System:
     return make_system(tmp_path_factory.mktemp("pki"))
+
+
+READ = ReadIndex(1, A, 0)
+"""What the test asks with as the active twin: whatever is applied will do."""
 
 
 class Site:
@@ -153,13 +158,13 @@ def site(tmp_path: Path, system: System) -> Iterator[Site]:
 
 async def refusal(link: UpstreamLink, borrow: str) -> str:
     with pytest.raises(LinkRefused) as caught:
-        await link.share(borrow)
+        await link.share(borrow, READ)
     return caught.value.code
 
 
 async def failure(links: dict[str, UpstreamLink], borrow: str, patience: float = 0.5) -> dict[str, Any]:
     with pytest.raises(Problem) as caught:
-        await borrow_file(links, borrow, patience=patience)
+        await borrow_file(links, borrow, lambda: READ, patience=patience)
     document = caught.value.document
     assert document["type"] == "urn:tmr:problem:borrow-not-signed"
     assert document["remedy"]
@@ -172,10 +177,10 @@ def test_a_borrowing_is_signed_once_it_is_committed_and_while_one_upstream_is_do
         await site.append(links, site.borrow("bor-1"))
         for link in links.values():  # stored by all, committed as far as nobody knows
             assert await refusal(link, "bor-1") == "not-committed"
-        waiting = asyncio.create_task(borrow_file(links, "bor-1", patience=60))
+        waiting = asyncio.create_task(borrow_file(links, "bor-1", lambda: READ, patience=60))
         two = {name: links[name] for name in ("up1", "up2")}
         await site.tell({"up1": links["up1"]}, len(site.entries))
-        one = await links["up1"].share("bor-1")
+        one = await links["up1"].share("bor-1", READ)
         assert not waiting.done()
         site.upstreams[2].kill()
         await site.tell(two, len(site.entries))
@@ -188,8 +193,8 @@ def test_a_borrowing_is_signed_once_it_is_committed_and_while_one_upstream_is_do
         )
         assert licence.until - licence.since == timedelta(days=1)
         # the same bytes from every upstream, whenever it is asked
-        other = await links["up2"].share("bor-1")
-        again = await links["up1"].share("bor-1")
+        other = await links["up2"].share("bor-1", READ)
+        again = await links["up1"].share("bor-1", READ)
         assert one.payload == other.payload == again.payload
         assert one.key != other.key
         assert check_share(other).lent.update_id == "update-1"
@@ -208,14 +213,14 @@ def test_upstreams_at_different_updates_sign_nothing_together(site: Site) -> Non
     async def story(links: dict[str, UpstreamLink]) -> None:
         await site.found(links)
         await site.commit(links, site.borrow("bor-1"))
-        before = await borrow_file(links, "bor-1")
+        before = await borrow_file(links, "bor-1", lambda: READ)
         in_thread = asyncio.get_running_loop().run_in_executor
         await in_thread(None, lambda: site.update("up1"))
         site.upstreams[2].kill()
         detail = (await failure(links, "bor-1"))["detail"]
         assert "up1: it signs, with the update update-2" in detail
         assert "up2: it signs, with the update update-1" in detail
-        waiting = asyncio.create_task(borrow_file(links, "bor-1", patience=60))
+        waiting = asyncio.create_task(borrow_file(links, "bor-1", lambda: READ, patience=60))
         await in_thread(None, lambda: site.activate(site.upstreams[1]))
         after = site.verified(await waiting)
         assert (site.verified(before).update_id, after.update_id) == ("update-1", "update-2")
@@ -249,7 +254,10 @@ def test_containers_that_kept_no_update_say_what_to_do(site: Site) -> None:
         assert time.monotonic() - started < 30  # no need to wait: it will not change by itself
         assert "has kept no update of the firm" in detail
         await asyncio.get_running_loop().run_in_executor(None, site.update)
-        assert site.verified(await borrow_file(links, "bor-1", patience=60)).update_id == "update-2"
+        assert (
+            site.verified(await borrow_file(links, "bor-1", lambda: READ, patience=60)).update_id
+            == "update-2"
+        )
 
     site.run(refused)
 
@@ -263,21 +271,27 @@ def test_only_twins_are_answered_and_only_about_ids(tmp_path: Path, system: Syst
             link = upstream.link()
             assert await refusal(link, "bor-1") == "not-voting"
             await founded(link)
+            assert await refusal(link, "bor-1") == "fenced"
+            assert isinstance(await link.call(Acquire(1, A, 30_000)), Promise)
             assert await refusal(link, "bor-1") == "not-committed"
             await link.close()
 
         asyncio.run(story())
         for role, name in (("client", "alice"), ("operator", "olga"), ("upstream", "up2")):
             with client(upstream, system.files(role, name)) as http:
-                answer = http.get(f"{BORROWINGS}/bor-1")
+                answer = http.post(f"{BORROWINGS}/bor-1", content=encode_read_index(READ))
             assert (answer.status_code, answer.json()["type"]) == (403, "urn:tmr:problem:wrong-role")
         with client(upstream, system.twin("tmr1")) as http:
             for odd in ("%00", "-x", "x" * 129, "a%20b", "%C3%A9", "..%2e"):
-                answer = http.get(f"{BORROWINGS}/{odd}")
+                answer = http.post(f"{BORROWINGS}/{odd}", content=encode_read_index(READ))
                 assert answer.status_code in (400, 422)  # no path at all, or no id
                 assert answer.json()["type"] == "urn:tmr:problem:bad-request"
             posted = http.post(f"{BORROWINGS}/bor-1", content=b"{}")
-            assert posted.status_code == 405
+            assert posted.json()["type"] == "urn:tmr:problem:bad-request"
+            other = encode_read_index(ReadIndex(1, Owner("tmr2", "life"), 0))
+            posted = http.post(f"{BORROWINGS}/bor-1", content=other)
+            assert (posted.status_code, posted.json()["type"]) == (403, "urn:tmr:problem:wrong-role")
+            assert http.get(f"{BORROWINGS}/bor-1").status_code == 405
     finally:
         upstream.close()
 
@@ -297,14 +311,18 @@ async def _lent_by_the_active_twin(directory: Path) -> None:
         )
         assert isinstance(await core.submit(borrow), Borrowed)
         links = dict(zip(core.twin.upstreams, core.links, strict=True))
-        tree = json.loads(await borrow_file(links, "bor-1"))
+
+        def read() -> ReadIndex:
+            return ReadIndex(core.twin.epoch, core.twin.owner, core.twin.applied)
+
+        tree = json.loads(await borrow_file(links, "bor-1", read))
         assert len(tree["borrowing"]["signatures"]) == 2
         payload = json.loads(base64.b64decode(tree["borrowing"]["payload"]))
         assert (payload["borrow"], payload["until_ms"] - payload["from_ms"]) == ("bor-1", 3_600_000)
         system.upstreams[0].cut()
-        assert await borrow_file(links, "bor-1")
+        assert await borrow_file(links, "bor-1", read)
         with pytest.raises(Problem, match="no borrowing bor-2"):
-            await borrow_file(links, "bor-2", patience=0.2)
+            await borrow_file(links, "bor-2", read, patience=0.2)
 
 
 def test_the_active_twin_gets_a_file_at_once_after_the_commit(tmp_path: Path) -> None:

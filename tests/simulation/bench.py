@@ -5,6 +5,7 @@ finds.
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.rules import Rules
 from tests.simulation.witness import Violation
+from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
 from tmr.quorum.lease import Timing
@@ -55,6 +56,12 @@ class Bench:
         durable = Durable(old.disk, old.voting, old.promised, old.owner, old.snapshot, entries, old.commit)
         durable.granted_ms = old.granted_ms
         self.acceptors[slot] = rules_acceptor(self.rules, durable, self.now, ttl)
+
+    def ledger_of(self, acceptor: Acceptor) -> Ledger:
+        """What an upstream has applied."""
+        ledger = acceptor._machine
+        assert isinstance(ledger, Ledger)
+        return ledger
 
     def wait(self, seconds: float) -> None:
         """Time passes for everybody; nobody does anything."""

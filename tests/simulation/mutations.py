@@ -19,6 +19,7 @@ from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import Entry, Mark, encode_membership
 from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
 from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
+from tmr.quorum.read_index import ReadIndex
 
 # -- the upstream --------------------------------------------------------------------------------------------
 
@@ -133,6 +134,11 @@ class VotesAtOnce(Acceptor):
         if isinstance(message, Append | Acquire) and message.epoch > 2 and self.log.membership is None:
             self.voting = True
         return super().handle(now, wall_ms, message)
+
+
+def signs_whatever_is_applied(acceptor: Acceptor, _now: float, _asked: ReadIndex) -> str | None:
+    """An upstream signs what its ledger says, whoever asks, and however far others have committed."""
+    return None if acceptor.voting else "not-voting"
 
 
 # -- the twin ------------------------------------------------------------------------------------------------
@@ -396,6 +402,7 @@ LOST = Weather(drop=0.02, crash=0.2, partition=0.2, wipe=0.2, sole=0.4)
 
 MUTATIONS: dict[str, Rules] = {
     "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, weather=LOST),
+    "a return is signed past": Rules(obstacle=signs_whatever_is_applied),
     "a statement stays in the journal": Rules(withdraw_after=math.inf, weather=LOST),
     "no fencing": Rules(acceptor=NoFencing),
     "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, weather=FROZEN),

@@ -1,5 +1,7 @@
 """The rules of the protocol, each of which a mutation can take away."""
 
+from collections.abc import Callable
+
 import msgspec
 
 from tests.simulation.weather import Weather
@@ -9,6 +11,7 @@ from tmr.desk.virtual import VirtualContainer
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.proposer import Twin
+from tmr.quorum.read_index import ReadIndex, obstacle
 
 
 class Rules(msgspec.Struct, frozen=True):
@@ -20,6 +23,7 @@ class Rules(msgspec.Struct, frozen=True):
     sessions: type[Sessions] = Sessions
     in_flight: type[InFlight] = InFlight
     guard: float = 0.2
+    obstacle: Callable[[Acceptor, float, ReadIndex], str | None] = obstacle
     view: type[VirtualContainer] = VirtualContainer
     withdraw_after: float = 0.0
     """Seconds that a twin waits before it has a statement of a container that is gone withdrawn."""

@@ -3,10 +3,12 @@
 from collections.abc import Callable
 
 from tests.simulation.bench import TTL, Bench
+from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
 from tests.simulation.witness import Violation
-from tmr.ledger import Note, encode
+from tmr.ledger import Assemble, Borrow, GiveBack, Note, encode
 from tmr.quorum.messages import Install
 from tmr.quorum.proposer import SPARE_PAUSE
+from tmr.quorum.read_index import ReadIndex
 
 LONGER_THAN_A_LEASE = 2.5
 """Seconds."""
@@ -124,6 +126,27 @@ def snapshot_that_comes_twice(bench: Bench) -> None:
     must(bench.twins[b].holds(bench.now))
 
 
+def signature_after_a_return(bench: Bench) -> None:
+    """A borrowing is given back, and committed; the upstreams have not heard of the commitment yet."""
+    a = "tmr1"
+    must(bench.elect(a, 0, 1, 2))
+    bench.exchange(a, 0, 1, 2, times=2)
+    twin, serial = bench.twins[a], "borrowing-1"
+    for command, times in (
+        (Assemble(statements()), 3),
+        (Borrow("key-1", "alice", serial, FIRM, PRODUCT, (KEY,), 3600, "00" * 32, "cad-07"), 3),
+        (GiveBack(serial, "alice", "release"), 1),
+    ):
+        twin.submit(bench.now, encode(command))
+        bench.exchange(a, 0, 1, times=times)
+    must(twin.applied == twin.log.last)
+    behind = [one for one in bench.acceptors[:2] if serial in bench.ledger_of(one).borrowings]
+    must(len(behind) == 2)
+    read = ReadIndex(twin.epoch, twin.owner, twin.applied)
+    if all(bench.rules.obstacle(acceptor, bench.now, read) is None for acceptor in behind):
+        raise Violation("two upstreams sign a borrowing that was given back")
+
+
 def must(held: bool) -> None:
     """The schedule came as far as it was meant to."""
     if not held:
@@ -136,6 +159,7 @@ SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "lease forgotten in a restart": restart_while_a_lease_lives,
     "a restart forgets how long it granted": restart_with_a_shorter_lease,
     "a lease is shortened": renewal_of_a_longer_lease,
+    "a return is signed past": signature_after_a_return,
     "acknowledged tail forgotten": snapshot_that_comes_twice,
 }
 """Rule taken away → the schedule that shows it."""

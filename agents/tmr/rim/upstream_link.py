@@ -25,6 +25,7 @@ from tmr.quorum.messages import (
     decode_reply,
     encode,
 )
+from tmr.quorum.read_index import ReadIndex, encode_read_index
 from tmr.rim import frames, record_wire
 from tmr.rim.frame_link import FrameLink, Refused
 from tmr.rim.identity import Role
@@ -138,10 +139,10 @@ class UpstreamLink:
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
-    async def share(self, borrow: str) -> Share:
+    async def share(self, borrow: str, asked: ReadIndex) -> Share:
         """The upstream's share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
-        path = f"{BORROWINGS}/{quote(borrow, safe='')}"
-        body = await self._ask(self._session("call", _CALLS), "GET", path, self._timeout, None)
+        path, question = f"{BORROWINGS}/{quote(borrow, safe='')}", encode_read_index(asked)
+        body = await self._ask(self._session("call", _CALLS), "POST", path, self._timeout, question)
         try:
             return unpack(_shares, body)
         except msgspec.MsgspecError as error:

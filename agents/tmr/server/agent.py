@@ -21,6 +21,7 @@ from tmr.quorum.entries import Owner
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import encode
 from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
+from tmr.quorum.read_index import ReadIndex
 from tmr.rim import notify
 from tmr.rim.logs import fields
 from tmr.rim.record_wire import Answer, Question
@@ -237,7 +238,9 @@ class Agent:
 
     async def _borrow_file(self, borrowing: str) -> bytes:
         """The file of a borrowing, signed by two upstreams. Raises Problem."""
-        return await borrow_file(dict(zip(self.core.twin.upstreams, self.core.links, strict=True)), borrowing)
+        twin = self.core.twin
+        links = dict(zip(twin.upstreams, self.core.links, strict=True))
+        return await borrow_file(links, borrowing, lambda: ReadIndex(twin.epoch, twin.owner, twin.applied))
 
     # -- views ---------------------------------------------------------------------------------------------
 

@@ -1,12 +1,13 @@
 """The borrow file of a committed borrowing: two upstreams sign it, each from its own ledger."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from tmr.desk.problems import problem
 from tmr.licensing import BadShare, Share, check_share, seal_borrow_file
 from tmr.licensing.borrow_file import SIGNERS
+from tmr.quorum.read_index import ReadIndex
 from tmr.rim.problem import Problem
 from tmr.rim.upstream_link import LinkError, LinkRefused
 from tmr.server.core import Link
@@ -20,20 +21,24 @@ _FINAL: Final = frozenset({"no-update"})
 """Refusals that asking again does not change."""
 
 
-async def borrow_file(links: Mapping[str, Link], borrow: str, *, patience: float = PATIENCE) -> bytes:
+async def borrow_file(
+    links: Mapping[str, Link], borrow: str, read: Callable[[], ReadIndex], *, patience: float = PATIENCE
+) -> bytes:
     """The borrow file of the borrowing `borrow`, signed by two of the upstreams `links` (by name).
 
+    `read` gives the asker's reign, and how far it has committed: an upstream signs of no less.
     All are asked at once, and again while they have not applied the borrowing yet. Raises Problem
     `borrow-not-signed` after `patience` seconds, or as soon as too few can sign: what is missing where.
     """
-    return await _Collection(links, borrow).gather(patience)
+    return await _Collection(links, borrow, read).gather(patience)
 
 
 class _Collection:
     """The shares of one borrow file."""
 
-    def __init__(self, links: Mapping[str, Link], borrow: str) -> None:
+    def __init__(self, links: Mapping[str, Link], borrow: str, read: Callable[[], ReadIndex]) -> None:
         self._links = links
+        self._read = read
         self._borrow = borrow
         self._shares: dict[str, Share] = {}
         self._updates: dict[str, str] = {}
@@ -63,7 +68,7 @@ class _Collection:
         pause = PAUSE
         while True:
             try:
-                share = await link.share(self._borrow)
+                share = await link.share(self._borrow, self._read())
                 checked = await asyncio.to_thread(check_share, share)  # an update may have megabytes
                 lent = checked.lent
                 if lent.borrow != self._borrow:

@@ -28,6 +28,7 @@ from tmr.quorum.proposer import (
     Send,
     Twin,
 )
+from tmr.quorum.read_index import ReadIndex
 from tmr.rim import record_wire
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import LinkError
@@ -51,7 +52,7 @@ class Link(Protocol):
     async def container(self) -> SignedStatement:
         """What it states about its container. Raises LinkError."""
 
-    async def share(self, borrow: str) -> Share:
+    async def share(self, borrow: str, asked: ReadIndex) -> Share:
         """Its share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
 
     async def record(self, question: record_wire.Question) -> record_wire.Answer:

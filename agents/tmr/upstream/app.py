@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
+from tmr.quorum.entries import Owner
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -26,6 +27,7 @@ from tmr.quorum.messages import (
     encode,
 )
 from tmr.quorum.messages import Request as Message
+from tmr.quorum.read_index import decode_read_index
 from tmr.rim import record_wire
 from tmr.rim.body import read_body
 from tmr.rim.frame_server import Answerer
@@ -53,6 +55,7 @@ JSON: Final = "application/json"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 _MESSAGES: Final = "Send a message of tmr.quorum.messages."
+_READ_INDEX: Final = "Send a ReadIndex of tmr.quorum.read_index."
 
 T = TypeVar("T")
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -100,7 +103,7 @@ def create_app(
     routes += [(path, "POST", _record(recorder, twins, kind)) for kind, path in record_wire.PATHS.items()]
     routes += [
         ("/v1/container", "GET", _container(keeper, twins)),
-        (f"{BORROWINGS}/{{borrow}}", "GET", _borrowing(borrowings, twins)),
+        (f"{BORROWINGS}/{{borrow}}", "POST", _borrowing(borrowings, twins)),
         ("/v1/sessions", "POST", _outside_tmr(metrics)),
         ("/metrics", "GET", _metrics(twins, metrics)),
     ]
@@ -179,20 +182,25 @@ def answerer(node: Node, twins: Twins, metrics: Metrics) -> Answerer:
 
 
 async def _reply(node: Node, metrics: Metrics, twin: str, message: Message) -> bytes:
-    if message.owner.twin != twin:
-        raise Problem(
-            "wrong-role",
-            403,
-            "Wrong twin",
-            f"The message speaks for {message.owner.twin!r}, the certificate is of twin {twin}.",
-            "Speak for yourself only.",
-        )
+    _speaks_for(message.owner, twin)
     try:
         reply = await node.call(message)
     except NodeFailed:
         raise _failed() from None
     metrics.messages.labels(type(message).__name__.lower(), type(reply).__name__.lower()).inc()
     return encode(reply)
+
+
+def _speaks_for(owner: Owner, twin: str) -> None:
+    """Raise Problem unless the certificate is of the twin that the message names."""
+    if owner.twin != twin:
+        raise Problem(
+            "wrong-role",
+            403,
+            "Wrong twin",
+            f"The message speaks for {owner.twin!r}, the certificate is of twin {twin}.",
+            "Speak for yourself only.",
+        )
 
 
 def _record(recorder: Recorder, twins: Twins, kind: type) -> Endpoint:
@@ -230,9 +238,14 @@ def _container(keeper: Keeper, twins: Twins) -> Endpoint:
 
 def _borrowing(borrowings: Borrowings, twins: Twins) -> Endpoint:
     async def endpoint(request: Request) -> Response:
-        twins.admit_request(request)
+        twin = twins.admit_request(request)
         try:
-            share = await borrowings.share(request.path_params["borrow"])
+            asked = decode_read_index(await read_body(request, BODY_LIMIT))
+        except (msgspec.MsgspecError, ValueError) as error:
+            raise bad_request(f"The body is no read index in msgpack: {error}", _READ_INDEX) from None
+        _speaks_for(asked.owner, twin)
+        try:
+            share = await borrowings.share(request.path_params["borrow"], asked)
         except NodeFailed:
             raise _failed() from None
         return Response(msgspec.msgpack.encode(share), media_type=CONTENT_TYPE)

@@ -8,12 +8,19 @@ certificate can have signed only what a majority has committed anyway.
 import re
 from typing import Final
 
-from tmr.ledger import Ledger
-from tmr.licensing import NotSigned, Share, Terms
+from tmr.ledger import Ledger, constituents
+from tmr.licensing import NotSigned, Share, Terms, fingerprint
+from tmr.quorum.read_index import Obstacle, ReadIndex
 from tmr.rim.problem import Problem, bad_request
 from tmr.upstream.keeper import Keeper
 from tmr.upstream.node import Node
 
+OBSTACLES: Final[dict[Obstacle, tuple[str, str]]] = {
+    "not-voting": ("This upstream does not vote: its ledger may be behind.", "Ask the others."),
+    "gone-back": ("This upstream was put back to an old copy.", "Restart it once it has everything again."),
+    "fenced": ("The asker does not hold the lease of this upstream.", "Ask as the active twin."),
+    "not-applied": ("This upstream has not applied that much yet.", "Ask again."),
+}
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}", re.ASCII)
 
 
@@ -25,20 +32,29 @@ class Borrowings:
         self._keeper = keeper
         self._ledger = ledger
 
-    async def share(self, borrow: str) -> Share:
+    async def share(self, borrow: str, asked: ReadIndex | None) -> Share:
         """This container's share for the borrowing, once everything that it rests on is on disk.
 
-        Raises Problem `borrow-failed`, `refusal` says why: `not-committed`, `not-voting`, `unavailable`,
-        `no-update`, `item-differs`; NodeFailed.
+        `asked`: by which reign, and how far it has committed; None: by this server itself, which is alone.
+        Raises Problem `borrow-failed`, `refusal` says why: `not-committed`, `unavailable`, `no-update`,
+        `item-differs`, or an `Obstacle`; NodeFailed.
         """
         if _ID.fullmatch(borrow) is None:
             raise bad_request(f"{borrow[:40]!a} is no id of a borrowing.", "Give the id from the answer.")
-        if not self._node.acceptor.voting:
-            raise refused(
-                "not-voting", 409, "This upstream does not vote: its ledger may be behind.", "Ask the others."
-            )
+        if asked is not None and (code := self._node.obstacle(asked)) is not None:
+            raise refused(code, 409, *OBSTACLES[code])
+        name, container = self._keeper.upstream, self._keeper.container
+        at = constituents.standing(self._ledger, name, fingerprint(container.key), container.generation)
         try:
-            share = self._keeper.share(lent_terms(self._ledger, borrow))
+            terms = lent_terms(self._ledger, borrow)
+            if at != "counts":
+                raise refused(
+                    "unavailable",
+                    409,
+                    f"The container of {name} does not count: what the ledger keeps of it is {at}.",
+                    "Trust the container, if it is the right one; see `tmr status`.",
+                )
+            share = self._keeper.share(terms)
         except NotSigned as error:
             raise refused(error.code, 409, f"{error.reason}.", f"{error.remedy}.") from None
         await self._node.settled()

@@ -51,7 +51,7 @@ class Keeper:
     ) -> None:
         self.container = container
         self._store = store
-        self._upstream = upstream
+        self.upstream = upstream
         self._key = key
         self._vendors = vendors
         self._network = network
@@ -90,7 +90,7 @@ class Keeper:
     def attest(self, span: Span, time_ms: int) -> bytes:
         """The container vouches for a span of the record, which was looked up in it (a DSSE envelope)."""
         container = self.container
-        attestation = Attestation(FORMAT, container.act_id, self._upstream, container.serial, time_ms, span)
+        attestation = Attestation(FORMAT, container.act_id, self.upstream, container.serial, time_ms, span)
         return attest(attestation, self._key)
 
     def activate(self, update_file: bytes) -> Activated:
@@ -102,7 +102,7 @@ class Keeper:
         after = activate(before, update_file, self._trusted(), network=self._network)
         self._store.save_container(after)
         self.container = after
-        self.statement = sign(after.statement(self._upstream), self._key)
+        self.statement = sign(after.statement(self.upstream), self._key)
         (firm,) = [firm for firm in after.firms if firm not in before.firms]
         return Activated(
             after.serial,

@@ -142,7 +142,7 @@ class NetworkServer:
     async def _borrow_file(self, borrowing: str) -> bytes:
         """The file of a borrowing: the own container alone signs it. Raises Problem."""
         try:
-            share = await self._borrowings.share(borrowing)
+            share = await self._borrowings.share(borrowing, None)
             await asyncio.to_thread(check_share, share)
             return await asyncio.to_thread(seal_borrow_file, [share])
         except Problem as error:

@@ -29,6 +29,7 @@ from tmr.quorum.acceptor import (
     Write,
 )
 from tmr.quorum.messages import Follow, Refused, Reply, Request
+from tmr.quorum.read_index import Obstacle, ReadIndex, obstacle
 from tmr.rim.logs import fields
 from tmr.rim.upstream_link import FOLLOW_WAIT
 from tmr.upstream.store import Store
@@ -141,6 +142,10 @@ class Node:
 
         self._given += 1
         return await asyncio.get_running_loop().run_in_executor(self._writer, counted)
+
+    def obstacle(self, asked: ReadIndex) -> Obstacle | None:
+        """What keeps this upstream from a statement about its ledger now, or None."""
+        return obstacle(self.acceptor, self._clock(), asked)
 
     def new_generation(self, generation: int) -> None:
         """The container changed: every answer from now on says so."""

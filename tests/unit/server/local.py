@@ -33,6 +33,7 @@ from tmr.licensing import (
 )
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.messages import Follow, Reply, Request, decode_reply, decode_request, encode
+from tmr.quorum.read_index import ReadIndex, obstacle
 from tmr.rim import record_wire
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.identity import Identity
@@ -145,10 +146,12 @@ class Upstream:
             raise LinkError(self.name, "connection refused")
         return sign(self.box.statement(self.name), self._key)
 
-    async def share(self, borrow: str) -> Share:
+    async def share(self, borrow: str, asked: ReadIndex) -> Share:
         """As UpstreamLink, and the upstream's application behind it."""
         if not self.up:
             raise LinkError(self.name, "connection refused")
+        if (code := obstacle(self.acceptor, boottime(), asked)) is not None:
+            raise LinkRefused(self.name, code, code)
         try:
             return share(lent_terms(self.ledger, borrow), self.box, self._key)
         except Problem as problem:

@@ -10,13 +10,16 @@ import pytest
 from tests.support.lending import Lender, borrower, item
 from tmr.client.borrowed import read
 from tmr.licensing import BadShare, Share, SignedStatement, check_share, seal_borrow_file, share
+from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Reply, Request
+from tmr.quorum.read_index import ReadIndex
 from tmr.rim.problem import Problem
 from tmr.rim.record_wire import Answer, Question
 from tmr.rim.upstream_link import LinkError
 from tmr.server.borrow_files import borrow_file
 
 LENDER = Lender()
+READ = ReadIndex(2, Owner("tmr1", "life"), 7)
 ALICE = borrower()
 
 
@@ -30,7 +33,8 @@ class Upstream:
     def __init__(self, *shares: Share | LinkError) -> None:
         self._shares = list(shares)
 
-    async def share(self, borrow: str) -> Share:
+    async def share(self, borrow: str, asked: ReadIndex) -> Share:
+        assert asked == READ
         answer = self._shares.pop(0) if len(self._shares) > 1 else self._shares[0]
         if isinstance(answer, LinkError):
             raise answer
@@ -51,7 +55,7 @@ class Upstream:
 
 def asked(*upstreams: Upstream, patience: float = 20.0) -> bytes:
     links = {f"up{number}": upstream for number, upstream in enumerate(upstreams, 1)}
-    return asyncio.run(borrow_file(links, "bor-1", patience=patience))
+    return asyncio.run(borrow_file(links, "bor-1", lambda: READ, patience=patience))
 
 
 def failed(*upstreams: Upstream) -> str:
@@ -131,7 +135,7 @@ def test_only_equal_shares_of_different_containers_make_a_file() -> None:
 def test_whoever_gives_up_waiting_leaves_nothing_running() -> None:
     async def story() -> None:
         links = {"up1": Upstream(true(0)), "up2": Upstream(LinkError("up2", "no route"))}
-        waiting: Coroutine[Any, Any, bytes] = borrow_file(links, "bor-1", patience=60)
+        waiting: Coroutine[Any, Any, bytes] = borrow_file(links, "bor-1", lambda: READ, patience=60)
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(waiting, 0.2)
         assert asyncio.all_tasks() == {asyncio.current_task()}

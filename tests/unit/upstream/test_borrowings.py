@@ -8,12 +8,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.lending import ACT_ID, FIRM, FROM_MS, Lender, item
-from tests.unit.upstream.test_node import A, Rig, rig, scenario, turns
-from tmr.ledger import Assemble, Borrow, Command, GiveBack, Ledger, Trust, encode
+from tests.unit.upstream.test_node import A, B, Rig, rig, scenario, turns
+from tmr.ledger import Assemble, Borrow, Command, GiveBack, Ledger, Trust, Withdraw, encode
 from tmr.licensing import Container, LicenceKey, ProductItem, check_share, raw_public_key, share, sign
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.entries import Entry
-from tmr.quorum.messages import Append
+from tmr.quorum.messages import Append, Release
+from tmr.quorum.read_index import ReadIndex
 from tmr.rim.clock import boottime
 from tmr.rim.problem import Problem
 from tmr.upstream.borrowings import Borrowings, lent_terms
@@ -50,13 +51,16 @@ class Upstream:
         self.node.acceptor = Acceptor(made.store.load(), self.ledger, boottime(), 60.0)
         self.keeper = Keeper(made.store, "up1", lender.containers[0], lender.keys[0], made.directory)
         self.borrowings = Borrowings(self.node, self.keeper, self.ledger)
+        self.read = ReadIndex(1, A, 0)
+        """What the twin asks with: its reign, and how far it has committed."""
 
     async def append(self, entries: tuple[Entry, ...], commit: int) -> None:
         await self.node.call(Append(1, A, 60_000, 0, 0, entries, commit))
+        self.read = ReadIndex(1, A, commit)
 
     async def refusal(self, borrow: str = "bor-1") -> str:
         with pytest.raises(Problem) as caught:
-            await self.borrowings.share(borrow)
+            await self.borrowings.share(borrow, self.read)
         code: str = caught.value.document["refusal"]
         return code
 
@@ -71,7 +75,7 @@ async def test_nothing_is_signed_before_what_it_rests_on_is_on_disk(tmp_path: Pa
         appended = asyncio.create_task(upstream.append(entries, 2))
         await turns()
         assert "bor-1" in upstream.ledger.borrowings
-        signing = asyncio.create_task(upstream.borrowings.share("bor-1"))
+        signing = asyncio.create_task(upstream.borrowings.share("bor-1", upstream.read))
         await turns()
         assert not signing.done()
         made.store.gate.set()
@@ -129,7 +133,7 @@ async def test_what_was_returned_is_not_signed_again(tmp_path: Path) -> None:
         upstream = Upstream(made, lender)
         entries = journal(known(lender), borrow(), GiveBack("bor-1", "alice", "release"))
         await upstream.append(entries[:2], 2)
-        assert await upstream.borrowings.share("bor-1")
+        assert await upstream.borrowings.share("bor-1", upstream.read)
         await upstream.append(entries, 3)
         assert await upstream.refusal() == "not-committed"
 
@@ -140,7 +144,7 @@ async def test_an_upstream_that_does_not_vote_signs_nothing(tmp_path: Path) -> N
     async with rig(tmp_path) as made:
         upstream = Upstream(made, lender)
         await upstream.append(journal(known(lender), borrow()), 2)
-        assert check_share(await upstream.borrowings.share("bor-1")).signers == 2
+        assert check_share(await upstream.borrowings.share("bor-1", upstream.read)).signers == 2
         upstream.node.acceptor.voting = False
         assert await upstream.refusal() == "not-voting"
 
@@ -158,3 +162,37 @@ def test_every_ledger_that_applied_the_borrowing_lends_the_same_bytes() -> None:
             ledger.restore(state)
         payloads.add(share(lent_terms(ledger, "bor-1"), container, key).payload)
     assert len(payloads) == 1
+
+
+@scenario
+async def test_only_the_holder_of_the_lease_gets_a_signature_of_what_it_has_committed(tmp_path: Path) -> None:
+    """The give-back is committed and answered, and this upstream has not applied it yet."""
+    lender = Lender()
+    async with rig(tmp_path) as made:
+        upstream = Upstream(made, lender)
+        entries = journal(known(lender), borrow(), GiveBack("bor-1", "alice", "release"))
+        await upstream.append(entries, 2)
+        assert await upstream.borrowings.share("bor-1", ReadIndex(1, A, 2))
+        for read, code in (
+            (ReadIndex(1, A, 3), "not-applied"),
+            (ReadIndex(2, A, 2), "fenced"),
+            (ReadIndex(0, A, 2), "fenced"),
+            (ReadIndex(1, B, 2), "fenced"),
+        ):
+            upstream.read = read
+            assert await upstream.refusal() == code
+        upstream.read = ReadIndex(1, A, 2)
+        made.node.acceptor.gone_back = True
+        assert await upstream.refusal() == "gone-back"
+        made.node.acceptor.gone_back = False
+        await made.node.call(Release(1, A))
+        assert await upstream.refusal() == "fenced", "nobody holds the lease"
+
+
+@scenario
+async def test_a_container_that_is_not_the_one_believed_signs_nothing(tmp_path: Path) -> None:
+    lender = Lender()
+    async with rig(tmp_path) as made:
+        upstream = Upstream(made, lender)
+        await upstream.append(journal(known(lender), borrow(), Withdraw("up1", "ab" * 32)), 3)
+        assert await upstream.refusal() == "unavailable"

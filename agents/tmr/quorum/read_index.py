@@ -1,0 +1,50 @@
+"""A read of one upstream's ledger for the holder of its lease, up to what that has committed (Raft 6.4).
+
+The asker names its epoch and the index that it has committed. What an upstream signs of its own ledger, it
+signs after this check, and of nothing else: for a former reign, or short of what is committed, it would sign
+what has ended since.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from tmr.licensing.packed import unpack
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.entries import Count, Owner
+
+Obstacle = Literal["not-voting", "gone-back", "fenced", "not-applied"]
+"""`fenced`: the asker does not hold this upstream's lease. `not-applied`: not yet, ask again."""
+
+
+class ReadIndex(msgspec.Struct, frozen=True, array_like=True):
+    """The asker's reign, and the last entry that it has committed and applied."""
+
+    epoch: Count
+    owner: Owner
+    index: Count
+
+
+def obstacle(acceptor: Acceptor, now: float, asked: ReadIndex) -> Obstacle | None:
+    """What keeps the upstream from a statement about its ledger at `now` (its monotonic clock), or None."""
+    if not acceptor.voting or acceptor.diverged:
+        return "not-voting"
+    if acceptor.gone_back:
+        return "gone-back"
+    if (asked.epoch, asked.owner) != (acceptor.promised, acceptor.live_holder(now)):
+        return "fenced"
+    return "not-applied" if acceptor.applied < asked.index else None
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[ReadIndex] = msgspec.msgpack.Decoder(ReadIndex)
+
+
+def encode_read_index(asked: ReadIndex) -> bytes:
+    """The read index as msgpack."""
+    return _encoder.encode(asked)
+
+
+def decode_read_index(data: bytes) -> ReadIndex:
+    """A read index from msgpack. Raises msgspec.DecodeError for anything else."""
+    return unpack(_decoder, data)
