@@ -147,21 +147,22 @@ class SimClient:
         def arrive() -> None:
             if not twin.up:
                 return
+            back = twin.reader(respond)
             if twin.holds():
                 operation.landed.append(self.world.now)
             match operation.verb:
                 case "checkout" | "wait":
-                    twin.checkout(self.name, operation.key, TTL, operation.verb == "wait", respond)
+                    twin.checkout(self.name, operation.key, TTL, operation.verb == "wait", back)
                 case "units":
-                    twin.units(self.name, operation.key, operation.session, 1, respond)
+                    twin.units(self.name, operation.key, operation.session, 1, back)
                 case "borrow":
-                    twin.borrow(self.name, operation.key, respond)
+                    twin.borrow(self.name, operation.key, back)
                 case "return":
-                    twin.give_back(self.name, operation.key, respond)
+                    twin.give_back(self.name, operation.key, back)
                 case "release" | "again":  # again: a session that ended long ago
-                    twin.release(self.name, operation.key, respond)
+                    twin.release(self.name, operation.key, back)
                 case "read":
-                    twin.read(respond)
+                    twin.read(back)
 
         self.world.send(self.name, twin.name, arrive)
 
@@ -198,7 +199,7 @@ class SimClient:
 
         def arrive() -> None:
             if twin.up:
-                twin.heartbeat(session, respond)
+                twin.heartbeat(session, twin.reader(respond))
 
         self.world.send(self.name, twin.name, arrive)
 

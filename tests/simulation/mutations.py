@@ -165,6 +165,13 @@ class LeaseOfItsOwnLength(Twin):
         super()._granted(peer, sent_at, round(self.timing.ttl * 1000), now)
 
 
+class NoticesNoPause(Twin):
+    """The upstreams' clocks are not compared with one's own."""
+
+    def _paused(self, member: Member, sent_at: float, now: float) -> bool:
+        return False
+
+
 class LeaseOfOne(Twin):
     """One upstream's grant makes a lease."""
 
@@ -377,6 +384,8 @@ LATE = Weather(slow=0.2, lonely=2.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
 UNLIKE = Weather(slow=0.05, partition=0.6, pause=0.8, setting=1.5)
 """Machines that start again with another length of the lease, while links are cut."""
+STOPPED = Weather(slow=0.02, partition=0.3, host=1.5)
+"""Machines that their hosts pause for seconds, and their clocks with them."""
 HANDED = Weather(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
 """Reigns that are handed over, while links are cut."""
 FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
@@ -427,6 +436,8 @@ MUTATIONS: dict[str, Rules] = {
     "answer before commitment": Rules(answer_before_commit=True),
     "lease granted while another lives": Rules(acceptor=GrantsToAnybody),
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
+    "answers what is not proved": Rules(answer_unproved=True, weather=STOPPED),
+    "a pause by the host is not noticed": Rules(twin=NoticesNoPause, weather=STOPPED),
     "a lease of its own length": Rules(twin=LeaseOfItsOwnLength, weather=UNLIKE),
     "a restart forgets how long it granted": Rules(acceptor=ForgetsHowLong, weather=UNLIKE),
     "a lease is shortened": Rules(acceptor=ShortensALease, weather=UNLIKE),

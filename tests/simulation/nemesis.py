@@ -113,7 +113,7 @@ class Nemesis:
         del self._armed[machine.name]
         self.world.stats[f"{fault.kind} when {point}"] += 1
         self._strike(fault)
-        if fault.kind == "pause":
+        if fault.kind in ("pause", "paused by the host"):
             self.world.run_on(machine, 0, go)
 
     def calm(self) -> None:
@@ -218,6 +218,13 @@ class Nemesis:
         seconds = self._until_calm(fault.seconds)
         self.world.pause(machine.name, seconds)
         self.world.stats["pauses longer than a lease"] += seconds > self.world.timings[TWINS[0]].ttl
+        return True
+
+    def _paused_by_the_host(self, fault: Fault) -> bool:
+        machine = self.world.machine(fault.who[0])
+        if not machine.up or self.world.paused(machine.name):
+            return False
+        self.world.stop_clocks(machine.name, self._until_calm(fault.seconds))
         return True
 
     def _lease_setting(self, fault: Fault) -> bool:

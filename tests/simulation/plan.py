@@ -33,6 +33,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.lonely, _lonely),
         (weather.hand_over, _hand_over),
         (weather.setting, _setting),
+        (weather.host, _host),
         (weather.slowed, _slowed),
         (weather.sole, _sole),
         (weather.leap, _leap),
@@ -127,6 +128,12 @@ def _drift(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _diverge(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("ledger differs", at, (rnd.choice(UPSTREAMS),))
+
+
+def _host(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    name = rnd.choice((*UPSTREAMS, *TWINS, *TWINS, *TWINS))
+    seconds = rnd.choice((rnd.uniform(0.05, 5.0), rnd.uniform(2.0, 5.0)))
+    return Fault("paused by the host", at, (name,), seconds, _point(rnd, name))
 
 
 def _setting(rnd: random.Random, _weather: Weather, at: float) -> Fault:

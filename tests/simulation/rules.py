@@ -31,6 +31,7 @@ class Rules(msgspec.Struct, frozen=True):
     vote_with_an_empty_disk: bool = False
     renew_while_expiring: bool = False
     answer_without_lease: bool = False
+    answer_unproved: bool = False
     answer_before_commit: bool = False
     swallow_full_disk: bool = False
     believe_torn_writes: bool = False

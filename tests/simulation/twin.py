@@ -73,6 +73,15 @@ class Answer(msgspec.Struct, frozen=True):
 Respond = Callable[[Answer], None]
 
 
+class Reader(msgspec.Struct):
+    """Where an answer goes, and the mark of its request: what is answered must be proved after that."""
+
+    respond: Respond
+    mark: float
+    since: float
+    """When the request came in, true time."""
+
+
 class Asked(msgspec.Struct):
     """A command on its way. `at`: the moment at which it was carried out."""
 
@@ -121,6 +130,8 @@ class SimTwin:
         """Commands about containers whose fate is not known."""
         self._moments: dict[int, Moment] = {}
         """Where each submission that is in the journal will be carried out, by its identity."""
+        self.reads: list[tuple[float, Callable[[], None]]] = []
+        """Marks of requests, and what is done once they are confirmed."""
         self._outbox: deque[Output] = deque()
         self._carrying = False
         self._tick()
@@ -203,6 +214,9 @@ class SimTwin:
                     return
             if self.holds():
                 self._keep_house()
+            self._prove_reads()
+            if self.boot != boot:
+                return
             self._journal()
             self._outbox += self.twin.take()
             if not self._outbox:
@@ -230,6 +244,7 @@ class SimTwin:
                     self.world.witness.elected(self)
                 else:
                     self.ends.clear()
+                    self.reads.clear()
                     self.in_flight.end_reign()
 
     def _keep_house(self) -> None:
@@ -282,7 +297,7 @@ class SimTwin:
         self._assembling += 1
         self.submit(command)
 
-    def submit(self, command: Command, respond: Respond | None = None) -> Asked:
+    def submit(self, command: Command, respond: Reader | None = None) -> Asked:
         """Journal a command, now or with others. Only while this twin holds the lease."""
         asked = Asked(command, self.in_flight.add(self.now(), encode(command)))
         if isinstance(command, Free):
@@ -292,7 +307,7 @@ class SimTwin:
             self._listen(asked, respond)
         return asked
 
-    def _listen(self, asked: Asked, respond: Respond) -> None:
+    def _listen(self, asked: Asked, respond: Reader) -> None:
         """Have a client told what becomes of the command, unless its patience ends first."""
 
         def hear(answer: Fate | Undecided) -> None:
@@ -338,6 +353,8 @@ class SimTwin:
             for granted in (outcome, *outcome.promoted):
                 if isinstance(granted, Granted):
                     self.sessions.granted(self.now(), granted.session, granted.ttl)
+                    if granted.session in self.ends:  # released before this twin had heard of it
+                        self.sessions.ending(granted.session)
             if isinstance(outcome, Waiting) and (product := self.ledger.waiting.get(outcome.session)):
                 waiter = self.ledger.queues[product][outcome.session]
                 self.sessions.granted(self.now(), outcome.session, waiter.grant.ttl)
@@ -375,23 +392,50 @@ class SimTwin:
         """The moment that this twin's ledger shows."""
         return self.twin.applied, WHOLE
 
-    def _respond(self, respond: Respond, answer: Answer) -> None:
+    def _respond(self, respond: Reader, answer: Answer) -> None:
         """Answer, if the lease still lives at this very moment."""
 
+        rules = self.world.rules
+
+        def leave() -> None:
+            if answer.what == "alive":
+                self.world.witness.told_alive(answer.session, respond.since)
+            respond.respond(answer)
+
         def check() -> None:
-            if self.holds() or self.world.rules.answer_without_lease:
+            if self.holds() or rules.answer_without_lease:
                 if answer.what in GIVES:
                     if not self.available():
                         self.world.stats["not answered for want of a constituent"] += 1
                         return
                     self.world.witness.gives(self)
-                self.world.nemesis.reach(self, "checked, not answered", lambda: respond(answer))
+                self.world.nemesis.reach(self, "checked, not answered", leave)
 
-        self.world.nemesis.reach(self, "committed, not checked", check)
+        def proved() -> None:
+            self.world.nemesis.reach(self, "committed, not checked", check)
+
+        if rules.answer_without_lease or rules.answer_unproved or self.twin.confirmed >= respond.mark:
+            proved()
+            return
+        self.world.stats["answers that waited for a round"] += 1
+        self.reads.append((respond.mark, proved))
+        self.twin.demand_round(self.now())
+        self.turn()
+
+    def reader(self, respond: Respond) -> Reader:
+        """A request comes in now, and is answered by `respond`."""
+        return Reader(respond, self.twin.read_mark(self.now()), self.world.now)
+
+    def _prove_reads(self) -> None:
+        """Let the answers leave that a round has proved."""
+        ready = [go for mark, go in self.reads if mark <= self.twin.confirmed]
+        self.reads = [one for one in self.reads if one[0] > self.twin.confirmed]
+        for go in ready:
+            go()
 
     # -- requests ------------------------------------------------------------------------------------------
 
-    def checkout(self, client: str, request_id: str, ttl: int, wait: bool, respond: Respond) -> None:
+    def checkout(self, client: str, request_id: str, ttl: int, wait: bool, respond: Reader) -> None:
         """`POST /v1/sessions`."""
         if not self.holds():
             return
@@ -423,18 +467,18 @@ class SimTwin:
             return
         self._decide(grant, client, request_id, respond)
 
-    def _remembered(self, outcome: Any, respond: Respond) -> None:
+    def _remembered(self, outcome: Any, respond: Reader) -> None:
         answer = self._answer(self._mirrored(), outcome)
         self._respond(respond, msgspec.structs.replace(answer, remembered=True))
 
-    def _decide(self, command: Command, client: str, key: str, respond: Respond) -> None:
+    def _decide(self, command: Command, client: str, key: str, respond: Reader) -> None:
         early = self.world.rules.answer_before_commit
         self.asked[client, key] = self.submit(command, None if early else respond)
         if early and isinstance(command, Grant):
             self._respond(respond, Answer("granted", self._mirrored(), command.session))
         self.turn()
 
-    def _once(self, client: str, key: str, respond: Respond) -> bool:
+    def _once(self, client: str, key: str, respond: Reader) -> bool:
         """The request may be submitted: it is not under way, and was not decided before."""
         if not self.holds():
             return False
@@ -446,12 +490,12 @@ class SimTwin:
             self._remembered(known.outcome, respond)
         return known is None
 
-    def units(self, client: str, request_id: str, session: str, units: int, respond: Respond) -> None:
+    def units(self, client: str, request_id: str, session: str, units: int, respond: Reader) -> None:
         """`POST /v1/sessions/{id}/units`."""
         if self._once(client, request_id, respond) and self.available():
             self._decide(Consume(request_id, client, session, units), client, request_id, respond)
 
-    def borrow(self, client: str, request_id: str, respond: Respond) -> None:
+    def borrow(self, client: str, request_id: str, respond: Reader) -> None:
         """`POST /v1/borrowings`."""
         if not self._once(client, request_id, respond):
             return
@@ -465,12 +509,12 @@ class SimTwin:
             return
         self._decide(borrow, client, request_id, respond)
 
-    def give_back(self, client: str, borrow: str, respond: Respond) -> None:
+    def give_back(self, client: str, borrow: str, respond: Reader) -> None:
         """`DELETE /v1/borrowings/{id}`."""
         if self._once(client, borrow, respond):
             self._decide(GiveBack(borrow, client, "release"), client, borrow, respond)
 
-    def _repeat(self, granted: Granted, respond: Respond) -> None:
+    def _repeat(self, granted: Granted, respond: Reader) -> None:
         if granted.session not in self.ledger.sessions:
             self._respond(respond, Answer("session-lost", self._mirrored(), granted.session))
         elif self._heard(granted.session) == "alive":
@@ -484,7 +528,7 @@ class SimTwin:
             self.world.witness.fail(f"{self.name} says that {session} lives, and its end may be committed")
         return answer
 
-    def heartbeat(self, session: str, respond: Respond) -> None:
+    def heartbeat(self, session: str, respond: Reader) -> None:
         """`PUT /v1/sessions/{id}/heartbeat`."""
         if not self.holds() and not self.world.rules.answer_without_lease:
             return
@@ -496,7 +540,7 @@ class SimTwin:
             case "unknown":
                 self._respond(respond, Answer("lost", self._mirrored(), session))
 
-    def release(self, client: str, session: str, respond: Respond) -> None:
+    def release(self, client: str, session: str, respond: Reader) -> None:
         """`DELETE /v1/sessions/{id}`."""
         if not self.holds():
             return
@@ -507,7 +551,7 @@ class SimTwin:
         self.sessions.ending(session)
         self.turn()
 
-    def read(self, respond: Respond) -> None:
+    def read(self, respond: Reader) -> None:
         """How many seats are in use: a read under the lease."""
         if self.holds() or self.world.rules.answer_without_lease:
             seats = self.ledger.use(KEY).seats

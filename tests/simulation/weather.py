@@ -46,6 +46,8 @@ class Weather(msgspec.Struct, frozen=True):
     """The links of a twin to two upstreams are slow for a while: commands take long, and the lease lives."""
     patience: float = COMMIT_PATIENCE
     """TTLs that a client waits for a commit: as in production, or less than a slow commit takes."""
+    host: float = 0
+    """The host of one machine pauses it: its clocks stand still as well."""
     setting: float = 0
     """A machine starts again with another length of the lease."""
     sole: float = 0
@@ -77,6 +79,7 @@ class Weather(msgspec.Struct, frozen=True):
             lonely=rnd.choice([0, 0.1]),
             restore=rnd.choice([0, 0, 0.2]),
             hand_over=rnd.choice([0, 0.3]),
+            host=rnd.choice([0, 0, 0.3]),
             setting=rnd.choice([0, 0, 0.3]),
             slowed=rnd.choice([0, 0.2]),
             patience=rnd.choice([COMMIT_PATIENCE, 0.1]),

@@ -78,6 +78,14 @@ class Witness:
         self._seen = [0, 0, 0]
         self._genuine_until = [0.0, 0.0, 0.0]
         """When a container with the licence was last seen to answer at each upstream's address."""
+        self._stopped: dict[str, float] = {}
+        """Machines that their host pauses now, and since when."""
+        self._went_on: dict[str, tuple[float, float, int, float]] = {}
+        """Twin that went on after such a pause → mark, true time, epoch that it reigned in, seconds."""
+        self._upstream_stopped = float("-inf")
+        self._committed_at: dict[int, float] = {}
+        self._alive_told: list[tuple[str, float, float]] = []
+        """Sessions of which a client was told that they live: when it asked, and when it was told."""
         self._left: dict[tuple[str, str], int] = {}
         """Units that remained after each request for one unit, by client and idempotency key."""
 
@@ -91,6 +99,7 @@ class Witness:
         known = self.journal.get(entry.index)
         if known is None:
             self.journal[entry.index] = entry
+            self._committed_at[entry.index] = self.world.now
             if entry.kind == "members":
                 self._members_are(entry)
             ahead = entry.time_ms - EPOCH_OF_WALL_CLOCKS - self.world.now * 1000 - self.world.set_ms
@@ -189,9 +198,44 @@ class Witness:
 
         Between two calls leases only end: by time, or with their twin.
         """
-        holders = [name for name, twin in self.world.twins.items() if twin.holds()]
+        holders = [
+            name for name, twin in self.world.twins.items() if twin.holds() and not self._may_be_wrong(name)
+        ]
         if len(holders) > 1:
             self.fail(f"{holders} both hold the lease")
+
+    def stopped(self, name: str) -> None:
+        """The host pauses the machine, and its clocks stand still."""
+        self._stopped[name] = self.world.now
+        if name not in self.world.twins:
+            self._upstream_stopped = self.world.now
+
+    def went_on(self, name: str, seconds: float) -> None:
+        """The host lets the machine go on."""
+        del self._stopped[name]
+        if (twin := self.world.twins.get(name)) is None:
+            self._upstream_stopped = self.world.now
+            return
+        epoch = twin.twin.epoch if twin.twin.role == "active" else -1
+        self._went_on[name] = (twin.twin.read_mark(twin.now()), self.world.now, epoch, seconds)
+
+    def _may_be_wrong(self, name: str) -> bool:
+        """Its clocks stood still, and no majority has confirmed its reign since: it believes, and must not
+        answer.
+        """
+        if name in self._stopped:
+            return True
+        core = self.world.twins[name].twin
+        mark, at, epoch, seconds = self._went_on.get(name, (float("-inf"), 0.0, -1, 0.0))
+        noticed = core.role != "active" or core.epoch != epoch or seconds < 2 * core.timing.pause
+        late = self.world.now - at > 2 * core.timing.ttl and self._upstream_stopped < at - seconds
+        if late and not noticed and not self.world.rules.answer_unproved:
+            self.fail(f"{name} was paused by its host for {seconds:.1f} s, and reigns on as if nothing were")
+        return core.confirmed < mark
+
+    def told_alive(self, session: str, asked: float) -> None:
+        """A client that asked at `asked` is told that its session lives."""
+        self._alive_told.append((session, asked, self.world.now))
 
     def use_moved(self) -> None:
         """A client may use more than before: together they use no more seats than there are."""
@@ -206,6 +250,7 @@ class Witness:
         self._hold_clients_against_one_another()
         outcomes, seats, record, digests = self._replay()
         self._hold_answers_against(outcomes, seats)
+        self._hold_lives_against(outcomes)
         self._alive()
         self._hold_containers_against()
         self._hold_records_against(record)
@@ -355,6 +400,19 @@ class Witness:
                 self.fail(f"{done[number]} shows a state older than {floor[number]}, known before it began")
             else:
                 newest = max(newest, answer.at)
+
+    def _hold_lives_against(self, outcomes: dict[Moment, Any]) -> None:
+        """No client was told that a session lives which had ended before it asked."""
+        ended: dict[str, float] = {}
+        for (index, _), outcome in outcomes.items():
+            if isinstance(outcome, Freed):
+                ended.setdefault(outcome.session, self._committed_at[index])
+        for session, asked, told in self._alive_told:
+            if ended.get(session, asked) < asked:
+                self.fail(
+                    f"at {told:.3f} s a client is told that {session} lives, which had ended at "
+                    f"{ended[session]:.3f} s, before it asked at {asked:.3f} s"
+                )
 
     def settled(self) -> bool:
         """One twin serves, and every upstream has its whole journal."""

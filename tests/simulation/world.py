@@ -155,6 +155,19 @@ class World:
         """The machine stands still; its clocks go on."""
         self._paused[name] = max(self._paused.get(name, 0.0), self.now + seconds)
 
+    def stop_clocks(self, name: str, seconds: float) -> None:
+        """The host pauses the machine: it stands still, and its clocks with it."""
+        self.pause(name, seconds)
+        self.clocks[name].stop(self.now)
+        self.witness.stopped(name)
+
+        def go_on() -> None:
+            if not self.paused(name):
+                self.clocks[name].go_on(self.now)
+                self.witness.went_on(name, seconds)
+
+        self.at(self._paused[name], go_on)
+
     def paused(self, name: str) -> bool:
         """The machine stands still."""
         return self._paused.get(name, 0.0) > self.now

@@ -11,18 +11,18 @@ class Catalogue:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def container(self) -> Container:
+    async def container(self) -> Container:
         """The container that clients see. Raises Problem."""
         gate, kernel = self._gate, self._gate.kernel
-        gate.check()
+        mark = gate.check()
         container = gate.virtual.container(kernel.upstreams(), kernel.certified_ms(), kernel.epoch)
-        gate.confirm()
+        await gate.proved(mark)
         return container
 
-    def items(self, serial: str) -> ItemList:
+    async def items(self, serial: str) -> ItemList:
         """What can be used, and what not and why. Raises Problem."""
         gate, kernel = self._gate, self._gate.kernel
-        gate.check()
+        mark = gate.check()
         if serial != str(gate.virtual.serial):
             raise problem(
                 "entry-not-found",
@@ -34,5 +34,5 @@ class Catalogue:
             items=tuple(gate.virtual.items(upstreams, time_ms)),
             unavailable=tuple(gate.virtual.unavailable(upstreams, time_ms)),
         )
-        gate.confirm()
+        await gate.proved(mark)
         return found

@@ -18,10 +18,10 @@ class Explainer:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def explain(self, peer: Identity, address: str, asked: ExplainRequest) -> Explanation:
+    async def explain(self, peer: Identity, address: str, asked: ExplainRequest) -> Explanation:
         """What the ledger would say. Raises Problem."""
         gate = self._gate
-        gate.check()
+        mark = gate.check()
         if peer.role != "operator" and (asked.client is not None or asked.address is not None):
             _operators_only()
         virtual, ledger = gate.virtual, gate.ledger
@@ -42,7 +42,7 @@ class Explainer:
             waiting=len(ledger.queues.get(product, ())),
             certified_time=instant(time_ms),
         )
-        gate.confirm()
+        await gate.proved(mark)
         return found
 
     def _candidate(self, key: LicenceKey, reviews: dict[LicenceKey, Denied | None]) -> Candidate:

@@ -1,7 +1,8 @@
 """Whether this server answers at all, the way into the journal, and refusals with all that explains them."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
 from tmr.desk.in_flight import Undecided
@@ -18,6 +19,7 @@ RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
 LIMIT_RETRY_AFTER: Final = 5
 """… when somebody must act first: there are as many sessions as there can be, or the disks are full."""
+UNAVAILABLE: Final = 503
 _SEATS: Final = frozenset({"no-more-licences", "exclusive-conflict", "borrow-failed"})
 """Problems that another's use is the reason of."""
 
@@ -62,6 +64,12 @@ class Kernel(Protocol):
         before it serves). Nobody has to hear of a failure.
         """
 
+    def read_mark(self) -> float:
+        """The mark of a request that came in just now, for `confirmed`."""
+
+    async def confirmed(self, mark: float) -> None:
+        """Wait until it is certain that nobody else had decided anything by `mark`. Raises NotActive."""
+
     def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
         """What a client hears of a submitted command: its fate, or Undecided when it has waited too long."""
 
@@ -105,15 +113,42 @@ class Gate:
 
     # -- whether to answer ---------------------------------------------------------------------------------
 
-    def check(self, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Raise Problem no-quorum or not-active unless requests are taken. `keys`: asked about."""
+    def check(self, keys: Sequence[LicenceKey] | None = None) -> float:
+        """Raise Problem no-quorum or not-active unless requests are taken. `keys`: asked about.
+
+        Returns the mark of the request: its answer may leave once that is `proved`.
+        """
         if not self.kernel.holds or self.leaving:
             self._not_serving(keys)
+        return self.kernel.read_mark()
 
     def confirm(self, keys: Sequence[LicenceKey] | None = None) -> None:
         """Raise Problem as `check` does unless an answer may leave, also while stepping down."""
         if not self.kernel.holds:
             self._not_serving(keys)
+
+    async def proved(self, mark: float, keys: Sequence[LicenceKey] | None = None) -> None:
+        """Wait until an answer from this server's memory may leave. Raises Problem as `confirm` does.
+
+        The clock by which the lease is counted stands still while the host pauses this machine. So a
+        majority must have confirmed the reign after the request came in.
+        """
+        try:
+            await self.kernel.confirmed(mark)
+        except NotActive:
+            self._not_serving(keys)
+        self.confirm(keys)
+
+    @contextlib.asynccontextmanager
+    async def proving(self, mark: float, keys: Sequence[LicenceKey] | None = None) -> AsyncIterator[None]:
+        """Have what the block finds `proved` after it, a Problem that it raises as well."""
+        try:
+            yield
+        except Problem as refusal:
+            if refusal.status != UNAVAILABLE:  # that says nothing about what is held
+                await self.proved(mark, keys)
+            raise
+        await self.proved(mark, keys)
 
     def _not_serving(self, keys: Sequence[LicenceKey] | None = None) -> NoReturn:
         if self.virtual.alone:

@@ -44,7 +44,7 @@ class Lending:
         """
         gate = self.gate
         keys = gate.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
-        gate.check(keys)
+        mark = gate.check(keys)
         if not borrower:
             raise problem("borrow-failed", "A borrow file is bound to a certificate, and there is none here.")
         await gate.former(peer, request_id, keys)
@@ -65,7 +65,7 @@ class Lending:
             only=(asked.tmr_id, asked.reference),
         )
         outcome = await gate.outcome(gate.ask(command, keys))
-        gate.confirm(keys)
+        await gate.proved(mark, keys)
         if isinstance(outcome, Denied):
             gate.refuse(
                 outcome,
@@ -78,8 +78,9 @@ class Lending:
 
     async def file(self, peer: Identity, borrowing: str) -> bytes:
         """The signed file of the peer's borrowing, any number of times. Raises Problem."""
-        self.gate.check()
-        self.own(peer, borrowing)
+        mark = self.gate.check()
+        async with self.gate.proving(mark):
+            self.own(peer, borrowing)
         data = await self._sign(borrowing)
         self.gate.confirm()
         self.own(peer, borrowing)
@@ -87,7 +88,7 @@ class Lending:
 
     async def give_back(self, peer: Identity, borrowing: str) -> None:
         """End a borrowing; one that has ended already is no error. Raises Problem."""
-        self.gate.check()
+        mark = self.gate.check()
         lent = self.ledger.borrowings.get(borrowing)
         if lent is not None:
             if peer.role == "operator" and lent.client != peer.account:
@@ -97,16 +98,16 @@ class Lending:
             else:
                 command = GiveBack(borrowing, peer.account, "release")
             await self.gate.outcome(self._end(command))
-        self.gate.confirm()
+        await self.gate.proved(mark)
 
-    def list(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> BorrowingList:
+    async def list(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> BorrowingList:
         """A page of the peer's borrowings, the oldest first; an operator sees all. Raises Problem."""
-        self.gate.check()
+        mark = self.gate.check()
         everybody = peer.role == "operator"
         lent = self.ledger.borrowings if everybody else self.ledger.borrowings_of(peer.account)
         page = Page(limit, after)
         shown = tuple(_shown(one) for one in page.take("b", tuple(lent.values()), _mark))
-        self.gate.confirm()
+        await self.gate.proved(mark)
         return BorrowingList(borrowings=shown, next=page.next)
 
     def own(self, peer: Identity, borrowing: str) -> Lent:

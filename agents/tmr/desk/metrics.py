@@ -27,7 +27,11 @@ class Metrics:
         self.failovers = Counter(
             "tmr_failovers", "Times that this server became the active one.", registry=self._registry
         )
-
+        self.pauses = Counter(
+            "tmr_host_pauses",
+            "Reigns given up because this machine's clocks had stood still.",
+            registry=self._registry,
+        )
         self.shed = Counter(
             "tmr_requests_shed",
             "Requests turned away because there was too much to do.",

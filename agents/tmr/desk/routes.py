@@ -93,7 +93,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
     async def containers(request: Request) -> Response:
         """The virtual container."""
         _client(request)
-        return answer(ContainerList(containers=(desk.catalogue.container(),)))
+        return answer(ContainerList(containers=(await desk.catalogue.container(),)))
 
     @app.get(
         "/v1/containers/{serial}/items",
@@ -104,7 +104,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
     async def items(request: Request, serial: Serial) -> Response:
         """The licences that can be used, and those that cannot, with the reason."""
         _client(request)
-        return answer(desk.catalogue.items(serial))
+        return answer(await desk.catalogue.items(serial))
 
     @app.post(
         "/v1/explain",
@@ -116,7 +116,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
         """What would happen to a request, and why. Nothing changes."""
         peer = _client(request)
         asked = await body_of(request, ExplainRequest)
-        return answer(desk.explainer.explain(peer, _address(request), asked))
+        return answer(await desk.explainer.explain(peer, _address(request), asked))
 
 
 def _session_routes(app: FastAPI, desk: Desk) -> None:
@@ -236,7 +236,7 @@ def _borrow_routes(app: FastAPI, desk: Desk) -> None:
     )
     async def borrowings(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
         """The own borrowings, the oldest first; an operator sees everybody's."""
-        return answer(lending.list(_client(request), limit, after))
+        return answer(await lending.list(_client(request), limit, after))
 
     @app.get(
         "/v1/borrowings/{borrowing}/file",

@@ -139,17 +139,24 @@ class Service:
         Problem, now or in the coroutine.
         """
         keys = self.virtual.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
-        self.gate.check(keys)
+        mark = self.gate.check(keys)
         if self.gate.deciding(peer, request_id):
-            return self._grant_after(peer, address, request_id, asked, keys)
-        return self._granted(peer, request_id, asked, keys, self._ask(peer, address, request_id, asked, keys))
+            return self._grant_after(mark, peer, address, request_id, asked, keys)
+        came = self._ask(peer, address, request_id, asked, keys)
+        return self._granted(mark, peer, request_id, asked, keys, came)
 
     async def _grant_after(
-        self, peer: Identity, address: str, request_id: str, asked: SessionRequest, keys: Sequence[LicenceKey]
+        self,
+        mark: float,
+        peer: Identity,
+        address: str,
+        request_id: str,
+        asked: SessionRequest,
+        keys: Sequence[LicenceKey],
     ) -> Session | Place:
         await self.gate.former(peer, request_id, keys)
         came = self._ask(peer, address, request_id, asked, keys)
-        return await self._granted(peer, request_id, asked, keys, came)
+        return await self._granted(mark, peer, request_id, asked, keys, came)
 
     def _ask(
         self, peer: Identity, address: str, request_id: str, asked: SessionRequest, keys: Sequence[LicenceKey]
@@ -179,6 +186,18 @@ class Service:
 
     async def _granted(
         self,
+        mark: float,
+        peer: Identity,
+        request_id: str,
+        asked: SessionRequest,
+        keys: Sequence[LicenceKey],
+        came: Outcome | asyncio.Future[Outcome],
+    ) -> Session | Place:
+        async with self.gate.proving(mark, keys):
+            return await self._told(peer, request_id, asked, keys, came)
+
+    async def _told(
+        self,
         peer: Identity,
         request_id: str,
         asked: SessionRequest,
@@ -190,11 +209,9 @@ class Service:
         if isinstance(outcome, Waiting):
             place = await self._living_place(peer, outcome, request_id)
             if isinstance(place, Place):
-                gate.confirm(keys)
                 return place
             outcome = place
         if isinstance(outcome, Denied):
-            gate.confirm(keys)
             gate.refuse(
                 outcome,
                 asked.model_dump(mode="json", exclude_none=True),
@@ -205,7 +222,6 @@ class Service:
         if not self.virtual.available(outcome.key, self.kernel.upstreams()):
             raise gate.unavailable([outcome.key], self.kernel.upstreams())
         held = await self._living(peer, outcome.session, "Repeat it with a new idempotency key.")
-        gate.confirm(keys)
         return self._session(held, outcome)
 
     def _session(self, held: Held, granted: Granted) -> Session:
@@ -283,14 +299,27 @@ class Service:
         self, peer: Identity, request_id: str, session: str, units: int
     ) -> Coroutine[Any, Any, Consumption]:
         """Take units, once for the same `request_id`. Asked of the journal as `grant` does."""
-        self.gate.check()
+        mark = self.gate.check()
         if self.gate.deciding(peer, request_id):
-            return self._consume_after(peer, request_id, session, units)
-        return self._consumed(session, units, self._spend(peer, request_id, session, units))
+            return self._consume_after(mark, peer, request_id, session, units)
+        try:
+            came = self._spend(peer, request_id, session, units)
+        except Problem as refusal:
+            return self._refused(mark, refusal)
+        return self._consumed(mark, session, units, came)
 
-    async def _consume_after(self, peer: Identity, request_id: str, session: str, units: int) -> Consumption:
-        await self.gate.former(peer, request_id)
-        return await self._consumed(session, units, self._spend(peer, request_id, session, units))
+    async def _refused(self, mark: float, refusal: Problem) -> NoReturn:
+        """Raise what was found from memory, once it is proved."""
+        async with self.gate.proving(mark):
+            raise refusal
+
+    async def _consume_after(
+        self, mark: float, peer: Identity, request_id: str, session: str, units: int
+    ) -> Consumption:
+        async with self.gate.proving(mark):
+            await self.gate.former(peer, request_id)
+            came = self._spend(peer, request_id, session, units)
+            return await self._consumed(mark, session, units, came)
 
     def _spend(
         self, peer: Identity, request_id: str, session: str, units: int
@@ -312,11 +341,11 @@ class Service:
         return gate.decide(command)
 
     async def _consumed(
-        self, session: str, units: int, came: Outcome | asyncio.Future[Outcome]
+        self, mark: float, session: str, units: int, came: Outcome | asyncio.Future[Outcome]
     ) -> Consumption:
         gate = self.gate
         outcome = await gate.outcome(came)
-        gate.confirm()
+        await gate.proved(mark)
         if isinstance(outcome, Denied):
             ended = self.ledger.sessions.get(session)
             product = (0, 0) if ended is None else (ended.key.firm_code, ended.key.product_code)
@@ -338,18 +367,17 @@ class Service:
 
     async def heartbeat(self, peer: Identity, session: str) -> Heartbeat:
         """A fresh time to live. Raises Problem."""
-        self.gate.check()
-        held = self._own(peer, session)
-        unusable = self._unusable(held.key, self.kernel.upstreams())
-        if unusable is not None:
-            raise unusable
-        held = await self._living(peer, session)
-        self.gate.confirm()
+        async with self.gate.proving(self.gate.check()):
+            held = self._own(peer, session)
+            unusable = self._unusable(held.key, self.kernel.upstreams())
+            if unusable is not None:
+                raise unusable
+            held = await self._living(peer, session)
         return Heartbeat(id=held.id, ttl=held.ttl, epoch=self.kernel.epoch)
 
     async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> Heartbeats:
         """A fresh time to live for each session held whose licence is available. Raises Problem."""
-        self.gate.check()
+        mark = self.gate.check()
         alive, lost, unavailable = list[str](), list[str](), list[str]()
         upstreams = self.kernel.upstreams()
         licences: dict[LicenceKey, Problem | None] = {}
@@ -373,7 +401,7 @@ class Service:
                 (unavailable if refusal.status == 503 else lost).append(session)
             else:
                 alive.append(session)
-        self.gate.confirm()
+        await self.gate.proved(mark)
         ended = [one for session in lost if (one := self._how_ended(peer, session)) is not None]
         return Heartbeats(
             alive=tuple(alive), lost=tuple(lost), unavailable=tuple(unavailable), ended=tuple(ended)
@@ -386,23 +414,23 @@ class Service:
 
         Raises Problem, now or in the coroutine.
         """
-        self.gate.check()
+        mark = self.gate.check()
         waiter, held = self._waiter(session), self.ledger.sessions.get(session)
         client = waiter.grant.client if waiter is not None else held.client if held is not None else None
         if client is None:
-            return self._released(None)
+            return self._released(mark, None)
         if peer.role == "operator" and client != peer.account:
             free = Free(session, None, "operator", str(peer))
         elif client != peer.account:
             self._not_yours(session)
         else:
             free = Free(session, peer.account, "release")
-        return self._released(self._end(free))
+        return self._released(mark, self._end(free))
 
-    async def _released(self, ending: asyncio.Future[Outcome] | None) -> None:
+    async def _released(self, mark: float, ending: asyncio.Future[Outcome] | None) -> None:
         if ending is not None:
             await self.gate.outcome(ending)
-        self.gate.confirm()
+        await self.gate.proved(mark)
 
     # -- lists ---------------------------------------------------------------------------------------------
 
@@ -411,7 +439,7 @@ class Service:
 
         Sessions first, the oldest first. Raises Problem.
         """
-        self.gate.check()
+        mark = self.gate.check()
         ledger, now = self.ledger, self.kernel.clock()
         everybody = peer.role == "operator"
         sessions = ledger.sessions if everybody else ledger.sessions_of(peer.account)
@@ -429,7 +457,7 @@ class Service:
         ]
         for waiter in page.take("q", sorted(waiters, key=_waiter_mark), _waiter_mark):
             queued.append(_queued(ledger.position(waiter.grant.session) or 1, waiter))
-        self.gate.confirm()
+        await self.gate.proved(mark)
         return SessionList(sessions=tuple(shown), queue=tuple(queued), next=page.next)
 
     def _shown(self, now: float, held: Held) -> HeldSession:

@@ -187,6 +187,8 @@ class Acceptor:
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
+        self._now = now
+        """Its monotonic clock at the message that is being handled."""
         self._applied = durable.snapshot.index
         self._applied_bytes = 0
         """Bytes in the bodies of the entries applied since the snapshot."""
@@ -219,6 +221,7 @@ class Acceptor:
             short=self.short,
             reign=self.reign,
             container=self.container,
+            clock_ms=round(self._now * 1000),
         )
 
     # -- the lease -----------------------------------------------------------------------------------------
@@ -255,6 +258,7 @@ class Acceptor:
 
     def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
         """Answer one message; see `follow` for `Follow`, which may have to wait."""
+        self._now = now
         match message:
             case Acquire():
                 return self._acquire(now, wall_ms, message)
@@ -536,6 +540,7 @@ class Acceptor:
 
     def follow(self, now: float, wall_ms: int, message: Follow) -> Followed | None:
         """The answer to a passive twin; None while it knows everything: ask again after a change."""
+        self._now = now
         holder = self.live_holder(now)
         seen = (holder.twin if holder else "", self.promised)
         snapshot, entries = None, tuple[Entry, ...]()

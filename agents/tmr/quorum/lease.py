@@ -43,6 +43,11 @@ class Timing(msgspec.Struct, frozen=True):
         return self.ttl / 8
 
     @property
+    def pause(self) -> float:
+        """A holder whose clocks stood still for longer than about this gives its reign up."""
+        return self.ttl / 4
+
+    @property
     def request_timeout(self) -> float:
         """An upstream that has not answered after this long is taken as unreachable."""
         return self.ttl / 2

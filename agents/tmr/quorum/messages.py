@@ -34,6 +34,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Epoch of the last reign that it took the journal of, durable; -1: a version that does not say."""
     container: str = ""
     """Fingerprint of its CmContainer's public key: another one after its store was lost."""
+    clock_ms: int = 0
+    """Its monotonic clock, milliseconds: of two machines, only how the readings go on can be compared."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):

@@ -5,6 +5,7 @@ carries out what `take` returns: messages to upstreams, and news for the server.
 way to each upstream besides one `Follow`: while it is, the next batch fills.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
@@ -45,6 +46,7 @@ from tmr.quorum.messages import (
     Reply,
     Request,
 )
+from tmr.quorum.pause import PauseDetector
 
 Role = Literal["passive", "probing", "candidate", "active"]
 
@@ -124,6 +126,8 @@ class Peer(msgspec.Struct):
     holder_epoch: int = 0
     granted_until: float | None = None
     """End of the lease that it granted in this reign, by this twin's clock."""
+    confirmed_at: float = float("-inf")
+    """When the last message was sent that it took as one of this reign."""
     granted: float | None = None
     """Seconds of the lease that it granted last."""
     match: int = 0
@@ -184,6 +188,15 @@ class Twin:
         self._reigned = 0
         """Epoch of its last reign."""
         self._spare = 2
+        self._sent_at = float("-inf")
+        """When the last question was sent: no two have the same time, though the clock may stand still."""
+        self._wanted = float("-inf")
+        """A round that starts after this is to be confirmed."""
+        self._pauses = PauseDetector(timing.pause, timing.ttl)
+        self.paused_at = float("-inf")
+        """When a pause of this machine by its host was noticed last."""
+        self.paused_for = 0.0
+        """Seconds that it lasted, about."""
         self._fed_at = float("-inf")
         """When entries came last from whom it follows."""
         self._next_try = now + timing.retry * (rank + jitter())
@@ -220,6 +233,33 @@ class Twin:
         peer.granted = granted_ms / 1000
         until = sent_at + self.timing.usable_of(peer.granted)
         peer.granted_until = until if peer.granted_until is None else max(peer.granted_until, until)
+
+    # -- reads ---------------------------------------------------------------------------------------------
+
+    @property
+    def confirmed(self) -> float:
+        """A majority took messages as of this reign that were all sent at this time or later; -inf: none.
+
+        Then no other twin had been elected before (ReadIndex of Raft, section 6.4 of its dissertation).
+        """
+        if self.role != "active" or not self.serving:
+            return float("-inf")
+        sent = sorted(self.peers[slot].confirmed_at for slot in self._member_slots())
+        return sent[-2] if len(sent) >= 2 else float("-inf")
+
+    def read_mark(self, now: float) -> float:
+        """The mark of a read that came in just now: it is confirmed once `confirmed` is no less."""
+        return max(now, math.nextafter(self._sent_at, math.inf))
+
+    def demand_round(self, now: float) -> bool:
+        """Have all reads confirmed that came in until now; True: there is something to `take`.
+
+        One round serves them all. While messages are under way, the next ones do.
+        """
+        self._wanted = self.read_mark(now)
+        if self.role == "active":
+            self._replicate(now)
+        return bool(self._outputs)
 
     @property
     def renewal(self) -> float:
@@ -278,9 +318,10 @@ class Twin:
         )
 
     def _send(self, slot: int, request: Request, now: float) -> None:
+        at = self._sent_at = self.read_mark(now)
         self.peers[slot].busy = True
-        self.peers[slot].sent_at = now
-        self._outputs.append(Send(slot, request, now))
+        self.peers[slot].sent_at = at
+        self._outputs.append(Send(slot, request, at))
 
     # -- election ------------------------------------------------------------------------------------------
 
@@ -326,7 +367,7 @@ class Twin:
             self._release(now, self.epoch)
         self.serving = False
         for peer in self.peers:
-            peer.granted_until = None
+            peer.granted_until, peer.confirmed_at = None, float("-inf")
             peer.busy = False
             peer.refused_upto = None
         self._next_try = now + (self.timing.retry * (0.3 + self._jitter()) if pause is None else pause)
@@ -366,6 +407,8 @@ class Twin:
         elif sent_at >= peer.sent_at and not isinstance(request, Release):
             peer.busy = False
         self._note(slot, request, sent_at, reply.member, now)
+        if self._paused(reply.member, sent_at, now):
+            return
         self._compare(slot, reply.member, sent_at, now)
         match reply:
             case Followed():
@@ -415,6 +458,7 @@ class Twin:
             case Conflict() if self.role == "active":
                 if not peer.gone_back:
                     self._granted(peer, sent_at, reply.granted_ms, now)
+                    peer.confirmed_at = max(peer.confirmed_at, sent_at)
                 peer.next = min(peer.next, reply.try_from + 1)
                 self._replicate(now)
 
@@ -452,12 +496,25 @@ class Twin:
         if self.role != "active" if poll else sent_at >= peer.noted_at:
             if peer.member is not None and peer.member.disk != member.disk:
                 peer.match, peer.granted_until, peer.gone_back = 0, None, False
+                peer.confirmed_at = float("-inf")
             peer.member = member
             peer.reachable = peer.reachable or poll or sent_at > peer.failed_at
         if not poll:
             peer.noted_at = max(peer.noted_at, sent_at)
         self._seen_epoch = max(self._seen_epoch, member.promised)
         self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000)
+
+    def _paused(self, member: Member, sent_at: float, now: float) -> bool:
+        """This machine was paused by its host, and so gives its reign up: its clocks were no measure."""
+        seconds = self._pauses.observe(member.disk, member.clock_ms / 1000, sent_at, now)
+        if not seconds:
+            return False
+        self.paused_at, self.paused_for = now, seconds
+        self._pauses.forget_all_but(peer.member.disk for peer in self.peers if peer.member is not None)
+        if self.role != "active":
+            return False
+        self._step_down(now, f"this machine stood still for about {seconds:.1f} s, and its clocks with it")
+        return True
 
     def _compare(self, slot: int, member: Member, sent_at: float, now: float) -> None:
         """Hold the answer against what its disk has confirmed before, and learn what it confirms now."""
@@ -474,7 +531,7 @@ class Twin:
         """An older state was put back: its vote, its lease and what it stored before count for nothing."""
         peer = self.peers[slot]
         peer.gone_back, peer.gone_back_at = True, now
-        peer.match, peer.granted_until = 0, None
+        peer.match, peer.granted_until, peer.confirmed_at = 0, None, float("-inf")
         peer.next = min(peer.next, self.log.last + 1)
 
     def _fenced(self, now: float, reply: Fenced) -> None:
@@ -602,7 +659,7 @@ class Twin:
         self.serving = False
         self._reigned = self.epoch
         for slot, peer in enumerate(self.peers):
-            peer.granted_until = None
+            peer.granted_until, peer.confirmed_at = None, float("-inf")
             if slot in granted:
                 self._granted(peer, granted[slot], self._votes[slot][1].granted_ms, now)
             peer.reachable = peer.reachable and slot in granted  # who answered long ago may be gone since
@@ -658,11 +715,13 @@ class Twin:
 
     def _replicate(self, now: float) -> None:
         spare, renewal = self._spare_slot(now), self.renewal
+        wanted = self._wanted if self.confirmed < self._wanted else float("-inf")
         for slot, peer in enumerate(self.peers):
             if peer.busy:
                 continue
             due = now - peer.sent_at >= renewal
-            behind = peer.reachable and peer.next <= self.log.last and not peer.joining
+            behind = peer.reachable and not peer.joining
+            behind = behind and (peer.next <= self.log.last or peer.sent_at < wanted)
             if slot == spare and now - peer.sent_at < SPARE_PAUSE:
                 behind = self.log.last - peer.next >= BATCH_ENTRIES
             if due or behind:
@@ -736,6 +795,7 @@ class Twin:
             self._replicate(now)
             return
         self._granted(peer, sent_at, reply.granted_ms, now)
+        peer.confirmed_at = max(peer.confirmed_at, sent_at)
         peer.delay += (now - sent_at - peer.delay) / 16
         peer.match = max(peer.match, min(reply.match, self.log.last))
         if reply.member.reign == self.epoch:

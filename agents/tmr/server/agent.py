@@ -37,6 +37,8 @@ from tmr.server.vip_link import VipLink
 
 log = logging.getLogger(__name__)
 
+PAUSE_ALARM: Final = 3600.0
+"""Seconds that a pause of this machine by its host stays an alarm."""
 GONE_BACK_ALARM: Final = 3600.0
 """Seconds that an old copy of an upstream, put back and mended, stays an alarm."""
 DRAIN: Final = 0.25
@@ -190,6 +192,8 @@ class Agent:
                 self._reigned = output.epoch
                 log.info("elected", extra=fields(epoch=output.epoch, reason=output.reason))
             case RoleChanged():
+                if self.core.twin.paused_at == now:
+                    self.metrics.pauses.inc()
                 if self._reigned:
                     self._vip.forget(self._reigned)
                     log.warning("stepped down", extra=fields(epoch=self._reigned, reason=output.reason))
@@ -313,11 +317,23 @@ class Agent:
                 if now - peer.gone_back_at < GONE_BACK_ALARM
             ),
             *lease_alarms(twin),
+            *pause_alarms(twin, now),
             *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
             *self._assembler.alarms,
             *self.backfill.alarms,
             *self._vip.alarms,
         ]
+
+
+def pause_alarms(twin: Twin, now: float) -> list[str]:
+    """A pause of this machine during which its clocks stood still."""
+    if now - twin.paused_at >= PAUSE_ALARM:
+        return []
+    return [
+        f"this machine stood still for about {twin.paused_for:.1f} s, {now - twin.paused_at:.0f} s ago, and "
+        "its clocks with it: its host paused it. Take it out of snapshot backups that halt the machine, and "
+        "move it to another host only while the other twin is active"
+    ]
 
 
 def lease_alarms(twin: Twin) -> list[str]:

@@ -7,6 +7,7 @@ entered concurrently.
 import asyncio
 import functools
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -99,6 +100,9 @@ class Core:
         self._holds_until: float | None = None
         """What was found of the twin since its last input, or None: nothing else changes it."""
         self.in_flight = InFlight(COMMIT_PATIENCE * twin.timing.ttl)
+        self._reads: deque[tuple[float, asyncio.Future[None]]] = deque()
+        """Reads to be confirmed, by their marks, the oldest first."""
+        self._round_wanted = False
         self._exchanges: set[asyncio.Task[None]] = set()
         self._releases: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -149,6 +153,53 @@ class Core:
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds; 0 while nothing is known."""
         return self.twin.certified.read(self.clock() * 1000, self.twin.log.last_time)
+
+    def read_mark(self) -> float:
+        """The mark of a request that came in just now, for `confirmed`."""
+        return self.twin.read_mark(self.clock())
+
+    async def confirmed(self, mark: float) -> None:
+        """Wait until a majority has confirmed this reign after `mark`. Raises NotActive if the reign ends.
+
+        One round of messages confirms all that wait; what was committed after the mark has confirmed it.
+        """
+        if self.twin.confirmed >= mark:
+            return
+        if not self.holds:
+            raise NotActive
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._reads.append((mark, future))
+        if not self._round_wanted:
+            self._round_wanted = True
+            loop.call_soon(self._round)
+        await future
+
+    def _round(self) -> None:
+        self._round_wanted = False
+        try:
+            now = self.clock()
+            if self.twin.demand_round(now):
+                self._carry_out(now)
+        except Exception as error:
+            self._fatal(error)
+
+    def _confirm_reads(self) -> None:
+        if not self._reads:
+            return
+        confirmed, active = self.twin.confirmed, self.twin.role == "active"
+        waiting = [] if active else [future for _, future in self._reads]
+        if not active:
+            self._reads.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(NotActive())
+        for _ in range(len(self._reads)):  # marks need not be in their order: requests may take long
+            mark, future = self._reads.popleft()
+            if mark > confirmed:
+                self._reads.append((mark, future))
+            elif not future.done():
+                future.set_result(None)
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Commit and apply the command. The future is its fate: done when that is certain, however late.
@@ -270,6 +321,7 @@ class Core:
             if isinstance(output, Applied):
                 entry = output.entry
                 self.in_flight.applied(output.index, entry.epoch, entry.body, _outcomes(output))
+        self._confirm_reads()
         self._turn(now)
 
     def _send(self, send: Send) -> None:

@@ -136,6 +136,13 @@ class LocalKernel:
             ),
         )
 
+    def read_mark(self) -> float:
+        """The mark of a request that came in just now."""
+        return 0.0
+
+    async def confirmed(self, mark: float) -> None:
+        """Nobody else can have decided anything meanwhile."""
+
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done)."""
         outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()

@@ -120,8 +120,9 @@ def test_a_system_is_founded_on_three_answers_to_one_probe() -> None:
     twin.tick(130.0)
     assert twin.role == "probing"
     probe = Acquire(twin.epoch, ME, 2000, probe=True)
+    sent_at = {one.slot: one.at for one in twin.take() if isinstance(one, Send)}
     founds = []
     for slot in range(3):
-        twin.receive(130.1, slot, 130.0, probe, Joining(new[slot], twin.epoch, ME, fresh=True))
+        twin.receive(130.1, slot, sent_at[slot], probe, Joining(new[slot], twin.epoch, ME, fresh=True))
         founds.append(any(isinstance(one, Send) and isinstance(one.request, Found) for one in twin.take()))
     assert founds == [False, False, True]
