@@ -74,7 +74,7 @@ class Nemesis:
             for target, role in zip(targets, step.targets, strict=True)
         )
         lasts = f" for {step.seconds:.1f} s" if step.seconds else ""
-        self._say(f"{step.kind:14}{who}{f' {step.how}' if step.how else ''}{lasts}{hasty}")
+        self._say(f"{step.kind:15}{who}{f' {step.how}' if step.how else ''}{lasts}{hasty}")
         with _KINDS[step.kind](self, step, targets):
             time.sleep(step.seconds)
         fault.ended = self._now()

@@ -81,6 +81,40 @@ def test_the_active_twin_loses_its_front_cable(held: Held, licence: Licence) -> 
     stays_passive(first, licence)
 
 
+def test_the_front_of_the_active_twin_is_filtered(held: Held, licence: Licence) -> None:
+    first = active_now()
+    port = ("ns-exec", "fabric", "bridge", "link", "set", "dev", f"{first}.front", "state")
+    lab(*port, "0")  # disabled: nothing passes, and the carrier stays
+    taken_over_by(other(first), held, licence)
+    lab(*port, "3")  # forwarding
+    stays_passive(first, licence)
+
+
+def test_the_vip_manager_of_the_active_twin_stands_still(held: Held, licence: Licence) -> None:
+    first = active_now()
+    lab("shell", first, "systemctl", "kill", "--signal=STOP", "tmr-vip")
+    taken_over_by(other(first), held, licence)
+    lab("shell", first, "systemctl", "kill", "--signal=CONT", "tmr-vip")
+    stays_passive(first, licence)
+
+
+def test_the_socket_of_the_vip_manager_is_lost(held: Held, licence: Licence) -> None:
+    """With its directory, while nobody commands: systemd makes both anew."""
+    first = active_now()
+    second = other(first)
+    kill = "kill -9 $(systemctl show --property=MainPID --value tmr-server)"
+    lab("shell", second, "sh", "-c", f"rm -rf /run/tmr-vip; {kill}")
+
+    def able() -> bool:
+        status = statuses()[second]
+        return status is not None and not any("virtual address" in alarm for alarm in status["alarms"])
+
+    until(able, f"{second} could hold the virtual address again")
+    lab("shell", first, "sh", "-c", kill)
+    taken_over_by(second, held, licence)
+    stays_passive(first, licence)
+
+
 def test_a_planned_switchover(held: Held, licence: Licence) -> None:
     first = active_now()
     playbook("playbooks/switchover.yml")
