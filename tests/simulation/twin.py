@@ -245,6 +245,7 @@ class SimTwin:
                 else:
                     self.ends.clear()
                     self.reads.clear()
+                    self.sessions.end_reign()
                     self.in_flight.end_reign()
 
     def _keep_house(self) -> None:

@@ -38,6 +38,10 @@ class Desk:
         """This server serves from now on."""
         self.service.begin_reign(now)
 
+    def end_reign(self) -> None:
+        """This server serves no more."""
+        self.service.sessions.end_reign()
+
     def applied(self, now: float, applied: Applied) -> None:
         """An entry was carried out; one of the quorum's own has no outcome."""
         for outcome in () if applied.outcome is None else each(applied.outcome):

@@ -3,9 +3,15 @@
 Pure: the clock is passed in, in seconds. A heartbeat is never written to the journal; a new active therefore
 gives every session a fresh time to live. A session whose end is on its way to the journal is *ending*: until
 the outcome is known nobody may be told that it lives.
+
+A timer wheel (Varghese and Lauck, 1987): each session stands in the slot of the moment at which it is looked
+at next. A heartbeat only notes the time; a session that was heard moves on when its turn comes, and one that
+has ended leaves its slot at once. So nothing is kept of sessions that are over, and a passive twin keeps
+nothing.
 """
 
 import heapq
+import math
 from collections.abc import Iterable
 from typing import Final, Literal
 
@@ -17,11 +23,16 @@ Answer = Literal["alive", "ending", "unknown"]
 
 RETRY: Final = 1.0
 """Seconds after which the end of a session is tried again where the journal took no command."""
+SLOT: Final = 0.125
+"""Seconds of one slot: a session is looked at so much later than its time to live is over, at most."""
+STRETCH: Final = 5_000
+"""Sessions looked at in one call: those of a new reign all come to their turn together."""
 
 
 class _Heard(msgspec.Struct):
     at: float
     ttl: float
+    slot: int = 0
     ending: bool = False
 
     @property
@@ -31,28 +42,43 @@ class _Heard(msgspec.Struct):
 
 
 class Sessions:
-    """One heap entry a session: a heartbeat only notes the time, the entry moves on when its turn comes."""
+    """See the module. Empty but between `begin_reign` and `end_reign`."""
 
     def __init__(self) -> None:
+        self._reigns = False
         self._heard: dict[str, _Heard] = {}
-        self._queue: list[tuple[float, str]] = []
+        self._slots: dict[int, dict[str, None]] = {}
+        """Number of the slot → its sessions. Slots that are empty wait for their moment, too."""
+        self._next: list[int] = []
+        """A heap of the slots' numbers."""
 
     def __len__(self) -> int:
         return len(self._heard)
 
+    @property
+    def timers(self) -> int:
+        """Entries in all slots, and the slots: what the memory takes besides the sessions themselves."""
+        return sum(map(len, self._slots.values())) + len(self._next)
+
     def begin_reign(self, now: float, sessions: Iterable[tuple[str, int]]) -> None:
         """Forget everything; `sessions` (id, ttl) all were heard just now."""
-        self._heard = {session: _Heard(now, ttl) for session, ttl in sessions}
-        self._queue = [(heard.due, session) for session, heard in self._heard.items()]
-        heapq.heapify(self._queue)
+        self.end_reign()
+        self._reigns = True
+        for session, ttl in sessions:
+            self.granted(now, session, ttl)
+
+    def end_reign(self) -> None:
+        """Forget everything: another twin hears the clients from now on."""
+        self._reigns = False
+        self._heard, self._slots, self._next = {}, {}, []
 
     def granted(self, now: float, session: str, ttl: int) -> None:
         """The session is held, newly or by a repeated request. One that is ending stays so."""
         if session in self._heard:
             self.heartbeat(now, session)
-            return
-        heard = self._heard[session] = _Heard(now, ttl)
-        heapq.heappush(self._queue, (heard.due, session))
+        elif self._reigns:
+            heard = self._heard[session] = _Heard(now, ttl)
+            self._place(session, heard, heard.due)
 
     def heartbeat(self, now: float, session: str) -> Answer:
         """Note that the client was heard, unless the session is ending or unknown."""
@@ -79,23 +105,43 @@ class Sessions:
         heard = self._heard.get(session)
         if heard is not None and heard.ending:
             heard.ending = False
-            heapq.heappush(self._queue, (now + RETRY, session))
+            self._leave(session, heard)
+            self._place(session, heard, now + RETRY)
 
     def ended(self, session: str) -> None:
         """The session is over."""
-        self._heard.pop(session, None)
+        heard = self._heard.pop(session, None)
+        if heard is not None:
+            self._leave(session, heard)
 
     def expired(self, now: float, limit: int) -> list[str]:
         """At most `limit` sessions whose time to live is over; they are *ending* from now on."""
         over: list[str] = []
-        while self._queue and self._queue[0][0] <= now and len(over) < limit:
-            _, session = heapq.heappop(self._queue)
-            heard = self._heard.get(session)
-            if heard is None or heard.ending:
+        for _ in range(STRETCH):
+            while self._next and self._next[0] * SLOT <= now and not self._slots[self._next[0]]:
+                del self._slots[heapq.heappop(self._next)]
+            if len(over) >= limit or not self._next or self._next[0] * SLOT > now:
+                break
+            session, _none = self._slots[self._next[0]].popitem()
+            heard = self._heard[session]
+            if heard.ending:
                 continue
             if heard.due > now:
-                heapq.heappush(self._queue, (heard.due, session))
+                self._place(session, heard, heard.due)
             else:
                 heard.ending = True
                 over.append(session)
         return over
+
+    def _place(self, session: str, heard: _Heard, when: float) -> None:
+        heard.slot = math.ceil(when / SLOT)
+        slot = self._slots.get(heard.slot)
+        if slot is None:
+            slot = self._slots[heard.slot] = {}
+            heapq.heappush(self._next, heard.slot)
+        slot[session] = None
+
+    def _leave(self, session: str, heard: _Heard) -> None:
+        slot = self._slots.get(heard.slot)
+        if slot is not None:
+            slot.pop(session, None)

@@ -194,6 +194,7 @@ class Agent:
             case RoleChanged():
                 if self.core.twin.paused_at == now:
                     self.metrics.pauses.inc()
+                self.desk.end_reign()
                 if self._reigned:
                     self._vip.forget(self._reigned)
                     log.warning("stepped down", extra=fields(epoch=self._reigned, reason=output.reason))
