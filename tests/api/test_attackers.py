@@ -1,6 +1,7 @@
 """What is tried against a daemon from the network: floods, smuggled requests, keys in foreign places."""
 
 import contextlib
+import json
 import os
 import resource
 import socket
@@ -116,6 +117,26 @@ CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
         pytest.param(
             HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n" + CHUNKED, id="chunked is not last"
         ),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: gzip, chunked\r\n\r\n" + CHUNKED, id="another coding before chunked"
+        ),
+        pytest.param(
+            HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n" + CHUNKED,
+            id="chunked twice",
+        ),
+        pytest.param(
+            HEAD.replace(b"HTTP/1.1", b"HTTP/1.0") + b"Transfer-Encoding: chunked\r\n\r\n" + CHUNKED,
+            id="chunked in HTTP/1.0",
+        ),
+        pytest.param(HEAD + LENGTH + b"Host: y\r\n\r\n" + BODY, id="two hosts"),
+        pytest.param(HEAD.replace(b"Host: x\r\n", b"") + LENGTH + b"\r\n" + BODY, id="no host"),
+        pytest.param(HEAD + LENGTH + b"idempotency-key: smuggled-0002\r\n\r\n" + BODY, id="two keys"),
+        pytest.param(
+            HEAD + LENGTH + b"Content-Type: text/plain\r\nContent-Type: a/b\r\n\r\n" + BODY, id="two types"
+        ),
+        pytest.param(b"GET /v1/sessions\r\n\r\n", id="HTTP/0.9"),
+        pytest.param(HEAD.replace(b"HTTP/1.1", b"HTTP/0.9") + LENGTH + b"\r\n" + BODY, id="said 0.9"),
+        pytest.param(HEAD.replace(b"HTTP/1.1", b"HTTP/2.0") + LENGTH + b"\r\n" + BODY, id="said 2.0"),
         pytest.param(HEAD + b"Transfer-Encoding: xchunked\r\n\r\n" + CHUNKED, id="unknown coding"),
         pytest.param(HEAD + b"Transfer-Encoding : chunked\r\n\r\n" + CHUNKED, id="space before the colon"),
         pytest.param(HEAD + LENGTH + b"Content-Length: 5\r\n\r\n" + BODY, id="two lengths"),
@@ -149,9 +170,36 @@ def test_an_ambiguous_request_is_refused_and_ends_the_connection(
 ) -> None:
     with connect(server.port, system.client("alice")) as alice:
         alice.sendall(request_)
-        assert answer(alice)[0] in range(400, 500)
+        status, told = answer(alice)
+        problem = json.loads(told)
+        assert status == problem["status"] in range(400, 500)
+        assert problem["type"] == "urn:tmr:problem:bad-request"
+        assert problem["remedy"]
         assert ended(alice)
     assert sessions(server, system) == []
+
+
+def test_an_upstream_refuses_them_likewise(upstream: UpstreamProcess, system: System) -> None:
+    for request_ in (b"\x00" * 64, b"GET /metrics HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n"):
+        with connect(upstream.port, system.operator("olga")) as olga:
+            olga.sendall(request_)
+            status, told = answer(olga)
+            assert (status, json.loads(told)["type"]) == (400, "urn:tmr:problem:bad-request")
+            assert ended(olga)
+
+
+def test_what_is_no_request_is_not_answered_in_place_of_the_one_before(
+    server: UpstreamProcess, system: System
+) -> None:
+    good, bad = (
+        b"GET /v1/sessions HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+    )
+    with connect(server.port, system.client("alice")) as alice:
+        alice.sendall(good + bad)
+        with contextlib.suppress(ConnectionError):
+            assert answer(alice)[0] == 200
+        assert ended(alice)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from functools import partial
 from typing import Final
 
 from starlette.types import Receive, Scope, Send
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from tmr.rim import frames
 from tmr.rim.admission import Admission
 from tmr.rim.coalesce import Coalescing
 from tmr.rim.frame_server import Answerer, FrameServer
+from tmr.rim.http_rules import head_refusal
 from tmr.rim.identity import BadIdentity, Identity, of_certificate
 from tmr.rim.problem import Problem, bad_request
 from tmr.rim.room import Room
@@ -48,6 +49,7 @@ class PeerProtocol(HttpToolsProtocol):
     _serial: int = 0
     _not_after: float = float("inf")
     _refusal: Problem | None = None
+    _fault: Problem | None = None
     _in_head: bool = False
     _in_body: bool = False
     _head_timer: asyncio.TimerHandle | None = None
@@ -220,6 +222,9 @@ class PeerProtocol(HttpToolsProtocol):
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
+        self._fault = head_refusal(self.parser.get_http_version(), self.headers)
+        if self._fault is not None:
+            raise ValueError(str(self._fault))
         self._in_head, self._in_body = False, True
         self._stop_head_timer()
         refusal = self._refusal or path_refusal(self.url)
@@ -236,6 +241,23 @@ class PeerProtocol(HttpToolsProtocol):
             super().on_headers_complete()
         finally:
             self.app = app
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no request with a problem document, and end the connection.
+
+        Where an answer is under way or due before it, that one would be taken for this: it just ends.
+        """
+        cycle = self.cycle
+        due = cycle is not None and not cycle.response_complete
+        if self.pipeline or (due and (self._in_head or cycle.response_started)):
+            self.transport.abort()
+            return
+        fault = self._fault or bad_request(msg, "Send requests as HTTP/1.1 has them.", status=400)
+        response = fault.response()
+        response.headers["connection"] = "close"
+        fields = [b"%s: %s\r\n" % (name.title(), value) for name, value in response.raw_headers]
+        self.transport.write(b"".join((STATUS_LINE[fault.status], *fields, b"\r\n", response.body)))
+        self.transport.close()
 
     def on_message_complete(self) -> None:
         self._in_body = False
