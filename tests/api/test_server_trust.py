@@ -70,7 +70,7 @@ async def test_a_new_container_counts_once_it_is_trusted(tmp_path: Path) -> None
             "changed": True,
         }
         assert await votes(olga) == 3
-        assert "up2" not in await alarms(olga)
+        assert "up2" not in await alarms(olga), "no constituent is missing any more"
         again = await olga.put("/v1/operator/trust", json={"upstream": "up2", "fingerprint": shown})
         assert again.json() == {**answer.json(), "changed": False}
         assert await votes(olga) == 3, "a second time takes nothing away"
@@ -87,6 +87,7 @@ async def test_a_container_that_is_gone_gives_nothing_with_one_that_is_left(tmp_
         new_container(system.upstreams[1])
         await strange(system)
         assert await votes(olga) == 2
+        assert "up2 holds no constituent of 1 licences" in await alarms(olga)
         status = (await olga.get("/v1/status")).json()
         assert status["upstreams"][1]["container"] is None, "the old container is not shown any more"
         ledger = system.active.agent.core.ledger

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 FOLLOW_WAIT = 4.0
-"""Seconds after which a `Follow` is answered without news; 25 in production."""
+"""Seconds after which a `Follow` is answered without news; 1 in production."""
 Respond = Callable[[Reply], None]
 
 

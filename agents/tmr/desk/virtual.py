@@ -412,11 +412,31 @@ class VirtualContainer:
             if key.tmr_id is not None and (key.firm_code, key.product_code) == (firm_code, product_code)
         ]
 
+    def _lacking(self, upstreams: Iterable[UpstreamState]) -> list[str]:
+        """Licences that lost a constituent for good: the container of an upstream is gone, or has none."""
+        found = []
+        for upstream in upstreams:
+            gone = self._standing(upstream) in ("another", "withdrawn", "older")
+            keys = [
+                key
+                for key, merged in self._ledger.licences.items()
+                if upstream.name in merged.missing
+                or upstream.name in self._ledger.withdrawn
+                or (gone and upstream.name in merged.agreeing)
+            ]
+            if keys:
+                found.append(
+                    f"{upstream.name} holds no constituent of {len(keys)} licences, such as {keys[0]}: one "
+                    "more loss stops them. Have the vendor issue them to its container"
+                )
+        return found
+
     # -- alarms --------------------------------------------------------------------------------------------
 
     def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
         """What an operator should look at: different constituents, containers not counted, upstreams away."""
-        found = list(self._ledger.merged.alarms)
+        upstreams = tuple(upstreams)
+        found = [*self._ledger.merged.alarms, *self._lacking(upstreams)]
         for key, merged in self._ledger.licences.items():
             if merged.item.emergency and (taken := self._ledger.use(key).seats):
                 found.append(f"the emergency licence {key} is in use: {taken} seats")

@@ -12,7 +12,7 @@ ALARM_MS = 5_000
 FRESH_MS = 5_000
 """An observation older than this no longer counts in a reign: that clock may have been set since."""
 FOLLOWING_FRESH_MS = 60_000
-"""The same for a passive twin, which hears from an upstream only every 25 s."""
+"""The same for a passive twin, which hears less of them."""
 
 
 class OwnClock:

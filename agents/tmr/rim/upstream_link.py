@@ -43,7 +43,7 @@ PATHS: Final[dict[type, str]] = {
 """Where each message is posted."""
 BORROWINGS: Final = "/v1/borrowings"
 """Below it, by id: an upstream's share of a borrow file."""
-FOLLOW_WAIT: Final = 25.0
+FOLLOW_WAIT: Final = 1.0
 """Seconds after which an upstream answers `follow` even without news."""
 REPLY_LIMIT: Final = 256 * 2**20
 """Bytes of one answer: a promise may carry a whole journal."""

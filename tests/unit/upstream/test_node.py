@@ -29,6 +29,7 @@ from tmr.quorum.messages import (
     Released,
 )
 from tmr.rim.clock import boottime, wall_ms
+from tmr.rim.upstream_link import FOLLOW_WAIT
 from tmr.upstream.node import Node, NodeFailed
 from tmr.upstream.store import Store
 
@@ -307,3 +308,16 @@ async def test_lines_that_the_record_lacks_are_made_again_from_the_journal(tmp_p
         made = it.store.record.read(FIRM, 1, 9)
         assert [line.seq for line in made] == [1, 2, 3, 4, 5]
         assert unbroken(made)
+
+
+@scenario
+async def test_a_poll_without_news_is_answered_soon(tmp_path: Path) -> None:
+    """A passive twin hears nothing else of an upstream: one without power is missed within about a lease."""
+    async with rig(tmp_path) as it:
+        first = await it.node.call(Follow(A, 0, 0, "?", 0))
+        assert isinstance(first, Followed)
+        async with asyncio.timeout(20):
+            again = await it.node.call(Follow(A, 0, 0, first.holder, first.holder_epoch))
+        assert isinstance(again, Followed)
+        assert again.entries == ()
+        assert FOLLOW_WAIT <= 1.0
