@@ -374,6 +374,29 @@ class PatienceDecides(InFlight):
         super().lose_patience(now)
 
 
+class TakesAReignInPart(Acceptor):
+    """A reign's journal counts as taken with its first message."""
+
+    def _taken_of(self, epoch: int, match: int, *, cut: bool = False) -> list[Write]:
+        return super()._taken_of(epoch, match, cut=True)
+
+
+class ForgetsAtOnce(Twin):
+    """What excused disks had confirmed is forgotten before a majority has all that the reign adopted."""
+
+    def _begin_reign(self, now: float, granted: dict[int, float]) -> None:
+        self.marks.reign_committed()
+        super()._begin_reign(now, granted)
+
+
+class IgnoresThoseGoneBack(Twin):
+    """The readiness of an upstream that has gone back never counts, though all three are ready."""
+
+    def _count_probes(self, now: float) -> None:
+        self._probed = {slot: one for slot, one in self._probed.items() if not self.peers[slot].gone_back}
+        super()._count_probes(now)
+
+
 CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
 FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
@@ -408,6 +431,10 @@ RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, res
 
 LOST = Weather(drop=0.02, crash=0.2, partition=0.2, wipe=0.2, sole=0.4)
 """Stores that are lost, and then another machine."""
+COPIES = Weather(drop=0.02, crash=0.2, old_majority=1.0)
+"""Old copies of one moment are put back on two upstreams."""
+STORMY_COPIES = Weather(drop=0.1, slow=0.03, crash=1.2, old_majority=0.6, downtimes=(0.05, 0.5))
+"""The same, and reigns end before these are brought up to date."""
 
 MUTATIONS: dict[str, Rules] = {
     "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, weather=LOST),
@@ -453,6 +480,10 @@ MUTATIONS: dict[str, Rules] = {
     "borrowed seats are free": Rules(ledger=LendsForNothing),
     "the journal kept for ever": Rules(twin=ForgetsNothing),
     "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
+    "no anchor is kept": Rules(keep_anchor=False, weather=COPIES),
+    "a reign is taken in part": Rules(acceptor=TakesAReignInPart, weather=STORMY_COPIES),
+    "confirmations forgotten at once": Rules(twin=ForgetsAtOnce, weather=STORMY_COPIES),
+    "three ready are not enough": Rules(twin=IgnoresThoseGoneBack, weather=COPIES),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
     "a reign handed over is taken back": Rules(twin=TakesItBack, weather=HANDED),
     "patience decides what becomes of a command": Rules(in_flight=PatienceDecides, weather=SLOW),

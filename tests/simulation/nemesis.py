@@ -13,15 +13,20 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.plan import LEASES, plan
 from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
+from tmr.quorum.anchor import contains
 from tmr.quorum.lease import DRIFT
+from tmr.quorum.log import Log
 
 if TYPE_CHECKING:
+    from tests.simulation.upstream import SimUpstream
     from tests.simulation.world import World
 
 LONGEST_LEASE = max(LEASES)
 MESSAGE_KINDS = ("lost", "twice", "late")
 REISSUED = 0.6
 """Part of the new containers that the vendor issues the licence to during the storm."""
+METHOD = str.maketrans({" ": "_", "-": "_", ",": None})
+"""The name of a kind of fault as that of the method which makes it."""
 
 
 class Machine(Protocol):
@@ -139,7 +144,7 @@ class Nemesis:
 
     def _strike(self, fault: Fault) -> None:
         world = self.world
-        made = getattr(self, "_" + fault.kind.replace(" ", "_").replace("-", "_"))(fault)
+        made = getattr(self, "_" + fault.kind.translate(METHOD))(fault)
         if made is not False:
             world.stats[fault.kind] += 1
             world.tell(f"FAULT {fault}")
@@ -365,6 +370,65 @@ class Nemesis:
                 world.after(seconds, lambda: upstream.start() if upstream.boot == boot else None)
 
         world.after(fault.value, put_back)
+
+    def _two_copied(self, fault: Fault, *, twins: bool = False, power: bool = False) -> None:
+        """Copies of two upstreams are made at one moment, and put back after `value` seconds.
+
+        They agree with one another. The third has everything, and is away for `seconds`. What was not in its
+        journal, or in no anchor yet, nobody could miss: then they are not put back.
+        """
+        world = self.world
+        *old, third = (world.upstreams[UPSTREAMS.index(name)] for name in fault.who)
+        copies = [upstream.disk.copy() for upstream in old]
+
+        def put_back() -> None:
+            same = all(one.disk.name == copy.name for one, copy in zip(old, copies, strict=True))
+            if not (world.stormy() and same and self.whole() and self._missed(copies, third, restart=twins)):
+                return
+            world.stats["old majority put back"] += 1
+            world.tell(f"{fault.who[0]} and {fault.who[1]} are put back to copies {fault.value:.2f} s old")
+            lease = LONGEST_LEASE * (1 + 2 * DRIFT)
+            for upstream, copy in zip(old, copies, strict=True):
+                upstream.put(copy)
+                self._back(upstream, lease + 0.1)
+            if power or fault.seconds:
+                self._down(third.name, 0, 0.0)
+                self._back(third, lease * power + fault.seconds)
+            for name in TWINS if twins else ():
+                if world.machine(name).up:
+                    world.machine(name).crash()
+                self._back(world.machine(name), lease)
+
+        world.after(fault.value, put_back)
+
+    def _two_copied_twins_restart(self, fault: Fault) -> None:
+        self._two_copied(fault, twins=True)
+
+    def _two_copied_power_cut(self, fault: Fault) -> None:
+        self._two_copied(fault, twins=True, power=True)
+
+    def _missed(self, copies: list[Disk], third: SimUpstream, *, restart: bool) -> bool:
+        """The third has on disk all that was ever committed; each twin knows of more than the copies have."""
+        journal = self.world.witness.journal
+        logs = [Log.after(copy.load().snapshot, copy.load().entries) for copy in copies]
+        whole = Log.after(third.disk.load().snapshot, third.disk.load().entries)
+        last = max(journal, default=0)
+        if not last or whole.last < last or whole.last_epoch < journal[last].epoch:
+            return False
+        if not all(copy.voting for copy in copies):
+            return False  # from before the founding: no copy of a member, but a disk that is lost
+        for twin in self.world.twins.values():
+            known = twin.anchor if restart or not twin.up else twin.twin.anchor
+            if known is None or any(contains(log, known) for log in logs):
+                return False
+        return all(third.disk.knows_more_of(copy) for copy in copies)
+
+    def _back(self, machine: Any, seconds: float) -> None:
+        """It starts after so many seconds, also when the storm is over: no lease may be forgotten."""
+        boot = machine.boot
+        self.world.after(
+            seconds, lambda: machine.start() if machine.boot == boot and not machine.up else None
+        )
 
     def _disk_full(self, fault: Fault) -> None:
         upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]

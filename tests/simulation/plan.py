@@ -37,6 +37,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.slowed, _slowed),
         (weather.sole, _sole),
         (weather.leap, _leap),
+        (weather.old_majority, _old_majority),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -115,6 +116,17 @@ def _replace(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _restore(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("copied", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.05, 1.0), value=rnd.uniform(0.3, 6.0))
+
+
+def _old_majority(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    """The last of `who` is the upstream that stays whole, and away for `seconds`."""
+    return Fault(
+        rnd.choice(("two copied", "two copied, twins restart", "two copied, power cut")),
+        at,
+        tuple(rnd.sample(UPSTREAMS, 3)),
+        rnd.choice((0.0, rnd.uniform(0.5, 4.0))),
+        value=rnd.uniform(0.3, 4.0),
+    )
 
 
 def _full(rnd: random.Random, _weather: Weather, at: float) -> Fault:

@@ -35,5 +35,6 @@ class Rules(msgspec.Struct, frozen=True):
     answer_before_commit: bool = False
     swallow_full_disk: bool = False
     believe_torn_writes: bool = False
+    keep_anchor: bool = True
     weather: Weather | None = None
     """None: drawn from the seed. A mutation is tried in the weather that its rule is there for."""

@@ -32,7 +32,7 @@ HAPPENS = (
     *("pauses longer than a lease", "torn writes", "unsynced batches kept", "unsynced batches lost"),
     *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
     *("old copy put back", "lease setting", "paused by the host", "answers that waited for a round"),
-    *("old copy put back", "one genuine constituent", "statements withdrawn", "containers trusted"),
+    *("one genuine constituent", "statements withdrawn", "containers trusted"),
     *("slow links", "patience lost", "clocks set"),
     *("wall clock jumps", "clock drifts", "ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),

@@ -32,6 +32,7 @@ from tmr.ledger import (
     encode,
     together,
 )
+from tmr.quorum.anchor import Anchor
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Follow, Reply, Request
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Serving
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 WILL_AFTER = 0.02
 """Seconds after the death of its process in which a twin's supervisor gives its lease back."""
+KEEP_EVERY = 1.0
+"""Seconds between two anchors on the disk."""
 BUSY, BUSY_FOR = 0.3, 0.1
 """How often the event loop has other things to do before it makes entries, and for how many seconds."""
 
@@ -98,6 +101,9 @@ class SimTwin:
         self.clock, self.rnd = world.clocks[name], world.stream(name)
         self.boot = 0
         self.up = False
+        self.anchor: Anchor | None = None
+        """On this machine's disk: written now and then, and at an orderly stop."""
+        self._anchored_at = float("-inf")
         self.start()
 
     def now(self) -> float:
@@ -117,6 +123,7 @@ class SimTwin:
             self.world.timings[self.name],
             self.now(),
             self.rnd.random,
+            self.anchor if self.world.rules.keep_anchor else None,
         )
         self.sessions = self.world.rules.sessions()
         self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.twin.timing.ttl)
@@ -155,6 +162,7 @@ class SimTwin:
         """Stop in good order."""
         self.twin.retire(self.now(), "orderly stop")
         self.turn()
+        self.keep_anchor()
         self.crash()
 
     def hand_over(self) -> None:
@@ -169,11 +177,18 @@ class SimTwin:
 
     # -- inputs --------------------------------------------------------------------------------------------
 
+    def keep_anchor(self) -> None:
+        """Write the anchor; the file is replaced as a whole."""
+        self.anchor = self.twin.anchor
+        self._anchored_at = self.now()
+
     def _tick(self) -> None:
         self._journal()
         self.twin.tick(self.now())
         self.turn()
         self.in_flight.lose_patience(self.now())
+        if self.now() - self._anchored_at >= KEEP_EVERY:
+            self.keep_anchor()
         self.world.run_on(self, 0.055 + 0.028 * self.rnd.random(), self._tick)
 
     def answered(self, slot: int, sent_at: float, request: Request, reply: Reply) -> None:

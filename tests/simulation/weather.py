@@ -32,6 +32,8 @@ class Weather(msgspec.Struct, frozen=True):
     """A new machine takes an upstream's place; the old one comes back later."""
     restore: float = 0
     """An old copy of an upstream's disk is put back."""
+    old_majority: float = 0
+    """Old copies of one moment are put back on two upstreams."""
     full: float = 0
     """An upstream's disk is full for a while."""
     clock: float = 0
@@ -85,4 +87,5 @@ class Weather(msgspec.Struct, frozen=True):
             patience=rnd.choice([COMMIT_PATIENCE, 0.1]),
             sole=rnd.choice([0, 0, 0.1]),
             leap=rnd.choice([0, 0.2]),
+            old_majority=rnd.choice([0, 0.4]),
         )

@@ -56,6 +56,7 @@ port = {port}
 act_id = "{act_id}"
 vip = ["192.0.2.100"]
 vip_socket = "{directory}/vip.sock"
+state_dir = "{directory}"
 lease_ttl = {ttl}
 twins = ["tmr1", "tmr2"]
 [tls]
@@ -287,7 +288,7 @@ class Machines:
         except httpx.HTTPError:
             return None
         status: dict[str, Any] = answer.json()
-        return status
+        return status if answer.status_code == 200 else None
 
     def active_now(self) -> Twin | None:
         """The twin that serves, if one does."""

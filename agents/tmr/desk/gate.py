@@ -107,6 +107,8 @@ class Gate:
         self.wall_ms = wall_ms
         self.leaving = ""
         """Why this server is about to step down; empty while it is not."""
+        self.nobody: Callable[[], str] = lambda: ""
+        """Why no server serves at all; empty: another one does."""
         self.refusals = Refusals()
         self._vip = tuple(vip)
         self._deciding: dict[tuple[str, str], asyncio.Future[Outcome]] = {}
@@ -160,6 +162,14 @@ class Gate:
             )
         upstreams = self.kernel.upstreams()
         heard = [upstream.name for upstream in upstreams if upstream.counts]
+        if len(heard) >= MAJORITY and not self.leaving and (nobody := self.nobody()):
+            raise problem(
+                "not-active",
+                f"{self.kernel.name} is not the active twin: {nobody}.",
+                remedy="Ask again in a moment; if it repeats, have an operator look at `tmr status`.",
+                retry_after=RETRY_AFTER,
+                vip=self._vip,
+            )
         if len(heard) >= MAJORITY or self.leaving:
             raise problem("not-active", f"{self.kernel.name} is not the active twin.", vip=self._vip)
         unavailable = self.virtual.unavailable(upstreams, self.kernel.certified_ms(), keys or None)

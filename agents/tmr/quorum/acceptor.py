@@ -178,8 +178,6 @@ class Acceptor:
         self.reign = durable.reign
         self.marks = durable.marks
         self.diverged = False
-        self.rebuilt = 0
-        """Times that the state machine was made anew, because it differed from the active twin's."""
         self.gone_back = False
         """This disk has less than it confirmed before: since this start, the active has said so."""
         self._reports: dict[str, tuple[int, float]] = {}
@@ -356,7 +354,6 @@ class Acceptor:
         writes = self._grant(now, message)
         writes += self._remember(message.marks)
         if previous < self.log.base:
-            writes += self._taken_of(message.epoch)
             return Answer(self._equal(wall_ms, message, previous), writes, woke=changed_hands)
         if conflicts:
             try_from = max(self.log.base, min(self.log.last, previous - 1))
@@ -364,15 +361,14 @@ class Acceptor:
             conflict = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from, granted)
             return Answer(conflict, writes, woke=changed_hands)
         match = previous + len(entries)
-        writes += self._store(entries)
-        writes += self._taken_of(message.epoch)
+        stored = self._store(entries)
+        cut = any(isinstance(write, CutWrite) for write in stored)
+        writes += stored + self._taken_of(message.epoch, match, cut=cut)
         before = self.commit
         self.commit = max(self.commit, min(message.commit, match))
         if self.commit > before:
             writes.append(CommitWrite(self.commit))
             writes += self._apply()
-        if not self._agrees(message.digest_index, message.digest):
-            writes += self._rebuild()
         if not self._agrees(message.digest_index, message.digest):
             self.voting, self.diverged = False, True
             answer = self._joining(wall_ms, message)
@@ -401,9 +397,14 @@ class Acceptor:
         self.marks = known
         return [MarksWrite(known)]
 
-    def _taken_of(self, epoch: int) -> list[Write]:
-        """The journal now equals that of this reign as far as the answer says."""
-        if epoch == self.reign:
+    def _taken_of(self, epoch: int, match: int, *, cut: bool = False) -> list[Write]:
+        """The journal now equals that of this reign up to `match`.
+
+        It counts as taken with the reign's first entry: before that, a disk that has gone back would seem to
+        have all that the reign adopted. What this reign `cut`, it does not have: then a shorter journal is
+        no sign of that.
+        """
+        if epoch == self.reign or not (cut or self.log.epoch_at(match) == epoch):
             return []
         self.reign = epoch
         return [ReignWrite(epoch)]
@@ -435,12 +436,6 @@ class Acceptor:
             self._applied = entry.index
             self._applied_bytes += len(entry.body)
         return [RecordWrite(tuple(lines))] if lines else []
-
-    def _rebuild(self) -> list[RecordWrite]:
-        """Make the state machine anew from the own snapshot and journal: memory may have changed it."""
-        self._machine.restore(self.snapshot.state)
-        self._applied, self._applied_bytes, self.rebuilt = self.snapshot.index, 0, self.rebuilt + 1
-        return self._apply()
 
     def _agrees(self, digest_index: int, digest: bytes) -> bool:
         return not digest or digest_index != self._applied or digest == self._machine.digest()
@@ -498,8 +493,8 @@ class Acceptor:
                 writes.append(VotingWrite(voting=True))
         if not self.voting:
             return Answer(self._joining(wall_ms, message).reply, writes)
-        writes += self._taken_of(message.epoch)
         match = max(snapshot.index, self.log.base)
+        writes += self._taken_of(message.epoch, snapshot.index)
         return Answer(self._equal(wall_ms, message, match), writes, woke=True)
 
     def _release(self, wall_ms: int, message: Release) -> Answer:

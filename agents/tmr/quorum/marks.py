@@ -30,6 +30,8 @@ class Marks:
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Mark, float]] = {}
+        self._excused = set[str]()
+        """Disks that count in this reign although they have less."""
 
     def learn(self, mark: Mark, now: float) -> None:
         """The disk has confirmed this."""
@@ -40,12 +42,22 @@ class Marks:
 
     def gone_back(self, member: Member, sent_at: float) -> bool:
         """The answer to a question of `sent_at` shows less than was known when it was asked."""
-        known = self._known.get(member.disk)
+        known = None if member.disk in self._excused else self._known.get(member.disk)
         return known is not None and sent_at >= known[1] and missed(known[0], member)
 
-    def forget(self, disk: str) -> None:
-        """What the disk had confirmed is given up."""
-        self._known.pop(disk, None)
+    def excuse(self, disk: str) -> None:
+        """The reign that begins was elected by all three: this disk counts in it as it is."""
+        self._excused.add(disk)
+
+    def reign_committed(self) -> None:
+        """A majority has all that the reign adopted: what else the excused disks had is given up."""
+        for disk in self._excused:
+            self._known.pop(disk, None)
+        self._excused.clear()
+
+    def reign_ended(self) -> None:
+        """Disks that were excused, and were not brought up to date, are not to be believed."""
+        self._excused.clear()
 
     def of(self, disks: Collection[str]) -> tuple[Mark, ...]:
         """What is known about these disks."""

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from tmr.quorum.anchor import Anchor, AnchorCheck
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import (
     FORMAT,
@@ -66,6 +67,8 @@ KEEP: Final = 20_000
 """Applied entries kept in memory to catch up an upstream by journal; beyond that it gets a snapshot."""
 KEEP_BYTES: Final = 10 * 2**20
 """Bytes of their bodies, at most."""
+OBJECTS: Final = "the upstreams show a journal without what this twin knows to be committed"
+"""Why a twin steps back that could be elected."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -163,6 +166,7 @@ class Twin:
         timing: Timing,
         now: float,
         jitter: Callable[[], float],
+        anchor: Anchor | None = None,
     ) -> None:
         self.owner = owner
         self.rank = rank
@@ -179,11 +183,12 @@ class Twin:
         self.applied = 0
         self.certified = CertifiedClock()
         self.marks = Marks()
+        self.anchors = AnchorCheck(anchor)
         self._machine = machine
         self._jitter = jitter
         self._seen_epoch = 0
         self._votes: dict[int, tuple[float, Promise]] = {}
-        self._probed: set[int] = set()
+        self._probed: dict[int, Member] = {}
         self._reign_start = 0
         self._reigned = 0
         """Epoch of its last reign."""
@@ -330,12 +335,17 @@ class Twin:
         self._next_try = now + self.timing.retry * (1 + self._jitter())
         if not self.eligible or self._other_reigns():
             return
+        if self.role == "candidate" and self.anchors.objection is not None:
+            # The lease that was granted for nothing is given back: the other twin may know better.
+            self._step_down(now, OBJECTS, pause=self.timing.ttl * (1 + self._jitter()))
+            return
         if self.role != "passive":
             self._become("passive", "no majority answered in time")
         reigns = max(self._seen_epoch, self.epoch) // 2 + 1
         self.epoch = reigns * 2 + self.rank
         self.role = "probing"
-        self._probed, self._votes = set(), {}
+        self._probed, self._votes = {}, {}
+        self.anchors.begin(self.log, self.commit)
         self._ask(now, probe=True)
 
     def _other_reigns(self) -> bool:
@@ -363,6 +373,7 @@ class Twin:
         was = self.role
         if was == "active":
             self.certified.end_reign()
+            self.marks.reign_ended()
         if was == "candidate":
             self._release(now, self.epoch)
         self.serving = False
@@ -371,10 +382,15 @@ class Twin:
             peer.busy = False
             peer.refused_upto = None
         self._next_try = now + (self.timing.retry * (0.3 + self._jitter()) if pause is None else pause)
-        self._votes, self._probed = {}, set()
+        self._votes, self._probed = {}, {}
         self.log.cut(self.commit)  # what is not known to be committed, the next reign decides
         if was != "passive":
             self._become("passive", reason)
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """What is to be kept on this machine's disk, now and then: the highest position known committed."""
+        return self.anchors.current(self.log, self.commit)
 
     def retire(self, now: float, reason: str) -> None:
         """Give the reign back in good order: release the lease, let the other twin follow at once."""
@@ -440,12 +456,9 @@ class Twin:
                 self._fenced(now, reply)
             case Busy():
                 peer.holder, peer.holder_epoch = reply.holder, reply.member.promised
-            case Probed() if self.role == "probing" and not peer.gone_back:
-                self._probed.add(slot)
-                if len(self._probed) >= 2:
-                    self.role = "candidate"
-                    self._next_try = now + self.timing.retry * (2 + self._jitter())
-                    self._ask(now, probe=False)
+            case Probed() if self.role == "probing":
+                self._probed[slot] = reply.member
+                self._count_probes(now)
             case Promise() if self.role == "candidate":
                 self._votes[slot] = (sent_at, reply)
                 self._count_votes(now)
@@ -554,7 +567,7 @@ class Twin:
             return
         if reply.entries or reply.snapshot is not None:
             self._fed_at = now
-        self._mirror(reply.snapshot, reply.entries)
+        self._mirror(now, reply.snapshot, reply.entries)
         if freed and self.role == "passive" and len([p for p in self.peers if p.holder == ""]) >= 2:
             self._next_try = min(self._next_try, now)
             self._try_election(now)
@@ -569,17 +582,19 @@ class Twin:
         """
         return peer.holder not in ("", None, self.owner.twin) and peer.holder_epoch > self._reigned
 
-    def _mirror(self, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
+    def _mirror(self, now: float, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
         """Take over committed entries."""
         if snapshot is not None:
             if snapshot.index < self.commit:
                 return
             self._restore(snapshot)
+            self.anchors.mirrored(self.log, now)
         fresh = [entry for entry in entries if entry.index > self.log.last]
         if fresh and fresh[0].index == self.log.last + 1:
             self.log.extend(fresh)
             self.commit = self.log.last
             self._apply()
+            self.anchors.mirrored(self.log, now)
             self._forget()
 
     def _restore(self, snapshot: Snapshot) -> None:
@@ -593,6 +608,17 @@ class Twin:
     def rank_of(promise: Promise) -> tuple[int, int]:
         """By what the journal to adopt is chosen: epoch first, length second (never length alone)."""
         return promise.member.last_epoch, promise.member.last_index
+
+    def _count_probes(self, now: float) -> None:
+        """Ask in earnest once a majority is ready whose journals end no earlier than the anchor."""
+        ready = {slot: one for slot, one in self._probed.items() if not self.peers[slot].gone_back}
+        if len(self._probed) == 3:
+            ready = self._probed  # as with promises: nobody else could have what is missing here
+        if len(ready) < 2 or self.anchors.shorter(ready, now):
+            return
+        self.role = "candidate"
+        self._next_try = now + self.timing.retry * (2 + self._jitter())
+        self._ask(now, probe=False)
 
     def _count_votes(self, now: float) -> None:
         told = [mark for _, promise in self._votes.values() for mark in promise.marks]
@@ -610,6 +636,9 @@ class Twin:
             # Mirrored meanwhile: epochs never fall along a journal, what conflicts is judged by them.
             self._step_down(now, "a later reign has committed entries")
             return
+        shown = {slot: promise.member for slot, (_, promise) in votes.items()}
+        if self.anchors.shorter(shown, now) or self.anchors.differs(adopted, shown, now):
+            return  # the third may have what is missing: it is waited for until the next try
         membership = adopted.membership
         if membership is None:
             return
@@ -629,7 +658,7 @@ class Twin:
         for slot in valid:
             self.peers[slot].member = votes[slot][1].member
             if self.peers[slot].gone_back:
-                self.marks.forget(membership.disks[slot])
+                self.marks.excuse(membership.disks[slot])
         self._begin_reign(now, valid)
 
     @staticmethod
@@ -666,6 +695,7 @@ class Twin:
             peer.gone_back = peer.gone_back and slot not in granted
             peer.match, peer.next = 0, self.log.last + 1
             peer.busy = False
+        self.anchors.elected()
         self._become("active", "two upstreams granted the lease")
         self._apply()
         self.certified.begin_reign()
@@ -816,6 +846,7 @@ class Twin:
         self.commit = stored[1]
         if not self.serving and self.commit >= self._reign_start:
             self.serving = True
+            self.marks.reign_committed()
             self._outputs.append(Serving(self.epoch))
         return True
 

@@ -7,6 +7,7 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 from tmr.client.models import Role, Status, UpstreamStatus
@@ -26,6 +27,8 @@ from tmr.rim import notify
 from tmr.rim.logs import fields
 from tmr.rim.record_wire import Answer, Question
 from tmr.rim.upstream_link import LinkError
+from tmr.server.accept_loss import describe, units_lost
+from tmr.server.anchor_file import AnchorFile, AnchorWriter, Kept
 from tmr.server.assembler import Assembler
 from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
@@ -59,6 +62,8 @@ class Agent:
     ) -> None:
         self.config = config
         ledger = Ledger()
+        self._anchor_file = AnchorFile(Path(config.state_dir))
+        self._anchored = self._anchor_file.read()
         twin = Twin(
             owner=Owner(config.name, secrets.token_hex(8)),
             rank=config.rank,
@@ -67,7 +72,9 @@ class Agent:
             timing=Timing(ttl=config.lease_ttl),
             now=clock(),
             jitter=random.random,
+            anchor=self._anchored.anchor if self._anchored else None,
         )
+        self._anchors = AnchorWriter(self._anchor_file, self._to_keep, twin.anchor)
         twin.eligible = False
         self.core = Core(
             twin,
@@ -81,6 +88,7 @@ class Agent:
         )
         self.virtual = VirtualContainer(ledger, config.act_id)
         self.gate = Gate(self.core, self.virtual, config.vip, wall_ms)
+        self.gate.nobody = self._nobody
         self.desk = Desk(self.gate, self._borrow_file, fatal=fatal)
         archives = [Archive(upstream, self._archive(slot)) for slot, upstream in enumerate(twin.upstreams)]
         self.tracking = Tracking(
@@ -163,6 +171,7 @@ class Agent:
         await self._assembler.stop()
         await self.backfill.stop()
         await self.core.stop()
+        await self._anchors.at_once()
         if self._vip_task is not None:
             self._vip_task.cancel()
             await asyncio.gather(self._vip_task, return_exceptions=True)
@@ -204,6 +213,7 @@ class Agent:
     def _turn(self, now: float) -> None:
         twin = self.core.twin
         self._vip.check(now)
+        self._anchors.poke(now)
         if not twin.holds(now):
             return
         if not self.gate.leaving:
@@ -302,10 +312,35 @@ class Agent:
             since=instant(state.since_ms) if state.since_ms is not None else None,
         )
 
+    def _to_keep(self) -> Kept | None:
+        """What belongs on this machine's disk now."""
+        twin = self.core.twin
+        anchor = twin.anchor
+        return self._anchored if anchor is None or twin.anchors.kept else Kept(anchor, self._spent())
+
+    def _spent(self) -> dict[str, int]:
+        return {str(counter.key): counter.spent for counter in self.core.ledger.counters if counter.spent}
+
+    def _objection(self, now: float) -> str:
+        """Why this twin does not serve with the journal that is shown; empty: it does not object."""
+        objection = self.core.twin.anchors.objection
+        if objection is None:
+            return ""
+        units = units_lost(self._anchored.spent, self._spent()) if self._anchored else ""
+        since_ms = self.gate.wall_ms() - round((now - objection.since) * 1000)
+        return describe(objection, self.core.twin.upstreams, since_ms, units)
+
+    def _nobody(self) -> str:
+        """Why no twin serves, as far as this one knows; empty: the other one does."""
+        if self._other() is not None:
+            return ""
+        return self._objection(self.core.clock()) or "no twin serves now"
+
     def _alarms(self, now: float) -> list[str]:
         twin = self.core.twin
         off = twin.certified.deviations(now * 1000)
         return [
+            *filter(None, (self._objection(now), self._anchor_file.problem)),
             *self.virtual.alarms(self.core.upstreams()),
             *(
                 f"{name}: {peer.alarm}"

@@ -21,7 +21,10 @@ class UpstreamAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One twin. `vip`: where clients are referred to; `lease_ttl`: seconds, the same on all machines."""
+    """One twin. `vip`: where clients are referred to; `lease_ttl`: seconds, the same on all machines.
+
+    `state_dir`: where the anchor is kept.
+    """
 
     name: str
     system: str
@@ -34,6 +37,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 22350
     vip_socket: str = "/run/tmr-vip/vip.sock"
     lease_ttl: float = 2.0
+    state_dir: str = "/var/lib/tmr-server"
 
     @property
     def rank(self) -> int:

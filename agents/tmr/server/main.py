@@ -15,6 +15,7 @@ from tmr.rim.serve import CannotListen, PeerServer, tcp_listener
 from tmr.rim.tls import Renewal, server_context
 from tmr.rim.upstream_link import UpstreamLink, contexts
 from tmr.server import config as configuration
+from tmr.server.accept_loss import accept
 from tmr.server.agent import Agent
 from tmr.server.app import create_app
 from tmr.server.config import ServerConfig
@@ -29,10 +30,17 @@ def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM. Exit status: 0 after an orderly stop, 1 internal error, 2 it cannot start."""
     parser = argparse.ArgumentParser(prog="tmr-server", description="The TMR agent of one twin.")
     parser.add_argument("--config", type=Path, default=Path("/etc/tmr/server.toml"), help="TOML file")
+    parser.add_argument(
+        "--accept-loss",
+        metavar="ID",
+        help="give up what the alarm with this ID says is lost, and end; tmr-server must be stopped",
+    )
     options = parser.parse_args(arguments)
     logs.setup()
     try:
         config = configuration.read(options.config)
+        if options.accept_loss is not None:
+            return accept(config.state_dir, options.accept_loss)
         return asyncio.run(_serve(config))
     except (ConfigError, CannotListen) as error:
         print(f"tmr-server: {error}", file=sys.stderr)  # noqa: T201

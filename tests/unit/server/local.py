@@ -193,6 +193,8 @@ class Twin:
         self.name = name
         self.vip = VipPeer(directory / f"{name}.sock").start()
         self.failures: list[BaseException] = []
+        state = directory / name
+        state.mkdir(exist_ok=True)
         first, second, third = (UpstreamAddress(upstream.name, "127.0.0.1") for upstream in upstreams)
         config = ServerConfig(
             name=name,
@@ -204,6 +206,7 @@ class Twin:
             tls=TlsFiles("", "", ""),
             vip_socket=str(self.vip.path),
             lease_ttl=TTL,
+            state_dir=str(state),
         )
         self.agent = Agent(config, upstreams, clock=boottime, wall_ms=wall_ms, fatal=self.failures.append)
         self.app = create_app(self.agent)

@@ -1,0 +1,148 @@
+"""Anchor of a twin: the highest committed position that it knows, held against what an election shows.
+
+A majority of upstreams that was put back to copies of one moment agrees with itself. The twins keep an
+anchor on their own disks, and what a majority shows must contain it. Pure; the reasons are in decision 23.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from tmr.quorum.entries import Count, Entry
+from tmr.quorum.log import Log
+from tmr.quorum.messages import Member
+
+
+class Anchor(msgspec.Struct, frozen=True):
+    """A position of the journal that is known to be committed.
+
+    `checksum`: of its entry; empty where the twin has this position from a snapshot.
+    """
+
+    epoch: Count
+    index: Count
+    time_ms: Count
+    """Certified time of the entry, Unix milliseconds."""
+    checksum: bytes = b""
+
+    @property
+    def position(self) -> tuple[int, int]:
+        """Epoch first, as journals are compared."""
+        return self.epoch, self.index
+
+
+class Objection(msgspec.Struct, frozen=True):
+    """A journal that does not contain the anchor: to serve with it would take back what was answered."""
+
+    anchor: Anchor
+    kind: Literal["short", "other", "reigning"]
+    """`short`: it ends before the anchor. `other`: another entry stands there. `reigning`: a later reign has
+    committed entries without it."""
+    shown: Mapping[int, tuple[int, int]]
+    """Slots of the upstreams that showed it → epoch and index of their last entries."""
+    since: float
+    """When this was first seen, by the twin's clock."""
+
+    @property
+    def best(self) -> tuple[int, int]:
+        """Epoch and index of the last entry of the journal that would be adopted."""
+        return max(self.shown.values(), default=(0, 0))
+
+    @property
+    def id(self) -> str:
+        """Identifies what an operator accepts: the loss of what lies between these two positions."""
+        epoch, index = self.best
+        return f"journal-{self.anchor.epoch}.{self.anchor.index}-{epoch}.{index}"
+
+
+def checksum(entry: Entry) -> bytes:
+    """SHA-256 of an entry. Not of the ledger: one twin's wrong memory must not outvote three journals."""
+    return hashlib.sha256(msgspec.msgpack.encode(entry)).digest()
+
+
+def at(log: Log, index: int) -> Anchor | None:
+    """The anchor at a committed index of this log; None before the first entry."""
+    epoch = log.epoch_at(index)
+    if not index or epoch is None:
+        return None
+    return Anchor(epoch, index, log.time_at(index), checksum(log[index]) if index > log.base else b"")
+
+
+def contains(log: Log, anchor: Anchor) -> bool:
+    """The journal has the anchor's entry, as far as can be told: below its base nothing can be compared."""
+    if (log.last_epoch, log.last) < anchor.position or log.last < anchor.index:
+        return False
+    if anchor.index < log.base:
+        return True
+    if log.epoch_at(anchor.index) != anchor.epoch:
+        return False
+    known = anchor.index > log.base and anchor.checksum
+    return not known or checksum(log[anchor.index]) == anchor.checksum
+
+
+class AnchorCheck:
+    """What a twin holds against a journal that is to be adopted. `kept`: the anchor from its disk, if any."""
+
+    def __init__(self, kept: Anchor | None = None) -> None:
+        self.kept = kept
+        """Read from the disk, and not seen in the journal since."""
+        self.objection: Objection | None = None
+        self._asked: Anchor | None = None
+        """The anchor when this election began: no answer shows what was committed after the question."""
+
+    def current(self, log: Log, commit: int) -> Anchor | None:
+        """The anchor to be kept now, for a twin that knows `log` to be committed up to `commit`."""
+        return self.kept or at(log, commit)
+
+    def mirrored(self, log: Log, now: float) -> None:
+        """Look at a journal of committed entries: it has the anchor, or was continued without it."""
+        if self.kept is None or contains(log, self.kept):
+            self.kept, self.objection = None, None
+        elif log.last_epoch > self.kept.epoch:
+            self._object(self.kept, "reigning", {}, now)
+
+    def begin(self, log: Log, commit: int) -> None:
+        """An election begins."""
+        self._asked = self.current(log, commit)
+
+    def shorter(self, shown: Mapping[int, Member], now: float) -> bool:
+        """The journals that these upstreams show by slot end before the anchor: the twin objects.
+
+        A twin that has the anchor in its own memory asks that of two; of all three it needs none, since
+        nobody else could have more than they and itself.
+        """
+        anchor = self._asked
+        if anchor is None or (len(shown) == 3 and self.kept is None):
+            return False
+        ends = {slot: (member.last_epoch, member.last_index) for slot, member in shown.items()}
+        best = max(ends.values())
+        if best >= anchor.position and best[1] >= anchor.index:
+            if self.objection is not None and self.objection.kind == "short":
+                self.objection = None
+            return False
+        self._object(anchor, "short", ends, now)
+        return True
+
+    def differs(self, adopted: Log, shown: Mapping[int, Member], now: float) -> bool:
+        """The journal that would be adopted has another entry where the kept anchor is: the twin objects."""
+        if self.kept is None or contains(adopted, self.kept):
+            return False
+        ends = {slot: (member.last_epoch, member.last_index) for slot, member in shown.items()}
+        self._object(self.kept, "other", ends, now)
+        return True
+
+    def elected(self) -> None:
+        """The twin reigns: what it adopted is the journal from now on."""
+        self.kept, self.objection = None, None
+
+    def _object(
+        self,
+        anchor: Anchor,
+        kind: Literal["short", "other", "reigning"],
+        shown: Mapping[int, tuple[int, int]],
+        now: float,
+    ) -> None:
+        since = now if self.objection is None else self.objection.since
+        self.objection = Objection(anchor, kind, shown, since)

@@ -1,0 +1,75 @@
+"""The anchor on a twin's disk: whole or absent, and lowered by an operator's command alone."""
+
+from pathlib import Path
+
+import pytest
+
+from tmr.quorum.anchor import Anchor, Objection
+from tmr.server.accept_loss import accept, describe, units_lost
+from tmr.server.anchor_file import AnchorFile, Kept
+
+ANCHOR = Anchor(6, 120, 1_800_000_000_000, b"sum")
+UPSTREAMS = ("up1", "up2", "up3")
+
+
+def objection() -> Objection:
+    return Objection(ANCHOR, "short", {0: (4, 80), 1: (4, 78)}, 0.0)
+
+
+def test_what_is_kept_is_read_again(tmp_path: Path) -> None:
+    assert AnchorFile(tmp_path).read() is None
+    kept = Kept(ANCHOR, {"6000010:1:1": 7})
+    AnchorFile(tmp_path).write(kept)
+    assert AnchorFile(tmp_path).read() == kept
+    assert [path.name for path in tmp_path.iterdir()] == ["anchor"]
+
+
+@pytest.mark.parametrize("content", [b"", b"short", b"\0" * 100])
+def test_a_damaged_file_is_no_anchor_and_an_alarm(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "anchor").write_bytes(content)
+    file = AnchorFile(tmp_path)
+    assert file.read() is None
+    assert str(tmp_path / "anchor") in file.problem
+    file.write(Kept(ANCHOR))
+    assert not file.problem
+    assert AnchorFile(tmp_path).read() == Kept(ANCHOR)
+
+
+def test_a_directory_that_cannot_be_written_is_an_alarm_and_no_end(tmp_path: Path) -> None:
+    file = AnchorFile(tmp_path / "absent")
+    file.write(Kept(ANCHOR))
+    assert "absent" in file.problem
+
+
+def test_the_alarm_says_what_is_missing_where_and_what_can_be_done() -> None:
+    text = describe(objection(), UPSTREAMS, 1_800_000_060_000, units_lost({"a": 7, "b": 1}, {"a": 2, "b": 1}))
+    assert "entry 120 of epoch 6 (2027-01-15 08:00:00 UTC)" in text
+    assert "40 entries" in text
+    assert "up1 ends with entry 80 of epoch 4; up2 ends with entry 78 of epoch 4" in text
+    assert "up3 may have it" in text
+    assert "5 of a" in text
+    assert " of b" not in text
+    assert "--accept-loss journal-6.120-4.80" in text
+
+
+def test_an_operator_lowers_the_anchor_to_what_was_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    AnchorFile(tmp_path).write(Kept(ANCHOR, {"a": 7}))
+    assert accept(str(tmp_path), objection().id) == 0
+    assert "entry 80" in capsys.readouterr().out
+    assert AnchorFile(tmp_path).read() == Kept(Anchor(4, 80, 0))
+
+
+@pytest.mark.parametrize("wanted", ["", "journal-6.120", "journal-6.121-4.80", "journal-7.120-4.80"])
+def test_the_loss_of_something_else_is_not_accepted(
+    tmp_path: Path, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    AnchorFile(tmp_path).write(Kept(ANCHOR))
+    assert accept(str(tmp_path), wanted) == 1
+    assert "tmr status" in capsys.readouterr().err
+    assert AnchorFile(tmp_path).read() == Kept(ANCHOR)
+
+
+def test_without_an_anchor_there_is_nothing_to_accept(tmp_path: Path) -> None:
+    assert accept(str(tmp_path), objection().id) == 1
