@@ -13,6 +13,7 @@ import httpx
 
 from tmr.client import models, operations, waiting
 from tmr.client.access import AccessList
+from tmr.client.clock import LONGEST_WAIT, elapsed
 from tmr.client.config import Config, load
 from tmr.client.models import TTL_DEFAULT, AccessMode
 from tmr.client.operations import Operation
@@ -40,12 +41,20 @@ class AsyncClient:
 
     `config`: without it, client.toml is read (see `tmr.client.config`). To be used in one event loop. All
     methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
-    (`tmr.client.problems`) when it is of no use.
+    (`tmr.client.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
+    suspended.
     """
 
-    def __init__(self, config: Config | None = None, *, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        policy: Policy | None = None,
+        clock: Callable[[], float] = elapsed,
+    ) -> None:
         self.config = config or load()
         self.policy = policy or Policy()
+        self.clock = clock
         self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.AsyncClient] = Pools(
             lambda: httpx.AsyncClient(
@@ -140,11 +149,11 @@ class AsyncClient:
     ) -> tuple[models.Session, float]:
         """The session, and when the request that it answers was sent."""
         wanted = waiting.Acquisition(
-            request, key, patience, time.monotonic(), lambda: operations.new_key(_now_ms())
+            request, key, patience, self.clock(), lambda: operations.new_key(_now_ms())
         )
         try:
             while True:
-                sent = time.monotonic()
+                sent = self.clock()
                 try:
                     found = await self._run(operations.open_session(wanted.request, wanted.key))
                 except SessionLost as lost:
@@ -155,7 +164,7 @@ class AsyncClient:
                     return found, sent
                 if on_wait is not None:
                     on_wait(found)
-                await asyncio.sleep(wanted.pause(time.monotonic()))
+                await asyncio.sleep(wanted.pause(self.clock()))
         finally:
             if wanted.place is not None:
                 await self._leave_queue(wanted.place.id)
@@ -298,10 +307,10 @@ class AsyncClient:
             self.config.servers if servers is None else servers,
             self.config.twins if twins is None else twins,
             policy or self.policy,
-            time.monotonic(),
+            self.clock(),
         )
         while True:
-            match call.next(time.monotonic()):
+            match call.next(self.clock()):
                 case Done(answer):
                     return operation.read(answer)
                 case Wait(seconds):
@@ -317,9 +326,9 @@ class AsyncClient:
         try:
             response = await pool.client.request(**http_request(request, send, self.config.port))
         except (httpx.HTTPError, OSError) as error:
-            call.failed(failure_of(error, send), time.monotonic())
+            call.failed(failure_of(error, send), self.clock())
         else:
-            retire = call.answered(answer_of(response), time.monotonic())
+            retire = call.answered(answer_of(response), self.clock())
         finally:
             await _close(self._pools.leave(send.address, pool, retire=retire))
 
@@ -360,7 +369,7 @@ class AsyncClientSession(SessionView):
         """What is known about the session now."""
         if self.lost.is_set():
             return SessionState.LOST
-        return self._client._heart.pulse.state(self.id, time.monotonic())
+        return self._client._heart.pulse.state(self.id, self._client.clock())
 
     def check(self) -> None:
         """Raise SessionLost if the server has ended the session."""
@@ -431,19 +440,20 @@ class _Heart:
 
     async def _next(self) -> tuple[str, ...]:
         while True:
-            due = self.pulse.due(time.monotonic())
+            due = self.pulse.due(self._client.clock())
             if due:
                 return due
             self._changed.clear()
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self.pulse.wait(time.monotonic())):
+                wait = self.pulse.wait(self._client.clock())
+                async with asyncio.timeout(None if wait is None else min(wait, LONGEST_WAIT)):
                     await self._changed.wait()
 
     async def _beat(self) -> None:
         silent = False
         while True:
             due = await self._next()
-            sent = time.monotonic()
+            sent = self._client.clock()
             try:
                 policy = self._client.policy.for_heartbeats()
                 answer = await self._client._run(operations.heartbeats(due), policy=policy)
@@ -452,12 +462,12 @@ class _Heart:
                 if not silent:
                     log.warning("no answer to a heartbeat; the session goes on: %s", error)
                 silent = True
-                self.pulse.unanswered(due, time.monotonic() + self._client.policy.after_heartbeat(error))
+                self.pulse.unanswered(due, self._client.clock() + self._client.policy.after_heartbeat(error))
                 continue
             if silent:
                 log.info("heartbeats are answered again")
             silent = False
-            again = time.monotonic() + self._client.policy.beat_again
+            again = self._client.clock() + self._client.policy.beat_again
             ended = {one.id: one for one in answer.ended}
             for each in self.pulse.answered(due, answer.alive, answer.lost, sent, again):
                 self._sessions[each]._is_lost(ended.get(each))

@@ -12,6 +12,7 @@ import httpx
 
 from tmr.client import models, operations, waiting
 from tmr.client.access import AccessList
+from tmr.client.clock import LONGEST_WAIT, elapsed
 from tmr.client.config import Config, load
 from tmr.client.models import TTL_DEFAULT, AccessMode
 from tmr.client.operations import Operation
@@ -39,12 +40,20 @@ class Client:
 
     `config`: without it, client.toml is read (see `tmr.client.config`). All methods may be called by several
     threads at once. They try again over a failover by themselves, as `policy` says, and raise a `TmrError`
-    (`tmr.client.problems`) when it is of no use.
+    (`tmr.client.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
+    suspended.
     """
 
-    def __init__(self, config: Config | None = None, *, policy: Policy | None = None) -> None:
+    def __init__(
+        self,
+        config: Config | None = None,
+        *,
+        policy: Policy | None = None,
+        clock: Callable[[], float] = elapsed,
+    ) -> None:
         self.config = config or load()
         self.policy = policy or Policy()
+        self.clock = clock
         self._credentials = Credentials(self.config)
         self._pools: Pools[httpx.Client] = Pools(
             lambda: httpx.Client(
@@ -139,11 +148,11 @@ class Client:
     ) -> tuple[models.Session, float]:
         """The session, and when the request that it answers was sent."""
         wanted = waiting.Acquisition(
-            request, key, patience, time.monotonic(), lambda: operations.new_key(_now_ms())
+            request, key, patience, self.clock(), lambda: operations.new_key(_now_ms())
         )
         try:
             while True:
-                sent = time.monotonic()
+                sent = self.clock()
                 try:
                     found = self._run(operations.open_session(wanted.request, wanted.key))
                 except SessionLost as lost:
@@ -154,7 +163,7 @@ class Client:
                     return found, sent
                 if on_wait is not None:
                     on_wait(found)
-                time.sleep(wanted.pause(time.monotonic()))
+                time.sleep(wanted.pause(self.clock()))
         finally:
             if wanted.place is not None:
                 self._leave_queue(wanted.place.id)
@@ -298,10 +307,10 @@ class Client:
             self.config.servers if servers is None else servers,
             self.config.twins if twins is None else twins,
             policy or self.policy,
-            time.monotonic(),
+            self.clock(),
         )
         while True:
-            match call.next(time.monotonic()):
+            match call.next(self.clock()):
                 case Done(answer):
                     return operation.read(answer)
                 case Wait(seconds):
@@ -317,9 +326,9 @@ class Client:
         try:
             response = pool.client.request(**http_request(request, send, self.config.port))
         except (httpx.HTTPError, OSError) as error:
-            call.failed(failure_of(error, send), time.monotonic())
+            call.failed(failure_of(error, send), self.clock())
         else:
-            retire = call.answered(answer_of(response), time.monotonic())
+            retire = call.answered(answer_of(response), self.clock())
         finally:
             _close(self._pools.leave(send.address, pool, retire=retire))
 
@@ -360,7 +369,7 @@ class ClientSession(SessionView):
         """What is known about the session now."""
         if self.lost.is_set():
             return SessionState.LOST
-        return self._client._heart.pulse.state(self.id, time.monotonic())
+        return self._client._heart.pulse.state(self.id, self._client.clock())
 
     def check(self) -> None:
         """Raise SessionLost if the server has ended the session."""
@@ -438,17 +447,17 @@ class _Heart:
     def _next(self) -> tuple[str, ...]:
         with self._changed:
             while not self._stop.is_set():
-                wait = self.pulse.wait(time.monotonic())
-                due = self.pulse.due(time.monotonic())
+                wait = self.pulse.wait(self._client.clock())
+                due = self.pulse.due(self._client.clock())
                 if due:
                     return due
-                self._changed.wait(wait)
+                self._changed.wait(None if wait is None else min(wait, LONGEST_WAIT))
         return ()
 
     def _beat(self) -> None:
         silent = False
         while due := self._next():
-            sent = time.monotonic()
+            sent = self._client.clock()
             try:
                 policy = self._client.policy.for_heartbeats()
                 answer = self._client._run(operations.heartbeats(due), policy=policy, sleep=self._sleep)
@@ -459,7 +468,7 @@ class _Heart:
                 if not silent:
                     log.warning("no answer to a heartbeat; the session goes on: %s", error)
                 silent = True
-                again = time.monotonic() + self._client.policy.after_heartbeat(error)
+                again = self._client.clock() + self._client.policy.after_heartbeat(error)
                 with self._changed:
                     self.pulse.unanswered(due, again)
                 continue
@@ -467,7 +476,7 @@ class _Heart:
                 log.info("heartbeats are answered again")
             silent = False
             with self._changed:
-                again = time.monotonic() + self._client.policy.beat_again
+                again = self._client.clock() + self._client.policy.beat_again
                 lost = self.pulse.answered(due, answer.alive, answer.lost, sent, again)
                 sessions = [self._sessions[each] for each in lost]
             ended = {one.id: one for one in answer.ended}

@@ -36,9 +36,9 @@ def download(client: Client, request: Request, sink: BinaryIO) -> None:
     Needs an operator's certificate. Raises TmrError; what is in `sink` is then of no use.
     """
     config = client.config
-    call = Call(request, config.servers, config.twins, client.policy, time.monotonic())
+    call = Call(request, config.servers, config.twins, client.policy, client.clock())
     while True:
-        match call.next(time.monotonic()):
+        match call.next(client.clock()):
             case Done():
                 sink.flush()
                 return
@@ -67,9 +67,9 @@ def _attempt(client: Client, request: Request, send: Send, call: Call, sink: Bin
             else:
                 response.read()
                 answer = answer_of(response)
-        retire = call.answered(answer, time.monotonic())
+        retire = call.answered(answer, client.clock())
     except httpx.HTTPError as error:
-        call.failed(failure_of(error, send), time.monotonic())
+        call.failed(failure_of(error, send), client.clock())
     finally:
         for one in client._pools.leave(send.address, pool, retire=retire):
             one.close()

@@ -41,6 +41,7 @@ from tmr.client import (
     WrongRole,
     operations,
 )
+from tmr.client.clock import elapsed
 
 # Short where tests wait for it, generous where a busy machine must not make a difference.
 QUICK = Policy(
@@ -63,12 +64,18 @@ class Both:
     def __init__(self, kind: str) -> None:
         self.kind = kind
 
-    def run(self, work: Callable[["Driver"], Awaitable[Any]], config: Config, policy: Policy = QUICK) -> Any:
+    def run(
+        self,
+        work: Callable[["Driver"], Awaitable[Any]],
+        config: Config,
+        policy: Policy = QUICK,
+        clock: Callable[[], float] = elapsed,
+    ) -> Any:
         async def main() -> Any:
             if self.kind == "async":
-                async with AsyncClient(config, policy=policy) as client:
+                async with AsyncClient(config, policy=policy, clock=clock) as client:
                     return await work(Driver(client, lambda call: call()))
-            with Client(config, policy=policy) as sync_client:
+            with Client(config, policy=policy, clock=clock) as sync_client:
                 return await work(Driver(sync_client, asyncio.to_thread))
 
         return asyncio.run(main())
@@ -128,6 +135,30 @@ def test_session_from_grant_to_release(both: Both, peer: Peer, config: Config) -
     assert len(asked[0].key) >= 16
     assert len(peer.requests("DELETE", "/v1/sessions/s-1")) == 1
     assert peer.state.sessions == {}
+
+
+def test_a_machine_that_wakes_does_not_believe_in_its_session(both: Both, peer: Peer, config: Config) -> None:
+    """Suspend: the clock goes on, timers do not, and the server has ended the session meanwhile."""
+    slept = 0.0
+
+    async def work(client: Driver) -> None:
+        nonlocal slept
+        session = await client.enter(tmr_id=1, ttl=3600)
+        assert session.state == "held"
+        peer.state.sessions.clear()
+        slept = 3601.0
+        assert session.state != "held", "not without asking"
+        await until(lambda: session.state == "lost", 60.0)
+        with pytest.raises(SessionLost):
+            session.check()
+
+    both.run(work, config, clock=lambda: elapsed() + slept)
+
+
+@pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
+def test_the_clock_counts_suspend() -> None:
+    before = time.clock_gettime(time.CLOCK_BOOTTIME)
+    assert before <= elapsed() <= time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def test_reads(both: Both, peer: Peer, config: Config) -> None:
