@@ -64,6 +64,13 @@ class ShortensALease(Acceptor):
         return super()._grant(now, message)
 
 
+class LateReleaseCounts(Acceptor):
+    """A lease is given back by a release of an earlier reign of its holder."""
+
+    def _release(self, wall_ms: int, message: Release) -> Answer:
+        return super()._release(wall_ms, replace(message, epoch=self.promised))
+
+
 class PromisesInMemory(Acceptor):
     """A promise is not written."""
 
@@ -465,6 +472,7 @@ MUTATIONS: dict[str, Rules] = {
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
     "answers what is not proved": Rules(answer_unproved=True, weather=STOPPED),
     "a pause by the host is not noticed": Rules(twin=NoticesNoPause, weather=STOPPED),
+    "a late release counts": Rules(acceptor=LateReleaseCounts),
     "a lease of its own length": Rules(twin=LeaseOfItsOwnLength, weather=UNLIKE),
     "a restart forgets how long it granted": Rules(acceptor=ForgetsHowLong, weather=UNLIKE),
     "a lease is shortened": Rules(acceptor=ShortensALease, weather=UNLIKE),

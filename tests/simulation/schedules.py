@@ -7,7 +7,7 @@ from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
 from tests.simulation.witness import Violation
 from tmr.ledger import Assemble, Borrow, GiveBack, Note, encode
 from tmr.quorum.messages import Install
-from tmr.quorum.proposer import SPARE_PAUSE
+from tmr.quorum.proposer import SPARE_PAUSE, Send
 from tmr.quorum.read_index import ReadIndex
 
 LONGER_THAN_A_LEASE = 2.5
@@ -56,6 +56,25 @@ def released_lease_stays_released(bench: Bench) -> None:
             bench.hand(a, one, answer=False)
     if not bench.elect(b, 0, 1):
         raise Violation("the lease was given back, and nobody else gets it")
+
+
+def release_of_an_earlier_reign(bench: Bench) -> None:
+    """The release of a reign that was given back arrives when the same twin reigns again."""
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1, times=2)
+    late = bench.twins[a].last_will()
+    bench.twins[a].retire(bench.now, "switchover")
+    for slot in range(3):
+        bench.sent(a, slot)  # under way
+    bench.wait(LONGER_THAN_A_LEASE)
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1, times=2)
+    must(bench.twins[a].holds(bench.now))
+    for slot in (0, 1):
+        bench.hand(a, Send(slot, late, bench.now), answer=False)
+    bench.elect(b, 0, 1)
+    bench.exchange(b, 0, 1, times=4)
 
 
 def restart_while_a_lease_lives(bench: Bench) -> None:
@@ -157,6 +176,7 @@ SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "older epochs counted": older_entry_on_two,
     "lease given back and revived": released_lease_stays_released,
     "lease forgotten in a restart": restart_while_a_lease_lives,
+    "a late release counts": release_of_an_earlier_reign,
     "a restart forgets how long it granted": restart_with_a_shorter_lease,
     "a lease is shortened": renewal_of_a_longer_lease,
     "a return is signed past": signature_after_a_return,
