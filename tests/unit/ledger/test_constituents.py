@@ -86,7 +86,7 @@ def test_a_container_that_answers_counts() -> None:
         (NEW.fingerprint, 1, "another"),
         ("", 1, "unknown"),
     ],
-    ids=["same", "newer generation", "older generation", "another key", "none"],  # keys are new in each process
+    ids=["same", "newer", "older", "another key", "none"],  # keys are new in each process
 )
 def test_standing_of_a_statement(container: str, generation: int, expected: Standing) -> None:
     assert standing(Journal().ledger, "up2", container, generation) == expected
