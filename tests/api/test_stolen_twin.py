@@ -12,6 +12,7 @@ from tests.support.pki import System, make_system
 from tests.support.stolen_twin import NAMES, STOLEN, TIME, TTL_MS, Site, Thief, refusals
 from tests.support.upstream_process import ACT_ID
 from tests.support.vendor import FIRM
+from tests.unit.ledger.world import sealed
 from tmr.ledger import Assemble, Borrow, Consume, Grant, Ledger, Trust
 from tmr.ledger import encode as encode_command
 from tmr.ledger.state import Stored
@@ -187,7 +188,7 @@ def test_no_snapshot_brings_containers_of_a_thief(site: Site) -> None:
         statements = {name: forged(name) for name in NAMES}
         stored.trusted = {name: one.key for name, one in statements.items()}
         stored.statements = statements
-        replies = await thief.install(msgspec.msgpack.encode(stored))
+        replies = await thief.install(sealed(stored))
         assert set(refusals(replies)) == set(NAMES)
         assert "another key for up2" in refusals(replies)["up2"]
 
@@ -202,7 +203,7 @@ def test_no_snapshot_changes_what_a_container_stated(site: Site) -> None:
             payload = signed.payload.replace(b"\xa8quantity\x02", b"\xa8quantity\x7f")
             assert payload != signed.payload
             stored.statements[name] = msgspec.structs.replace(signed, payload=payload)
-        replies = await thief.install(msgspec.msgpack.encode(stored))
+        replies = await thief.install(sealed(stored))
         assert refusals(replies) == dict.fromkeys(NAMES, "the state cannot be read: BadStatement")
 
     site.steal(story)
@@ -220,7 +221,7 @@ def test_no_snapshot_gives_units_back_or_forgets_the_record(site: Site) -> None:
             stored = msgspec.msgpack.decode(state, type=Stored)
             for field, value in change.items():
                 setattr(stored, field, value)
-            replies = await thief.install(msgspec.msgpack.encode(stored))
+            replies = await thief.install(sealed(stored))
             assert set(refusals(replies)) == set(NAMES)
             assert words in refusals(replies)["up1"]
         for nonsense in (b"", b"\xc1", b"\x90", msgspec.msgpack.encode([b"x", {"up1": b"k"}])):

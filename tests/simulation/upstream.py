@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tests.simulation.disk import Disk
+from tests.simulation.licences import KEY
 from tests.simulation.names import UPSTREAMS
-from tmr.ledger import Note, encode
 from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
 from tmr.quorum.messages import Follow, Reply, Request
 from tmr.upstream.guard import OwnContainer
@@ -99,7 +99,7 @@ class SimUpstream:
 
     def diverge(self) -> None:
         """The ledger in memory becomes another than the journal says."""
-        self.ledger.apply(self.acceptor.applied, self.acceptor.log.last_time, encode(Note(())))
+        self.ledger._books.meters.spend(KEY, 1)
 
     # -- deciding ------------------------------------------------------------------------------------------
 

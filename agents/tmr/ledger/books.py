@@ -11,6 +11,7 @@ from tmr.ledger.queue import Queues
 from tmr.ledger.recorder import Recorder
 from tmr.ledger.seats import Seats
 from tmr.ledger.state import Product, Stored
+from tmr.ledger.state_digest import StateDigest
 from tmr.licensing import ProductItem
 
 
@@ -18,17 +19,20 @@ class Books:
     """Filled from a snapshot. `time_ms`: certified time of the command that is carried out."""
 
     def __init__(self, stored: Stored, *, network: bool) -> None:
+        self.digest = digest = StateDigest()
         self.time_ms = stored.time_ms
         self.promoted: list[Granted] = []
         """Who got a seat from the queue by this command."""
         self.access_version = stored.access_version
-        self.containers = Containers(network, stored.trusted, stored.statements, stored.withdrawn)
-        self.seats = Seats()
+        self.containers = Containers(
+            network, stored.trusted, stored.statements, stored.withdrawn, digest=digest
+        )
+        self.seats = Seats(digest)
         self.seats.set_access(stored.access)
-        self.queues = Queues()
-        self.meters = Meters(stored.counters)
-        self.memory = Memory(stored.remembered, stored.ended, stored.steady_ms)
-        self.recorder = Recorder(stored.heads, self.containers)
+        self.queues = Queues(digest)
+        self.meters = Meters(stored.counters, digest)
+        self.memory = Memory(stored.remembered, stored.ended, stored.steady_ms, digest)
+        self.recorder = Recorder(stored.heads, self.containers, digest)
         self.chooser = Chooser(self.containers, self.seats, self.meters)
         for session in stored.sessions:
             self.seats.begin(session)
@@ -60,6 +64,10 @@ class Books:
             sorted(self.containers.withdrawn),
             self.memory.steady_ms,
         )
+
+    def state_digest(self) -> bytes:
+        """Digest of all of it."""
+        return self.digest.value(self.time_ms, self.access_version, self.memory.steady_ms)
 
     def begin(self, index: int, time_ms: int) -> None:
         """An entry is carried out."""

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from tmr.ledger.commands import Trust, Withdraw
+from tmr.ledger.state_digest import StateDigest
 from tmr.licensing import (
     BadStatement,
     LicenceKey,
@@ -29,7 +30,10 @@ class Containers:
         trusted: Mapping[str, bytes],
         signed: Mapping[str, SignedStatement],
         withdrawn: Iterable[str] = (),
+        *,
+        digest: StateDigest,
     ) -> None:
+        self._digest = digest
         self._network = network
         self.trusted = dict(trusted)
         self.signed = dict(signed)
@@ -99,6 +103,7 @@ class Containers:
         return [key for key in keys if before.get(key) != self.licences.get(key)]
 
     def _merge(self) -> None:
+        self._digest.replace(b"containers", (self.trusted, self.signed, sorted(self.withdrawn)))
         self.statements: dict[str, Statement] = {
             upstream: open_statement(signed, self.trusted[upstream])
             for upstream, signed in sorted(self.signed.items())

@@ -3,7 +3,6 @@
 Nothing here may depend on anything but the entries: no clock, no order of a set, no container at hand.
 """
 
-import hashlib
 from collections.abc import Callable, Collection, Mapping
 from typing import Final, TypeVar
 
@@ -34,7 +33,9 @@ from tmr.ledger.memory import STEP_MS, Remembered
 from tmr.ledger.outcomes import AccessSet, Assembled, Denied, Each, Noted, Outcome
 from tmr.ledger.promote import blocked, promote, promote_all
 from tmr.ledger.record import Chained, Head
+from tmr.ledger.snapshot_digest import digest_of
 from tmr.ledger.state import Borrowing, Counter, Ended, Product, Session, Stored, Waiter
+from tmr.ledger.state_digest import DamagedState
 from tmr.ledger.use import Use
 from tmr.licensing import LicenceKey, Merged, MergedLicence, ProductItem, Statement
 from tmr.licensing.packed import unpack
@@ -50,7 +51,6 @@ class Ledger:
     """Everything that one system's journal says. `network`: a plain licence server, without TMR-Ids."""
 
     _books: Books
-    _digest: bytes
 
     def __init__(self, *, network: bool = False) -> None:
         self.network = network
@@ -62,10 +62,7 @@ class Ledger:
         """Carry out one committed command, or several that share an entry."""
         self._books.begin(index, time_ms)
         outcome = self._outcome(body)
-        place = index.to_bytes(8, "big") + time_ms.to_bytes(8, "big")
-        hashes = [line.hash for line in self._books.recorder.lines]
-        told = b"".join((self._digest, place, body, _encoder.encode(outcome), *hashes))
-        self._digest = hashlib.blake2b(told, digest_size=16).digest()
+        self._books.recorder.settle()
         return outcome
 
     def _outcome(self, body: bytes) -> Outcome | Each:
@@ -134,18 +131,26 @@ class Ledger:
         return AccessSet(self.access_version)
 
     def digest(self) -> bytes:
-        """Running digest of all commands and outcomes: two ledgers that differ in anything differ here."""
-        return self._digest
+        """Digest of the whole state, without text for people: two ledgers that differ in it differ here."""
+        return self._books.state_digest()
 
     def snapshot(self) -> bytes:
-        """The whole state."""
-        return _encoder.encode(self._books.stored(self._digest))
+        """The whole state. Raises DamagedState where its records are not those that made its digest."""
+        stored = self._books.stored(self.digest())
+        if digest_of(stored) != stored.digest:
+            raise DamagedState("the ledger in memory is damaged: its records do not make its digest")
+        return _encoder.encode(stored)
 
     def restore(self, state: bytes) -> None:
-        """Become what `snapshot` wrote; empty bytes: a ledger before its first command."""
+        """Become what `snapshot` wrote; empty bytes: a ledger before its first command.
+
+        Raises msgspec.DecodeError, or DamagedState where the records do not make their digest.
+        """
         stored = unpack(_stored_decoder, state) if state else Stored()
-        self._digest = stored.digest
-        self._books = Books(stored, network=self.network)
+        books = Books(stored, network=self.network)
+        if state and books.state_digest() != stored.digest:
+            raise DamagedState("the state is damaged: its records do not make its digest")
+        self._books = books
 
     # -- what is held --------------------------------------------------------------------------------------
 

@@ -15,8 +15,9 @@ from typing import Final
 import msgspec
 
 from tmr.ledger.commands import Request, question
-from tmr.ledger.outcomes import Outcome
+from tmr.ledger.outcomes import Denied, Outcome
 from tmr.ledger.state import Ended
+from tmr.ledger.state_digest import StateDigest
 from tmr.licensing.packed import unpack
 
 STEP_MS: Final = 1_000
@@ -78,6 +79,15 @@ def question_of(request: Request) -> bytes:
     return hashlib.blake2b(_encoder.encode(question(request)), digest_size=_HASH).digest()
 
 
+def without_text(record: bytes) -> bytes:
+    """The remembered outcome as the digest covers it: a refusal without its words."""
+    one = _decoder.decode(record)
+    if not isinstance(one.outcome, Denied) or not one.outcome.detail:
+        return record
+    outcome = msgspec.structs.replace(one.outcome, detail="")
+    return _encoder.encode(msgspec.structs.replace(one, outcome=outcome))
+
+
 class _Room:
     """How much outcomes take: number and bytes."""
 
@@ -97,8 +107,9 @@ class Memory:
     """Filled from a snapshot: outcomes as `outcomes` gave them. Raises msgspec.DecodeError."""
 
     def __init__(
-        self, remembered: Iterable[bytes] = (), ended: Iterable[Ended] = (), steady_ms: int = 0
+        self, remembered: Iterable[bytes], ended: Iterable[Ended], steady_ms: int, digest: StateDigest
     ) -> None:
+        self._digest = digest
         self.steady_ms = steady_ms
         # Ordered: to find the first key of a plain dict takes longer, the more were deleted before it.
         self._recent: OrderedDict[bytes, bytes] = OrderedDict()
@@ -113,7 +124,9 @@ class Memory:
             one = unpack(_decoder, record)
             self._add(one.name, one.client, bytes(record))
         self._grow_old()
-        self.ended = OrderedDict((one.session, one) for one in ended)
+        self.ended: OrderedDict[str, Ended] = OrderedDict()
+        for over in ended:
+            self.end(over)
 
     def advance(self, by_ms: int) -> None:
         """An entry is carried out, `by_ms` of certified time after the one before."""
@@ -157,8 +170,11 @@ class Memory:
 
     def end(self, ended: Ended) -> None:
         """A session, or a place in the queue, is no more."""
-        self.ended.pop(ended.session, None)  # the newest stand last
+        before = self.ended.pop(ended.session, None)  # the newest stand last
+        if before is not None:
+            self._digest.remove(b"ended", before)
         self.ended[ended.session] = ended
+        self._digest.add(b"ended", ended)
 
     def forget(self) -> None:
         """Forget what is old: outcomes that no retry can ask for any more, and how sessions ended."""
@@ -176,7 +192,7 @@ class Memory:
             recent = self.ended[first].steady_ms > self.steady_ms - ENDED_MS
             if recent and len(self.ended) < MAX_ENDED:
                 break
-            del self.ended[first]
+            self._digest.remove(b"ended", self.ended.pop(first))
 
     def _grow_old(self) -> None:
         while self._recent:
@@ -190,14 +206,17 @@ class Memory:
 
     def _add(self, name: bytes, client: str, record: bytes) -> None:
         self._recent[name] = record
+        self._digest.add(b"remembered", without_text(record))
         self._resize(client, len(record), 1)
 
     def _drop(self, name: bytes) -> None:
         record = self._older.pop(name, None)
         if record is not None:
             self._older_room.add(-len(record), -1)
-        elif name in self._recent:
-            self._take_out(name, _brief.decode(self._recent[name]).client)
+        elif (record := self._recent.get(name)) is not None:
+            self._take_out(name, _brief.decode(record).client)
+        if record is not None:
+            self._digest.remove(b"remembered", without_text(record))
 
     def _take_out(self, name: bytes, client: str) -> None:
         self._resize(client, -len(self._recent.pop(name)), -1)

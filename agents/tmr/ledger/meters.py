@@ -5,20 +5,23 @@ from collections.abc import Sequence
 from tmr.ledger import validity
 from tmr.ledger.outcomes import Denied
 from tmr.ledger.state import Counter
+from tmr.ledger.state_digest import StateDigest
 from tmr.licensing import LicenceKey, ProductItem
 
 
 class Meters:
     """See the module."""
 
-    def __init__(self, counters: Sequence[Counter] = ()) -> None:
+    def __init__(self, counters: Sequence[Counter], digest: StateDigest) -> None:
+        self._digest = digest
         self._spent = {counter.key: counter.spent for counter in counters}
         self._first_use = {c.key: c.first_use_ms for c in counters if c.first_use_ms is not None}
+        for counter in counters:
+            digest.add(b"counter", counter)
 
     def counters(self) -> list[Counter]:
         """All that was counted, sorted by licence."""
-        keys = sorted({*self._spent, *self._first_use})
-        return [Counter(key, self._spent.get(key, 0), self._first_use.get(key)) for key in keys]
+        return [self._counter(key) for key in sorted({*self._spent, *self._first_use})]
 
     def remaining(self, item: ProductItem) -> int | None:
         """Units that remain of the licence; None: it has no Unit Counter."""
@@ -51,11 +54,22 @@ class Meters:
 
     def spend(self, key: LicenceKey, units: int) -> None:
         """Take units. There are as many."""
+        self._changes(key)
         self._spent[key] = self._spent.get(key, 0) + units
+        self._digest.add(b"counter", self._counter(key))
 
     def start(self, item: ProductItem, time_ms: int) -> bool:
         """The licence is used. Whether its Usage Period starts with that."""
         if item.usage_s is None or item.key in self._first_use:
             return False
+        self._changes(item.key)
         self._first_use[item.key] = time_ms
+        self._digest.add(b"counter", self._counter(item.key))
         return True
+
+    def _changes(self, key: LicenceKey) -> None:
+        if key in self._spent or key in self._first_use:
+            self._digest.remove(b"counter", self._counter(key))
+
+    def _counter(self, key: LicenceKey) -> Counter:
+        return Counter(key, self._spent.get(key, 0), self._first_use.get(key))

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from tmr.ledger.state import Instance, Product, Waiter
+from tmr.ledger.state_digest import StateDigest
 from tmr.licensing import LicenceKey
 
 MAX_WAITING: Final = 10_000
@@ -19,7 +20,8 @@ MAX_OF_CLIENT: Final = MAX_QUEUE // 2
 class Queues:
     """Who waits for a seat."""
 
-    def __init__(self) -> None:
+    def __init__(self, digest: StateDigest) -> None:
+        self._digest = digest
         self.by_product: dict[Product, dict[str, Waiter]] = {}
         self.places: dict[str, Product] = {}
         """Id of the place → product."""
@@ -70,6 +72,7 @@ class Queues:
 
     def add(self, waiter: Waiter) -> None:
         """Take the last place."""
+        self._digest.add(b"waiter", waiter)
         grant = waiter.grant
         queue = self.by_product.setdefault(grant.product, {})
         queue[grant.session] = waiter
@@ -85,7 +88,9 @@ class Queues:
     def update(self, place: str, keys: tuple[LicenceKey, ...]) -> None:
         """The place is for these licences from now on."""
         waiter = self.waiter(place)
+        self._digest.remove(b"waiter", waiter)
         waiter = Waiter(msgspec.structs.replace(waiter.grant, keys=keys), waiter.since_ms)
+        self._digest.add(b"waiter", waiter)
         self.by_product[self.places[place]][place] = waiter
         if waiter.grant.mode == "exclusive":
             self._exclusive[waiter.grant.product][place] = waiter
@@ -94,6 +99,7 @@ class Queues:
         """Leave the queue."""
         product = self.places.pop(place)
         waiter = self.by_product[product].pop(place)
+        self._digest.remove(b"waiter", waiter)
         self._positions.pop(product, None)
         if not self.by_product[product]:
             del self.by_product[product]

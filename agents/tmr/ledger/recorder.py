@@ -8,6 +8,7 @@ from tmr.ledger.containers import Containers
 from tmr.ledger.outcomes import Denied
 from tmr.ledger.record import Chained, Event, Head, Line, chain
 from tmr.ledger.state import Borrowing, Session
+from tmr.ledger.state_digest import StateDigest
 from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
 
 _ENDS: Final[dict[str, Event]] = {
@@ -24,8 +25,13 @@ MAX_FIRMS: Final = 100
 class Recorder:
     """`heads`: where the chain of each Firm Code stands. `lines`: what the last entry added."""
 
-    def __init__(self, heads: Mapping[int, Head], containers: Containers) -> None:
+    def __init__(self, heads: Mapping[int, Head], containers: Containers, digest: StateDigest) -> None:
         self.heads = dict(heads)
+        self._digest = digest
+        self._before: dict[int, Head | None] = {}
+        """Heads that the entry has moved, as they were before it."""
+        for head in heads.items():
+            digest.add(b"head", head)
         self._containers = containers
         self.lines: list[Chained] = []
         self._index = self._time = 0
@@ -34,6 +40,14 @@ class Recorder:
         """An entry is carried out."""
         self._index, self._time = index, time_ms
         self.lines = []
+
+    def settle(self) -> None:
+        """The entry was carried out: the digest gets the heads that it moved."""
+        for firm_code, before in self._before.items():
+            if before is not None:
+                self._digest.remove(b"head", (firm_code, before))
+            self._digest.add(b"head", (firm_code, self.heads[firm_code]))
+        self._before.clear()
 
     def granted(self, session: Session, emergency: bool, units: int) -> None:
         """A session began, and took units."""
@@ -156,5 +170,6 @@ class Recorder:
 
     def _chain(self, head: Head, line: Line) -> None:
         chained = chain(head, line)
+        self._before.setdefault(line.firm_code, self.heads.get(line.firm_code))
         self.heads[line.firm_code] = Head(chained.seq, chained.hash)
         self.lines.append(chained)

@@ -8,6 +8,7 @@ from tmr.ledger.access import AccessList, Rule, Subject, Verdict
 from tmr.ledger.agenda import Agenda
 from tmr.ledger.holdings import Holdings
 from tmr.ledger.state import Borrowing, Instance, Session
+from tmr.ledger.state_digest import StateDigest
 from tmr.ledger.use import Use
 from tmr.licensing import LicenceKey
 
@@ -23,7 +24,8 @@ _ANYBODY: Final = Verdict(allowed=True, rule="")
 class Seats:
     """Sessions and borrowings, with the indexes that make each step cheap however many there are."""
 
-    def __init__(self) -> None:
+    def __init__(self, digest: StateDigest) -> None:
+        self._digest = digest
         self.sessions: dict[str, Session] = {}
         self.borrowings: dict[str, Borrowing] = {}
         self.held: Holdings[Session] = Holdings()
@@ -112,12 +114,14 @@ class Seats:
     def set_access(self, rules: AccessList) -> None:
         """From now on these rules count seats."""
         self.access = rules
+        self._digest.replace(b"access", rules)
         self._rules, self._matching, self._verdicts = {}, {}, {}
         self._rules_number += 1  # seats are counted when somebody asks for the licence, not all of them now
 
     def begin(self, session: Session) -> None:
         """A session takes its seat."""
         self.sessions[session.id] = session
+        self._digest.add(b"session", session)
         self.held.add(session)
         use = self._used(session.key)
         use.add(session, lambda subject, by: self._count(session.key, use, subject, by))
@@ -127,6 +131,7 @@ class Seats:
     def end(self, session: Session) -> None:
         """A session gives its seat back."""
         del self.sessions[session.id]
+        self._digest.remove(b"session", session)
         self.held.remove(session)
         use = self._uses[session.key]
         use.remove(session, lambda subject, by: self._count(session.key, use, subject, by))
@@ -138,6 +143,7 @@ class Seats:
     def lend(self, borrowing: Borrowing) -> None:
         """A seat leaves the network."""
         self.borrowings[borrowing.id] = borrowing
+        self._digest.add(b"borrowing", borrowing)
         self.lent.add(borrowing)
         self._due.add(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
         use = self._used(borrowing.key)
@@ -146,6 +152,7 @@ class Seats:
     def take_back(self, borrowing: Borrowing) -> None:
         """A seat comes back."""
         del self.borrowings[borrowing.id]
+        self._digest.remove(b"borrowing", borrowing)
         self.lent.remove(borrowing)
         self._due.remove(borrowing.until_ms + BORROW_GRACE_MS, borrowing.id)
         use = self._uses[borrowing.key]

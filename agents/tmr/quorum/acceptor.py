@@ -178,6 +178,8 @@ class Acceptor:
         self.reign = durable.reign
         self.marks = durable.marks
         self.diverged = False
+        self.rebuilt = 0
+        """Times that the state machine was made anew, because it differed from the active twin's."""
         self.gone_back = False
         """This disk has less than it confirmed before: since this start, the active has said so."""
         self._reports: dict[str, tuple[int, float]] = {}
@@ -370,6 +372,8 @@ class Acceptor:
             writes.append(CommitWrite(self.commit))
             writes += self._apply()
         if not self._agrees(message.digest_index, message.digest):
+            writes += self._rebuild()
+        if not self._agrees(message.digest_index, message.digest):
             self.voting, self.diverged = False, True
             answer = self._joining(wall_ms, message)
             answer.writes = [*writes, VotingWrite(voting=False)]
@@ -436,6 +440,12 @@ class Acceptor:
             self._applied = entry.index
             self._applied_bytes += len(entry.body)
         return [RecordWrite(tuple(lines))] if lines else []
+
+    def _rebuild(self) -> list[RecordWrite]:
+        """Make the state machine anew from the own snapshot and journal: memory may have changed it."""
+        self._machine.restore(self.snapshot.state)
+        self._applied, self._applied_bytes, self.rebuilt = self.snapshot.index, 0, self.rebuilt + 1
+        return self._apply()
 
     def _agrees(self, digest_index: int, digest: bytes) -> bool:
         return not digest or digest_index != self._applied or digest == self._machine.digest()

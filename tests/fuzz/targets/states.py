@@ -2,10 +2,8 @@
 
 from typing import Final
 
-import msgspec
-
 from tests.fuzz.targets.commands import COMMANDS, STATE
-from tests.unit.ledger.world import START_MS, container_key
+from tests.unit.ledger.world import START_MS, container_key, sealed
 from tmr.ledger import Ledger, encode
 from tmr.ledger.state import Stored
 from tmr.licensing import raw_public_key
@@ -14,7 +12,7 @@ from tmr.upstream.guard import OwnContainer
 KEY: Final = raw_public_key(container_key(1))
 _BEFORE = Ledger()
 _BEFORE.restore(STATE)
-SEEDS = [STATE, Ledger().snapshot(), msgspec.msgpack.encode(Stored(b"digest", access_version=7))]
+SEEDS = [STATE, Ledger().snapshot(), sealed(Stored(access_version=7))]
 
 
 def check(data: bytes) -> None:

@@ -31,6 +31,7 @@ from tmr.ledger import (
 from tmr.ledger.access import Subject, matches
 from tmr.ledger.queue import MAX_OF_CLIENT, Queues
 from tmr.ledger.recorder import MAX_FIRMS
+from tmr.ledger.state_digest import StateDigest
 from tmr.ledger.validity import written
 from tmr.licensing import Statement, sign
 
@@ -63,7 +64,7 @@ def test_what_no_twin_can_mean_changes_nothing() -> None:
 
 
 def test_one_client_leaves_places_in_the_queue_to_others() -> None:
-    queues = Queues()
+    queues = Queues(StateDigest())
     grant = Grant("request", "alice", "place", 6_000_010, 1, (), "user-limit", 60, "cad-07", wait=True)
     for number in range(MAX_OF_CLIENT):
         assert not queues.full(grant.product, "alice")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.unit.ledger.world import FIRM, PRODUCT, World, item, key
+from tests.unit.ledger.world import FIRM, PRODUCT, World, item, key, sealed
 from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Denied, Freed, Granted, Ledger, Waiter, Waiting, choose, memory
 from tmr.ledger.choose import Asked
@@ -253,7 +253,7 @@ def test_the_real_limit() -> None:
         )
         for number in range(choose.MAX_SESSIONS)
     ]
-    found.ledger.restore(msgspec.msgpack.encode(stored))
+    found.ledger.restore(sealed(stored))
     ours = {"product_code": OTHER, "keys": KEYS[OTHER]}
     assert "200000 sessions" in found.grant(client="bob", **ours).detail
     assert "this system" in found.grant(client="client-0", keys=KEYS[PRODUCT]).detail

@@ -12,6 +12,7 @@ from tmr.client.retry import KEY_PATIENCE, Policy
 from tmr.ledger import Command, Consume, Consumed, Denied, Grant, Granted, Ledger, Note, Waiting, memory
 from tmr.ledger.memory import PROMISED_MS, REMEMBER_MS, STEP_MS, Memory
 from tmr.ledger.state import Stored
+from tmr.ledger.state_digest import StateDigest
 
 RATE = 5_000
 """Outcomes a second that the system is sized for."""
@@ -50,7 +51,7 @@ def granting(number: int, clients: int) -> tuple[Grant, Granted]:
 
 def test_at_the_advertised_rate_every_outcome_is_remembered_as_long_as_promised() -> None:
     """Seconds of steady time, in entries of 200 commands: 70 s at 5,000 a second, of ten clients."""
-    found = Memory()
+    found = Memory((), (), 0, StateDigest())
     for entry in range(70 * RATE // 200):
         found.advance(200_000 // RATE)
         for number in range(entry * 200, entry * 200 + 200):

@@ -3,6 +3,7 @@
 from functools import cache
 from typing import Any, TypeVar
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.ledger import (
@@ -24,6 +25,8 @@ from tmr.ledger import (
     decode_line,
     encode,
 )
+from tmr.ledger.snapshot_digest import digest_of
+from tmr.ledger.state import Stored
 from tmr.licensing import LicenceKey, ProductItem, SignedStatement, Statement, sign
 
 FIRM, PRODUCT = 6_000_010, 1001
@@ -154,3 +157,8 @@ class World:
     def events(self) -> list[str]:
         """What the record says, in short."""
         return [line.event for line in self.record]
+
+
+def sealed(stored: Stored) -> bytes:
+    """The state in a snapshot, with the digest of its records."""
+    return msgspec.msgpack.encode(msgspec.structs.replace(stored, digest=digest_of(stored)))

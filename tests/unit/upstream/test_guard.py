@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.unit.ledger.world import FIRM, START_MS, container_key, item, key, stated
+from tests.unit.ledger.world import FIRM, START_MS, container_key, item, key, sealed, stated
 from tmr.ledger import Assemble, Command, Consume, Free, Grant, Ledger, Trust, Withdraw, encode
 from tmr.ledger.continuity import lost
 from tmr.ledger.state import Stored
@@ -84,7 +84,7 @@ def changed(**values: Any) -> bytes:
     stored = msgspec.msgpack.decode(used().snapshot(), type=Stored)
     for name, value in values.items():
         setattr(stored, name, value)
-    return msgspec.msgpack.encode(stored)
+    return sealed(stored)
 
 
 def test_the_own_state_and_what_came_of_it_are_taken() -> None:
