@@ -218,7 +218,7 @@ def question(request: Request) -> tuple[object, ...]:
     )
     if isinstance(request, Borrow):
         return ("borrow", *common, request.seconds, request.borrower)
-    return "grant", *common, request.mode, request.ttl, request.process, request.instance, request.units
+    return "grant", *common, request.mode, request.ttl, request.instance, request.units
 
 
 def encoded_as(body: bytes, *kinds: type[msgspec.Struct]) -> bool:

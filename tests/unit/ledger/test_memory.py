@@ -171,9 +171,7 @@ def test_a_ledger_from_a_snapshot_remembers_and_denies_the_same() -> None:
     assert number < 200
 
 
-@pytest.mark.parametrize(
-    "other", [{"process": "other.exe"}, {"user": "x"}, {"ttl": 61}, {"units": 1}, {"station": "elsewhere"}]
-)
+@pytest.mark.parametrize("other", [{"user": "x"}, {"ttl": 61}, {"units": 1}, {"station": "elsewhere"}])
 def test_another_request_under_the_same_key_is_refused(other: dict[str, object]) -> None:
     found = Asked(item(quantity=None, units=9))
     asked = found.asking(process="cad.exe")
@@ -183,3 +181,5 @@ def test_another_request_under_the_same_key_is_refused(other: dict[str, object])
     assert found.come(changed).reason == "conflicting-key"
     again = msgspec.structs.replace(asked, session="f" * 32, keys=(), address="10.0.0.9", wait=True)
     assert isinstance(found.come(again), Granted), "what the server adds, and waiting, may differ"
+    restarted = msgspec.structs.replace(asked, process="cad.exe[2]")
+    assert isinstance(found.come(restarted), Granted), "a program that was started again repeats its request"
