@@ -44,6 +44,8 @@ class Disk:
     def __init__(self, name: str, container: SimContainer, *, believes_torn: bool = False) -> None:
         self._kept = Durable(disk=name)
         self.container = container
+        self.damage = ""
+        """The row that is not what was written, for people; empty: none."""
         self._believes_torn = believes_torn
         self._unsynced: list[list[Write]] = []
         self.record: dict[tuple[int, int], Any] = {}
@@ -116,6 +118,7 @@ class Disk:
                     kept.marks = marks
                 case VotingWrite(voting):
                     kept.voting = voting
+                    kept.damage = "" if voting else kept.damage
                 case RecordWrite(lines):
                     self.record.update({(line.firm_code, line.seq): line for line in lines})
                 case SnapshotWrite(snapshot, keep_tail):
@@ -123,6 +126,32 @@ class Disk:
                         self.skipped.append((kept.commit + 1, snapshot.index))
                     kept.snapshot = snapshot
                     kept.entries = [e for e in kept.entries if e.index > snapshot.index] if keep_tail else []
+
+    def flip(self, share: float) -> bool:
+        """One bit of a committed row of the journal changes. Whether there was such a row."""
+        kept = self._kept
+        rows = [
+            number
+            for number, entry in enumerate(kept.entries)
+            if entry.index <= kept.commit and entry.kind == "command" and entry.body
+        ]
+        if not rows:
+            return False
+        number = rows[int(share * len(rows))]
+        entry = kept.entries[number]
+        body = bytearray(entry.body)
+        body[int(share * 997) % len(body)] ^= 1
+        kept.entries = list(kept.entries)
+        kept.entries[number] = msgspec.structs.replace(entry, body=bytes(body))
+        self.damage = f"journal entry {entry.index} is not what was written"
+        return True
+
+    def renewed(self, empty: "Disk") -> "Disk":
+        """What `Store.renew` makes of it: an `empty` one that keeps the container and the record."""
+        empty.container, empty.record = self.container, dict(self.record)
+        empty.skipped = list(self.skipped)
+        empty._kept.damage = self.damage
+        return empty
 
     def copy(self) -> "Disk":
         """A copy as it is now, to be put back some day."""

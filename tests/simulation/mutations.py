@@ -436,6 +436,8 @@ SET = Weather(drop=0.25, crash=0.8, hand_over=0.8, leap=1.0)
 RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
 """Old copies are put back while machines come and go."""
 
+ROT = Weather(drop=0.02, rot=0.5)
+"""Bits of journals that change while the power is off."""
 LOST = Weather(drop=0.02, crash=0.2, partition=0.2, wipe=0.2, sole=0.4)
 """Stores that are lost, and then another machine."""
 COPIES = Weather(drop=0.02, crash=0.2, old_majority=1.0)
@@ -456,6 +458,7 @@ MUTATIONS: dict[str, Rules] = {
     "uncommitted tail kept": Rules(acceptor=KeepsItsTail, weather=CUT_OFF),
     "acknowledged tail forgotten": Rules(acceptor=ForgetsItsTail),
     "commit index believed blindly": Rules(acceptor=CommitsWhatItHas, weather=CUT_OFF),
+    "a damaged row is believed": Rules(believe_damaged_rows=True, weather=ROT),
     "disk lost without readmission": Rules(vote_with_an_empty_disk=True, weather=NEW_DISKS),
     "votes before it is whole": Rules(acceptor=VotesAtOnce, weather=NEW_DISKS),
     "vote before its admission is committed": Rules(twin=AdmitsAtOnce, weather=NEW_DISKS),

@@ -261,6 +261,17 @@ class Nemesis:
             )
         )
 
+    def _bit_flipped(self, fault: Fault) -> bool:
+        """The power of all five fails, a bit of a journal changes meanwhile, and that machine is up first."""
+        if not self.whole():
+            return False
+        damaged = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        if not damaged.disk.flip(fault.value):
+            return False
+        for number, name in enumerate(fault.who):
+            self._down(name, 0.05 + fault.seconds * number, 0.0, will=False)
+        return True
+
     def _disk_lost(self, fault: Fault) -> bool:
         if not self.whole():
             return False

@@ -25,6 +25,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.partition, _partition),
         (weather.pause, _pause),
         (weather.wipe, _wipe),
+        (weather.rot, _rot),
         (weather.replace, _replace),
         (weather.restore, _restore),
         (weather.full, _full),
@@ -97,6 +98,12 @@ def _pause(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault(
         "pause", at, (name,), rnd.choice((rnd.uniform(0.05, 5.0), rnd.uniform(2.0, 5.0))), _point(rnd, name)
     )
+
+
+def _rot(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    damaged = rnd.choice(UPSTREAMS)
+    others = [name for name in (*TWINS, *UPSTREAMS) if name != damaged]
+    return Fault("bit flipped", at, (damaged, *others), rnd.uniform(0.05, 1.0), value=rnd.random())
 
 
 def _wipe(rnd: random.Random, _weather: Weather, at: float) -> Fault:

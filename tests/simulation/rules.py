@@ -36,5 +36,6 @@ class Rules(msgspec.Struct, frozen=True):
     swallow_full_disk: bool = False
     believe_torn_writes: bool = False
     keep_anchor: bool = True
+    believe_damaged_rows: bool = False
     weather: Weather | None = None
     """None: drawn from the seed. A mutation is tried in the weather that its rule is there for."""

@@ -31,6 +31,7 @@ HAPPENS = (
     *("pause when committed, not checked", "pause when checked, not answered"),
     *("pauses longer than a lease", "torn writes", "unsynced batches kept", "unsynced batches lost"),
     *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
+    *("bit flipped", "damaged stores begun anew"),
     *("old copy put back", "lease setting", "paused by the host", "answers that waited for a round"),
     *("one genuine constituent", "statements withdrawn", "containers trusted"),
     *("slow links", "patience lost", "clocks set"),

@@ -56,6 +56,9 @@ class SimUpstream:
             self.fatal()  # it writes when it starts; the log of the store may have room for that, or not
             return
         self.ledger = world.rules.ledger()
+        if self.disk.damage and not world.rules.believe_damaged_rows:
+            self.disk = self.disk.renewed(world.new_disk())
+            world.stats["damaged stores begun anew"] += 1
         container = self.disk.container
         self.acceptor = world.rules.acceptor(
             self.disk.load(),

@@ -30,6 +30,8 @@ class Weather(msgspec.Struct, frozen=True):
     """An upstream loses its disk."""
     replace: float = 0
     """A new machine takes an upstream's place; the old one comes back later."""
+    rot: float = 0
+    """One bit of an upstream's journal changes while the power of all five is off."""
     restore: float = 0
     """An old copy of an upstream's disk is put back."""
     old_majority: float = 0
@@ -73,6 +75,7 @@ class Weather(msgspec.Struct, frozen=True):
             partition=rnd.choice([0, 0.2, 0.5]),
             pause=rnd.choice([0, 0.2, 0.5]),
             wipe=rnd.choice([0, 0, 0.2]),
+            rot=rnd.choice([0, 0, 0.1]),
             replace=rnd.choice([0, 0, 0.2]),
             full=rnd.choice([0, 0, 0.2]),
             clock=rnd.choice([0, 0.2]),

@@ -68,6 +68,8 @@ class Durable(msgspec.Struct):
     marks: tuple[Mark, ...] = ()
     granted_ms: int = 0
     """Length of the longest lease of the promise's owner that may live."""
+    damage: str = ""
+    """What was wrong with the former store: this one began empty, and may not found a system."""
 
     @property
     def membership(self) -> Membership | None:
@@ -177,7 +179,8 @@ class Acceptor:
         self._guard = guard
         self.reign = durable.reign
         self.marks = durable.marks
-        self.diverged = False
+        self.damage = durable.damage
+        self.diverged = bool(durable.damage)
         self.rebuilt = 0
         """Times that the state machine was made anew, because it differed from the active twin's."""
         self.gone_back = False
@@ -521,7 +524,8 @@ class Acceptor:
         known: Membership | None = self.log.membership_at(self.log.base) if self.log.base == 0 else None
         if known == message.membership:
             return Answer(Founded(self.member(wall_ms)))
-        if self.log.membership is not None or self.promised or self.disk not in message.membership.disks:
+        stranger = self.disk not in message.membership.disks
+        if self.log.membership is not None or self.promised or self.damage or stranger:
             return Answer(
                 Refused(
                     self.member(wall_ms), "this upstream already belongs to a system, or has another disk"

@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 
 from tmr.ledger import Ledger
 from tmr.licensing import fingerprint
-from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.rim import frames, garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.logs import fields
@@ -33,7 +33,7 @@ from tmr.upstream.network_app import create_app as network_app
 from tmr.upstream.node import SLOW_SYNC, Node
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.space import Space
-from tmr.upstream.store import Store
+from tmr.upstream.store import DAMAGED_FILE, DamagedRows, Store
 from tmr.upstream.twins import Twins
 from tmr.upstream.wire import Status
 
@@ -68,9 +68,21 @@ def _die(error: BaseException) -> NoReturn:
     os._exit(1)
 
 
+def _load(store: Store, settings: UpstreamConfig) -> Durable:
+    """What the store holds; of three upstreams one whose rows are damaged begins anew, as with a new disk."""
+    try:
+        return store.load()
+    except DamagedRows as error:
+        if settings.network:
+            raise
+        disk = store.renew(error.what)
+        log.critical("the store is damaged", extra=fields(what=error.what, disk=disk, kept=DAMAGED_FILE))
+        return store.load()
+
+
 async def _serve(settings: UpstreamConfig) -> None:
     store = Store.open(Path(settings.state_dir), machine_fingerprint())
-    durable = store.load()
+    durable = _load(store, settings)
     store.check_mode(durable.membership, network=settings.network)
     if not settings.network:
         store.check_owner(settings.name)

@@ -171,7 +171,14 @@ class Node:
                 f"the disk is slow: {self.syncs.slow} transactions took longer than {SLOW_SYNC} s, "
                 f"the longest {self.syncs.longest:.2f} s"
             )
-        if self.acceptor.diverged:
+        if self.acceptor.damage:
+            state = "is to be brought up to date" if self.acceptor.diverged else "was brought up to date"
+            found.append(
+                f"the disk changed what this upstream had stored: {self.acceptor.damage}; it began anew and "
+                f"{state} by the active twin; replace the disk or its memory if that happens again. The "
+                "alarm ends with the first start after that"
+            )
+        elif self.acceptor.diverged:
             found.append("this upstream's ledger differed from the others' and is replaced before it votes")
         if self.acceptor.refused:
             found.append(

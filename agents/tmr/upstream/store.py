@@ -43,7 +43,7 @@ CREATE TABLE meta (
 ) STRICT;
 CREATE TABLE journal (
     idx INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL,
-    body BLOB NOT NULL, format INTEGER NOT NULL
+    body BLOB NOT NULL, format INTEGER NOT NULL, sum BLOB NOT NULL
 ) STRICT;
 CREATE TABLE snapshot (
     id INTEGER PRIMARY KEY CHECK (id = 1), idx INTEGER NOT NULL, epoch INTEGER NOT NULL,
@@ -60,6 +60,7 @@ CREATE TABLE IF NOT EXISTS mark (
     disk TEXT PRIMARY KEY, reign INTEGER NOT NULL, epoch INTEGER NOT NULL, idx INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS seal (name TEXT PRIMARY KEY, version INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS damage (id INTEGER PRIMARY KEY CHECK (id = 1), what TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS owner (id INTEGER PRIMARY KEY CHECK (id = 1), upstream TEXT NOT NULL) STRICT;
 """
 """What a version that does not know it may leave alone: such a store can still be opened by that version."""
@@ -71,6 +72,8 @@ WAL_KEPT: Final = 16 * 2**20
 """Bytes to which the write-ahead log shrinks after a large transaction, such as a snapshot."""
 CHECKED_WHOLE: Final = 2**30
 """Bytes of a store whose record is checked at each start, too: four seconds. All else is checked always."""
+DAMAGED_FILE: Final = "upstream.db.damaged"
+"""Below the state directory: the store as it was when damage was found first."""
 CHECK_FILE: Final = "check-the-record"
 """Below the state directory: check the record at the next start, however large it is."""
 
@@ -81,6 +84,17 @@ class StoreError(Exception):
     def __init__(self, text: str, *, lasting: bool = True) -> None:
         super().__init__(text)
         self.lasting = lasting
+
+
+class DamagedRows(StoreError):
+    """A row of the journal, the snapshot or the promise is not what was written; the container may be whole.
+
+    `what`: which one, for people.
+    """
+
+    def __init__(self, text: str, what: str) -> None:
+        super().__init__(text)
+        self.what = what
 
 
 class Store:
@@ -227,13 +241,41 @@ class Store:
     # -- what the acceptor keeps ---------------------------------------------------------------------------
 
     def load(self) -> Durable:
-        """Everything the acceptor stored. Raises StoreError where it cannot have been stored like that."""
+        """Everything the acceptor stored. Raises DamagedRows where it is not what was written."""
         try:
             return self._load()
         except sqlite3.DatabaseError as error:
             raise self._unusable(error) from None
         except msgspec.MsgspecError as error:
-            raise self.damaged(str(error)) from None
+            raise self._damaged_rows(str(error)) from None
+
+    def _damaged_rows(self, what: str) -> DamagedRows:
+        return DamagedRows(str(self.damaged(what)), what)
+
+    def renew(self, what: str) -> str:
+        """Begin anew with an empty journal and another disk id, after damage: `what` of it, for people.
+
+        The container and the record stay. The active twin readmits the upstream as after the loss of its disk
+        (it may have forgotten promises and confirmations). The store as it was is kept in DAMAGED_FILE, that
+        of the first damage. Returns the new disk id. Raises sqlite3.Error or OSError where it cannot be kept.
+        """
+        kept = self.path.with_name(DAMAGED_FILE)
+        if not kept.exists():
+            with contextlib.closing(sqlite3.connect(kept)) as copy:
+                self._db.backup(copy)
+            kept.chmod(0o600)
+        disk = secrets.token_hex(16)
+        with self.transaction():
+            self._run("DELETE FROM journal; DELETE FROM snapshot; DELETE FROM lease; DELETE FROM reign")
+            self._db.execute("DELETE FROM mark")
+            self._db.execute("DELETE FROM seal WHERE name <> 'container'")
+            self._db.execute(
+                "UPDATE meta SET disk = ?, voting = 0, promised = 0, twin = NULL, nonce = NULL, "
+                "committed = 0",
+                (disk,),
+            )
+            self._db.execute("INSERT OR REPLACE INTO damage VALUES (1, ?)", (what,))
+        return disk
 
     def _load(self) -> Durable:
         db = self._db
@@ -247,10 +289,13 @@ class Store:
             owner=None if twin is None else Owner(twin, nonce),
             commit=commit,
         )
+        self._unseal_row("promise", promised, twin, nonce)
+        row = db.execute("SELECT what FROM damage").fetchone()
+        durable.damage = "" if row is None else row[0]
         row = db.execute("SELECT idx, epoch, time_ms, membership, state FROM snapshot").fetchone()
         if row is not None:
             index, epoch, time_ms, membership, state = row
-            self._unseal("snapshot", index, state)
+            self._unseal_row("snapshot", index, epoch, time_ms, membership, state)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state)
         row = db.execute("SELECT granted_ms FROM lease").fetchone()
@@ -259,13 +304,16 @@ class Store:
         durable.reign = 0 if row is None else row[0]
         rows = db.execute("SELECT disk, reign, epoch, idx FROM mark ORDER BY disk").fetchall()
         durable.marks = tuple(Mark(*row) for row in rows)
-        durable.entries = [
-            Entry(*row)
-            for row in db.execute("SELECT idx, epoch, time_ms, kind, body, format FROM journal ORDER BY idx")
-        ]
+        for *values, known in db.execute(
+            "SELECT idx, epoch, time_ms, kind, body, format, sum FROM journal ORDER BY idx"
+        ):
+            entry = Entry(*values)
+            if _sum(entry) != known:
+                raise self._damaged_rows(f"journal entry {entry.index} is not what was written")
+            durable.entries.append(entry)
         for expected, entry in enumerate(durable.entries, durable.snapshot.index + 1):
             if entry.index != expected:
-                raise self.damaged(f"journal entry {expected} is missing")
+                raise self._damaged_rows(f"journal entry {expected} is missing")
         return durable
 
     def write(self, writes: Iterable[Write]) -> None:
@@ -282,10 +330,11 @@ class Store:
                     "UPDATE meta SET promised = ?, twin = ?, nonce = ?", (epoch, owner.twin, owner.nonce)
                 )
                 db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?)", (granted_ms,))
+                self._seal_row("promise", epoch, owner.twin, owner.nonce)
             case CutWrite(after):
                 db.execute("DELETE FROM journal WHERE idx > ?", (after,))
             case AppendWrite(entries):
-                db.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?)", _rows(entries))
+                db.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", _rows(entries))
             case CommitWrite(commit):
                 db.execute("UPDATE meta SET committed = ?", (commit,))
             case RecordWrite(lines):
@@ -302,13 +351,17 @@ class Store:
                     "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?)",
                     (snapshot.index, snapshot.epoch, snapshot.time_ms, members, snapshot.state),
                 )
-                self._seal("snapshot", snapshot.index, snapshot.state)
+                self._seal_row(
+                    "snapshot", snapshot.index, snapshot.epoch, snapshot.time_ms, members, snapshot.state
+                )
                 if keep_tail:
                     db.execute("DELETE FROM journal WHERE idx <= ?", (snapshot.index,))
                 else:
                     db.execute("DELETE FROM journal")
             case VotingWrite(voting):
                 db.execute("UPDATE meta SET voting = ?", (int(voting),))
+                if voting:
+                    db.execute("DELETE FROM damage")
 
     # -- the container -------------------------------------------------------------------------------------
 
@@ -335,6 +388,16 @@ class Store:
         """Remember what was written: SQLite notices a broken page, and not a changed byte within a value."""
         seal = (name, version, hashlib.sha256(body).digest())
         self._db.execute("INSERT OR REPLACE INTO seal VALUES (?, ?, ?)", seal)
+
+    def _seal_row(self, name: str, *values: object) -> None:
+        self._seal(name, 0, msgspec.msgpack.encode(values))
+
+    def _unseal_row(self, name: str, *values: object) -> None:
+        """Raise DamagedRows where the row was written with other values."""
+        row = self._db.execute("SELECT hash FROM seal WHERE name = ?", (name,)).fetchone()
+        hashed = hashlib.sha256(msgspec.msgpack.encode(values)).digest()
+        if row is not None and row[0] != hashed:
+            raise self._damaged_rows(f"its {name} is not what was written")
 
     def _unseal(self, name: str, version: int, body: bytes) -> None:
         """Raise StoreError where this version of it was written otherwise."""
@@ -370,8 +433,13 @@ class Store:
         self._db.close()
 
 
-def _rows(entries: Sequence[Entry]) -> Iterable[tuple[int, int, int, str, bytes, int]]:
-    return ((e.index, e.epoch, e.time_ms, e.kind, e.body, e.format) for e in entries)
+def _rows(entries: Sequence[Entry]) -> Iterable[tuple[int, int, int, str, bytes, int, bytes]]:
+    return ((e.index, e.epoch, e.time_ms, e.kind, e.body, e.format, _sum(e)) for e in entries)
+
+
+def _sum(entry: Entry) -> bytes:
+    """Checksum of a row of the journal."""
+    return hashlib.blake2b(msgspec.msgpack.encode(entry), digest_size=8).digest()
 
 
 class _Transaction:
