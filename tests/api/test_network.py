@@ -15,7 +15,7 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.lending import borrower, update_file
-from tests.unit.server.local import ALICE, FIRM, OLGA, ask, item, key, scenario, until
+from tests.unit.server.local import ALICE, FIRM, OLGA, ask, item, key, scenario, unhurried, until
 from tests.unit.server.network import Server, running
 from tmr.client.borrowed import verify
 from tmr.licensing import Container, public_key_to_pem, raw_public_key
@@ -260,12 +260,14 @@ async def test_many_at_once_share_a_sync_and_a_snapshot_loses_nothing(
 ) -> None:
     monkeypatch.setattr(acceptor, "SNAPSHOT_EVERY", 100)
     monkeypatch.setattr(acceptor, "SNAPSHOT_SELDOM", 1)
+    unhurried(monkeypatch)
     async with running(tmp_path, item(quantity=None, units=10_000)) as system:
         before = system.active.node.syncs.count
         async with system.active.client() as client:
             answers = await asyncio.gather(
                 *(client.post("/v1/sessions", json=ask(units=3), headers=key()) for _ in range(250))
             )
+        assert {answer.status_code for answer in answers} == {201}
         held = {answer.json()["id"] for answer in answers}
         assert len(held) == 250
         assert system.active.node.syncs.count - before < 100

@@ -14,10 +14,13 @@ from typing import Any
 
 import httpx
 import msgspec
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
 
 from tests.system.vip_peer import VipPeer
+from tmr.desk import fair_share
+from tmr.desk.admission import LIMITS, Load
 from tmr.ledger import Ledger
 from tmr.licensing import (
     Container,
@@ -287,3 +290,11 @@ def key() -> dict[str, str]:
 def ask(product: int = 1, **members: Any) -> dict[str, Any]:
     """The body of a request for a session."""
     return {"firm_code": FIRM, "product_code": product, "station": "cad-07", **members}
+
+
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Turn nothing away for being late: the machine of a test may be slow by itself."""
+    for priority, limit in LIMITS.items():
+        easy = Load(limit.in_work, limit.waiting, oldest=600.0, lag=600.0)
+        monkeypatch.setitem(LIMITS, priority, easy)
+    monkeypatch.setattr(fair_share, "WAIT_MAX", 600.0)
