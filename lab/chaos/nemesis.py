@@ -144,11 +144,13 @@ class Nemesis:
 
     @contextmanager
     def _clock(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._hands.set_clock(targets[0], step.how)
+        for target, seconds in zip(targets, step.how.split(), strict=True):
+            self._hands.set_clock(target, seconds)
         try:
             yield
         finally:
-            self._hands.set_clock(targets[0], "0")
+            for target in targets:
+                self._hands.set_clock(target, "0")
 
     @contextmanager
     def _switchover(self, _: Step, targets: Sequence[str]) -> Iterator[None]:

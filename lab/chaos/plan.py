@@ -91,6 +91,11 @@ def _disk_full(source: random.Random) -> Step:
 
 
 def _clock_jump(source: random.Random) -> Step:
+    """One clock is wrong, or two by years, each in its own way: no two agree then."""
+    if source.random() < 0.5:
+        errors = source.sample([-365, 365, 390, 730], 2)
+        how = " ".join(f"{days * 86_400:+d}" for days in errors)
+        return Step(0, "clock-jump", tuple(source.sample(UPSTREAMS, 2)), source.uniform(3.0, 5.0), how)
     seconds = source.choice([-86_400, -600, -45, 45, 600, 86_400])
     return Step(0, "clock-jump", (source.choice(UPSTREAMS),), source.uniform(3.0, 5.0), f"{seconds:+d}")
 

@@ -284,6 +284,22 @@ class FollowsClocks(CertifiedClock):
         return super().read(now_ms, floor_ms) if agreed is None else int(agreed)
 
 
+class BelievesTheMedian(CertifiedClock):
+    """Three clocks need no confirmation."""
+
+    def _agreed(self, now_ms: float) -> float | None:
+        fresh = sorted(self._fresh(now_ms).values())
+        return fresh[1] + now_ms if len(fresh) == 3 else super()._agreed(now_ms)
+
+
+class TakesTheMedian(Twin):
+    """See BelievesTheMedian."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.certified = BelievesTheMedian()
+
+
 class TakesTheNewestClock(Twin):
     """See NewestClock."""
 
@@ -426,6 +442,8 @@ FULL = Weather(drop=0.02, crash=0.5, full=1.0, partition=0.3)
 """Disks that are full."""
 WRONG = Weather(clock=1.0, drift=0.5, partition=0.3, crash=0.3)
 """Clocks that jump."""
+STRANGE = Weather(disagree=0.5, crash=0.5, hand_over=0.5)
+"""Clocks that are wrong in different ways, while twins take turns."""
 ODD = Weather(diverge=0.5)
 """Ledgers that differ."""
 
@@ -483,6 +501,7 @@ MUTATIONS: dict[str, Rules] = {
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, weather=ODD),
     "newest clock is the time": Rules(twin=TakesTheNewestClock, weather=WRONG),
+    "three clocks need no confirmation": Rules(twin=TakesTheMedian, weather=STRANGE),
     "time not clamped": Rules(twin=TimeIsNotClamped, weather=WRONG),
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),

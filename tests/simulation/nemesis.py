@@ -467,6 +467,24 @@ class Nemesis:
     def _wall_clock_jumps(self, fault: Fault) -> None:
         self.world.clocks[fault.who[0]].wall_skew_ms = fault.value
 
+    def _two_wall_clocks_wrong(self, fault: Fault) -> bool:
+        """Before the first time is committed, nothing could tell that two clocks of two are wrong."""
+        world = self.world
+        if world.disagree_until > world.now or not world.witness.journal:
+            return False
+        seconds = self._until_calm(fault.seconds)
+        world.disagree_until = world.now + seconds
+        clocks = [world.clocks[name] for name in fault.who]
+        for clock, part in zip(clocks, (1.0, 1.07), strict=True):
+            clock.wall_skew_ms = part * fault.value
+
+        def set_right() -> None:
+            for clock in clocks:
+                clock.wall_skew_ms = 0.0
+
+        world.after(seconds, set_right)
+        return True
+
     def _clocks_set(self, fault: Fault) -> None:
         """All three had been behind alike, and are right now: certified time leaps with the next reign."""
         self.world.set_ms += fault.value

@@ -39,6 +39,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.sole, _sole),
         (weather.leap, _leap),
         (weather.old_majority, _old_majority),
+        (weather.disagree, _disagree),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -173,4 +174,11 @@ def _slowed(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 
 def _leap(rnd: random.Random, _weather: Weather, at: float) -> Fault:
-    return Fault("clocks set", at, UPSTREAMS, value=rnd.uniform(0.7e6, 3e6))
+    return Fault("clocks set", at, UPSTREAMS, value=rnd.uniform(0.7e6, 3.7e6))
+
+
+def _disagree(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    """By more than one clock alone is ever wrong here: no two of them agree by chance."""
+    days = rnd.choice((-1, 1, 1)) * rnd.uniform(20, 400)
+    who = tuple(rnd.sample(UPSTREAMS, 2))
+    return Fault("two wall clocks wrong", at, who, rnd.uniform(1.0, 6.0), value=days * 86_400_000)

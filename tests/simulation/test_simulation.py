@@ -35,7 +35,7 @@ HAPPENS = (
     *("old copy put back", "lease setting", "paused by the host", "answers that waited for a round"),
     *("one genuine constituent", "statements withdrawn", "containers trusted"),
     *("slow links", "patience lost", "clocks set"),
-    *("wall clock jumps", "clock drifts", "ledger differs"),
+    *("wall clock jumps", "two wall clocks wrong", "clock drifts", "ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )
 """What must have happened: a storm that never blew proves nothing."""

@@ -58,6 +58,8 @@ class Weather(msgspec.Struct, frozen=True):
     """An upstream loses its store, and once it is back another one its power: one constituent is left."""
     leap: float = 0
     """The wall clocks of all upstreams are set forward, by more than outcomes are remembered."""
+    disagree: float = 0
+    """The wall clocks of two upstreams are wrong for a while, by days, each in its own way."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -91,4 +93,5 @@ class Weather(msgspec.Struct, frozen=True):
             sole=rnd.choice([0, 0, 0.1]),
             leap=rnd.choice([0, 0.2]),
             old_majority=rnd.choice([0, 0.4]),
+            disagree=rnd.choice([0, 0.2]),
         )

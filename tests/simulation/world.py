@@ -57,6 +57,8 @@ class World:
         self.weather = self.rules.weather or Weather.of(self.stream("weather"))
         self.set_ms = 0.0
         """By how much the wall clocks of all upstreams were set forward."""
+        self.disagree_until = 0.0
+        """Until when two wall clocks are wrong in different ways; 0: they never were."""
         self.stats: Counter[str] = Counter()
         self.story: list[str] | None = [] if story else None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []

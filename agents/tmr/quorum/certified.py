@@ -40,7 +40,11 @@ class OwnClock:
 
 
 class CertifiedClock:
-    """Median of the upstreams' wall clocks; never runs backwards; one wrong clock changes nothing."""
+    """Median of the upstreams' wall clocks, if one of the others confirms it; never runs backwards.
+
+    One wrong clock changes nothing. Clocks that are wrong in different ways confirm none: time goes on by the
+    monotonic clock until two agree.
+    """
 
     def __init__(self) -> None:
         self._offsets: dict[str, tuple[float, float]] = {}
@@ -64,13 +68,19 @@ class CertifiedClock:
         """Note that `upstream`'s wall clock showed `wall_ms` at monotonic `now_ms`."""
         self._offsets[upstream] = (wall_ms - now_ms, now_ms)
 
+    def _fresh(self, now_ms: float) -> dict[str, float]:
+        """What counts of what was observed."""
+        return {name: offset for name, (offset, at) in self._offsets.items() if now_ms - at <= self._fresh_ms}
+
     def _agreed(self, now_ms: float) -> float | None:
-        fresh = sorted(offset for offset, at in self._offsets.values() if now_ms - at <= self._fresh_ms)
-        if len(fresh) >= 3:
-            return fresh[len(fresh) // 2] + now_ms
-        if len(fresh) == 2 and fresh[1] - fresh[0] <= AGREE_MS:
-            return fresh[0] + now_ms
-        return None
+        """The median, of two the earlier: if another clock confirms it."""
+        fresh = sorted(self._fresh(now_ms).values())
+        if len(fresh) < 2:
+            return None
+        middle = (len(fresh) - 1) // 2
+        others = fresh[:middle] + fresh[middle + 1 :]
+        confirmed = any(abs(fresh[middle] - other) <= AGREE_MS for other in others)
+        return fresh[middle] + now_ms if confirmed else None
 
     def read(self, now_ms: float, floor_ms: int) -> int:
         """Certified time at monotonic `now_ms`, Unix milliseconds, not before `floor_ms`.
@@ -81,7 +91,7 @@ class CertifiedClock:
         elapsed = max(0.0, now_ms - self._at) if self._value is not None else 0.0
         low = (self._value or 0.0) + elapsed * (1 - STEP)
         if self._value is None and not floor_ms and agreed is None and self._offsets:
-            # Nothing is known yet. This may be the wrong one of two clocks: the step that is left mends it.
+            # Nothing is known yet. The earliest may be wrong: the step that is left mends it.
             low = min(offset for offset, _ in self._offsets.values()) + now_ms
         if agreed is None:
             value = low
@@ -98,9 +108,12 @@ class CertifiedClock:
         if self._value is None:
             return {}
         true = self._value + (now_ms - self._at)
-        off = {
-            name: round(offset + now_ms - true)
-            for name, (offset, at) in self._offsets.items()
-            if now_ms - at <= self._fresh_ms
-        }
+        off = {name: round(offset + now_ms - true) for name, offset in self._fresh(now_ms).items()}
         return {name: ms for name, ms in off.items() if abs(ms) > ALARM_MS}
+
+    def unconfirmed(self, now_ms: float) -> dict[str, int]:
+        """Upstreams whose clocks confirm none → what each shows, Unix milliseconds; empty: two agree."""
+        fresh = self._fresh(now_ms)
+        if len(fresh) < 2 or self._agreed(now_ms) is not None:
+            return {}
+        return {name: round(offset + now_ms) for name, offset in fresh.items()}

@@ -32,6 +32,7 @@ from tmr.server.anchor_file import AnchorFile, AnchorWriter, Kept
 from tmr.server.assembler import Assembler
 from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
+from tmr.server.clock_alarms import clock_alarms
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
 from tmr.server.front import FrontComparison, FrontReports
@@ -338,7 +339,6 @@ class Agent:
 
     def _alarms(self, now: float) -> list[str]:
         twin = self.core.twin
-        off = twin.certified.deviations(now * 1000)
         return [
             *filter(None, (self._objection(now), self._anchor_file.problem)),
             *self.virtual.alarms(self.core.upstreams()),
@@ -354,7 +354,7 @@ class Agent:
             ),
             *lease_alarms(twin),
             *pause_alarms(twin, now),
-            *(f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in sorted(off.items())),
+            *clock_alarms(twin.certified, now * 1000),
             *self._assembler.alarms,
             *self.backfill.alarms,
             *self._vip.alarms,

@@ -1,0 +1,32 @@
+"""Alarms of wrong clocks name each of them, whatever it shows."""
+
+from tmr.quorum.certified import CertifiedClock
+from tmr.server.clock_alarms import clock_alarms
+
+TRUE = 1_800_000_000_000
+DAY = 86_400_000
+
+
+def heard(*shown: int) -> CertifiedClock:
+    clock = CertifiedClock()
+    clock.begin_reign()
+    for number, ms in enumerate(shown, 1):
+        clock.observe(f"up{number}", ms, 0.0)
+    clock.read(0.0, TRUE)
+    return clock
+
+
+def test_clocks_that_confirm_none_are_all_named_with_what_they_show() -> None:
+    (alarm,) = clock_alarms(heard(TRUE, TRUE + 365 * DAY, TRUE + 390 * DAY), 0.0)
+    assert "up1 shows 2027-01-15 08:00:00, up2 shows 2028-01-15 08:00:00, up3 shows 2028-02-09" in alarm
+    assert "120 s" in alarm and "monotonic clock" in alarm and "set the clocks right" in alarm
+
+
+def test_one_wrong_clock_of_three_is_off() -> None:
+    assert clock_alarms(heard(TRUE, TRUE, TRUE + 60_000), 0.0) == ["the clock of up3 is off by +60.0 s"]
+    assert clock_alarms(heard(TRUE, TRUE, TRUE + 100), 0.0) == []
+
+
+def test_a_clock_may_show_any_number() -> None:
+    (alarm,) = clock_alarms(heard(-(2**63), 2**63 - 1), 0.0)
+    assert "up1 shows 1970-01-01 00:00:00, up2 shows 9999-12-31" in alarm
