@@ -27,7 +27,7 @@ def test_a_failing_run_becomes_small_and_still_fails() -> None:
     seed = next(seed for seed in range(100_000, 100_200) if run_seed(seed, rules)[1] is not None)
     whole = World(seed, rules)
     assert failure_of(whole) is not None
-    small = shrink(seed, rules, runs=80)
+    small = shrink(seed, rules, runs=160)
     assert len(small.faults) < len(whole.nemesis.made) / 2
     assert small.storm < STORM
     told = story(small, rules)
