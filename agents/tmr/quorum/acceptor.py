@@ -483,7 +483,7 @@ class Acceptor:
         snapshot = message.snapshot
         if snapshot.membership is None or self.disk not in snapshot.membership.disks:
             return self._joining(wall_ms, message)
-        fresh = self.log.membership is None and not self.diverged
+        fresh = self.log.membership is None
         why = objection.to_epoch(message.epoch, wall_ms)
         if snapshot.index >= self.commit:
             why = why or objection.to_snapshot(
