@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -16,7 +16,7 @@ from tmr.desk.virtual import UpstreamState, VirtualContainer
 from tmr.ledger import Borrowed, Command, Consume, Consumed, Each, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
-from tmr.quorum.entries import Entry, Mark, encode_membership
+from tmr.quorum.entries import FIRST, Entry, Mark, Snapshot, encode_membership
 from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
 from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
 from tmr.quorum.read_index import ReadIndex
@@ -146,6 +146,13 @@ class VotesAtOnce(Acceptor):
 def signs_whatever_is_applied(acceptor: Acceptor, _now: float, _asked: ReadIndex) -> str | None:
     """An upstream signs what its ledger says, whoever asks, and however far others have committed."""
     return None if acceptor.voting else "not-voting"
+
+
+class TakesWhatIsNewer(Acceptor):
+    """An upstream takes entries and snapshots of a format that its version does not know."""
+
+    def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
+        return ""
 
 
 # -- the twin ------------------------------------------------------------------------------------------------
@@ -300,6 +307,21 @@ class TakesTheMedian(Twin):
         self.certified = BelievesTheMedian()
 
 
+class FormatBeforeMembers(Twin):
+    """The next format begins before all members have announced it."""
+
+    @staticmethod
+    def known_to_members(members: Sequence[Member]) -> int:
+        return max(member.format for member in members)
+
+
+class FormatBeforeTwins(Twin):
+    """The next format begins before the other twin has announced it."""
+
+    def known_to_twins(self, members: Sequence[Member]) -> int:
+        return self.newest
+
+
 class TakesTheNewestClock(Twin):
     """See NewestClock."""
 
@@ -347,16 +369,16 @@ class SpendsAgain(Ledger):
 class AgesWithTheClocks(Ledger):
     """Outcomes are forgotten by certified time, which leaps."""
 
-    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
+    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
         self._books.memory.steady_ms += max(0, time_ms - self._books.time_ms)
-        return super().apply(index, time_ms, body)
+        return super().apply(index, time_ms, body, entry_format)
 
 
 class OneForAll(Ledger):
     """All commands of an entry have the outcome of the first."""
 
-    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
-        outcome = super().apply(index, time_ms, body)
+    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
+        outcome = super().apply(index, time_ms, body, entry_format)
         if isinstance(outcome, Each):
             return Each(outcome.outcomes[:1] * len(outcome.outcomes))
         return outcome
@@ -462,6 +484,8 @@ COPIES = Weather(drop=0.02, crash=0.2, old_majority=1.0)
 """Old copies of one moment are put back on two upstreams."""
 STORMY_COPIES = Weather(drop=0.1, slow=0.03, crash=1.2, old_majority=0.6, downtimes=(0.05, 0.5))
 """The same, and reigns end before these are brought up to date."""
+RENEWED = Weather(drop=0.02, crash=0.2, partition=0.2, upgrade=1.5)
+"""Machines get another version, one after the other."""
 
 MUTATIONS: dict[str, Rules] = {
     "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, weather=LOST),
@@ -517,5 +541,8 @@ MUTATIONS: dict[str, Rules] = {
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
     "a reign handed over is taken back": Rules(twin=TakesItBack, weather=HANDED),
     "patience decides what becomes of a command": Rules(in_flight=PatienceDecides, weather=SLOW),
+    "format begun before all members know it": Rules(twin=FormatBeforeMembers, weather=RENEWED),
+    "format begun before both twins know it": Rules(twin=FormatBeforeTwins, weather=RENEWED),
+    "newer entries taken": Rules(acceptor=TakesWhatIsNewer, weather=RENEWED),
     "lease given back and revived": Rules(acceptor=RevivesALease),
 }

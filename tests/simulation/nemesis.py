@@ -176,6 +176,16 @@ class Nemesis:
         """No fault outlasts the storm by much."""
         return min(seconds, max(0.05, self.world.storm + 0.3 - self.world.now))
 
+    def _version(self, fault: Fault) -> bool:
+        """Another version is installed; the machine starts again with it."""
+        name, version = fault.who[0], int(fault.value)
+        if not self.world.weather.upgrade or self.world.versions[name] == version:
+            return False
+        self.world.versions[name] = version
+        if not self._down(name, fault.seconds, 0.0):
+            self._up_again(self.world.machine(name), fault.seconds)
+        return True
+
     def _power_cut(self, fault: Fault) -> None:
         for number, name in enumerate(fault.who):
             share = (fault.value * (7 + number)) % 1

@@ -5,7 +5,9 @@ from collections.abc import Callable, Iterator
 
 from tests.simulation.faults import Fault
 from tests.simulation.names import CLIENTS, TWINS, UPSTREAMS
+from tests.simulation.versions import LATER
 from tests.simulation.weather import Weather
+from tmr.quorum.entries import FIRST
 from tmr.quorum.lease import DRIFT
 
 UPSTREAM_POINTS = ("received", "written, not synced", "synced, not answered")
@@ -33,6 +35,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.diverge, _diverge),
         (weather.lonely, _lonely),
         (weather.hand_over, _hand_over),
+        (weather.upgrade, _upgrade),
         (weather.setting, _setting),
         (weather.host, _host),
         (weather.slowed, _slowed),
@@ -78,6 +81,11 @@ def _twins(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _retire(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("orderly stop", at, (rnd.choice(TWINS),), rnd.uniform(0.1, 1.0))
+
+
+def _upgrade(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    version = rnd.choice((FIRST, LATER, LATER, LATER))
+    return Fault("version", at, (rnd.choice((*UPSTREAMS, *TWINS)),), rnd.uniform(0.05, 1.0), value=version)
 
 
 def _hand_over(rnd: random.Random, _weather: Weather, at: float) -> Fault:

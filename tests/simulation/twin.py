@@ -40,6 +40,7 @@ from tmr.server.upstream_states import Reach, upstream_states
 
 from .licences import ACT_ID, FIRM, KEY, PRODUCT
 from .names import UPSTREAMS
+from .versions import ledger_of
 
 if TYPE_CHECKING:
     from .world import World
@@ -114,7 +115,8 @@ class SimTwin:
         """The process starts: nothing is remembered."""
         self.boot += 1
         self.up = True
-        self.ledger = self.world.rules.ledger()
+        version = self.world.started(self.name)
+        self.ledger = ledger_of(self.world, version)
         self.twin = self.world.rules.twin(
             Owner(self.name, f"{self.name}-{self.boot}"),
             self.rank,
@@ -124,6 +126,7 @@ class SimTwin:
             self.now(),
             self.rnd.random,
             self.anchor if self.world.rules.keep_anchor else None,
+            version,
         )
         self.sessions = self.world.rules.sessions()
         self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.twin.timing.ttl)
@@ -184,6 +187,7 @@ class SimTwin:
 
     def _tick(self) -> None:
         self._journal()
+        self.world.stats["older version held back"] += bool(self.twin.outdated)
         self.twin.tick(self.now())
         self.turn()
         self.in_flight.lose_patience(self.now())

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 from tests.simulation.disk import Disk
 from tests.simulation.licences import KEY
 from tests.simulation.names import UPSTREAMS
+from tests.simulation.versions import ledger_of
 from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
+from tmr.quorum.formats import NewerFormat
 from tmr.quorum.messages import Follow, Reply, Request
 from tmr.upstream.guard import OwnContainer
 
@@ -55,20 +57,28 @@ class SimUpstream:
         if world.now < self.full_until and self.rnd.random() < 0.5:
             self.fatal()  # it writes when it starts; the log of the store may have room for that, or not
             return
-        self.ledger = world.rules.ledger()
+        version = world.started(self.name)
+        self.ledger = ledger_of(world, version)
         if self.disk.damage and not world.rules.believe_damaged_rows:
             self.disk = self.disk.renewed(world.new_disk())
             world.stats["damaged stores begun anew"] += 1
         container = self.disk.container
-        self.acceptor = world.rules.acceptor(
-            self.disk.load(),
-            self.ledger,
-            self.now(),
-            world.timings[self.name].ttl,
-            container.generation,
-            OwnContainer(self.ledger, self.name, container.key),
-            container.fingerprint,
-        )
+        durable = self.disk.load()
+        try:
+            self.acceptor = world.rules.acceptor(
+                durable,
+                self.ledger,
+                self.now(),
+                world.timings[self.name].ttl,
+                container.generation,
+                OwnContainer(self.ledger, self.name, container.key),
+                container.fingerprint,
+                version,
+            )
+        except NewerFormat:
+            world.stats["older version held back"] += 1
+            self.crash()
+            return
         self._hints: list[Write] = list(self.acceptor.regenerated)
         world.witness.acceptor_started(self.slot, self.acceptor)
 

@@ -60,6 +60,8 @@ class Weather(msgspec.Struct, frozen=True):
     """The wall clocks of all upstreams are set forward, by more than outcomes are remembered."""
     disagree: float = 0
     """The wall clocks of two upstreams are wrong for a while, by days, each in its own way."""
+    upgrade: float = 0
+    """A machine starts again with the later version, or with the first one."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -94,4 +96,5 @@ class Weather(msgspec.Struct, frozen=True):
             leap=rnd.choice([0, 0.2]),
             old_majority=rnd.choice([0, 0.4]),
             disagree=rnd.choice([0, 0.2]),
+            upgrade=rnd.choice([0, 0, 1.0]),
         )

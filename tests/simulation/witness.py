@@ -22,7 +22,7 @@ from tmr.ledger import (
 from tmr.quorum import proposer
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.certified import AGREE_MS
-from tmr.quorum.entries import Entry, Snapshot, decode_membership
+from tmr.quorum.entries import Entry, Snapshot, decode_format, decode_membership
 from tmr.quorum.messages import Appended, Probed, Promise, Reply
 from tmr.quorum.proposer import Applied
 
@@ -32,6 +32,7 @@ from .licences import QUANTITY, UNITS
 from .linearizability import NotLinearizable
 from .seats import check_clients
 from .twin import WHOLE, Moment
+from .versions import LATER, ledger_of
 
 if TYPE_CHECKING:
     from .client import Operation
@@ -102,12 +103,24 @@ class Witness:
             self._committed_at[entry.index] = self.world.now
             if entry.kind == "members":
                 self._members_are(entry)
+            elif entry.kind == "format":
+                self._format_begins(entry)
             ahead = entry.time_ms - EPOCH_OF_WALL_CLOCKS - self.world.now * 1000 - self.world.set_ms
             # With two wrong clocks, the honest one may have been confirmed by one that is a little ahead.
             if ahead > AHEAD_MS + (AGREE_MS if self.world.disagree_until else 0):
                 self.fail(f"entry {entry.index} is dated {ahead:.0f} ms ahead of the honest clocks")
         elif known is not entry and known != entry:
             self.fail(f"{by} committed {entry} where {known} was committed before")
+
+    def _format_begins(self, entry: Entry) -> None:
+        begun, newest = decode_format(entry.body), self.world.newest_run
+        self.world.stats["formats begun"] += 1
+        if lacking := [name for name, version in newest.items() if version < begun]:
+            self.fail(f"format {begun} begins at entry {entry.index}, and {lacking} never announced it")
+
+    def _read_by(self, entry: Entry, newest: int, by: str) -> None:
+        if entry.format > newest:
+            self.fail(f"{by} took entry {entry.index} of format {entry.format}, and knows {newest}")
 
     def _members_are(self, entry: Entry) -> None:
         membership = decode_membership(entry.body)
@@ -144,6 +157,7 @@ class Witness:
     def applied(self, twin: SimTwin, applied: Applied) -> None:
         """A twin applied a committed entry."""
         self._committed(applied.entry, twin.name)
+        self._read_by(applied.entry, twin.twin.newest, twin.name)
         core = twin.twin
         if core.role == "passive" and core.applied - core.log.base > 3 * proposer.KEEP:
             self.fail(f"{twin.name} keeps {core.applied - core.log.base} entries for nobody")
@@ -168,6 +182,7 @@ class Witness:
             self._founded.update(snapshot.membership.disks)
         for index in range(max(self._seen[slot], acceptor.log.base) + 1, acceptor.commit + 1):
             self._committed(acceptor.log[index], f"up{slot + 1}")
+            self._read_by(acceptor.log[index], acceptor.newest, f"up{slot + 1}")
         self._seen[slot] = acceptor.commit
 
     # -- promise 4: one container alone yields no licence ----------------------------------------------------
@@ -291,7 +306,7 @@ class Witness:
     def _replay(
         self,
     ) -> tuple[dict[Moment, Any], dict[Moment, int], dict[int, list[Chained]], list[bytes]]:
-        ledger = self.world.rules.ledger()
+        ledger = ledger_of(self.world, max(self.world.versions.values()))
         outcomes: dict[Moment, Any] = {}
         held: set[str] = set()
         ever: set[str] = set()
@@ -306,7 +321,7 @@ class Witness:
             if index > 1 and entry.time_ms < self.journal[index - 1].time_ms:
                 self.fail(f"certified time ran backwards at {index}")
             if entry.kind == "command":
-                came = each(ledger.apply(index, entry.time_ms, entry.body))
+                came = each(ledger.apply(index, entry.time_ms, entry.body, entry.format))
                 record[index] = list(ledger.lines)
                 for number, (body, outcome) in enumerate(zip(bodies(entry), came, strict=True), 1):
                     outcomes[index, number] = outcome
@@ -424,6 +439,8 @@ class Witness:
         actives = [twin.twin for twin in self.world.twins.values() if twin.up and twin.holds()]
         if len(actives) != 1:
             self.fail(f"{len(actives)} twins serve after the storm")
+        if self.world.weather.upgrade and actives[0].log.format != LATER:
+            self.fail(f"all machines are renewed, and the journal is still in format {actives[0].log.format}")
         for upstream in self.world.upstreams:
             acceptor = upstream.acceptor
             if not acceptor.voting:

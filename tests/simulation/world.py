@@ -22,6 +22,7 @@ from tests.simulation.nemesis import Machine, Nemesis
 from tests.simulation.rules import Rules
 from tests.simulation.twin import SimTwin
 from tests.simulation.upstream import FOLLOW_WAIT, SimUpstream
+from tests.simulation.versions import finish, first_version
 from tests.simulation.weather import Weather
 from tests.simulation.witness import Witness
 from tmr.quorum.lease import Timing
@@ -66,6 +67,10 @@ class World:
         self._disks = 0
         self.cut: dict[tuple[str, str], float] = {}
         """Links that carry nothing → until when."""
+        self.versions = dict.fromkeys((*UPSTREAMS, *TWINS), first_version(self))
+        """Version of each machine at its next start: the newest format that it knows."""
+        self.newest_run = dict(self.versions)
+        """The newest version that each machine has run."""
         self.slow: dict[tuple[str, str], tuple[float, float]] = {}
         """Links that are slow → until when, and by how many seconds."""
         self._paused: dict[str, float] = {}
@@ -87,6 +92,12 @@ class World:
         self._disks += 1
         container = SimContainer(self._disks, licensed=self._disks <= len(UPSTREAMS))
         return Disk(f"disk-{self._disks}", container, believes_torn=self.rules.believe_torn_writes)
+
+    def started(self, name: str) -> int:
+        """The machine starts with this version."""
+        version = self.versions[name]
+        self.newest_run[name] = max(self.newest_run[name], version)
+        return version
 
     def machine(self, name: str) -> Any:
         """The machine of this name."""
@@ -148,6 +159,8 @@ class World:
         self.cut.clear()
         self.slow.clear()
         self.nemesis.calm()
+        if self.weather.upgrade:
+            finish(self)
         for upstream in self.upstreams:
             upstream.full_until = 0.0
 

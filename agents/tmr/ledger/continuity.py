@@ -4,18 +4,18 @@ from typing import Final
 
 import msgspec
 
-from tmr.ledger.ledger import Ledger
+from tmr.ledger.ledger import FIRST, Ledger
 from tmr.ledger.record import Head
 
 # What a hostile state can raise while a ledger is made of it; anything else would be our mistake.
 _UNREADABLE: Final = (msgspec.MsgspecError, ValueError, LookupError, TypeError)
 
 
-def read(state: bytes) -> Ledger | str:
+def read(state: bytes, entry_format: int = FIRST, kind: type[Ledger] = Ledger) -> Ledger | str:
     """The ledger of a TMR system in the state that a stranger sent; or why there is none."""
-    ledger = Ledger()
+    ledger = kind()
     try:
-        ledger.restore(state)
+        ledger.restore(state, entry_format)
     except _UNREADABLE as error:
         return f"the state cannot be read: {type(error).__name__}"
     return ledger

@@ -45,6 +45,9 @@ _stored_decoder: Final[msgspec.msgpack.Decoder[Stored]] = msgspec.msgpack.Decode
 
 
 T = TypeVar("T")
+FIRST: Final = 1
+"""The first format of the journal. What `apply` does with an entry depends on its format, and on nothing that
+a version knows besides."""
 
 
 class Ledger:
@@ -58,8 +61,8 @@ class Ledger:
 
     # -- the state machine that the quorum drives ----------------------------------------------------------
 
-    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
-        """Carry out one committed command, or several that share an entry."""
+    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
+        """Carry out one committed command, or several that share an entry, of this format."""
         self._books.begin(index, time_ms)
         outcome = self._outcome(body)
         self._books.recorder.settle()
@@ -134,15 +137,15 @@ class Ledger:
         """Digest of the whole state, without text for people: two ledgers that differ in it differ here."""
         return self._books.state_digest()
 
-    def snapshot(self) -> bytes:
-        """The whole state. Raises DamagedState where its records are not those that made its digest."""
-        stored = self._books.stored(self.digest())
+    def snapshot(self, entry_format: int = FIRST) -> bytes:
+        """The whole state, in this format. Raises DamagedState where its records did not make its digest."""
+        stored = self._books.stored(self._books.state_digest())
         if digest_of(stored) != stored.digest:
             raise DamagedState("the ledger in memory is damaged: its records do not make its digest")
         return _encoder.encode(stored)
 
-    def restore(self, state: bytes) -> None:
-        """Become what `snapshot` wrote; empty bytes: a ledger before its first command.
+    def restore(self, state: bytes, entry_format: int = FIRST) -> None:
+        """Become what `snapshot` wrote in this format; empty bytes: a ledger before its first command.
 
         Raises msgspec.DecodeError, or DamagedState where the records do not make their digest.
         """

@@ -21,7 +21,7 @@ from tmr.ledger.commands import (
     encoded_as,
 )
 
-FORMAT: Final = 3
+FORMAT: Final = 1
 """The first entry format in which commands may share an entry."""
 TOGETHER_BYTES: Final = 2**18
 """Bytes of commands in one entry, unless one alone has more."""

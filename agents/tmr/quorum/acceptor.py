@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tmr.quorum import objection
+from tmr.quorum import formats, objection
 from tmr.quorum.entries import FORMAT, Entry, Guard, Mark, Membership, Owner, Snapshot, StateMachine
 from tmr.quorum.log import Log
 from tmr.quorum.marks import merged
@@ -162,7 +162,9 @@ class Acceptor:
         generation: int = 0,
         guard: Guard | None = None,
         container: str = "",
+        newest: int = FORMAT,
     ) -> None:
+        formats.check(durable.entries, durable.snapshot, newest)
         self.disk = durable.disk
         self.voting = durable.voting
         self.promised = durable.promised
@@ -176,6 +178,11 @@ class Acceptor:
         """The rim says that it is short of disk space."""
         self.refused = ""
         """Why the last message was refused that no honest twin sends."""
+        self.outdated = ""
+        """Why the last message was refused that a newer version of this program would have taken."""
+        self.newest = newest
+        """Newest format that it can apply."""
+        self.announced = formats.Announcements()
         self._guard = guard
         self.reign = durable.reign
         self.marks = durable.marks
@@ -195,7 +202,7 @@ class Acceptor:
         self._applied = durable.snapshot.index
         self._applied_bytes = 0
         """Bytes in the bodies of the entries applied since the snapshot."""
-        machine.restore(durable.snapshot.state)
+        machine.restore(durable.snapshot.state, durable.snapshot.format)
         self.regenerated: list[Write] = list(self._apply())
         """To be written with the first batch: lines of the record that may have been lost with it."""
         # It may have granted a lease that it forgot: the owner of the last promise keeps it for as long as
@@ -220,11 +227,13 @@ class Acceptor:
             commit=self.commit,
             wall_ms=wall_ms,
             generation=self.generation,
-            format=FORMAT,
+            format=self.newest,
             short=self.short,
             reign=self.reign,
             container=self.container,
             clock_ms=round(self._now * 1000),
+            needs=self.log.format_at(self.commit),
+            twins=self.announced.of(self._now),
         )
 
     # -- the lease -----------------------------------------------------------------------------------------
@@ -290,6 +299,19 @@ class Acceptor:
         self.refused = why
         return Answer(Refused(self.member(wall_ms), why))
 
+    def _refuse_twin(self, wall_ms: int, message: Acquire) -> Answer:
+        """The twin could not apply this journal."""
+        return Answer(Refused(self.member(wall_ms), formats.too_new(self.log.format, message.format)))
+
+    def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
+        """Why this version cannot continue with these; empty: it can."""
+        return formats.newer(entries, snapshot, self.newest)
+
+    def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
+        """This upstream could not apply it: nobody is at fault but whoever left the older version here."""
+        self.outdated = why
+        return Answer(Refused(self.member(wall_ms), why))
+
     def fences(self, message: Append | Install) -> bool:
         """The message comes from a reign that is over: deposed, or it gave its lease back."""
         if message.epoch == self.promised:
@@ -297,8 +319,11 @@ class Acceptor:
         return message.epoch < self.promised
 
     def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
+        self.announced.note(message.owner.twin, message.format, now)
         if not self.voting:
             return self._joining(wall_ms, message)
+        if message.format < self.log.format:
+            return self._refuse_twin(wall_ms, message)
         if message.epoch <= self.promised:
             return self._fenced(wall_ms, message)
         if self.blocked(now, message.owner):
@@ -343,6 +368,8 @@ class Acceptor:
         if self.fences(message):
             return self._fenced(wall_ms, message)
         previous, entries = message.previous_index, message.entries
+        if newer := self.newer(entries, None):
+            return self._refuse_newer(wall_ms, newer)
         conflicts = previous >= self.log.base and self.log.epoch_at(previous) != message.previous_epoch
         if previous < self.log.base:
             # What the snapshot covers is committed, hence equal: go on behind it.
@@ -438,7 +465,7 @@ class Acceptor:
         while self._applied < self.commit:
             entry = self.log[self._applied + 1]
             if entry.kind == "command":
-                self._machine.apply(entry.index, entry.time_ms, entry.body)
+                self._machine.apply(entry.index, entry.time_ms, entry.body, entry.format)
                 lines += self._machine.lines
             self._applied = entry.index
             self._applied_bytes += len(entry.body)
@@ -446,7 +473,7 @@ class Acceptor:
 
     def _rebuild(self) -> list[RecordWrite]:
         """Make the state machine anew from the own snapshot and journal: memory may have changed it."""
-        self._machine.restore(self.snapshot.state)
+        self._machine.restore(self.snapshot.state, self.snapshot.format)
         self._applied, self._applied_bytes, self.rebuilt = self.snapshot.index, 0, self.rebuilt + 1
         return self._apply()
 
@@ -458,7 +485,9 @@ class Acceptor:
         epoch = self.log.epoch_at(at)
         if epoch is None:
             raise AssertionError(f"applied index {at} is not in the journal")
-        return Snapshot(at, epoch, self.log.time_at(at), self.log.membership_at(at), self._machine.snapshot())
+        now = self.log.format_at(at)
+        members, state = self.log.membership_at(at), self._machine.snapshot(now)
+        return Snapshot(at, epoch, self.log.time_at(at), members, state, now)
 
     def _enough(self) -> bool:
         """The entries make a snapshot worth while."""
@@ -481,6 +510,8 @@ class Acceptor:
         if self.fences(message):
             return self._fenced(wall_ms, message)
         snapshot = message.snapshot
+        if newer := self.newer((), snapshot):
+            return self._refuse_newer(wall_ms, newer)
         if snapshot.membership is None or self.disk not in snapshot.membership.disks:
             return self._joining(wall_ms, message)
         fresh = self.log.membership is None
@@ -499,7 +530,7 @@ class Acceptor:
             self.log = Log.after(snapshot, tail)
             self.snapshot, self.commit, self._applied = snapshot, snapshot.index, snapshot.index
             self._applied_bytes = 0
-            self._machine.restore(snapshot.state)
+            self._machine.restore(snapshot.state, snapshot.format)
             writes += [SnapshotWrite(snapshot, keep_tail=keep), CommitWrite(snapshot.index)]
             if not self.voting:
                 self.voting, self.diverged = True, False
@@ -550,15 +581,20 @@ class Acceptor:
     def follow(self, now: float, wall_ms: int, message: Follow) -> Followed | None:
         """The answer to a passive twin; None while it knows everything: ask again after a change."""
         self._now = now
+        self.announced.note(message.owner.twin, message.format, now)
         holder = self.live_holder(now)
         seen = (holder.twin if holder else "", self.promised)
         snapshot, entries = None, tuple[Entry, ...]()
-        if message.entries and self.commit > message.have_index:
+        if message.entries and self.commit > message.have_index and not self._cannot_apply(message):
             have = message.have_index, message.have_epoch
             snapshot, entries = self._news(*have, self.commit, FOLLOW_LIMIT, FOLLOW_BYTES)
         if not entries and snapshot is None and seen == (message.known_holder, message.known_epoch):
             return None
         return self._followed(now, wall_ms, message, snapshot, entries)
+
+    def _cannot_apply(self, message: Follow) -> bool:
+        """The twin is told which format is needed (`Member.needs`), and sent nothing that it cannot read."""
+        return message.format < self.log.format_at(self.commit)
 
     def _followed(
         self,

@@ -7,8 +7,10 @@ import msgspec
 
 from tmr.licensing.packed import unpack
 
-FORMAT: Final = 3
-"""Newest entry format that this code can apply; the active writes the lowest that all members announce."""
+FORMAT: Final = 1
+"""Newest format that this version can apply: of entries, and of states in snapshots."""
+FIRST: Final = 1
+"""Format that a new journal begins in."""
 
 BODY_MAX: Final = 7 * 2**20
 """Bytes in the body of one entry: it must fit one append (8 MiB), whoever sends it on."""
@@ -19,7 +21,9 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 """Of a twin, a nonce, or a disk."""
 
-Kind = Literal["reign", "members", "command"]
+Kind = Literal["reign", "members", "command", "format"]
+KINDS: Final[frozenset[str]] = frozenset(("reign", "members", "command", "format"))
+"""Kinds of entries that this version knows. A newer version may have more: they are refused, and readable."""
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
@@ -62,9 +66,11 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     epoch: Count
     time_ms: Count
     """Certified time, Unix milliseconds: never earlier than the entry's before."""
-    kind: Kind
+    kind: Name
+    """One of `KINDS`, unless a newer version wrote it."""
     body: bytes
-    format: Count = FORMAT
+    format: Count = FIRST
+    """Format in force where the entry stands."""
 
 
 class Mark(msgspec.Struct, frozen=True, array_like=True):
@@ -99,6 +105,8 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     time_ms: Count
     membership: Membership | None
     state: bytes
+    format: Count = FIRST
+    """Format in force after the entry; the state is written in it."""
 
 
 class StateMachine(Protocol):
@@ -108,14 +116,14 @@ class StateMachine(Protocol):
     def lines(self) -> Sequence[Any]:
         """What the last entry added to the record: kept by members, and opaque to the quorum."""
 
-    def apply(self, index: int, time_ms: int, body: bytes) -> Any:
-        """Carry out one committed entry and return its outcome."""
+    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int) -> Any:
+        """Carry out one committed entry of this format and return its outcome."""
 
-    def snapshot(self) -> bytes:
-        """The whole state, for `restore`."""
+    def snapshot(self, entry_format: int) -> bytes:
+        """The whole state in this format, for `restore`."""
 
-    def restore(self, state: bytes) -> None:
-        """Become what `snapshot` wrote; empty bytes mean the state before any entry."""
+    def restore(self, state: bytes, entry_format: int) -> None:
+        """Become what `snapshot` wrote in this format; empty bytes mean the state before any entry."""
 
     def digest(self) -> bytes:
         """A running digest of everything applied so far."""
@@ -127,7 +135,7 @@ class Guard(Protocol):
     def command(self, body: bytes) -> str:
         """Why this member must not store the command, for people; empty: it may."""
 
-    def state(self, state: bytes, *, fresh: bool) -> str:
+    def state(self, state: bytes, entry_format: int = FIRST, *, fresh: bool) -> str:
         """Why this member must not continue from this state; empty: it may. `fresh`: it has none yet."""
 
 
@@ -142,3 +150,17 @@ def encode_membership(membership: Membership) -> bytes:
 def decode_membership(body: bytes) -> Membership:
     """The membership in the body of a `members` entry. Raises msgspec.DecodeError."""
     return unpack(_memberships, body)
+
+
+_formats: Final = msgspec.msgpack.Decoder(Annotated[int, msgspec.Meta(ge=1, le=2**31)])
+
+
+def encode_format(entry_format: int) -> bytes:
+    """The body of a `format` entry: the format of everything that follows."""
+    return msgspec.msgpack.encode(entry_format)
+
+
+def decode_format(body: bytes) -> int:
+    """The format that a `format` entry begins. Raises msgspec.DecodeError."""
+    begun: int = unpack(_formats, body)
+    return begun

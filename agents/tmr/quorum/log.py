@@ -2,28 +2,35 @@
 
 from collections.abc import Iterable, Sequence
 
-from tmr.quorum.entries import Entry, Membership, Snapshot, decode_membership
+from tmr.quorum.entries import FIRST, Entry, Membership, Snapshot, decode_format, decode_membership
 
 
 class Log:
     """Entries `base + 1 … last`. Index 0 is before the first entry."""
 
     def __init__(
-        self, index: int = 0, epoch: int = 0, time_ms: int = 0, membership: Membership | None = None
+        self,
+        index: int = 0,
+        epoch: int = 0,
+        time_ms: int = 0,
+        membership: Membership | None = None,
+        entry_format: int = FIRST,
     ) -> None:
         self.base = index
         self.base_epoch = epoch
         self._base_time = time_ms
         self._base_membership = membership
+        self._base_format = entry_format
         self._entries: list[Entry] = []
         self.size = 0
         """Bytes in the bodies of its entries."""
         self._memberships: list[tuple[int, Membership]] = []
+        self._formats: list[tuple[int, int]] = []
 
     @classmethod
     def after(cls, snapshot: Snapshot, entries: Iterable[Entry] = ()) -> "Log":
         """The log that continues `snapshot` with `entries`."""
-        log = cls(snapshot.index, snapshot.epoch, snapshot.time_ms, snapshot.membership)
+        log = cls(snapshot.index, snapshot.epoch, snapshot.time_ms, snapshot.membership, snapshot.format)
         log.extend(entries)
         return log
 
@@ -46,6 +53,15 @@ class Log:
     def membership(self) -> Membership | None:
         """The membership in force: a `members` entry counts as soon as it is in the log."""
         return self._memberships[-1][1] if self._memberships else self._base_membership
+
+    @property
+    def format(self) -> int:
+        """Format of the entry that follows: a `format` entry counts as soon as it is in the log."""
+        return self._formats[-1][1] if self._formats else self._base_format
+
+    def format_at(self, index: int) -> int:
+        """The format in force after the entry at `index`."""
+        return next((begun for at, begun in reversed(self._formats) if at <= index), self._base_format)
 
     def epoch_at(self, index: int) -> int | None:
         """Epoch of the entry at `index`, or None where this log does not know it."""
@@ -102,6 +118,8 @@ class Log:
             self.size += len(entry.body)
             if entry.kind == "members":
                 self._memberships.append((entry.index, decode_membership(entry.body)))
+            elif entry.kind == "format":
+                self._formats.append((entry.index, decode_format(entry.body)))
 
     def cut(self, after: int) -> None:
         """Forget every entry that follows `after`."""
@@ -110,6 +128,8 @@ class Log:
         del self._entries[kept:]
         while self._memberships and self._memberships[-1][0] > after:
             self._memberships.pop()
+        while self._formats and self._formats[-1][0] > after:
+            self._formats.pop()
 
     def compact(self, upto: int) -> None:
         """Move the base up to `upto`: a snapshot covers what is before."""
@@ -120,6 +140,8 @@ class Log:
             raise IndexError(f"cannot compact to {upto}: the journal ends at {self.last}")
         self._base_membership = self.membership_at(upto)
         self._memberships = [(at, m) for at, m in self._memberships if at > upto]
+        self._base_format = self.format_at(upto)
+        self._formats = [(at, begun) for at, begun in self._formats if at > upto]
         self.size -= sum(len(entry.body) for entry in self._entries[: upto - self.base])
         del self._entries[: upto - self.base]
         self.base, self.base_epoch, self._base_time = upto, epoch, time_ms

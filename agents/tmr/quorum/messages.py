@@ -12,6 +12,15 @@ from tmr.licensing.packed import unpack
 from tmr.quorum.entries import Count, Entry, Mark, Membership, Name, Owner, Snapshot
 
 
+class Heard(msgspec.Struct, frozen=True, array_like=True):
+    """What a twin last announced to an upstream, and its age in milliseconds."""
+
+    twin: str
+    format: int
+    """Newest format that it can apply."""
+    age_ms: int
+
+
 class Member(msgspec.Struct, frozen=True, array_like=True):
     """What every answer says about the upstream that gives it."""
 
@@ -27,7 +36,7 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     generation: int = 0
     """Generation of its CmContainer: changes when a licence is activated."""
     format: int = 1
-    """Newest journal entry format it can apply."""
+    """Newest journal format that it can apply."""
     short: bool = False
     """It is short of disk space."""
     reign: int = -1
@@ -36,6 +45,10 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Fingerprint of its CmContainer's public key: another one after its store was lost."""
     clock_ms: int = 0
     """Its monotonic clock, milliseconds: of two machines, only how the readings go on can be compared."""
+    needs: int = 1
+    """Format in force at its commit index: a twin that cannot apply it takes nothing, and is not elected."""
+    twins: tuple[Heard, ...] = ()
+    """The twins that it heard, in memory."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -50,6 +63,8 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     have_index: Count = 0
     have_epoch: Count = 0
     probe: bool = False
+    format: Count = 1
+    """Newest format that the twin can apply."""
 
 
 class Append(msgspec.Struct, frozen=True, tag="append"):
@@ -95,6 +110,8 @@ class Follow(msgspec.Struct, frozen=True, tag="follow"):
     known_epoch: Annotated[int, msgspec.Meta(ge=-1, le=2**53 - 1)]
     entries: bool = True
     """False: only the lease is of interest, another upstream already sends the entries."""
+    format: Count = 1
+    """Newest format that the twin can apply."""
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from tmr.quorum.entries import BODY_MAX, FORMAT, Entry, Guard, Membership, Snapshot, decode_membership
+from tmr.quorum.entries import BODY_MAX, Entry, Guard, Membership, Snapshot, decode_format, decode_membership
 from tmr.quorum.log import Log
 from tmr.quorum.messages import Acquire, Follow, Followed, Promise, Reply, Request
 
@@ -33,7 +33,7 @@ def to_entries(
 ) -> str:
     """Entries of a reign of `epoch`, to be stored after `previous`, which is in the journal `log`."""
     last_epoch, last_time = log.epoch_at(previous) or 0, log.time_at(previous)
-    membership = log.membership_at(previous)
+    membership, entry_format = log.membership_at(previous), log.format_at(previous)
     new = False
     for expected, entry in enumerate(entries, previous + 1):
         if entry.index != expected:
@@ -44,11 +44,15 @@ def to_entries(
             return f"certified time runs backwards at entry {entry.index}"
         if entry.time_ms > max(TIME_MAX, last_time + LEAP_MS):
             return f"certified time leaps past the year 9999 at entry {entry.index}"
-        if entry.format > FORMAT:
-            return f"entry {entry.index} has the format {entry.format}, and {FORMAT} is the newest known here"
+        if entry.format != entry_format:
+            return f"entry {entry.index} is in format {entry.format} where {entry_format} is in force"
         if len(entry.body) > BODY_MAX:
             return f"entry {entry.index} has {len(entry.body)} bytes, more than {BODY_MAX}"
         last_epoch, last_time = entry.epoch, entry.time_ms
+        if entry.kind == "format":
+            if (begun := decode_format(entry.body)) <= entry_format:
+                return f"entry {entry.index} goes from format {entry_format} to {begun}: formats only rise"
+            entry_format = begun
         held = log.epoch_at(entry.index)
         if held == entry.epoch and not new:  # stored already; from the first new one on, what follows is cut
             membership = log.membership_at(entry.index)
@@ -98,7 +102,9 @@ def to_snapshot(
     if snapshot.epoch > epoch:
         return f"the snapshot is of epoch {snapshot.epoch}, its reign of {epoch}"
     if fresh:
-        return guard.state(snapshot.state, fresh=True) if guard is not None else ""
+        return guard.state(snapshot.state, snapshot.format, fresh=True) if guard is not None else ""
+    if snapshot.format < log.format_at(commit):
+        return "the snapshot goes back to an older format"
     if snapshot.time_ms < log.time_at(commit):
         return "certified time runs backwards in the snapshot"
     before, after = log.membership_at(commit), snapshot.membership
@@ -108,7 +114,7 @@ def to_snapshot(
         own = [slot for slot in range(3) if before.disks[slot] == disk]
         if any(after.disks[slot] != disk for slot in own):
             return "the snapshot replaces this upstream's own disk, which is not lost"
-    return guard.state(snapshot.state, fresh=False) if guard is not None else ""
+    return guard.state(snapshot.state, snapshot.format, fresh=False) if guard is not None else ""
 
 
 def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
@@ -129,8 +135,6 @@ def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
             return f"entry {entry.index} stands where {last + 1} belongs"
         if entry.epoch < epoch or entry.time_ms < time_ms:
             return f"epoch or certified time runs backwards at entry {entry.index}"
-        if entry.format > FORMAT:
-            return f"entry {entry.index} has the format {entry.format}, and {FORMAT} is the newest known here"
         if entry.kind == "members":
             try:
                 decode_membership(entry.body)

@@ -6,21 +6,25 @@ way to each upstream besides one `Follow`: while it is, the next batch fills.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import msgspec
 
+from tmr.quorum import formats
 from tmr.quorum.anchor import Anchor, AnchorCheck
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import (
+    FIRST,
     FORMAT,
     Entry,
+    Kind,
     Mark,
     Membership,
     Owner,
     Snapshot,
     StateMachine,
+    encode_format,
     encode_membership,
 )
 from tmr.quorum.lease import Timing, deadline
@@ -167,8 +171,11 @@ class Twin:
         now: float,
         jitter: Callable[[], float],
         anchor: Anchor | None = None,
+        newest: int = FORMAT,
     ) -> None:
         self.owner = owner
+        self.newest = newest
+        """Newest format of the journal that it can apply."""
         self.rank = rank
         self.upstreams = upstreams
         self.timing = timing
@@ -206,7 +213,7 @@ class Twin:
         """When entries came last from whom it follows."""
         self._next_try = now + timing.retry * (rank + jitter())
         self._outputs: list[Output] = []
-        machine.restore(b"")
+        machine.restore(b"", FIRST)
 
     def take(self) -> list[Output]:
         """What is to be done, in order; empties the list."""
@@ -291,6 +298,7 @@ class Twin:
             if now >= self.deadline:
                 self._step_down(now, "the lease ended: fewer than two upstreams answer")
                 return
+            self._renew_format(now)
             self._replicate(now)
             return
         self._follow(now)
@@ -320,6 +328,7 @@ class Twin:
             known_holder="?" if peer.holder is None else peer.holder,
             known_epoch=peer.holder_epoch,
             entries=entries,
+            format=self.newest,
         )
 
     def _send(self, slot: int, request: Request, now: float) -> None:
@@ -333,7 +342,7 @@ class Twin:
     def _try_election(self, now: float) -> None:
         """Ask for a majority's readiness first: a probe changes nothing, a cut-off twin disturbs nobody."""
         self._next_try = now + self.timing.retry * (1 + self._jitter())
-        if not self.eligible or self._other_reigns():
+        if not self.eligible or self.outdated or self._other_reigns():
             return
         if self.role == "candidate" and self.anchors.objection is not None:
             # The lease that was granted for nothing is given back: the other twin may know better.
@@ -361,6 +370,7 @@ class Twin:
             have_index=self.commit,
             have_epoch=self.log.epoch_at(self.commit) or 0,
             probe=probe,
+            format=self.newest,
         )
         for slot in range(3):
             self._send(slot, request, now)
@@ -582,8 +592,16 @@ class Twin:
         """
         return peer.holder not in ("", None, self.owner.twin) and peer.holder_epoch > self._reigned
 
+    @property
+    def outdated(self) -> str:
+        """Why this version cannot apply what is committed, for people; empty: it can."""
+        needed = max((peer.member.needs for peer in self.peers if peer.member is not None), default=FIRST)
+        return formats.too_new(needed, self.newest) if needed > self.newest else ""
+
     def _mirror(self, now: float, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
         """Take over committed entries."""
+        if formats.newer(entries, snapshot, self.newest):
+            return  # no honest upstream sends it: it knows what this twin announced
         if snapshot is not None:
             if snapshot.index < self.commit:
                 return
@@ -600,7 +618,7 @@ class Twin:
     def _restore(self, snapshot: Snapshot) -> None:
         self.log = Log.after(snapshot)
         self.commit = self.applied = snapshot.index
-        self._machine.restore(snapshot.state)
+        self._machine.restore(snapshot.state, snapshot.format)
 
     # -- becoming active -----------------------------------------------------------------------------------
 
@@ -631,6 +649,9 @@ class Twin:
         if len(votes) < 2:
             return
         best = max((promise for _, promise in votes.values()), key=self.rank_of)
+        if newer := formats.newer(best.entries, best.snapshot, self.newest):
+            self._step_down(now, newer)
+            return
         adopted = self._adopt(best)
         if adopted.last_epoch >= self.epoch:
             # Mirrored meanwhile: epochs never fall along a journal, what conflicts is judged by them.
@@ -677,6 +698,7 @@ class Twin:
                 self.log.time_at(self.log.base),
                 self.log.membership_at(self.log.base),
                 b"",
+                self.log.format_at(self.log.base),
             ),
             self.log.after_index(self.log.base, self.commit - self.log.base),
         )
@@ -702,7 +724,7 @@ class Twin:
         self._reign_start = self._add("reign", b"", now)
         self._replicate(now)
 
-    def _add(self, kind: Literal["reign", "members", "command"], body: bytes, now: float) -> int:
+    def _add(self, kind: Kind, body: bytes, now: float) -> int:
         index = self.log.last + 1
         time_ms = self.certified.read(now * 1000, self.log.last_time)
         self.log.extend([Entry(index, self.epoch, time_ms, kind, body, self.format)])
@@ -710,8 +732,38 @@ class Twin:
 
     @property
     def format(self) -> int:
-        """The newest entry format that all members known can apply."""
-        return min([FORMAT, *(peer.member.format for peer in self.peers if peer.member is not None)])
+        """The format that entries are written in now: the journal's."""
+        return self.log.format
+
+    def agreed_format(self) -> int:
+        """Newest format that the three members and both twins have announced, as heard in this reign."""
+        members = [
+            peer.member
+            for slot, peer in enumerate(self.peers)
+            if peer.member is not None
+            and peer.reachable
+            and peer.granted_until is not None
+            and self.is_member(slot)
+        ]
+        if len(members) < len(self.peers):
+            return FIRST
+        return min(self.known_to_members(members), self.known_to_twins(members))
+
+    @staticmethod
+    def known_to_members(members: Sequence[Member]) -> int:
+        """Newest format that all of these can apply."""
+        return min(member.format for member in members)
+
+    def known_to_twins(self, members: Sequence[Member]) -> int:
+        """Newest format that both twins can apply, as all members have heard."""
+        return formats.known_to_twins(members, self.owner.twin, self.newest)
+
+    def _renew_format(self, now: float) -> None:
+        """Go over to the newest format that everybody can apply."""
+        if self.format == self.newest or not self.holds(now):
+            return
+        if self.format == self.log.format_at(self.commit) and (agreed := self.agreed_format()) > self.format:
+            self._add("format", encode_format(agreed), now)
 
     # -- replication ---------------------------------------------------------------------------------------
 
@@ -809,7 +861,8 @@ class Twin:
             self.log.epoch_at(at) or 0,
             self.log.time_at(at),
             self.log.membership_at(at),
-            self._machine.snapshot(),
+            self._machine.snapshot(self.log.format_at(at)),
+            self.log.format_at(at),
         )
         return Install(self.epoch, self.owner, round(self.timing.ttl * 1000), snapshot)
 
@@ -859,7 +912,7 @@ class Twin:
             entry = self.log[self.applied + 1]
             outcome = None
             if entry.kind == "command":
-                outcome = self._machine.apply(entry.index, entry.time_ms, entry.body)
+                outcome = self._machine.apply(entry.index, entry.time_ms, entry.body, entry.format)
             self.applied = entry.index
             self._outputs.append(Applied(entry.index, entry, outcome))
 

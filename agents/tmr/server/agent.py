@@ -339,8 +339,10 @@ class Agent:
 
     def _alarms(self, now: float) -> list[str]:
         twin = self.core.twin
+        outdated = [f"this twin is never elected: {twin.outdated}"] if twin.outdated else []
         return [
             *filter(None, (self._objection(now), self._anchor_file.problem)),
+            *outdated,
             *self.virtual.alarms(self.core.upstreams()),
             *(
                 f"{name}: {peer.alarm}"

@@ -16,7 +16,7 @@ from tmr.desk.in_flight import Fate, InFlight, Submission, Undecided
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, together
 from tmr.licensing import Share, SignedStatement
-from tmr.quorum import objection
+from tmr.quorum import formats, objection
 from tmr.quorum.messages import Follow, Followed, Promise, Release, Reply, Request
 from tmr.quorum.proposer import (
     BACKLOG,
@@ -108,6 +108,7 @@ class Core:
         self._timer: asyncio.TimerHandle | None = None
         self._running = False
         self._ticked = clock()
+        self._outdated = ""
 
     # -- what the server asks ------------------------------------------------------------------------------
 
@@ -358,11 +359,16 @@ class Core:
         if why := objection.to_answer(request, reply, self._wall_ms()):
             return why
         if isinstance(reply, Promise | Followed) and reply.snapshot is not None and reply.snapshot.state:
-            found = continuity.read(reply.snapshot.state)
+            if newer := formats.newer((), reply.snapshot, self.twin.newest):
+                return newer
+            found = continuity.read(reply.snapshot.state, reply.snapshot.format)
             return found if isinstance(found, str) else ""
         return ""
 
     def _after(self, slot: int, now: float) -> None:
+        if (outdated := self.twin.outdated) != self._outdated:
+            self._outdated = outdated
+            log.error("this twin is of an older version", extra=fields(alarm=outdated))
         reach, reachable = self.reach[slot], self.twin.peers[slot].reachable
         if reach.reachable != reachable or reach.since_ms is None:
             reach.reachable, reach.since_ms = reachable, self._wall_ms()

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
-from tmr.quorum.entries import Owner
+from tmr.quorum.entries import FORMAT, Owner
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -54,7 +54,11 @@ SNAPSHOT_LIMIT: Final = 256 * 2**20
 JSON: Final = "application/json"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
-_MESSAGES: Final = "Send a message of tmr.quorum.messages."
+_MESSAGES: Final = (
+    f"This upstream has the version {version()}, which knows the journal's formats up to {FORMAT}. If "
+    "the twin is newer, install its version here, too."
+)
+"""Remedy for what is no message of this version."""
 _READ_INDEX: Final = "Send a ReadIndex of tmr.quorum.read_index."
 
 T = TypeVar("T")

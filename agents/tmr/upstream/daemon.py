@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from tmr.ledger import Ledger
 from tmr.licensing import fingerprint
 from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.formats import NewerFormat
 from tmr.rim import frames, garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.logs import fields
@@ -33,7 +34,7 @@ from tmr.upstream.network_app import create_app as network_app
 from tmr.upstream.node import SLOW_SYNC, Node
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.space import Space
-from tmr.upstream.store import DAMAGED_FILE, DamagedRows, Store
+from tmr.upstream.store import DAMAGED_FILE, DamagedRows, Store, StoreError
 from tmr.upstream.twins import Twins
 from tmr.upstream.wire import Status
 
@@ -101,6 +102,8 @@ async def _serve(settings: UpstreamConfig) -> None:
             guard=None if settings.network else OwnContainer(ledger, settings.name, keeper.container.key),
             container=fingerprint(keeper.container.key),
         )
+    except NewerFormat as error:
+        raise StoreError(f"{store.path}: {error}") from None
     except Exception as error:
         log.critical("the journal cannot be replayed", exc_info=error)
         raise store.damaged(f"its journal cannot be replayed: {error}") from None

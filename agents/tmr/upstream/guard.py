@@ -11,6 +11,7 @@ from tmr.ledger import Assemble, Consume, Free, Grant, Ledger, Several, Trust, d
 from tmr.ledger.containers import UPSTREAMS
 from tmr.ledger.continuity import lost, read
 from tmr.licensing import BadStatement, open_statement
+from tmr.quorum.entries import FIRST
 
 
 class OwnContainer:
@@ -47,9 +48,9 @@ class OwnContainer:
                 return self._shut_out(names)
         return ""
 
-    def state(self, state: bytes, *, fresh: bool) -> str:
+    def state(self, state: bytes, entry_format: int = FIRST, *, fresh: bool) -> str:
         """Why this upstream does not continue from the state. `fresh`: it has nothing to compare it with."""
-        after = read(state)
+        after = read(state, entry_format, type(self._ledger))
         if isinstance(after, str):
             return after
         key = after.trusted.get(self._name)

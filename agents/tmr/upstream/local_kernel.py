@@ -10,7 +10,7 @@ import itertools
 import secrets
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -18,7 +18,7 @@ from tmr.desk.gate import fail
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import Command, Each, Ledger, Outcome, each, encode, together
 from tmr.quorum.certified import OwnClock
-from tmr.quorum.entries import FORMAT, Entry, Membership, Owner
+from tmr.quorum.entries import FIRST, Entry, Kind, Membership, Owner, encode_format
 from tmr.quorum.messages import Acquire, Append, Appended, Found, Founded, Promise, Reply
 from tmr.quorum.proposer import BACKLOG, BATCH_ENTRIES, Applied, NotActive, Overloaded
 from tmr.upstream.node import Node, NodeFailed
@@ -38,9 +38,9 @@ class ObservedLedger(Ledger):
         self.applied: Callable[[int, Outcome | Each], None] = _unobserved
         super().__init__(network=True)
 
-    def apply(self, index: int, time_ms: int, body: bytes) -> Outcome | Each:
+    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
         """Carry out one committed entry."""
-        outcome = super().apply(index, time_ms, body)
+        outcome = super().apply(index, time_ms, body, entry_format)
         self.applied(index, outcome)
         return outcome
 
@@ -170,6 +170,8 @@ class LocalKernel:
         acquire = Acquire(acceptor.promised + 1, self._owner, TTL_MS, log.last, log.last_epoch)
         self._expect(await self._node.call(acquire), Promise)
         await self._append("reign", (b"",))
+        if log.format < acceptor.newest:
+            await self._append("format", (encode_format(acceptor.newest),))
         self._serving = True
 
     async def stop(self) -> None:
@@ -184,7 +186,7 @@ class LocalKernel:
         try:
             while self._waiting:
                 batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_ENTRIES))]
-                entries = list(together([pending.body for pending in batch], FORMAT))
+                entries = list(together([pending.body for pending in batch], self._node.acceptor.log.format))
                 commands = iter(batch)
                 first = self._node.acceptor.log.last + 1
                 self._written = {
@@ -201,12 +203,12 @@ class LocalKernel:
             self._written = {}
             self._writer = None
 
-    async def _append(self, kind: Literal["reign", "command"], bodies: tuple[bytes, ...]) -> None:
+    async def _append(self, kind: Kind, bodies: tuple[bytes, ...]) -> None:
         """Have entries stored, and once they are durable, committed and applied."""
         log, epoch, time_ms = self._node.acceptor.log, self.epoch, self.certified_ms()
         previous, previous_epoch = log.last, log.last_epoch
         entries = tuple(
-            Entry(index, epoch, time_ms, kind, body, FORMAT)
+            Entry(index, epoch, time_ms, kind, body, log.format)
             for index, body in enumerate(bodies, previous + 1)
         )
         committed = self._node.acceptor.commit

@@ -185,6 +185,14 @@ class Node:
                 f"a twin sent what no honest twin sends, and was refused: {self.acceptor.refused}; look "
                 "whether it was stolen (retire it), or is of another version"
             )
+        if self.acceptor.outdated:
+            found.append(f"this upstream is of an older version and stands still: {self.acceptor.outdated}")
+        needed = self.acceptor.log.format_at(self.acceptor.commit)
+        for twin in self.acceptor.announced.outdated(needed):
+            found.append(
+                f"{twin} is of an older version, which cannot apply the journal (format {needed}): install "
+                "the version of the other machines there"
+            )
         if self.acceptor.gone_back:
             found.append(GONE_BACK)
         return found

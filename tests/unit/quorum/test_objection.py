@@ -7,7 +7,7 @@ import pytest
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
-from tmr.quorum.entries import BODY_MAX, FORMAT, Entry, Membership, Owner, Snapshot, encode_membership
+from tmr.quorum.entries import BODY_MAX, Entry, Membership, Owner, Snapshot, encode_format, encode_membership
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -58,7 +58,8 @@ def members(before: Membership, slot: int, disk: str) -> bytes:
         ("is of epoch 1, between 2", [entry(3, 2), entry(4, 1)]),
         ("runs backwards", [entry(3, time_ms=WALL)]),
         ("leaps past", [entry(3, time_ms=TIME_MAX + 1)]),
-        (f"{FORMAT} is the newest", [entry(3, format=FORMAT + 1)]),
+        ("formats only rise", [entry(3, kind="format", body=encode_format(1))]),
+        ("where 1 is in force", [entry(3, format=0)]),
         ("more than", [entry(3, body=bytes(BODY_MAX + 1))]),
         ("cannot be read", [entry(3, kind="members", body=b"\xc1")]),
         ("own disk", [entry(3, kind="members", body=members(MEMBERS, 0, "d4"))]),
@@ -211,7 +212,6 @@ def followed(*entries: Entry) -> Followed:
         ("runs backwards", promise(entry(2, 2), entry(3, 1))),
         ("runs backwards", followed(entry(2), entry(3, time_ms=1))),
         ("cannot be read", followed(entry(2, kind="members", body=b"\xc1"))),
-        ("has the format", followed(entry(2, format=FORMAT + 1))),
         ("says otherwise", promise(entry(2), entry(3), last_epoch=9)),
         ("says otherwise", promise(entry(2), last_index=7)),
         ("keeps back", promise()),

@@ -1,0 +1,90 @@
+"""Formats of the journal: which one is in force, and when everybody can go over to the next.
+
+A `format` entry ends the format before it: everything that follows is in the format that it names. The active
+writes it once the three members and both twins have announced that they can apply it. A version that knows
+less refuses what is newer, and says so.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from tmr.quorum.entries import KINDS, Entry, Snapshot, decode_format
+from tmr.quorum.messages import Heard, Member
+
+TWINS: Final = 2
+"""Twins of a system: the announcements of so many are kept."""
+
+
+class NewerFormat(Exception):
+    """The journal needs a newer version of this program; the text says which format, and what to do."""
+
+
+def too_new(needed: int, known: int) -> str:
+    """Refusal of a journal in the format `needed`, for people."""
+    return (
+        f"the journal is in format {needed}, and {known} is the newest that this version knows: install the "
+        "version that the other machines have"
+    )
+
+
+def newer(entries: Iterable[Entry], snapshot: Snapshot | None, known: int) -> str:
+    """Reason why a version that knows the format `known` cannot continue with these; empty: it can."""
+    if snapshot is not None and snapshot.format > known:
+        return too_new(snapshot.format, known)
+    for entry in entries:
+        needed = entry.format
+        if entry.kind == "format":
+            try:
+                needed = max(needed, decode_format(entry.body))
+            except msgspec.MsgspecError as error:
+                return f"the format that entry {entry.index} begins cannot be read: {error}"
+        if needed > known:
+            return too_new(needed, known)
+        if entry.kind not in KINDS:
+            return (
+                f"entry {entry.index} is of the kind {entry.kind!r}, which this version (format {known}) "
+                "does not know: install the version that the other machines have"
+            )
+    return ""
+
+
+def check(entries: Iterable[Entry], snapshot: Snapshot, known: int) -> None:
+    """Raise NewerFormat where what is stored was written by a version that knows more."""
+    if why := newer(entries, snapshot, known):
+        raise NewerFormat(why)
+
+
+class Announcements:
+    """The newest format that each twin has announced to one upstream since this started."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, tuple[int, float]] = {}
+
+    def note(self, twin: str, newest: int, now: float) -> None:
+        """The twin said so at `now`, in seconds of the upstream's clock. The two heard last are kept."""
+        self._heard.pop(twin, None)
+        self._heard[twin] = newest, now
+        while len(self._heard) > TWINS:
+            del self._heard[next(iter(self._heard))]
+
+    def of(self, now: float) -> tuple[Heard, ...]:
+        """The announcements, with their age."""
+        return tuple(
+            Heard(twin, newest, max(0, round((now - at) * 1000)))
+            for twin, (newest, at) in sorted(self._heard.items())
+        )
+
+    def outdated(self, needed: int) -> tuple[str, ...]:
+        """Twins that cannot apply the format `needed`."""
+        return tuple(sorted(twin for twin, (newest, _) in self._heard.items() if newest < needed))
+
+
+def known_to_twins(members: Sequence[Member], own_name: str, own: int) -> int:
+    """Newest format that both twins can apply, as all members have heard; 0: not all have heard both."""
+    newest = own
+    for member in members:
+        others = [heard.format for heard in member.twins if heard.twin != own_name]
+        newest = min([newest, *others]) if others else 0
+    return newest

@@ -1,0 +1,116 @@
+"""Formats of the journal: an older version refuses what is newer, and says which version it takes."""
+
+from typing import Any
+
+import pytest
+
+from tmr.ledger import Ledger
+from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.entries import Entry, Membership, Owner, Snapshot, encode_format
+from tmr.quorum.formats import NewerFormat
+from tmr.quorum.lease import Timing
+from tmr.quorum.log import Log
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Follow,
+    Followed,
+    Install,
+    Refused,
+    Request,
+    decode_request,
+    encode,
+)
+from tmr.quorum.proposer import Send, Twin
+
+A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
+MEMBERS = Membership(("d1", "d2", "d3"))
+FOUNDED = Snapshot(0, 0, 0, MEMBERS, b"")
+REIGN = Entry(1, 2, 1_000, "reign", b"")
+BEGINS = Entry(2, 2, 1_001, "format", encode_format(2))
+AFTER = Entry(3, 2, 1_002, "reign", b"", 2)
+
+
+def acceptor(*entries: Entry, newest: int = 1) -> Acceptor:
+    durable = Durable("d1", True, 2, A, FOUNDED, [REIGN, *entries], 1 + len(entries), granted_ms=0)
+    return Acceptor(durable, Ledger(), 0.0, 2.0, newest=newest)
+
+
+def append(*entries: Entry) -> Append:
+    return Append(2, A, 2_000, 1, 2, entries, 1)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("format 2, and 1 is the newest", append(BEGINS)),
+        ("format 2, and 1 is the newest", append(Entry(2, 2, 1_001, "command", b"", 2))),
+        ("of the kind 'barrier'", append(Entry(2, 2, 1_001, "barrier", b""))),
+        ("cannot be read", append(Entry(2, 2, 1_001, "format", b"\xc1"))),
+        ("format 2, and 1 is", Install(2, A, 2_000, Snapshot(9, 2, 1_009, MEMBERS, b"new", 2))),
+    ],
+)
+def test_an_older_upstream_refuses_what_is_newer_and_changes_nothing(words: str, message: Request) -> None:
+    member = acceptor()
+    answer = member.handle(1.0, 2_000, decode_request(encode(message)))
+    assert isinstance(answer.reply, Refused)
+    assert words in answer.reply.reason
+    assert member.outdated == answer.reply.reason
+    assert not answer.writes
+    assert not member.refused
+    assert member.log.last == 1
+
+
+def test_an_older_version_does_not_start_on_a_newer_store() -> None:
+    with pytest.raises(NewerFormat, match="install the version"):
+        acceptor(BEGINS, AFTER)
+    assert acceptor(BEGINS, AFTER, newest=2).log.format == 2
+
+
+def test_an_older_twin_gets_neither_the_lease_nor_entries() -> None:
+    member = acceptor(BEGINS, AFTER, newest=2)
+    for probe in (True, False):
+        asked = member.handle(9.0, 2_000, Acquire(5, B, 2_000, probe=probe)).reply
+        assert isinstance(asked, Refused)
+        assert "1 is the newest" in asked.reason
+    followed = member.handle(9.0, 2_000, Follow(B, 0, 0, "?", -1)).reply
+    assert isinstance(followed, Followed)
+    assert not followed.entries
+    assert followed.snapshot is None
+    assert followed.member.needs == 2
+    assert [(heard.twin, heard.format) for heard in followed.member.twins] == [("tmr2", 1)]
+    assert member.announced.outdated(2) == ("tmr2",)
+    known = member.handle(9.0, 2_000, Follow(B, 0, 0, "?", -1, format=2)).reply
+    assert isinstance(known, Followed)
+    assert len(known.entries) == 3
+
+
+def test_an_older_twin_says_so_and_stands_for_no_election() -> None:
+    twin = Twin(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
+    member = acceptor(BEGINS, AFTER, newest=2)
+    twin.tick(0.01)
+    for send in [one for one in twin.take() if isinstance(one, Send)]:
+        twin.receive(0.02, send.slot, send.at, send.request, member.handle(9.0, 2_000, send.request).reply)
+    assert "1 is the newest" in twin.outdated
+    twin.tick(100.0)
+    sent: list[Any] = [one.request for one in twin.take() if isinstance(one, Send)]
+    assert not [request for request in sent if isinstance(request, Acquire)]
+    assert twin.commit == 0
+
+
+def test_the_format_in_force_follows_the_log() -> None:
+    log = Log.after(FOUNDED, [REIGN, BEGINS, AFTER])
+    assert [log.format_at(index) for index in range(4)] == [1, 1, 2, 2]
+    log.compact(2)
+    assert (log.format_at(2), log.format) == (2, 2)
+    cut = Log.after(FOUNDED, [REIGN, BEGINS, AFTER])
+    cut.cut(1)
+    assert cut.format == 1
+
+
+def test_the_last_announcement_of_two_twins_is_kept() -> None:
+    member = acceptor(newest=2)
+    for at, (twin, newest) in enumerate([("tmr1", 1), ("tmr2", 2), ("tmr1", 2), ("tmr3", 1)]):
+        member.handle(float(at), 2_000, Follow(Owner(twin, "n"), 0, 0, "?", -1, format=newest))
+    heard = member.handle(4.0, 2_000, Append(1, A, 2_000, 1, 2, (), 1)).reply.member.twins
+    assert [(one.twin, one.format, one.age_ms) for one in heard] == [("tmr1", 2, 2000), ("tmr3", 1, 1000)]
