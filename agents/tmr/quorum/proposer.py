@@ -594,8 +594,12 @@ class Twin:
 
     @property
     def outdated(self) -> str:
-        """Why this version cannot apply what is committed, for people; empty: it can."""
-        needed = max((peer.member.needs for peer in self.peers if peer.member is not None), default=FIRST)
+        """Reason why this version cannot apply what is committed, for people; empty: it can.
+
+        Two upstreams must say so: one that is wrong keeps no twin from an election.
+        """
+        needs = sorted((peer.member.needs for peer in self.peers if peer.member is not None), reverse=True)
+        needed = needs[1] if len(needs) >= 2 else FIRST
         return formats.too_new(needed, self.newest) if needed > self.newest else ""
 
     def _mirror(self, now: float, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:

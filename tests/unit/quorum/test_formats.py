@@ -98,6 +98,19 @@ def test_an_older_twin_says_so_and_stands_for_no_election() -> None:
     assert twin.commit == 0
 
 
+def test_one_upstream_alone_keeps_no_twin_from_an_election() -> None:
+    twin = Twin(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
+    newer, known = acceptor(BEGINS, AFTER, newest=2), acceptor()
+    twin.tick(0.01)
+    for send in [one for one in twin.take() if isinstance(one, Send)]:
+        member = newer if send.slot == 0 else known
+        twin.receive(0.02, send.slot, send.at, send.request, member.handle(9.0, 2_000, send.request).reply)
+    assert twin.outdated == ""
+    twin.tick(100.0)
+    sent: list[Any] = [one.request for one in twin.take() if isinstance(one, Send)]
+    assert [request for request in sent if isinstance(request, Acquire)]
+
+
 def test_the_format_in_force_follows_the_log() -> None:
     log = Log.after(FOUNDED, [REIGN, BEGINS, AFTER])
     assert [log.format_at(index) for index in range(4)] == [1, 1, 2, 2]
