@@ -284,7 +284,7 @@ def test_entries_that_break_the_journal_are_refused_and_end_nobody(site: Site) -
             "is of epoch": [thief.entry(b"", epoch=thief.epoch + 1)],
             "runs backwards": [thief.entry(b"", time_ms=TIME - 10)],
             "leaps past": [thief.entry(b"", time_ms=2**53 - 1)],
-            "newest known": [thief.entry(b"", format=99)],
+            "is the newest": [thief.entry(b"", format=99)],
             "cannot be read": [thief.entry(b"\xc1", kind="members")],
         }
         for words, entries in wrong.items():
