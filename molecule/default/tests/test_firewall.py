@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 from machines import Machine, from_fabric
 
 UPSTREAM, TWIN, SSH = 22351, 22350, 22
+RULES = "/etc/nftables-tmr.nft"
 
 
 def stranger_reaches(address: str, port: int) -> bool:
@@ -56,13 +58,50 @@ def test_tables_of_others_survive_a_reload(upstream: Machine) -> None:
         upstream.run("nft delete table inet others")
 
 
-def test_flushing_all_rules_by_their_service_does_not_open_us(upstream: Machine) -> None:
-    upstream.run("systemctl start nftables")
+def in_force(server: Machine) -> bool:
+    """The rules are in the kernel."""
+    shown = server.host.run("nft list table inet tmr")
+    return shown.rc == 0 and "policy drop" in shown.stdout
+
+
+def test_nothing_done_with_the_service_of_all_rules_opens_us(upstream: Machine) -> None:
     try:
-        upstream.run("systemctl restart nftables")
-        upstream.run("systemctl start tmr-firewall")  # changes nothing, but waits for a job under way
-        assert "policy drop" in upstream.run("nft list table inet tmr")
-        assert not stranger_reaches(upstream["tmr_back_address"], UPSTREAM)
+        for doing in ("start", "stop", "start", "restart", "reload", "stop"):
+            upstream.run("systemctl %s nftables", doing)
+            assert in_force(upstream), doing
+            assert not stranger_reaches(upstream["tmr_back_address"], UPSTREAM), doing
+            assert upstream.host.service("tmr-upstream").is_running, doing
     finally:
         upstream.run("systemctl stop nftables")
-        upstream.run("systemctl start tmr-firewall")
+
+
+def test_the_rules_stay_when_our_unit_is_stopped(server: Machine) -> None:
+    pids = [server.run("systemctl show --property=MainPID %s", unit) for unit in server.units]
+    server.run("systemctl stop tmr-firewall")
+    assert in_force(server)
+    server.run("systemctl start tmr-firewall")
+    assert pids == [server.run("systemctl show --property=MainPID %s", unit) for unit in server.units]
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [("table inet tmr {", f"{RULES}:1:"), ("", "No such file or directory")],
+    ids=["broken", "empty"],
+)
+def test_no_daemon_listens_without_its_rules(server: Machine, rules: str, told: str) -> None:
+    unit, port = ("tmr-upstream", UPSTREAM) if server.group == "upstreams" else ("tmr-server", TWIN)
+    server.run("cp --preserve %s %s.good", RULES, RULES)
+    try:
+        server.run("printf %%s %s >%s", rules, RULES)
+        # As after a boot: nothing is in the kernel.
+        server.run("systemctl stop %s tmr-firewall && nft flush ruleset", unit)
+        assert server.host.run("systemctl start tmr-firewall").rc != 0
+        assert server.host.run("systemctl start %s", unit).rc != 0
+        assert server.run("ss -Hltn sport = :%s", str(port)) == ""
+        assert told in server.run("journalctl --quiet --output=cat --lines=30 --unit %s", unit)
+    finally:
+        server.run("mv %s.good %s", RULES, RULES)
+    # It tries again and again: once the file is good, nobody has to start it.
+    server.run("timeout 60 sh -c %s", f"until systemctl --quiet is-active {unit}; do sleep 0.2; done")
+    assert in_force(server)
+    server.run("systemctl start tmr-firewall")
