@@ -182,6 +182,8 @@ class Nemesis:
         if not self.world.weather.upgrade or self.world.versions[name] == version:
             return False
         self.world.versions[name] = version
+        if name in self.world.twins and self.world.twins[name].up:
+            self.world.twins[name].keep_anchor()  # an upgrade stops it in good order
         if not self._down(name, fault.seconds, 0.0):
             self._up_again(self.world.machine(name), fault.seconds)
         return True
@@ -222,6 +224,7 @@ class Nemesis:
         for link in fault.who:
             source, target = link.split(">")
             self.world.slow[source, target] = until, fault.value
+            self.world.had_slow_links |= {source, target}
 
     _one_way_cut = _cut
     _client_cut_off = _cut

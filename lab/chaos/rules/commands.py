@@ -115,7 +115,9 @@ def _asked_for(matching: Matching, proof: Proof, event: str) -> None:
         if verb not in verbs:
             continue
         known.update(one.session for one in operations if one.session)
-        if all(one.outcome == "" for one in operations):
+        # A request that was refused after several tries may have left a copy on its way, in a connection
+        # to a twin that lost the address for a while: that one may get a seat, which nobody uses.
+        if all(one.outcome == "" or (one.outcome == "refused" and one.tries > 1) for one in operations):
             open_[client, operations[0].product].append(operations[0])
     places: Places = matching.borrowed if event == "borrowed" else matching.granted
     begun = set(places) | (set() if event == "borrowed" else set(matching.queued))
