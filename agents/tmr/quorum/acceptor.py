@@ -403,11 +403,11 @@ class Acceptor:
             writes += self._apply()
         if not self._agrees(message.digest_index, message.digest):
             writes += self._rebuild()
-        if not self._agrees(message.digest_index, message.digest):
-            self.voting, self.diverged = False, True
-            answer = self._joining(wall_ms, message)
-            answer.writes = [*writes, VotingWrite(voting=False)]
-            return answer
+            if not self._agrees(message.digest_index, message.digest):
+                self.voting, self.diverged = False, True
+                answer = self._joining(wall_ms, message)
+                answer.writes = [*writes, VotingWrite(voting=False)]
+                return answer
         if not message.digest or message.digest_index == self._applied:
             # Only a ledger that was compared becomes a snapshot: others are sent it, and believe it.
             writes += self._compact()
