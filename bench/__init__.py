@@ -1,1 +1,1 @@
-"""What the TMR system costs, beside what a user would run instead, in alternation on the same machine."""
+"""The cost of the TMR system, beside other systems for the same use, in alternation on the same machine."""

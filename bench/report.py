@@ -1,4 +1,4 @@
-"""What the runs say: ratios of medians in one session, with their spread, as Markdown and pictures."""
+"""The report of the runs: ratios of medians in one session, with their spread, as Markdown and pictures."""
 
 from __future__ import annotations
 

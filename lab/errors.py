@@ -1,4 +1,4 @@
-"""What the lab says to people when it cannot do what they asked."""
+"""Errors of the lab, in words for people."""
 
 
 class LabError(Exception):

@@ -1,4 +1,4 @@
-"""What the lab needs from the host, and how to install it."""
+"""Packages that the lab needs on the host, and their installation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a machine itself: name, addresses, keys; written to its disk before the first boot."""
+"""The identity of a machine: name, addresses, keys; written to its disk before the first boot."""
 
 from __future__ import annotations
 

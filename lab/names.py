@@ -1,4 +1,4 @@
-"""Where one lab keeps its things, and what they are called on the host."""
+"""Paths of one lab, and the names of its parts on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which machines there are, on which networks, with which addresses. Pure."""
+"""The machines of the lab, their networks and their addresses. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How hypothesis runs: new examples every time, but the same ones in CI, where a find would block others."""
+"""Settings of hypothesis: new examples each time, but the same ones in CI: a find would block others."""
 
 import os
 

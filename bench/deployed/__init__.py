@@ -1,1 +1,1 @@
-"""What a deployed system does when a machine is lost, beside keepalived on the same machines and network."""
+"""The loss of a machine of a deployed system, beside keepalived on the same machines and network."""

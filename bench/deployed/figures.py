@@ -1,4 +1,4 @@
-"""What one run has measured."""
+"""Figures of one run."""
 
 from __future__ import annotations
 

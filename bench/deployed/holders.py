@@ -1,4 +1,4 @@
-"""Which twins have an address, looked up from outside the machines; no program is started for it."""
+"""Holders of an address among the twins, looked up from outside; no program is started for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured, as Markdown. Pure."""
+"""The report of the figures, as Markdown. Pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What happens to the TMR system, and how it is made whole again."""
+"""Events of the TMR system, and its repair after each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one would build of etcd: a key for each seat, over gRPC.
+"""The same use built on etcd: a key for each seat, over gRPC.
 
 `held`: create-if-absent in a transaction, on a lease that the client holds already, and delete, in turn.
 `fresh`: a lease of its own for each seat, and a put. `put`: a put alone.

@@ -1,4 +1,4 @@
-"""How long the active twin does nothing else: a light request every few milliseconds, from outside."""
+"""Pauses of the active twin, seen from outside: a light request every few milliseconds."""
 
 from __future__ import annotations
 

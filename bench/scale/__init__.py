@@ -1,1 +1,1 @@
-"""What depends on size, and should not: real daemons on loopback, with small and with large states."""
+"""Figures that must not depend on size: real daemons on loopback, with small and with large states."""

@@ -1,4 +1,4 @@
-"""What a checkout costs where little is held, and where much is: both systems run, and are asked in turn."""
+"""The cost of a checkout with little held, and with much: both systems run, and are asked in turn."""
 
 from __future__ import annotations
 

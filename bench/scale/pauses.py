@@ -1,4 +1,4 @@
-"""How long the active twin does nothing else at a time, while much is held and checkouts go on."""
+"""Pauses of the active twin while much is held and checkouts go on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How large, how often, how long."""
+"""Sizes, rates and durations of the measurements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was measured, as Markdown and pictures: figures, their spread, and the goals of the project beside."""
+"""The report of the figures, as Markdown and pictures: their spread, and the goals of the project beside."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What very many sessions cost that nobody does anything with but keep them alive."""
+"""The cost of very many sessions that are only kept alive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who works in a campaign, and how: from a seed, the same each time. Pure; on the client machine, too."""
+"""Clients of a campaign and their work, from a seed. Pure; on the client machine, too."""
 
 from __future__ import annotations
 

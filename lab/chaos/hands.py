@@ -1,4 +1,4 @@
-"""What the nemesis can do to machines from outside. Everything can be undone by `mend`, whoever did it."""
+"""Faults that the nemesis makes from outside of the machines. `mend` undoes all of them."""
 
 from __future__ import annotations
 

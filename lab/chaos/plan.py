@@ -1,4 +1,4 @@
-"""Which faults strike when, from a seed and a duration: the same each time. Pure.
+"""The plan of a campaign's faults: from a seed and a duration, the same each time. Pure.
 
 A plan names times before which a fault does not strike, and `active` or `passive` where it means a twin by
 its role: which one that is, only the campaign knows.

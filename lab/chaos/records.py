@@ -1,4 +1,4 @@
-"""What a campaign writes down: one directory, one JSON document `campaign.json` and files of JSON Lines.
+"""The files of a campaign: one directory, one JSON document `campaign.json` and files of JSON Lines.
 
 All times are seconds since the campaign began, on the host's CLOCK_BOOTTIME, which every machine of the lab
 shares. What a client did not learn stays None: an operation without answer may have been carried out or not.

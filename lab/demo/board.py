@@ -1,4 +1,4 @@
-"""What the demo prints: steps with what was expected, what was seen and how long it took."""
+"""The demo's output: steps with what was expected, what was seen and how long it took."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is tried against a daemon from the network: floods, smuggled requests, keys in foreign places."""
+"""Attacks on a daemon from the network: floods, smuggled requests, keys in foreign places."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What clients ask of a TMR system, asked of a network licence server: the same tests, the same answers.
+"""The tests of a TMR system's client API, run against a network licence server: the same answers.
 
 A failover is a restart here. New tests of these modules count at once; one that is about twins, constituents
 or TMR-Ids is named below, and `test_network` has what is to be said of a network licence server instead.

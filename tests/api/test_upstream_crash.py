@@ -1,4 +1,4 @@
-"""What an upstream acknowledged survives `kill -9`; a store that cannot be trusted is not served."""
+"""Acknowledged writes of an upstream survive `kill -9`; a store that cannot be trusted is not served."""
 
 import asyncio
 import random

@@ -1,4 +1,4 @@
-"""What an answer of pip-audit means: which weaknesses stand, and what nobody looked at."""
+"""The judgement of pip-audit's answer: weaknesses that stand, and packages that nobody looked at."""
 
 import datetime as dt
 import tomllib

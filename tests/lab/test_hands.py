@@ -1,4 +1,4 @@
-"""What a campaign does to machines takes effect, and is gone when it is mended."""
+"""Faults of a campaign take effect on machines, and are gone when they are mended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user does to the machines of a lab, on a lab that runs."""
+"""A user's commands for the machines of a lab, on a lab that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is searched: the protocol as it is, within bounds; and with one rule taken away at a time."""
+"""Searches of the model: the protocol as it is, within bounds; and with one rule taken away at a time."""
 
 from tests.model.search import Search
 

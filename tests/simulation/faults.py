@@ -1,4 +1,4 @@
-"""What a fault is. A run is repeated by its seed, or by its seed and the list of its faults, or a part of
+"""Faults of a run. A run is repeated by its seed, or by its seed and the list of its faults, or part of
 that.
 """
 

@@ -1,4 +1,4 @@
-"""What clients saw of the seats and the units, as calls of two objects that have nothing in common.
+"""Calls of the clients to seats and to units, as two objects that have nothing in common.
 
 Only the clients' own records are used: what they asked, what they were answered, and when their heartbeats
 were answered. A session may end by itself once its client was not heard for a time to live. That no seat

@@ -1,4 +1,4 @@
-"""How bad it gets."""
+"""Fault profiles: how often each fault strikes."""
 
 import random
 

@@ -1,4 +1,4 @@
-"""What the service manager and the operator see of tmr-server: readiness, watchdog, exit status, mistakes."""
+"""The process tmr-server for service manager and operator: readiness, watchdog, exit status, mistakes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What a failed test is reported with."""
+"""The last words of the daemons, for the report of a failed test."""
 
 import contextlib
 import logging

@@ -1,4 +1,4 @@
-"""What the commands that ask the servers have in common: options, configuration, output, errors."""
+"""Options, configuration, output and errors that the commands share which ask servers."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""How people write numbers, times, periods and Feature Maps on the command line.
+"""Parsers for numbers, times, periods and Feature Maps on the command line.
 
 A parser raises `ValueError` with what to write instead.
 """

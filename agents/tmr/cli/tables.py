@@ -1,4 +1,4 @@
-"""What the client API tells, as tables for people: at home in 80 columns, and in a pipe. No I/O.
+"""Tables of the client API's answers for people: for 80 columns, and for a pipe. No I/O.
 
 Times are shown in the local time zone.
 """

@@ -1,4 +1,4 @@
-"""What a licence tracking record adds up to, product by product. No I/O."""
+"""Sums of a licence tracking record, product by product. No I/O."""
 
 from collections import Counter
 from collections.abc import Iterator

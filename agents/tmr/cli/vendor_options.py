@@ -1,4 +1,4 @@
-"""How people write Product Item Options: on the command line, and in a file of items.
+"""Parsers for Product Item Options: on the command line, and in a file of items.
 
 One table, `OPTIONS`, makes both. A parser takes the text and gives the fields of `ProductItem` that it sets;
 it raises `ValueError` with what to write instead.

@@ -1,4 +1,4 @@
-"""What an application imports to use licences of a TMR system.
+"""The client library: an application imports it to use licences of a TMR system.
 
     from tmr.client import Client, NoMoreLicences
 

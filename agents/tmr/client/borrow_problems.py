@@ -1,4 +1,4 @@
-"""What can be wrong with a borrow file.
+"""Errors of a borrow file.
 
 TmrError
 └── BorrowError             `message` and `remedy`, as everywhere

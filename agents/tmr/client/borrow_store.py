@@ -1,12 +1,12 @@
-"""Where a client keeps its borrow files, and what it remembers of the clock.
+"""The directory of a client's borrow files, with the latest time that was seen for each.
 
     store = BorrowStore()                              # ~/.local/share/tmr/borrowed, or below XDG_DATA_HOME
     store.store(data)
     licence = store.use("bor-…", vendor_key=PEM, certificate=PEM, key=PEM)
 
 For each borrowing one file `ID.borrow`, as the server sent it, and one `ID.clock` with the latest time seen
-while it was used. Both are written whole or not at all, for their owner only. Who deletes `ID.clock` deletes
-what it knew: it catches a clock that was set back, not somebody who takes the program apart.
+while it was used. Both are written whole or not at all, for their owner only. `ID.clock` catches a clock
+that was set back. It does not stop a user who deletes it, or who takes the program apart.
 """
 
 import contextlib

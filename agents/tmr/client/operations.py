@@ -1,4 +1,4 @@
-"""What can be asked of the client API: requests to send and how to read their answers. No I/O.
+"""Operations of the client API: requests to send, and readers of their answers. No I/O.
 
 Source of paths and bodies: the client API's OpenAPI document, `/openapi.json` of a twin.
 """

@@ -1,4 +1,4 @@
-"""What can go wrong, for servers and applications alike.
+"""Problems of the client API (RFC 9457), and the client's errors for them.
 
 `PROBLEMS` lists every problem of the client API: a server answers with it, the client raises what belongs to
 it. Everything that the client raises is a `TmrError`:

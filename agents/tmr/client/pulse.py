@@ -1,4 +1,4 @@
-"""Which sessions need a heartbeat when, and what is known about them. No I/O, no clock.
+"""The schedule of heartbeats: sessions, when each is due, and its known state. No I/O, no clock.
 
 Times are monotonic seconds. A session is beaten every third of its time to live, counted from the moment that
 the last request that was answered had been *sent*: the server may have counted from then.

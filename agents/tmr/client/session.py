@@ -1,4 +1,4 @@
-"""What the sync and the async session have in common."""
+"""The base of the sync and the async session."""
 
 import getpass
 import logging

@@ -1,4 +1,4 @@
-"""What the sync and the async client share of HTTPS: connections by address, and errors in words."""
+"""HTTPS for the sync and the async client: connections by address, and errors in words."""
 
 import errno
 import ipaddress

@@ -1,1 +1,1 @@
-"""What clients and operators ask of a licence server, whatever decides and stores behind it."""
+"""Use cases of clients and operators on a licence server, whatever decides and stores behind it."""

@@ -1,4 +1,4 @@
-"""Which requests are taken on when there is more to do than can be done in time (decision 16).
+"""Load limits: the requests that are taken on when not all can be done in time (decision 16).
 
 Pure: the load is passed in. What keeps or frees a seat is always taken on; what asks for more waits.
 """

@@ -1,4 +1,4 @@
-"""What there is: the container and its licences."""
+"""Requests for the container and its licences."""
 
 from tmr.client.models import Container, ItemList
 from tmr.desk.gate import Gate

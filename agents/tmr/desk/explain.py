@@ -1,4 +1,4 @@
-"""What would happen to a request, and everything that decides it. Nothing changes by asking."""
+"""The explanation of a request: its answer now, and all that decides it. Nothing changes by asking."""
 
 from typing import NoReturn
 

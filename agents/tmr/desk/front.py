@@ -1,4 +1,4 @@
-"""What a request passes before the framework: it is counted, perhaps turned away, or answered at once."""
+"""The HTTP stack before the framework: it counts a request, may turn it away, or answers it at once."""
 
 from fastapi import FastAPI
 from starlette.applications import Starlette

@@ -1,4 +1,4 @@
-"""Whether this server answers at all, the way into the journal, and refusals with all that explains them."""
+"""The guard of every request: readiness of this server, the way into the journal, refusals explained."""
 
 import asyncio
 import contextlib

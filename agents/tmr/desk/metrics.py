@@ -1,4 +1,4 @@
-"""What `/metrics` shows, in Prometheus' text format."""
+"""Metrics of the client API, in Prometheus' text format."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Who may use what: an ordered list of rules, as an operator writes it. Empty: everyone.
+"""The access list: an ordered list of an operator's rules for licences. Empty: everyone may use all.
 
 The first rule of the effects `allow` and `deny` that matches decides. Where a licence has an `allow` rule,
 who matches none is denied. `limit`: those who match use at most so many seats of the licence together.

@@ -1,4 +1,4 @@
-"""What is to happen at which time, the earliest first."""
+"""A queue of timers, the earliest first."""
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterable

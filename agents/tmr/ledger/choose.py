@@ -1,4 +1,4 @@
-"""Which licence admits an access, or why none does. Decides, and changes nothing."""
+"""The choice of the licence for an access, or the reason why there is none. Changes nothing."""
 
 import math
 from collections.abc import Collection, Iterable

@@ -1,4 +1,4 @@
-"""What the journal orders the ledger to do. Times are certified Unix milliseconds, from the entry."""
+"""Commands of the journal to the ledger. Times are certified Unix milliseconds, from the entry."""
 
 import functools
 from typing import Annotated, Final, Literal

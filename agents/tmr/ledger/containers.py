@@ -1,4 +1,4 @@
-"""What the containers state, each believed by its own signature, and the licences that they make together."""
+"""Statements of the containers, each checked by its signature, and the licences made of them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Final

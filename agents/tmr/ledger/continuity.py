@@ -1,4 +1,4 @@
-"""Whether a state from a stranger is one, and can have become of another: what only grows has not shrunk."""
+"""Validation of a ledger's state from untrusted input: readable, and nothing lost that only grows."""
 
 from typing import Final
 

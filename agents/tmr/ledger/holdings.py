@@ -1,4 +1,4 @@
-"""What each client holds, and how much room it takes in a snapshot.
+"""Sessions and borrowings of each client, and the bytes that they take in a snapshot.
 
 Snapshots are sent and stored as one piece, which has bounds: so must have what clients say of themselves.
 """

@@ -1,4 +1,4 @@
-"""What is remembered for a while: outcomes, for retries, and how sessions ended, for whoever asks.
+"""Memory for a while: outcomes, for retries, and the ends of sessions, for later questions.
 
 Both age by *steady time*, a clock of the ledger's own. Certified time may leap at a failover, by hours where
 clocks were set, and clients retry just then: steady time follows it by STEP_MS an entry at most.

@@ -1,4 +1,4 @@
-"""What is used up of a licence for good: its units, and its Usage Period, which starts with the first use."""
+"""Usage counters of licences: units taken, and the start of the Usage Period at the first use."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What the ledger answers to a command."""
+"""Outcomes: the ledger's answers to commands."""
 
 from typing import Final, Literal
 

@@ -1,4 +1,4 @@
-"""Who holds which seat: sessions and borrowings, by licence, by instance, by the time that they come back."""
+"""Seats taken by sessions and borrowings: by licence, by instance, by the time when they end."""
 
 from collections.abc import Sequence
 from typing import Final

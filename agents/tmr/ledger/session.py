@@ -1,4 +1,4 @@
-"""How a session begins and ends."""
+"""The begin and the end of a session."""
 
 from tmr.ledger.books import Books
 from tmr.ledger.commands import Grant

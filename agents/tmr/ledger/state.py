@@ -1,4 +1,4 @@
-"""What the ledger keeps: everything a snapshot holds."""
+"""The ledger's state: everything that a snapshot holds."""
 
 import msgspec
 

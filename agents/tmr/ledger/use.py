@@ -1,4 +1,4 @@
-"""How one licence is used: which seats are taken, and by whom."""
+"""The use of one licence: its seats that are taken, and their holders."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""Whether a Product Item may be used at a time, for a version, with features: the item's own options."""
+"""Validity of a Product Item at a time, for a version, with features: the item's own options."""
 
 import datetime as dt
 

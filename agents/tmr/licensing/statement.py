@@ -1,4 +1,4 @@
-"""What an upstream states about its container, signed with the container's key.
+"""The statement of an upstream about its container, signed with the container's key.
 
 A twin, and each upstream that replays the journal, believes a container only by its statement.
 """

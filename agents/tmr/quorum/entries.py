@@ -1,4 +1,4 @@
-"""What the journal is made of."""
+"""Entries of the journal, and the values in them."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Protocol

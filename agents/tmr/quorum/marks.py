@@ -1,4 +1,4 @@
-"""Who has gone back: what each disk has confirmed is remembered, and held against what it shows later.
+"""Detection of a disk that was rolled back: its confirmed position is kept, and held against later ones.
 
 Why, and what it does not find: decision 12.
 """

@@ -1,4 +1,4 @@
-"""What a twin asks an upstream, and what it is answered (DESIGN: the quorum protocol).
+"""Messages of the quorum protocol: a twin's requests to an upstream, and the answers.
 
 Times are milliseconds. Every answer repeats the epoch and the owner of the question, so that an answer to a
 former reign is recognised and dropped, and carries a `Member` header.

@@ -1,6 +1,6 @@
-"""What a member refuses from a twin whose reign stands, and a twin from a member: what no honest one sends.
+"""Validation between members and twins: messages that no honest sender makes are refused.
 
-Whoever was stolen has its certificate. What follows holds whoever it is: a message that breaks it changes
+A stolen twin or upstream has a valid certificate. These rules hold for all: a message that breaks one changes
 nothing, renews no lease, and is told to people. Each function gives the reason, or "".
 """
 

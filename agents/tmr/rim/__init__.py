@@ -1,1 +1,1 @@
-"""What both agents share at the rim: clocks, configuration, logs, TLS identities, serving, supervision."""
+"""Runtime of the agents: clocks, configuration, logs, TLS identities, serving, supervision."""

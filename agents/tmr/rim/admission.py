@@ -1,4 +1,4 @@
-"""Which certificates the CA's files still admit: none that is on the revocation list, none that has ended."""
+"""The certificate policy: none is admitted that is on the CA's revocation list, or has ended."""
 
 import datetime
 import re

@@ -1,4 +1,4 @@
-"""When Python looks for garbage in cycles: seldom, and not among what the process keeps for life.
+"""Tuning of the garbage collector: seldom, and not among objects that the process keeps for life.
 
 Reference counts free nearly everything here at once. A look at all objects would stop the loop for longer,
 the more sessions there are.

@@ -1,4 +1,4 @@
-"""Who a peer is: the SPIFFE URI in its certificate, `spiffe://SYSTEM/ROLE/NAME`."""
+"""The identity of a peer: the SPIFFE URI in its certificate, `spiffe://SYSTEM/ROLE/NAME`."""
 
 import hashlib
 import re

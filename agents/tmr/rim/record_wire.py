@@ -1,4 +1,4 @@
-"""What the active twin asks upstreams about the licence tracking record, and their answers (msgpack).
+"""Messages between the active twin and upstreams about the licence tracking record (msgpack).
 
 Lines are kept in runs without a gap. An upstream that was sent a snapshot lacks the lines of the entries that
 it stood for; the twin copies them from another.

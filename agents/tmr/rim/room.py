@@ -1,10 +1,11 @@
-"""How many connections a process has room for, and who has to go when there is none left.
+"""The limit of connections of a process, and the choice of the one to close when it is reached.
 
-Whoever has not shown a certificate waits in a small lobby, from which the one that waits longest is sent away
-first, of the address that has most there: handshakes that never end cannot keep out one that takes its
-milliseconds. Handshakes begin in turns between addresses, few in one turn of the event loop. Inside, a peer
-has at most three quarters of the room; when all is taken, the peer with the most connections gives up the one
-that has rested longest. The connections of a peer with many are read in turns (`crowded`, `reads`).
+A connection whose peer has not shown a certificate yet waits in a small lobby. When the lobby is full, the
+connection that has waited longest is closed, of the address that has most there: handshakes that never end
+cannot keep out an honest one, which takes milliseconds. Handshakes begin in turns between addresses, few in
+one turn of the event loop. Inside, a peer has at most three quarters of the room; when all is taken, the peer
+with the most connections loses the one that has rested longest. The connections of a peer with many are read
+in turns (`crowded`, `reads`).
 """
 
 import asyncio

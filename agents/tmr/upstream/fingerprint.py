@@ -1,4 +1,4 @@
-"""What tells this machine from any other: a store copied to another machine is recognised by it."""
+"""The fingerprint of this machine: a store that was copied to another machine is recognised by it."""
 
 import hashlib
 import hmac

@@ -1,4 +1,4 @@
-"""What this upstream lets no twin write, for it alone knows its container (DESIGN 4: a stolen twin).
+"""Protection of an upstream's own container: no twin, not even a stolen one, may replace its key.
 
 The ledger believes a container by the key that it saw first, or that a `Trust` names. So a twin that could
 bring keys of its own for two upstreams could state licences that no vendor issued. Each upstream therefore

@@ -1,4 +1,4 @@
-"""What `/metrics` shows, in Prometheus' text format."""
+"""Metrics of an upstream, in Prometheus' text format."""
 
 import math
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Whether the disk has room for more: an upstream says so before a write fails, while one can still act."""
+"""The disk monitor: it tells of a lack of room before a write fails, while there is time to act."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What an upstream says about itself on the administration socket."""
+"""The status of an upstream on its administration socket."""
 
 import importlib.metadata
 from collections.abc import Iterable

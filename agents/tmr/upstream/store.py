@@ -1,4 +1,4 @@
-"""What an upstream keeps on disk: SQLite in WAL mode with full sync, one transaction for a batch of writes.
+"""The store of an upstream: SQLite in WAL mode with full sync, one transaction for a batch of writes.
 
 The rules of durability are SQLite's (https://www.sqlite.org/pragma.html#pragma_synchronous): in WAL mode with
 `synchronous=FULL` a committed transaction survives a power cut.

@@ -1,4 +1,4 @@
-"""Which peers are twins: the role in the certificate, and the place that they ask from."""
+"""Admission of twins: by the role in the certificate, and by the address that they ask from."""
 
 import logging
 from collections.abc import Iterable, Mapping

@@ -1,4 +1,4 @@
-"""What the administration socket answers. Light to import: every command starts with it."""
+"""Answers of the administration socket. Light to import: every command starts with it."""
 
 import msgspec
 

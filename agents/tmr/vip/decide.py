@@ -1,4 +1,4 @@
-"""What the VIP manager does next: a plain function of its state, an event and the time.
+"""Decisions of the VIP manager: a plain function of its state, an event and the time.
 
 `decide(state, event, now_ns)` gives the next state and the actions, to be performed in their order;
 `wake_at(state)` says when to call again with `Tick`. Times are nanoseconds of CLOCK_BOOTTIME: it counts

@@ -1,4 +1,4 @@
-"""How much this machine sees of the front network: by what it hears, and by ARP requests to targets.
+"""The view of the front network from this machine: by traffic heard, and by ARP requests to targets.
 
 A carrier says little: the switch's port may be in no VLAN, or filter everything. Pure; times are nanoseconds.
 """

@@ -1,1 +1,1 @@
-"""What a campaign has to prove, one rule a module: `check(history)` gives what was broken, in words."""
+"""Rules that a campaign has to prove, one a module: `check(history)` gives what was broken, in words."""

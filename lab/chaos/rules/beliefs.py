@@ -1,4 +1,4 @@
-"""What clients surely believed to hold, and until when."""
+"""Intervals in which clients surely believed to hold a seat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the system may be silent: while two upstreams or both twins are down, and until leases run out."""
+"""Excuses for silence: while two upstreams or both twins are down, and until leases run out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which line of the record is the trace of which operation, and when it must have been written therefore.
+"""Matching of operations with lines of the record, with the time in which each line was written.
 
 The record is a witness: one order of all commands. What a client was told restricts where in real time each
 line can stand: not before the request was sent, not after it was answered.

@@ -1,4 +1,4 @@
-"""What clients saw is linearizable, with the record as the witness of the order.
+"""Linearizability of the clients' answers, with the record as the witness of the order.
 
 The record is one order of all commands. It is a linearization if it respects real time (what was answered
 before another was sent stands before it) and if every answer is that of the licence at its place. Answers

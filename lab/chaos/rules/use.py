@@ -1,4 +1,4 @@
-"""How one licence is used, counted by the access modes as documented (docs: reference/api.md)."""
+"""The use of one licence, counted by the access modes as documented (docs: reference/api.md)."""
 
 from __future__ import annotations
 

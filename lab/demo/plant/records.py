@@ -1,4 +1,4 @@
-"""What the stations write down, and how it travels from the client machine."""
+"""Records of the stations, and their way from the client machine."""
 
 from __future__ import annotations
 

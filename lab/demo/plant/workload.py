@@ -1,4 +1,4 @@
-"""What 200 stations do, from a plan and a seed: the same each time. Pure.
+"""The workload of 200 stations, from a plan and a seed: the same each time. Pure.
 
 This module and `records` go to the client machine with `stations`, without the rest of `lab`.
 """

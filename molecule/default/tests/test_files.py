@@ -1,4 +1,4 @@
-"""Who may read and who may write."""
+"""Permissions to read and to write files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the VIP manager hears: frames from the segment, commands on its socket. Its log has one line each."""
+"""Input of the VIP manager: frames from the segment, commands on its socket. Its log has one line each."""
 
 from ipaddress import IPv4Address, IPv6Address
 

@@ -1,4 +1,4 @@
-"""What a run's figures look like as Markdown."""
+"""A run's figures as Markdown."""
 
 from __future__ import annotations
 

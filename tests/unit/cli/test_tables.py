@@ -1,4 +1,4 @@
-"""What people read, to the letter."""
+"""Tables of the command line, to the letter."""
 
 import datetime as dt
 import io

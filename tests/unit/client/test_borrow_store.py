@@ -1,4 +1,4 @@
-"""Where borrow files are kept, and how a clock that was set back is noticed."""
+"""The store of borrow files, and a clock that was set back."""
 
 import stat
 from datetime import datetime, timedelta

@@ -1,4 +1,4 @@
-"""When heartbeats are due, and what is known of a session."""
+"""Due heartbeats, and the known state of a session."""
 
 import pytest
 from hypothesis import settings

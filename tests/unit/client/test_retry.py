@@ -1,4 +1,4 @@
-"""When to ask again, whom, and when to give up: as tables, and as a walk through time."""
+"""Retries: the next time, the next address, and the end; as tables, and as a walk through time."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Who may use what, by the operator's rules."""
+"""Access by the operator's rules."""
 
 from tests.unit.ledger.world import FIRM, World, item
 from tmr.ledger import AccessList, AccessSet, Granted, Rule, SetAccess, Waiting, Who

@@ -1,4 +1,4 @@
-"""How a command begins tells what it is, however the rest is spelled."""
+"""The kind of a command, recognised by its first bytes, however the rest is spelled."""
 
 import msgspec
 import pytest

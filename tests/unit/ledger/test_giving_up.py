@@ -1,4 +1,4 @@
-"""Whoever will not wait any longer is denied, or has the seat that came before: nothing in between."""
+"""A client that stops waiting is denied, or has the seat that came before: nothing in between."""
 
 from msgspec.structs import replace
 

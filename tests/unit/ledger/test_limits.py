@@ -1,4 +1,4 @@
-"""How many sessions and borrowings there can be: one past the limit is denied, and nobody is forgotten."""
+"""Limits of sessions and borrowings: one past the limit is denied, and nobody is forgotten."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is remembered for retries: as long as promised, at the advertised rate, whatever time does."""
+"""Outcomes for retries: kept as long as promised, at the advertised rate, whatever time does."""
 
 from collections.abc import Iterator
 from itertools import count

@@ -1,4 +1,4 @@
-"""What a container accepts, and everything that it refuses. A refusal leaves it as it was."""
+"""Updates that a container accepts, and all that it refuses. A refusal leaves it as it was."""
 
 import msgspec
 import pytest

@@ -1,4 +1,4 @@
-"""What was written before Product Items had all their options: still read, and still written the same.
+"""Files from before Product Items had all their options: still read, and still written the same.
 
 `golden/` was made by the code before: two updates for the containers of `system.py` (an Editor; an unlimited
 licence with an Expiration Time), then the first container, its statement and its request.

@@ -1,4 +1,4 @@
-"""What a former run of a twin is told tells the present one nothing: a system was founded anew for it.
+"""Answers to a former run of a twin tell the present one nothing: a system was founded anew for it.
 
 All three upstreams had been new when the former run asked. Two of them stood in a system since then.
 """

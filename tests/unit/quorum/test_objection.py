@@ -1,4 +1,4 @@
-"""What a member refuses from whoever reigns: it changes nothing, and grants nothing."""
+"""Messages that a member refuses from a reigning twin: they change nothing, and grant nothing."""
 
 from typing import Any
 

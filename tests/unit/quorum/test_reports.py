@@ -1,4 +1,4 @@
-"""What the twins tell each other of the front network, by way of an upstream."""
+"""Reports of the twins about the front network, by way of an upstream."""
 
 import msgspec
 

@@ -1,4 +1,4 @@
-"""Who has a connection, and for how long: bounds that hold against peers that mean ill."""
+"""Limits of connections and of their duration, against hostile peers."""
 
 import asyncio
 import contextlib

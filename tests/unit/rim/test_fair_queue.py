@@ -1,4 +1,4 @@
-"""Whose turn it is: shares between flows, whatever one of them has waiting."""
+"""Turns of flows in the fair queue: equal shares, whatever one of them has waiting."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Who a certificate says that its holder is."""
+"""The identity of a certificate's holder."""
 
 from typing import Any
 

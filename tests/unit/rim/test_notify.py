@@ -1,4 +1,4 @@
-"""What the service manager hears, on a real datagram socket."""
+"""Messages to the service manager, on a real datagram socket."""
 
 import os
 import socket

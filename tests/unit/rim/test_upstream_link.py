@@ -1,4 +1,4 @@
-"""How a failed connection is told to people."""
+"""Words for people about a failed connection."""
 
 import errno
 

@@ -1,4 +1,4 @@
-"""What the roles make of the example of a network licence server: its files, rendered by Ansible itself."""
+"""The roles with the example of a network licence server: its files, rendered by Ansible itself."""
 
 import json
 import os

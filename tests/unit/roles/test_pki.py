@@ -1,4 +1,4 @@
-"""When a certificate is good enough to stay."""
+"""Certificates that are good enough to stay."""
 
 import datetime
 from ipaddress import ip_address

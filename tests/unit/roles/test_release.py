@@ -1,4 +1,4 @@
-"""What a release is made of, and which stay on a machine."""
+"""Contents of a release, and the releases that stay on a machine."""
 
 import os
 from pathlib import Path

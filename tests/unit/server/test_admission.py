@@ -1,4 +1,4 @@
-"""What is turned away when there is too much to do, and when no more."""
+"""Requests that are turned away under load, and the end of it."""
 
 import asyncio
 import time

@@ -1,4 +1,4 @@
-"""When a twin hands over because of the front network."""
+"""Handover of a twin because of the front network."""
 
 import itertools
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""How much is seen of the front network, from what was heard when."""
+"""The view of the front network, from times at which traffic was heard."""
 
 import itertools
 
