@@ -9,11 +9,16 @@ from tests.unit.server.local import OLGA, TTL, System, Twin, ask, item, key, run
 from tmr.client.models import Role
 from tmr.ledger import Ledger
 from tmr.quorum.proposer import Peer
+from tmr.server.twin_reports import OtherTwin
 
 
 def other(system: System, twin: Twin) -> Twin:
     (found,) = [one for one in system.twins if one is not twin]
     return found
+
+
+def other_twin(twin: Twin) -> OtherTwin:
+    return twin.agent.other_twin()
 
 
 def one_is_left(peers: Iterable[Peer]) -> bool:
@@ -80,6 +85,24 @@ async def test_a_lost_carrier_hands_over(tmp_path: Path) -> None:
         await serves(second)
         await until(lambda: second.vip.epoch, "the address is up at the other twin")
         assert first.vip.epoch is None
+
+
+@scenario
+async def test_a_twin_knows_whether_the_other_one_could_take_over(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        first = system.active
+        second = other(system, first)
+        await until(lambda: other_twin(first).ready, "the active twin has heard that the other one is ready")
+        await until(lambda: other_twin(second).ready, "so has the passive one")
+        assert (other_twin(first).name, other_twin(second).name) == (second.name, first.name)
+        second.vip.carrier(up=False)
+        await until(lambda: not other_twin(first).ready, "it has heard that the other one is not")
+        assert (other_twin(first).heard, "virtual address" in other_twin(first).reason) == (True, True)
+        second.vip.carrier(up=True)
+        await until(lambda: other_twin(first).ready, "it is ready again")
+        await second.agent.stop()
+        await until(lambda: not other_twin(first).ready, "a twin that is stopped is not ready")
+        await until(lambda: not other_twin(first).heard, "what it said is old")
 
 
 @scenario

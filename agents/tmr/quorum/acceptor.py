@@ -35,6 +35,7 @@ from tmr.quorum.messages import (
     Reported,
     Request,
 )
+from tmr.quorum.reports import Reports
 
 SNAPSHOT_EVERY: Final = 5_000
 """Applied entries after which the journal is compacted to a snapshot, at least."""
@@ -192,8 +193,7 @@ class Acceptor:
         """Times that the state machine was made anew, because it differed from the active twin's."""
         self.gone_back = False
         """This disk has less than it confirmed before: since this start, the active has said so."""
-        self._reports: dict[str, tuple[int, float]] = {}
-        """What each twin said of the front network last, and when. Nothing here depends on it."""
+        self._reports = Reports()
         self._given_back: tuple[int, Owner] | None = None
         self._machine = machine
         self._max_ttl = max_ttl
@@ -569,12 +569,23 @@ class Acceptor:
         return Answer(Founded(self.member(wall_ms)), writes, woke=True)
 
     def _report(self, now: float, wall_ms: int, message: Report) -> Answer:
-        """Note what the twin sees of the front network, and tell it what the other one said."""
-        self._reports[message.owner.twin] = (message.front, now)
-        others = [report for twin, report in self._reports.items() if twin != message.owner.twin]
-        front, at = max(others, key=lambda report: report[1], default=(0, now))
-        age_ms = max(0, round((now - at) * 1000))
-        return Answer(Reported(self.member(wall_ms), message.owner, front, age_ms))
+        """Note how the twin is, and tell it how the other one said to be."""
+        self._reports.note(message, now)
+        other = self._reports.of_other(message.owner.twin, now)
+        if other is None:
+            return Answer(Reported(self.member(wall_ms), message.owner, 0, None))
+        said = other.report
+        return Answer(
+            Reported(
+                member=self.member(wall_ms),
+                owner=message.owner,
+                front=said.front,
+                age_ms=other.age_ms,
+                twin=said.owner.twin,
+                ready=said.ready,
+                reason=said.reason,
+            )
+        )
 
     # -- following -----------------------------------------------------------------------------------------
 

@@ -115,11 +115,15 @@ class Follow(msgspec.Struct, frozen=True, tag="follow"):
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):
-    """Say how much this twin sees of the front network, and ask how much the other one does."""
+    """Say how this twin is, and ask how the other one is."""
 
     owner: Owner
     front: Annotated[int, msgspec.Meta(ge=0, le=15)]
-    """0: unknown; more is better."""
+    """How much it sees of the front network. 0: unknown; more is better."""
+    ready: bool = False
+    """It serves, or could take over at once."""
+    reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """Why it is not ready, for people."""
 
 
 class Found(msgspec.Struct, frozen=True, tag="found"):
@@ -225,12 +229,16 @@ class Founded(msgspec.Struct, frozen=True, tag="founded"):
 
 
 class Reported(msgspec.Struct, frozen=True, tag="reported"):
-    """The other twin's last report, and its age; 0 where there was none."""
+    """The other twin's last report, and its age in milliseconds; None: it was never heard here."""
 
     member: Member
     owner: Owner
     front: int
-    age_ms: int
+    age_ms: int | None
+    twin: str = ""
+    """Name of the other twin."""
+    ready: bool = False
+    reason: str = ""
 
 
 class Refused(msgspec.Struct, frozen=True, tag="refused"):

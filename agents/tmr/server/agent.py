@@ -20,9 +20,10 @@ from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS
 from tmr.quorum.entries import Owner
 from tmr.quorum.lease import Timing
-from tmr.quorum.messages import encode
+from tmr.quorum.messages import Report, encode
 from tmr.quorum.proposer import Applied, Output, RoleChanged, Serving, Twin
 from tmr.quorum.read_index import ReadIndex
+from tmr.quorum.readiness import hindrance
 from tmr.rim import notify
 from tmr.rim.logs import fields
 from tmr.rim.record_wire import Answer, Question
@@ -35,8 +36,9 @@ from tmr.server.borrow_files import borrow_file
 from tmr.server.clock_alarms import clock_alarms
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
-from tmr.server.front import FrontComparison, FrontReports
+from tmr.server.front import NOTHING, UNABLE, FrontComparison
 from tmr.server.trust import Truster
+from tmr.server.twin_reports import OtherTwin, TwinReports
 from tmr.server.vip_link import VipLink
 
 log = logging.getLogger(__name__)
@@ -107,7 +109,7 @@ class Agent:
             on_lost=self._vip_lost,
         )
         self._front = FrontComparison()
-        self._reports = FrontReports(twin.owner, links, clock, lambda: self._vip.front)
+        self._reports = TwinReports(links, clock, self._report)
         self._vip_task: asyncio.Task[None] | None = None
         self._leaving: asyncio.Task[None] | None = None
         self._stopping = False
@@ -218,7 +220,7 @@ class Agent:
         if not twin.holds(now):
             return
         if not self.gate.leaving:
-            if self._front.hand_over(now, self._vip.front, self._reports.other()):
+            if self._front.hand_over(now, self._vip.front, self._reports.other().front):
                 self.leave("the other twin sees more of the front network")
             self._vip.hold(
                 twin.epoch,
@@ -257,6 +259,27 @@ class Agent:
         twin = self.core.twin
         links = dict(zip(twin.upstreams, self.core.links, strict=True))
         return await borrow_file(links, borrowing, lambda: ReadIndex(twin.epoch, twin.owner, twin.applied))
+
+    # -- the other twin ------------------------------------------------------------------------------------
+
+    def _report(self) -> Report:
+        """What this twin says of itself to the other one."""
+        why = self._hindrance()
+        return Report(self.core.twin.owner, self._vip.front, ready=not why, reason=why)
+
+    def _hindrance(self) -> str:
+        """Reason why this twin could not take over at once, for people; empty: it could."""
+        if self._stopping:
+            return "its server is being stopped"
+        if self._vip.front == UNABLE:
+            return "it cannot hold the virtual address: see its alarms"
+        if self._vip.front == NOTHING:
+            return "it hears nobody on the front network"
+        return hindrance(self.core.twin, self.core.clock())
+
+    def other_twin(self) -> OtherTwin:
+        """The other twin, as two upstreams heard it: whether it could take over at once, and why not."""
+        return self._reports.other()
 
     # -- views ---------------------------------------------------------------------------------------------
 

@@ -1,0 +1,37 @@
+"""Reports of the twins about themselves, as one upstream keeps them in memory.
+
+Each twin says how it is, and is told what the other one said. Nothing in the protocol depends on it.
+"""
+
+from typing import NamedTuple
+
+from tmr.quorum.formats import TWINS
+from tmr.quorum.messages import Report
+
+
+class HeardReport(NamedTuple):
+    """A twin's last report, and its age in milliseconds."""
+
+    report: Report
+    age_ms: int
+
+
+class Reports:
+    """The last report of each twin since this upstream started."""
+
+    def __init__(self) -> None:
+        self._heard: dict[str, tuple[Report, float]] = {}
+
+    def note(self, report: Report, now: float) -> None:
+        """The report came at `now`, in seconds of the upstream's clock. The two twins heard last are kept."""
+        self._heard.pop(report.owner.twin, None)
+        self._heard[report.owner.twin] = report, now
+        while len(self._heard) > TWINS:
+            del self._heard[next(iter(self._heard))]
+
+    def of_other(self, twin: str, now: float) -> HeardReport | None:
+        """The newest report of another twin than `twin`; None: no other one was ever heard."""
+        for name, (report, at) in reversed(self._heard.items()):
+            if name != twin:
+                return HeardReport(report, max(0, round((now - at) * 1000)))
+        return None
