@@ -17,6 +17,7 @@ from tmr.ledger import Borrowed, Command, Consume, Consumed, Each, Grant, Ledger
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import FIRST, Entry, Mark, Snapshot, encode_membership
+from tmr.quorum.lease import DRIFT, Timing
 from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
 from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
 from tmr.quorum.read_index import ReadIndex
@@ -177,6 +178,20 @@ class LeaseOfItsOwnLength(Twin):
 
     def _granted(self, peer: Peer, sent_at: float, granted_ms: int, now: float) -> None:
         super()._granted(peer, sent_at, round(self.timing.ttl * 1000), now)
+
+
+class NoDriftAllowance(Timing, frozen=True):
+    """A lease is used for as long as it was granted, less the guard."""
+
+    def usable_of(self, granted: float) -> float:
+        return min(granted, self.ttl) - self.guard
+
+
+class NoGuard(Timing, frozen=True):
+    """A lease is used until it ends, though the kernel removes the address late."""
+
+    def usable_of(self, granted: float) -> float:
+        return super().usable_of(granted) + self.guard
 
 
 class NoticesNoPause(Twin):
@@ -409,6 +424,13 @@ class NoFreshTime(Sessions):
         super().begin_reign(now - max((ttl for _, ttl in lives), default=0), lives)
 
 
+class ExpiresToTheSecond(Sessions):
+    """A session ends when its time to live is over by the twin's clock, though its client's may be slow."""
+
+    def granted(self, now: float, session: str, ttl: int) -> None:
+        super().granted(now, session, ttl * (1 - DRIFT) / (1 + DRIFT))  # type: ignore[arg-type]
+
+
 class PatienceDecides(InFlight):
     """Who has waited too long for a command takes it for one that will not be carried out."""
 
@@ -448,6 +470,10 @@ FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
 """Machines that stop for seconds and go on as if nothing had happened."""
 PARTED = Weather(partition=1.5, drift=0.5)
 """Links that are cut, and else a quick network: leases end, and the next begins at once."""
+APART = Weather(partition=1.5, drift=0.5, setting=0.5)
+"""The same with longer leases, too: drift adds up."""
+ALONE = Weather(lonely=3.0, drift=0.5)
+"""Clients that are cut off for about a time to live."""
 LATE = Weather(slow=0.2, lonely=2.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
 UNLIKE = Weather(slow=0.05, partition=0.6, pause=0.8, setting=1.5)
@@ -521,7 +547,9 @@ MUTATIONS: dict[str, Rules] = {
     "a lease of its own length": Rules(twin=LeaseOfItsOwnLength, weather=UNLIKE),
     "a restart forgets how long it granted": Rules(acceptor=ForgetsHowLong, weather=UNLIKE),
     "a lease is shortened": Rules(acceptor=ShortensALease, weather=UNLIKE),
-    "no drift allowance": Rules(guard=-0.1, weather=PARTED),
+    "no drift allowance for a lease": Rules(timing=NoDriftAllowance, weather=APART),
+    "no drift allowance for a session": Rules(sessions=ExpiresToTheSecond, weather=ALONE),
+    "no time for the kernel": Rules(timing=NoGuard, weather=PARTED),
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, weather=ODD),
     "newest clock is the time": Rules(twin=TakesTheNewestClock, weather=WRONG),

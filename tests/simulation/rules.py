@@ -10,6 +10,7 @@ from tmr.desk.sessions import Sessions
 from tmr.desk.virtual import VirtualContainer
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.lease import Timing
 from tmr.quorum.proposer import Twin
 from tmr.quorum.read_index import ReadIndex, obstacle
 
@@ -22,7 +23,7 @@ class Rules(msgspec.Struct, frozen=True):
     ledger: type[Ledger] = Ledger
     sessions: type[Sessions] = Sessions
     in_flight: type[InFlight] = InFlight
-    guard: float = 0.2
+    timing: type[Timing] = Timing
     obstacle: Callable[[Acceptor, float, ReadIndex], str | None] = obstacle
     view: type[VirtualContainer] = VirtualContainer
     withdraw_after: float = 0.0

@@ -9,6 +9,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import CLIENTS
 from tests.simulation.rules import Rules
 from tests.simulation.world import STORM, World
+from tmr.desk import sessions
 from tmr.quorum import acceptor, proposer
 
 Result = tuple[int, str | None, Counter[str]]
@@ -17,6 +18,7 @@ Result = tuple[int, str | None, Counter[str]]
 
 def small_journals() -> None:
     """Compact early and send little at once, so that a short run meets snapshots and split batches too."""
+    sessions.SLOT = 0.01  # type: ignore[misc]
     acceptor.SNAPSHOT_EVERY = 20  # type: ignore[misc]
     acceptor.TAIL = 5  # type: ignore[misc]
     acceptor.FOLLOW_BYTES = 1_500  # type: ignore[misc]

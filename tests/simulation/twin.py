@@ -271,6 +271,7 @@ class SimTwin:
         self._look_after_containers()
         for session in self.sessions.expired(self.now(), 10):
             self.world.stats["expiries"] += 1
+            self.world.witness.expires(self, session)
             self.submit(Free(session, None, "expiry"))
 
     def upstreams(self) -> tuple[UpstreamState, ...]:

@@ -17,7 +17,7 @@ from tests.simulation.names import UPSTREAMS
 from tests.simulation.versions import ledger_of
 from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
 from tmr.quorum.formats import NewerFormat
-from tmr.quorum.messages import Follow, Reply, Request
+from tmr.quorum.messages import Follow, Probed, Promise, Reply, Request
 from tmr.upstream.guard import OwnContainer
 
 if TYPE_CHECKING:
@@ -129,6 +129,8 @@ class SimUpstream:
         self.acceptor.generation = self.disk.container.generation
         result = self.acceptor.handle(now, wall, request)
         world.witness.acceptor_moved(self.slot, self.acceptor)
+        if isinstance(result.reply, Probed | Promise):
+            world.witness.lease_over(self.slot, request.owner.twin)
 
         def leave() -> None:
             world.witness.voted(self.slot, self.acceptor, result.reply)
@@ -229,6 +231,8 @@ class SimUpstream:
 
         def look() -> None:
             self._timer = False
+            if self.acceptor.live_holder(self.now()) is None:
+                self.world.witness.lease_over(self.slot)
             if self.waiting:
                 self._wake()
 

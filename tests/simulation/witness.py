@@ -45,6 +45,8 @@ PAUSE = 0.9
 JUST_NOW = 3.5
 """Seconds for which a twin may count an upstream that is gone: a lease, a pause between two messages, and the
 time until one has failed."""
+ADDRESS_LATE = 0.17
+"""Seconds by which the kernel may remove a twin's address late; see `Timing.guard`."""
 AHEAD_MS = 1_000
 """Certified time may be so much ahead of honest clocks: drift, and rounding."""
 
@@ -217,6 +219,29 @@ class Witness:
         ]
         if len(holders) > 1:
             self.fail(f"{holders} both hold the lease")
+
+    def lease_over(self, slot: int, asker: str = "") -> None:
+        """An upstream's lease has ended, for `asker` to have it: no other twin counts on its grant.
+
+        This holds for each upstream alone, whatever the rates of the two clocks, and for as long as the
+        address may remain.
+        """
+        upstream = self.world.upstreams[slot]
+        for name, twin in self.world.twins.items():
+            core, peer = twin.twin, twin.twin.peers[slot]
+            if name == asker or not twin.up or core.role != "active" or peer.granted_until is None:
+                continue
+            if peer.member is None or peer.member.disk != upstream.disk.name or self._may_be_wrong(name):
+                continue
+            left = peer.granted_until + ADDRESS_LATE - twin.now()
+            if left > 0:
+                self.fail(f"{upstream.name} ends the lease of {name} {left:.3f} s too early")
+
+    def expires(self, twin: SimTwin, session: str) -> None:
+        """A twin ends a session whose client it has not heard: that uses the licence no more."""
+        for client in self.world.clients.values():
+            if client.session == session and client.holding():
+                self.fail(f"{twin.name} ends {session} while {client.name} uses it, by the clocks of both")
 
     def stopped(self, name: str) -> None:
         """The host pauses the machine, and its clocks stand still."""

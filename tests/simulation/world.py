@@ -25,7 +25,6 @@ from tests.simulation.upstream import FOLLOW_WAIT, SimUpstream
 from tests.simulation.versions import finish, first_version
 from tests.simulation.weather import Weather
 from tests.simulation.witness import Witness
-from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Follow, Release, Reply, Request
 
 STORM, CALM = 10.0, 8.0
@@ -53,7 +52,7 @@ class World:
         self.rules = rules or Rules()
         self.now = 0.0
         self.storm, self.end = storm, storm + CALM
-        self.timings = dict.fromkeys((*UPSTREAMS, *TWINS), Timing(ttl=TTL, guard=self.rules.guard))
+        self.timings = dict.fromkeys((*UPSTREAMS, *TWINS), self.rules.timing(ttl=TTL))
         """As each machine has it set for its next start; upstreams use the time to live alone."""
         self.weather = self.rules.weather or Weather.of(self.stream("weather"))
         self.set_ms = 0.0
