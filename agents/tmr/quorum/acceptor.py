@@ -234,6 +234,7 @@ class Acceptor:
             clock_ms=round(self._now * 1000),
             needs=self.log.format_at(self.commit),
             twins=self.announced.of(self._now),
+            damaged=bool(self.damage),
         )
 
     # -- the lease -----------------------------------------------------------------------------------------

@@ -49,6 +49,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Format in force at its commit index: a twin that cannot apply it takes nothing, and is not elected."""
     twins: tuple[Heard, ...] = ()
     """The twins that it heard, in memory."""
+    damaged: bool = False
+    """Its disk changed what it had stored: it began anew. Told until its next start after that."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):

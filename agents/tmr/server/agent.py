@@ -377,6 +377,7 @@ class Agent:
                 for name, peer in zip(twin.upstreams, twin.peers, strict=True)
                 if now - peer.gone_back_at < GONE_BACK_ALARM
             ),
+            *damage_alarms(twin),
             *lease_alarms(twin),
             *pause_alarms(twin, now),
             *clock_alarms(twin.certified, now * 1000),
@@ -394,6 +395,17 @@ def pause_alarms(twin: Twin, now: float) -> list[str]:
         f"this machine stood still for about {twin.paused_for:.1f} s, {now - twin.paused_at:.0f} s ago, and "
         "its clocks with it: its host paused it. Take it out of snapshot backups that halt the machine, and "
         "move it to another host only while the other twin is active"
+    ]
+
+
+def damage_alarms(twin: Twin) -> list[str]:
+    """Upstreams whose disks changed what they had stored, until they are started again."""
+    return [
+        f"the disk of {name} changed what it had stored: it began anew, and "
+        f"{'has everything again' if peer.member.voting else 'does not vote before it has it again'}. Look "
+        "at its disk and memory; `tmr-upstream status` there says what was damaged"
+        for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+        if peer.member is not None and peer.member.damaged
     ]
 
 
