@@ -43,10 +43,11 @@ host: venv
 
 # -- the parts of the test -----------------------------------------------------------------------------------
 
-lint: venv ## ruff, import layers, yamllint, ansible-lint
+lint: venv ## ruff, the generated sync client, import layers, yamllint, ansible-lint
 	$(say) 'lint'
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/python agents/unasync.py --check
 	$(BIN)/lint-imports
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint
@@ -55,7 +56,7 @@ types: venv ## mypy --strict; what an upstream needs also for Windows
 	$(say) 'types'
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.rim -p tmr.quorum -p tmr.ledger -p tmr.licensing
-	$(BIN)/mypy lab tests bench
+	$(BIN)/mypy lab tests bench agents/unasync.py
 
 audit: venv ## known weaknesses of the locked packages; says so where it cannot look (AUDIT=required: fails)
 	$(say) 'audit'

@@ -12,6 +12,7 @@
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
+from tmr.client._heartbeat_schedule import SessionState
 from tmr.client.config import Config, TlsFiles, load
 from tmr.client.models import AccessMode
 from tmr.client.problems import (
@@ -43,12 +44,11 @@ from tmr.client.problems import (
     Untrusted,
     WrongRole,
 )
-from tmr.client.pulse import SessionState
 from tmr.client.retry import Policy
 
 if TYPE_CHECKING:
-    from tmr.client.asynchronous import AsyncClient, AsyncClientSession
-    from tmr.client.sync import Client, ClientSession
+    from tmr.client._async import AsyncClient, AsyncClientSession
+    from tmr.client._sync import Client, ClientSession
 
 __all__ = [
     "AccessDenied",
@@ -92,10 +92,10 @@ __all__ = [
 
 # Loaded when first used: a server needs the wire models, but no HTTP client.
 _LAZY: Final = {
-    "Client": "tmr.client.sync",
-    "ClientSession": "tmr.client.sync",
-    "AsyncClient": "tmr.client.asynchronous",
-    "AsyncClientSession": "tmr.client.asynchronous",
+    "Client": "tmr.client._sync",
+    "ClientSession": "tmr.client._sync",
+    "AsyncClient": "tmr.client._async",
+    "AsyncClientSession": "tmr.client._async",
 }
 
 

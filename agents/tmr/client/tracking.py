@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 import httpx
 
+from tmr.client._sync import Client
 from tmr.client.operations import Answer, Request
 from tmr.client.retry import Call, Done, Send, Wait
-from tmr.client.sync import Client
 from tmr.client.transport import answer_of, failure_of, http_request
 
 READ: Final = 30.0

@@ -1,10 +1,9 @@
-"""The client for asyncio programs. The same as `tmr.client.sync`, with `await`."""
+"""The client for asyncio programs. `_sync.py` is generated from this module by `agents/unasync.py`."""
 
 import asyncio
-import contextlib
 import datetime as dt
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Self, TypeVar
@@ -12,13 +11,14 @@ from typing import Self, TypeVar
 import httpx
 
 from tmr.client import models, operations, waiting
+from tmr.client._heartbeat_loop import HeartbeatTask
+from tmr.client._heartbeat_schedule import SessionState
 from tmr.client.access import AccessList
-from tmr.client.clock import LONGEST_WAIT, elapsed
+from tmr.client.clock import elapsed
 from tmr.client.config import Config, load
 from tmr.client.models import TTL_DEFAULT, AccessMode
 from tmr.client.operations import Operation
 from tmr.client.problems import SessionLost, TmrError
-from tmr.client.pulse import Pulse, SessionState
 from tmr.client.retry import Call, Done, Policy, Send, Wait
 from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 from tmr.client.transport import (
@@ -39,8 +39,8 @@ class AsyncClient:
         async with AsyncClient() as client, client.session(6000010, 201) as session:
             ...
 
-    `config`: without it, client.toml is read (see `tmr.client.config`). To be used in one event loop. All
-    methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
+    `config`: without it, client.toml is read (see `tmr.client.config`). Use it in one event loop.
+    All methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
     (`tmr.client.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
     suspended.
     """
@@ -61,7 +61,9 @@ class AsyncClient:
                 **client_options(self._credentials.context, httpx.AsyncHTTPTransport, self.config.source)
             )
         )
-        self._heart = _Heart(self)
+        self._heartbeats: HeartbeatTask[AsyncClientSession] = HeartbeatTask(
+            self.clock, self.policy, self._keep_alive
+        )
 
     async def __aenter__(self) -> Self:
         return self
@@ -71,7 +73,9 @@ class AsyncClient:
 
     async def aclose(self) -> None:
         """Release the sessions that are still held, and close all connections."""
-        await self._heart.close()
+        for session in self._heartbeats.sessions:
+            await session.release()
+        await self._heartbeats.close()
         await _close(self._pools.close())
 
     # -- sessions ------------------------------------------------------------------------------------------
@@ -174,6 +178,12 @@ class AsyncClient:
             await self._run(operations.release(place), policy=self.policy.for_release())
         except TmrError as error:
             log.warning("the place %s in the queue could not be given up: %s", place, error)
+
+    async def _keep_alive(
+        self, sessions: Sequence[str], sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    ) -> models.Heartbeats:
+        policy = self.policy.for_heartbeats()
+        return await self._run(operations.heartbeats(sessions), policy=policy, sleep=sleep)
 
     async def heartbeat(self, session: str) -> models.Heartbeat:
         """Keep the session alive. Raises SessionLost."""
@@ -301,6 +311,7 @@ class AsyncClient:
         policy: Policy | None = None,
         servers: Sequence[str] | None = None,
         twins: Sequence[str] | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> T:
         call = Call(
             operation.request,
@@ -314,7 +325,7 @@ class AsyncClient:
                 case Done(answer):
                     return operation.read(answer)
                 case Wait(seconds):
-                    await asyncio.sleep(seconds)
+                    await sleep(seconds)
                 case Send() as send:
                     await self._attempt(operation.request, send, call)
 
@@ -356,7 +367,7 @@ class AsyncClientSession(SessionView):
 
     async def __aenter__(self) -> Self:
         self.licence, sent = await self._client._acquire(self._request, None, self._patience, self._on_wait)
-        self._client._heart.add(self, sent)
+        self._client._heartbeats.add(self, sent)
         return self
 
     async def __aexit__(
@@ -369,7 +380,7 @@ class AsyncClientSession(SessionView):
         """What is known about the session now."""
         if self.lost.is_set():
             return SessionState.LOST
-        return self._client._heart.pulse.state(self.id, self._client.clock())
+        return self._client._heartbeats.schedule.state(self.id, self._client.clock())
 
     def check(self) -> None:
         """Raise SessionLost if the server has ended the session."""
@@ -387,7 +398,7 @@ class AsyncClientSession(SessionView):
 
     async def release(self) -> None:
         """Give the licence back. If nobody answers, this is logged: the server takes it back by itself."""
-        if not self._client._heart.remove(self):
+        if not self._client._heartbeats.remove(self):
             return
         try:
             policy = self._client.policy.for_release()
@@ -404,73 +415,6 @@ class AsyncClientSession(SessionView):
                 self._on_lost(self)
             except Exception:
                 log.exception("on_lost of session %s failed", self.id)
-
-
-class _Heart:
-    """Sends the heartbeats of all sessions of one client, in one task that the first session starts."""
-
-    def __init__(self, client: AsyncClient) -> None:
-        self.pulse = Pulse()
-        self._client = client
-        self._sessions: dict[str, AsyncClientSession] = {}
-        self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def add(self, session: AsyncClientSession, sent: float) -> None:
-        self._sessions[session.id] = session
-        self.pulse.add(session.id, session.licence.ttl, sent)
-        if self._task is None:
-            self._task = asyncio.create_task(self._beat(), name="tmr-heartbeats")
-        self._changed.set()
-
-    def remove(self, session: AsyncClientSession) -> bool:
-        """Whether the session was held until now."""
-        self._sessions.pop(session.id, None)
-        self._changed.set()
-        return self.pulse.remove(session.id)
-
-    async def close(self) -> None:
-        for session in list(self._sessions.values()):
-            await session.release()
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    async def _next(self) -> tuple[str, ...]:
-        while True:
-            due = self.pulse.due(self._client.clock())
-            if due:
-                return due
-            self._changed.clear()
-            with contextlib.suppress(TimeoutError):
-                wait = self.pulse.wait(self._client.clock())
-                async with asyncio.timeout(None if wait is None else min(wait, LONGEST_WAIT)):
-                    await self._changed.wait()
-
-    async def _beat(self) -> None:
-        silent = False
-        while True:
-            due = await self._next()
-            sent = self._client.clock()
-            try:
-                policy = self._client.policy.for_heartbeats()
-                answer = await self._client._run(operations.heartbeats(due), policy=policy)
-            except Exception as error:
-                # Whatever it is, the sessions need the next heartbeat.
-                if not silent:
-                    log.warning("no answer to a heartbeat; the session goes on: %s", error)
-                silent = True
-                self.pulse.unanswered(due, self._client.clock() + self._client.policy.after_heartbeat(error))
-                continue
-            if silent:
-                log.info("heartbeats are answered again")
-            silent = False
-            again = self._client.clock() + self._client.policy.beat_again
-            ended = {one.id: one for one in answer.ended}
-            for each in self.pulse.answered(due, answer.alive, answer.lost, sent, again):
-                self._sessions[each]._is_lost(ended.get(each))
 
 
 async def _close(clients: list[httpx.AsyncClient]) -> None:

@@ -38,7 +38,7 @@ class _Beat:
     due: float
 
 
-class Pulse:
+class HeartbeatSchedule:
     """The heartbeats of all sessions of one client."""
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The client for ordinary, threaded programs."""
+"""The client for threaded programs. Generated from `_async.py` by `agents/unasync.py`: do not edit."""
 
 import datetime as dt
 import threading
@@ -11,13 +11,14 @@ from typing import Self, TypeVar
 import httpx
 
 from tmr.client import models, operations, waiting
+from tmr.client._heartbeat_loop import HeartbeatThread
+from tmr.client._heartbeat_schedule import SessionState
 from tmr.client.access import AccessList
-from tmr.client.clock import LONGEST_WAIT, elapsed
+from tmr.client.clock import elapsed
 from tmr.client.config import Config, load
 from tmr.client.models import TTL_DEFAULT, AccessMode
 from tmr.client.operations import Operation
 from tmr.client.problems import SessionLost, TmrError
-from tmr.client.pulse import Pulse, SessionState
 from tmr.client.retry import Call, Done, Policy, Send, Wait
 from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 from tmr.client.transport import (
@@ -38,8 +39,8 @@ class Client:
         with Client() as client, client.session(6000010, 201) as session:
             ...
 
-    `config`: without it, client.toml is read (see `tmr.client.config`). All methods may be called by several
-    threads at once. They try again over a failover by themselves, as `policy` says, and raise a `TmrError`
+    `config`: without it, client.toml is read (see `tmr.client.config`). Several threads may use it at once.
+    All methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
     (`tmr.client.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
     suspended.
     """
@@ -60,7 +61,9 @@ class Client:
                 **client_options(self._credentials.context, httpx.HTTPTransport, self.config.source)
             )
         )
-        self._heart = _Heart(self)
+        self._heartbeats: HeartbeatThread[ClientSession] = HeartbeatThread(
+            self.clock, self.policy, self._keep_alive
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -70,7 +73,9 @@ class Client:
 
     def close(self) -> None:
         """Release the sessions that are still held, and close all connections."""
-        self._heart.close()
+        for session in self._heartbeats.sessions:
+            session.release()
+        self._heartbeats.close()
         _close(self._pools.close())
 
     # -- sessions ------------------------------------------------------------------------------------------
@@ -173,6 +178,12 @@ class Client:
             self._run(operations.release(place), policy=self.policy.for_release())
         except TmrError as error:
             log.warning("the place %s in the queue could not be given up: %s", place, error)
+
+    def _keep_alive(
+        self, sessions: Sequence[str], sleep: Callable[[float], object] = time.sleep
+    ) -> models.Heartbeats:
+        policy = self.policy.for_heartbeats()
+        return self._run(operations.heartbeats(sessions), policy=policy, sleep=sleep)
 
     def heartbeat(self, session: str) -> models.Heartbeat:
         """Keep the session alive. Raises SessionLost."""
@@ -356,7 +367,7 @@ class ClientSession(SessionView):
 
     def __enter__(self) -> Self:
         self.licence, sent = self._client._acquire(self._request, None, self._patience, self._on_wait)
-        self._client._heart.add(self, sent)
+        self._client._heartbeats.add(self, sent)
         return self
 
     def __exit__(
@@ -369,7 +380,7 @@ class ClientSession(SessionView):
         """What is known about the session now."""
         if self.lost.is_set():
             return SessionState.LOST
-        return self._client._heart.pulse.state(self.id, self._client.clock())
+        return self._client._heartbeats.schedule.state(self.id, self._client.clock())
 
     def check(self) -> None:
         """Raise SessionLost if the server has ended the session."""
@@ -387,7 +398,7 @@ class ClientSession(SessionView):
 
     def release(self) -> None:
         """Give the licence back. If nobody answers, this is logged: the server takes it back by itself."""
-        if not self._client._heart.remove(self):
+        if not self._client._heartbeats.remove(self):
             return
         try:
             policy = self._client.policy.for_release()
@@ -404,92 +415,6 @@ class ClientSession(SessionView):
                 self._on_lost(self)
             except Exception:
                 log.exception("on_lost of session %s failed", self.id)
-
-
-class _Heart:
-    """Sends the heartbeats of all sessions of one client, on one thread that the first session starts."""
-
-    def __init__(self, client: Client) -> None:
-        self.pulse = Pulse()
-        self._client = client
-        self._sessions: dict[str, ClientSession] = {}
-        self._changed = threading.Condition()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-
-    def add(self, session: ClientSession, sent: float) -> None:
-        with self._changed:
-            self._sessions[session.id] = session
-            self.pulse.add(session.id, session.licence.ttl, sent)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name="tmr-heartbeats", daemon=True)
-                self._thread.start()
-            self._changed.notify()
-
-    def remove(self, session: ClientSession) -> bool:
-        """Whether the session was held until now."""
-        with self._changed:
-            held = self.pulse.remove(session.id)
-            self._sessions.pop(session.id, None)
-            self._changed.notify()
-            return held
-
-    def close(self) -> None:
-        for session in list(self._sessions.values()):
-            session.release()
-        self._stop.set()
-        with self._changed:
-            thread, self._thread = self._thread, None
-            self._changed.notify()
-        if thread is not None and thread is not threading.current_thread():
-            thread.join()
-
-    def _next(self) -> tuple[str, ...]:
-        with self._changed:
-            while not self._stop.is_set():
-                wait = self.pulse.wait(self._client.clock())
-                due = self.pulse.due(self._client.clock())
-                if due:
-                    return due
-                self._changed.wait(None if wait is None else min(wait, LONGEST_WAIT))
-        return ()
-
-    def _beat(self) -> None:
-        silent = False
-        while due := self._next():
-            sent = self._client.clock()
-            try:
-                policy = self._client.policy.for_heartbeats()
-                answer = self._client._run(operations.heartbeats(due), policy=policy, sleep=self._sleep)
-            except _Stopped:
-                return
-            except Exception as error:
-                # Whatever it is, the sessions need the next heartbeat.
-                if not silent:
-                    log.warning("no answer to a heartbeat; the session goes on: %s", error)
-                silent = True
-                again = self._client.clock() + self._client.policy.after_heartbeat(error)
-                with self._changed:
-                    self.pulse.unanswered(due, again)
-                continue
-            if silent:
-                log.info("heartbeats are answered again")
-            silent = False
-            with self._changed:
-                again = self._client.clock() + self._client.policy.beat_again
-                lost = self.pulse.answered(due, answer.alive, answer.lost, sent, again)
-                sessions = [self._sessions[each] for each in lost]
-            ended = {one.id: one for one in answer.ended}
-            for session in sessions:
-                session._is_lost(ended.get(session.id))
-
-    def _sleep(self, seconds: float) -> None:
-        if self._stop.wait(seconds):
-            raise _Stopped
-
-
-class _Stopped(Exception):
-    """The client was closed while a heartbeat waited for its next attempt."""
 
 
 def _close(clients: list[httpx.Client]) -> None:

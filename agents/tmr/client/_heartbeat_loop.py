@@ -1,0 +1,210 @@
+"""Heartbeats of all sessions of one client: a task for the async client, a thread for the sync one.
+
+Both follow a `HeartbeatSchedule`. The first session starts them, and `close` ends them.
+"""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Final, Generic, Protocol, TypeVar
+
+from tmr.client import models
+from tmr.client._heartbeat_schedule import HeartbeatSchedule
+from tmr.client.clock import LONGEST_WAIT
+from tmr.client.retry import Policy
+from tmr.client.session import log
+
+NAME: Final = "tmr-heartbeats"
+Sleep = Callable[[float], object]
+
+
+class _Session(Protocol):
+    licence: models.Session
+
+    @property
+    def id(self) -> str: ...
+
+    def _is_lost(self, ended: models.EndedSession | None) -> None: ...
+
+
+S = TypeVar("S", bound=_Session)
+
+
+class _Loop(Generic[S]):
+    """State that both loops share. `clock`: monotonic seconds."""
+
+    def __init__(self, clock: Callable[[], float], policy: Policy) -> None:
+        self.schedule = HeartbeatSchedule()
+        self._clock = clock
+        self._policy = policy
+        self._sessions: dict[str, S] = {}
+        self._silent = False
+
+    @property
+    def sessions(self) -> list[S]:
+        """The sessions that are held."""
+        return list(self._sessions.values())
+
+    def _wait(self) -> float | None:
+        """Seconds until the next heartbeat, at most LONGEST_WAIT; None: there is no session."""
+        wait = self.schedule.wait(self._clock())
+        return None if wait is None else min(wait, LONGEST_WAIT)
+
+    def _unanswered(self, due: tuple[str, ...], error: Exception) -> None:
+        # Whatever the error is, the sessions need the next heartbeat.
+        if not self._silent:
+            log.warning("no answer to a heartbeat; the session goes on: %s", error)
+        self._silent = True
+        self.schedule.unanswered(due, self._clock() + self._policy.after_heartbeat(error))
+
+    def _answered(self, due: tuple[str, ...], answer: models.Heartbeats, sent: float) -> list[S]:
+        """The sessions that the server has ended."""
+        if self._silent:
+            log.info("heartbeats are answered again")
+        self._silent = False
+        again = self._clock() + self._policy.beat_again
+        lost = self.schedule.answered(due, answer.alive, answer.lost, sent, again)
+        return [self._sessions[each] for each in lost]
+
+
+def _tell(lost: list[S], answer: models.Heartbeats) -> None:
+    ended = {one.id: one for one in answer.ended}
+    for session in lost:
+        session._is_lost(ended.get(session.id))
+
+
+class HeartbeatTask(_Loop[S]):
+    """The heartbeats of an async client. `ask` sends those of some sessions, and tries again by itself."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        policy: Policy,
+        ask: Callable[[tuple[str, ...]], Awaitable[models.Heartbeats]],
+    ) -> None:
+        super().__init__(clock, policy)
+        self._ask = ask
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, session: S, sent: float) -> None:
+        """Keep the session alive; it was granted to a request sent at `sent`."""
+        self._sessions[session.id] = session
+        self.schedule.add(session.id, session.licence.ttl, sent)
+        if self._task is None:
+            self._task = asyncio.create_task(self._beat(), name=NAME)
+        self._changed.set()
+
+    def remove(self, session: S) -> bool:
+        """Send no more heartbeats of the session. Gives whether it was held until now."""
+        self._sessions.pop(session.id, None)
+        self._changed.set()
+        return self.schedule.remove(session.id)
+
+    async def close(self) -> None:
+        """End the task."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    async def _next(self) -> tuple[str, ...]:
+        while True:
+            due = self.schedule.due(self._clock())
+            if due:
+                return due
+            self._changed.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._wait()):
+                    await self._changed.wait()
+
+    async def _beat(self) -> None:
+        while True:
+            due = await self._next()
+            sent = self._clock()
+            try:
+                answer = await self._ask(due)
+            except Exception as error:
+                self._unanswered(due, error)
+            else:
+                _tell(self._answered(due, answer, sent), answer)
+
+
+class HeartbeatThread(_Loop[S]):
+    """The heartbeats of a sync client. `ask` sends those of some sessions, and tries again by itself.
+
+    `ask` is given a `sleep` that `close` ends at once.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        policy: Policy,
+        ask: Callable[[tuple[str, ...], Sleep], models.Heartbeats],
+    ) -> None:
+        super().__init__(clock, policy)
+        self._ask = ask
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def add(self, session: S, sent: float) -> None:
+        """Keep the session alive; it was granted to a request sent at `sent`."""
+        with self._changed:
+            self._sessions[session.id] = session
+            self.schedule.add(session.id, session.licence.ttl, sent)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._beat, name=NAME, daemon=True)
+                self._thread.start()
+            self._changed.notify()
+
+    def remove(self, session: S) -> bool:
+        """Send no more heartbeats of the session. Gives whether it was held until now."""
+        with self._changed:
+            held = self.schedule.remove(session.id)
+            self._sessions.pop(session.id, None)
+            self._changed.notify()
+            return held
+
+    def close(self) -> None:
+        """End the thread. A call from the thread itself, as by `on_lost`, does not wait for it."""
+        self._stop.set()
+        with self._changed:
+            thread, self._thread = self._thread, None
+            self._changed.notify()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join()
+
+    def _next(self) -> tuple[str, ...]:
+        with self._changed:
+            while not self._stop.is_set():
+                due = self.schedule.due(self._clock())
+                if due:
+                    return due
+                self._changed.wait(self._wait())
+        return ()
+
+    def _beat(self) -> None:
+        while due := self._next():
+            sent = self._clock()
+            try:
+                answer = self._ask(due, self._sleep)
+            except _Stopped:
+                return
+            except Exception as error:
+                with self._changed:
+                    self._unanswered(due, error)
+                continue
+            with self._changed:
+                lost = self._answered(due, answer, sent)
+            _tell(lost, answer)
+
+    def _sleep(self, seconds: float) -> None:
+        if self._stop.wait(seconds):
+            raise _Stopped
+
+
+class _Stopped(Exception):
+    """The client was closed while a heartbeat waited for its next attempt."""
