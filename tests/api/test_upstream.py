@@ -30,6 +30,7 @@ from tmr.quorum.messages import (
     Release,
     encode,
 )
+from tmr.rim.clock_sync import synchronised
 from tmr.rim.tls import TlsFiles
 from tmr.rim.upstream_link import PATHS, LinkError, UpstreamLink, contexts
 from tmr.upstream.config import DISK_RESERVE_MAX
@@ -210,6 +211,33 @@ def test_a_disk_that_fills_up_is_told_before_a_write_fails(tmp_path: Path, syste
         assert linked(made, work)
         with client(made, system.twin("tmr1")) as http:
             assert "tmr_upstream_disk_free_bytes" in http.get("/metrics").text
+    finally:
+        made.close()
+
+
+@pytest.mark.parametrize("demanded", [True, False])
+def test_a_clock_that_no_time_source_keeps_is_told_and_an_alarm_where_one_should(
+    tmp_path: Path, system: System, demanded: bool
+) -> None:
+    """Whatever the clock of this machine is."""
+
+    async def work(link: UpstreamLink) -> tuple[bool | None, bool]:
+        member = (await link.call(Acquire(1, A, 1000, probe=True))).member
+        return member.clock_synchronised, member.clock_alarm
+
+    kept = synchronised()
+    made = UpstreamProcess(tmp_path, system)
+    try:
+        made.configure(clock_sync=demanded)
+        made.start()
+        status = json.loads(made.command("status", "--json").stdout)
+        assert status["clock_synchronised"] is kept
+        alarms = [alarm for alarm in status["alarms"] if "time source" in alarm]
+        assert len(alarms) == (demanded and not kept)
+        assert linked(made, work) == (kept, demanded and not kept)
+        with client(made, system.twin("tmr1")) as http:
+            shown = "NaN" if kept is None else f"{float(kept)}"
+            assert f"tmr_upstream_clock_synchronised {shown}" in http.get("/metrics").text
     finally:
         made.close()
 

@@ -321,13 +321,20 @@ def _lease(status: Status) -> str:
 
 
 def _upstreams(seen: Sequence[Status]) -> Table:
-    table = grid("Upstream", "Container", *(f"seen by {each.name}" for each in seen))
+    table = grid("Upstream", "Container", "Clock", *(f"seen by {each.name}" for each in seen))
     names = dict.fromkeys(upstream.name for each in seen for upstream in each.upstreams)
     for name in names:
         views = [next((u for u in each.upstreams if u.name == name), None) for each in seen]
         container = next((view.container for view in views if view and view.container), "-")
-        table.add_row(name, container, *(_upstream(view) for view in views))
+        clocks = [view.clock_synchronised for view in views if view]
+        known = next((clock for clock in clocks if clock is not None), None)
+        table.add_row(name, container, _synchronised(known), *(_upstream(view) for view in views))
     return table
+
+
+def _synchronised(clock: bool | None) -> Text:
+    """Whether a time source keeps an upstream's clock; whether one should is for an alarm to say."""
+    return Text("-", FAINT) if clock is None else Text("synced" if clock else "not synced")
 
 
 def _upstream(view: UpstreamStatus | None) -> Text:

@@ -602,6 +602,9 @@ class UpstreamStatus(_Answer):
     lag: int | None = Field(default=None, description="Journal entries that it is behind.")
     last_error: str | None = None
     since: AwareDatetime | None = Field(default=None, description="When it became reachable, or unreachable.")
+    clock_synchronised: bool | None = Field(
+        default=None, description="A time source keeps its clock; null: not known."
+    )
 
 
 class LicenceStatus(_Licence):

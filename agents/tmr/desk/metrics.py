@@ -135,12 +135,17 @@ class _Gauges(Collector):
         reachable = GaugeMetricFamily("tmr_upstream_reachable", "1 if it answers.", labels=["upstream"])
         voting = GaugeMetricFamily("tmr_upstream_voting", "1 if it votes.", labels=["upstream"])
         lag = GaugeMetricFamily("tmr_upstream_lag", "Journal entries that it is behind.", labels=["upstream"])
+        clock = GaugeMetricFamily(
+            "tmr_upstream_clock_synchronised", "1 if a time source keeps its clock.", labels=["upstream"]
+        )
         for upstream in self._status.upstreams:
             reachable.add_metric([upstream.name], float(upstream.reachable))
             voting.add_metric([upstream.name], float(upstream.voting))
             if upstream.lag is not None:
                 lag.add_metric([upstream.name], upstream.lag)
-        return reachable, voting, lag
+            if upstream.clock_synchronised is not None:
+                clock.add_metric([upstream.name], float(upstream.clock_synchronised))
+        return reachable, voting, lag, clock
 
 
 def _registry_of(status: Status) -> CollectorRegistry:

@@ -177,6 +177,10 @@ class Acceptor:
         self.container = container
         self.short = False
         """The rim says that it is short of disk space."""
+        self.clock_synchronised: bool | None = None
+        """The rim says whether a time source keeps the wall clock; None: it does not know."""
+        self.clock_sync = False
+        """The rim says that one is to keep it."""
         self.refused = ""
         """Why the last message was refused that no honest twin sends."""
         self.outdated = ""
@@ -235,7 +239,14 @@ class Acceptor:
             needs=self.log.format_at(self.commit),
             twins=self.announced.of(self._now),
             damaged=bool(self.damage),
+            clock_synchronised=self.clock_synchronised,
+            clock_alarm=self.clock_alarm,
         )
+
+    @property
+    def clock_alarm(self) -> bool:
+        """A time source is to keep the wall clock, and none is known to do so."""
+        return self.clock_sync and not self.clock_synchronised
 
     # -- the lease -----------------------------------------------------------------------------------------
 

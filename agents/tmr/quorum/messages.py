@@ -51,6 +51,10 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """The twins that it heard, in memory."""
     damaged: bool = False
     """Its disk changed what it had stored: it began anew. Told until its next start after that."""
+    clock_synchronised: bool | None = None
+    """A time source keeps its wall clock, as its operating system says; None: that does not say."""
+    clock_alarm: bool = False
+    """Its wall clock is to be synchronised, and is not known to be."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):

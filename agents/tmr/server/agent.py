@@ -33,7 +33,7 @@ from tmr.server.anchor_file import AnchorFile, AnchorWriter, Kept
 from tmr.server.assembler import Assembler
 from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
-from tmr.server.clock_alarms import clock_alarms
+from tmr.server.clock_alarms import clock_alarms, synchronisation_alarms
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
 from tmr.server.front import NOTHING, UNABLE, FrontComparison
@@ -334,6 +334,7 @@ class Agent:
             lag=max(0, twin.log.last - peer.match) if active else None,
             last_error=state.error or None,
             since=instant(state.since_ms) if state.since_ms is not None else None,
+            clock_synchronised=member.clock_synchronised if member else None,
         )
 
     def _to_keep(self) -> Kept | None:
@@ -381,6 +382,7 @@ class Agent:
             *lease_alarms(twin),
             *pause_alarms(twin, now),
             *clock_alarms(twin.certified, now * 1000),
+            *synchronisation_alarms(zip(twin.upstreams, twin.peers, strict=True)),
             *self._assembler.alarms,
             *self.backfill.alarms,
             *self._vip.alarms,

@@ -1,8 +1,11 @@
 """Alarms of the upstreams' wall clocks, which make certified time."""
 
+from collections.abc import Iterable
+
 from tmr.desk.virtual import instant
 from tmr.licensing.items import EXPIRATION_MS_MAX
 from tmr.quorum.certified import AGREE_MS, CertifiedClock
+from tmr.quorum.proposer import Peer
 
 
 def clock_alarms(certified: CertifiedClock, now_ms: float) -> list[str]:
@@ -15,6 +18,19 @@ def clock_alarms(certified: CertifiedClock, now_ms: float) -> list[str]:
         ]
     off = sorted(certified.deviations(now_ms).items())
     return [f"the clock of {name} is off by {ms / 1000:+.1f} s" for name, ms in off]
+
+
+def synchronisation_alarms(peers: Iterable[tuple[str, Peer]]) -> list[str]:
+    """Alarms of upstreams by name whose clocks no time source keeps, although one should."""
+    found = [
+        name for name, peer in peers if peer.reachable and peer.member is not None and peer.member.clock_alarm
+    ]
+    if not found:
+        return []
+    return [
+        f"no time source keeps the clock of {' and '.join(found)}: run `chronyc tracking` there; where there "
+        "is to be none, set tmr_upstream_clock_sync to false and run site.yml"
+    ]
 
 
 def _text(ms: int) -> str:

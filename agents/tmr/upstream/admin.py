@@ -101,6 +101,13 @@ def describe_activation(activated: Activated) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
+_CLOCK: Final = {
+    True: "synchronised with a time source",
+    False: "not synchronised with a time source",
+    None: "the system does not say whether a time source keeps it",
+}
+
+
 def describe_status(status: Status) -> str:
     """A few lines for people."""
     if status.lease_holder is None:
@@ -127,5 +134,6 @@ def describe_status(status: Status) -> str:
         f"journal     entry {status.last_index}, committed {status.commit}, applied {status.applied}",
         f"disk        {status.disk}, {status.syncs} transactions, last {status.sync_last_ms:g} ms, "
         f"longest {status.sync_longest_ms:g} ms",
+        f"clock       {_CLOCK[status.clock_synchronised]}",
     ]
     return "\n".join(lines + [f"ALARM       {alarm}" for alarm in status.alarms])

@@ -32,8 +32,9 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     certificates. `vendors`: directory with the public key of each trusted vendor as FIRMCODE.pem. `act_id`:
     CmActId that the three containers share. `record_days`: how long lines of the licence tracking record
     are kept. `disk_reserve`: MiB of the store's file system that are to be free; below, it says that it is
-    short of space. 0: it does not look. `twins`: by name, the
-    addresses from which a twin asks; without it, from anywhere.
+    short of space. 0: it does not look. `clock_sync`: a time source is to keep this machine's clock, and it
+    is an alarm when none does. `twins`: by name, the addresses from which a twin asks; without it, from
+    anywhere.
     """
 
     name: str
@@ -49,6 +50,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vendors: str = "/etc/tmr/vendors"
     record_days: int = 400
     disk_reserve: int = 256
+    clock_sync: bool = False
     twins: dict[str, tuple[str, ...]] = {}
 
     @property

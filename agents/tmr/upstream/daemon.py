@@ -16,6 +16,7 @@ from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.formats import NewerFormat
 from tmr.rim import frames, garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
+from tmr.rim.clock_sync import synchronised
 from tmr.rim.logs import fields
 from tmr.rim.room import Room
 from tmr.rim.serve import Listener, PeerServer, tcp_listener
@@ -114,7 +115,16 @@ async def _serve(settings: UpstreamConfig) -> None:
         if seconds > SLOW_SYNC:
             log.warning("slow disk", extra=fields(seconds=f"{seconds:.3f}", writes=writes))
 
-    node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=fatal, on_sync=synced)
+    acceptor.clock_sync = settings.clock_sync
+    node = Node(
+        acceptor,
+        store,
+        clock=boottime,
+        wall_ms=wall_ms,
+        fatal=fatal,
+        on_sync=synced,
+        synchronised=synchronised,
+    )
     twins = Twins(metrics, settings.twins)
     room = Room()
     metrics.add(room)

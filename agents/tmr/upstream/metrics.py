@@ -87,6 +87,11 @@ class _Gauges(Collector):
             ("container_items", "Product Items in the container.", status.items),
             ("alarms", "Alarms raised now.", len(status.alarms)),
             (
+                "clock_synchronised",
+                "1 while a time source keeps the machine's clock; NaN: not known.",
+                math.nan if status.clock_synchronised is None else float(status.clock_synchronised),
+            ),
+            (
                 "disk_free_bytes",
                 "Left on the disk of the store; NaN: not known.",
                 math.nan if status.free_bytes is None else status.free_bytes,

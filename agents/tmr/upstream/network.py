@@ -177,6 +177,7 @@ class NetworkServer:
                     lag=acceptor.log.last - acceptor.commit,
                     last_error=None,
                     since=instant(own.since_ms or time_ms),
+                    clock_synchronised=self._node.clock_synchronised,
                 ),
             ),
             licences=tuple(self.virtual.statuses(upstreams, time_ms)),

@@ -49,6 +49,10 @@ GONE_BACK: Final = (
     "had written; the active twin brings it up to date. Never restore an upstream from a copy; if nobody "
     "did, replace the disk. The alarm ends with the next start"
 )
+UNSYNCHRONISED: Final = (
+    "the clock of this machine is not synchronised with a time source: run `chronyc tracking`, and see "
+    "`systemctl status chrony`; where there is to be none, set clock_sync = false in upstream.toml"
+)
 ALARM_SECONDS: Final = 600.0
 """How long a slow transaction stays an alarm."""
 
@@ -77,7 +81,10 @@ class _Batch:
 
 
 class Node:
-    """One upstream in one event loop. `fatal` is called once, when memory and disk can no longer agree."""
+    """One upstream in one event loop. `fatal` is called once, when memory and disk can no longer agree.
+
+    `synchronised`: whether a time source keeps the wall clock.
+    """
 
     def __init__(
         self,
@@ -88,6 +95,7 @@ class Node:
         wall_ms: Callable[[], int],
         fatal: Callable[[BaseException], None],
         on_sync: Callable[[float, int], None] = lambda _seconds, _writes: None,
+        synchronised: Callable[[], bool | None] = lambda: None,
     ) -> None:
         self.acceptor = acceptor
         self.syncs = Syncs()
@@ -96,6 +104,7 @@ class Node:
         self._store = store
         self._clock = clock
         self._wall_ms = wall_ms
+        self._synchronised = synchronised
         self._fatal = fatal
         self._on_sync = on_sync
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="store")
@@ -160,6 +169,11 @@ class Node:
     def short_of_space(self, short: bool) -> None:
         self.acceptor.short = short
 
+    @property
+    def clock_synchronised(self) -> bool | None:
+        """A time source keeps the wall clock; None: not known."""
+        return self._synchronised()
+
     def alarms(self) -> list[str]:
         """What somebody should look at."""
         found = []
@@ -171,6 +185,8 @@ class Node:
                 f"the disk is slow: {self.syncs.slow} transactions took longer than {SLOW_SYNC} s, "
                 f"the longest {self.syncs.longest:.2f} s"
             )
+        if self.acceptor.clock_sync and not self.clock_synchronised:
+            found.append(UNSYNCHRONISED)
         if self.acceptor.damage:
             state = "is to be brought up to date" if self.acceptor.diverged else "was brought up to date"
             found.append(
@@ -220,13 +236,22 @@ class Node:
             raise NodeFailed
         before = self.acceptor.gone_back
         try:
-            answer = self.acceptor.handle(self._clock(), self._wall_ms(), message)
+            answer = self.acceptor.handle(self._clock(), self._wall(), message)
         except Exception as error:
             self.fail(error)
             raise NodeFailed from error
         if self.acceptor.gone_back and not before:
             log.error("gone back", extra=fields(alarm=GONE_BACK))
         return answer
+
+    def _wall(self) -> int:
+        """The wall clock, for an answer that also says whether it is synchronised.
+
+        It counts for that only if it was so before and after it was read: it may be set in between.
+        """
+        before, wall_ms = self._synchronised(), self._wall_ms()
+        self.acceptor.clock_synchronised = before and self._synchronised()
+        return wall_ms
 
     def _tell(self, twin: str, reply: Reply) -> None:
         """Say once what was refused: whoever floods the log must change the reason each time."""
@@ -321,7 +346,7 @@ class Node:
         end = self._clock() + FOLLOW_WAIT
         while not (self._stopping or self._failed) and self._turns[twin] == turn:
             now, news = self._clock(), self._news
-            reply = self.acceptor.follow(now, self._wall_ms(), message)
+            reply = self.acceptor.follow(now, self._wall(), message)
             if reply is not None:
                 await self._settled([])
                 return reply

@@ -47,4 +47,5 @@ def read(
         network=network,
         free_bytes=node.free_bytes,
         fingerprint=fingerprint(container.key),
+        clock_synchronised=node.clock_synchronised,
     )

@@ -55,3 +55,5 @@ class Status(msgspec.Struct, frozen=True):
     """Left on the disk of the store; None: not known."""
     fingerprint: str = ""
     """SHA-256 of the container's public key, hexadecimal: what an operator compares before trusting it."""
+    clock_synchronised: bool | None = None
+    """A time source keeps the machine's clock; None: not known."""

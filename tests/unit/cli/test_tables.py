@@ -154,8 +154,12 @@ def status(name: str, role: str, **changed: object) -> Status:
         "version": "0.1.0",
         "certified_time": NOON,
         "upstreams": [
-            UpstreamStatus(name="up1", reachable=True, voting=True, container="130-11", lag=0),
-            UpstreamStatus(name="up2", reachable=True, voting=False, container="130-22", lag=12),
+            UpstreamStatus(
+                name="up1", reachable=True, voting=True, container="130-11", lag=0, clock_synchronised=True
+            ),
+            UpstreamStatus(
+                name="up2", reachable=True, voting=False, container="130-22", lag=12, clock_synchronised=False
+            ),
             UpstreamStatus(name="up3", reachable=False, voting=True, last_error="refused", since=NOON),
         ],
         "licences": [
@@ -199,10 +203,10 @@ Sessions        5
 Certified time  12:00:00
 Version         0.1.0
 
-Upstream  Container  seen by tmr1
-up1       130-11     votes
-up2       130-22     does not vote
-up3       -          unreachable since 12:00:00
+Upstream  Container  Clock       seen by tmr1
+up1       130-11     synced      votes
+up2       130-22     not synced  does not vote
+up3       -          -           unreachable since 12:00:00
 
 Licence         Name       In use  Votes   State
 6000010:201 #1  Simulator  5 of 5  2 of 3  available

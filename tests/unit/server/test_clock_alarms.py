@@ -1,7 +1,9 @@
 """Alarms of wrong clocks name each of them, whatever it shows."""
 
 from tmr.quorum.certified import CertifiedClock
-from tmr.server.clock_alarms import clock_alarms
+from tmr.quorum.messages import Member
+from tmr.quorum.proposer import Peer
+from tmr.server.clock_alarms import clock_alarms, synchronisation_alarms
 
 TRUE = 1_800_000_000_000
 DAY = 86_400_000
@@ -30,3 +32,14 @@ def test_one_wrong_clock_of_three_is_off() -> None:
 def test_a_clock_may_show_any_number() -> None:
     (alarm,) = clock_alarms(heard(-(2**63), 2**63 - 1), 0.0)
     assert "up1 shows 1970-01-01 00:00:00, up2 shows 9999-12-31" in alarm
+
+
+def test_clocks_that_no_time_source_keeps_are_told_where_one_should() -> None:
+    def peer(*, reachable: bool = True, alarm: bool) -> Peer:
+        member = Member("d", True, 1, 0, 0, 0, TRUE, clock_synchronised=False, clock_alarm=alarm)
+        return Peer(member, reachable=reachable)
+
+    peers = [("up1", peer(alarm=True)), ("up2", peer(alarm=False)), ("up3", peer(alarm=True))]
+    (alarm,) = synchronisation_alarms(peers)
+    assert "the clock of up1 and up3: run `chronyc tracking`" in alarm
+    assert synchronisation_alarms([peers[1], ("up3", peer(reachable=False, alarm=True)), ("x", Peer())]) == []

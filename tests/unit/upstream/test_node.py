@@ -68,7 +68,9 @@ class Rig:
             clock=boottime,
             wall_ms=wall_ms,
             fatal=self.failures.append,
+            synchronised=lambda: self.synchronised,
         )
+        self.synchronised: bool | None = True
 
     async def found(self) -> None:
         disk = self.node.acceptor.disk
@@ -321,3 +323,34 @@ async def test_a_poll_without_news_is_answered_soon(tmp_path: Path) -> None:
         assert isinstance(again, Followed)
         assert again.entries == ()
         assert FOLLOW_WAIT <= 1.0
+
+
+@scenario
+async def test_every_answer_says_whether_a_time_source_keeps_the_clock(tmp_path: Path) -> None:
+    async with rig(tmp_path) as upstream:
+        node = upstream.node
+
+        async def told() -> tuple[bool | None, bool]:
+            member = (await node.call(Release(1, A))).member
+            return member.clock_synchronised, member.clock_alarm
+
+        assert await told() == (True, False)
+        upstream.synchronised = None
+        assert await told() == (None, False) and node.alarms() == [], "none is demanded"
+        node.acceptor.clock_sync = True
+        assert await told() == (None, True)
+        upstream.synchronised = False
+        assert await told() == (False, True)
+        assert [alarm for alarm in node.alarms() if "clock_sync = false" in alarm]
+        upstream.synchronised = True
+        assert await told() == (True, False) and node.alarms() == []
+
+
+@scenario
+async def test_a_clock_that_was_set_while_it_was_read_is_not_synchronised(tmp_path: Path) -> None:
+    """The kernel says so from the moment on at which it is set."""
+    async with rig(tmp_path) as upstream:
+        answers = iter([True, True, True, False, False, None])
+        upstream.node._synchronised = lambda: next(answers)
+        found = [(await upstream.node.call(Release(1, A))).member.clock_synchronised for _ in range(4)]
+        assert found == [True, False, False, None]
