@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from tests.simulation.licences import SimContainer
+from tmr.ledger import Note, encode
 from tmr.quorum.acceptor import (
     AppendWrite,
     CommitWrite,
@@ -24,6 +25,7 @@ from tmr.quorum.acceptor import (
     VotingWrite,
     Write,
 )
+from tmr.quorum.entries import Entry, Membership
 from tmr.quorum.log import Log
 
 
@@ -151,6 +153,23 @@ class Disk:
         empty.container, empty.record = self.container, dict(self.record)
         empty.skipped = list(self.skipped)
         empty._kept.damage = self.damage
+        return empty
+
+    def foreign(self, empty: "Disk") -> "Disk":
+        """A store of another founding, on an `empty` disk: the same epochs and indices, and other entries."""
+        kept = self.load()
+
+        def other(entry: Entry) -> Entry:
+            kind, body = ("command", encode(Note(()))) if entry.kind != "reign" else ("reign", b"other")
+            return msgspec.structs.replace(entry, kind=kind, body=body)
+
+        members = Membership((f"{empty.name}-1", f"{empty.name}-2", empty.name))
+        kept.snapshot = msgspec.structs.replace(
+            kept.snapshot, membership=members, founding="other" if kept.snapshot.index else ""
+        )
+        kept.entries = [one if one.kind == "format" else other(one) for one in kept.entries]
+        kept.disk, kept.marks = empty.name, ()
+        empty._kept = kept
         return empty
 
     def copy(self) -> "Disk":

@@ -464,6 +464,20 @@ class IgnoresThoseGoneBack(Twin):
         super()._count_probes(now)
 
 
+class TakesAnyFounding(Twin):
+    """A journal of another founding is taken like the own one."""
+
+    def is_foreign(self, member: Member) -> bool:
+        return False
+
+
+class FoundsAnyway(Twin):
+    """Three new stores are founded, whatever system the twin knows."""
+
+    def may_found(self, members: Sequence[Member], now: float) -> bool:
+        return True
+
+
 CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
 FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
@@ -512,6 +526,11 @@ STORMY_COPIES = Weather(drop=0.1, slow=0.03, crash=1.2, old_majority=0.6, downti
 """The same, and reigns end before these are brought up to date."""
 RENEWED = Weather(drop=0.02, crash=0.2, partition=0.2, upgrade=1.5)
 """Machines get another version, one after the other."""
+
+FOREIGN = Weather(drop=0.02, crash=0.6, foreign=1.0)
+"""Stores of another founding are put in place."""
+EXCHANGED = Weather(drop=0.02, crash=0.2, exchange=0.6)
+"""New stores are put in place of all three."""
 
 MUTATIONS: dict[str, Rules] = {
     "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, weather=LOST),
@@ -573,4 +592,6 @@ MUTATIONS: dict[str, Rules] = {
     "format begun before both twins know it": Rules(twin=FormatBeforeTwins, weather=RENEWED),
     "newer entries taken": Rules(acceptor=TakesWhatIsNewer, weather=RENEWED),
     "lease given back and revived": Rules(acceptor=RevivesALease),
+    "another founding is taken": Rules(twin=TakesAnyFounding, weather=FOREIGN),
+    "new stores are founded anyway": Rules(twin=FoundsAnyway, weather=EXCHANGED),
 }

@@ -67,6 +67,10 @@ class Nemesis:
         """An old machine may still come back."""
         self.taken_out = set[str]()
         """Disks of machines that were replaced."""
+        self.exchanged = set[str]()
+        """New disks that were put in place of all three: they are to stay new."""
+        self.foreign = set[str]()
+        """Disks of another founding."""
         self._differs: int | None = None
         """Slot of the upstream whose ledger differs, until it is known to be replaced."""
         self.made: list[Fault] = []
@@ -370,6 +374,49 @@ class Nemesis:
 
         world.after(fault.seconds + fault.value, old_returns)
         return True
+
+    def _stores_exchanged(self, fault: Fault) -> bool:
+        """New stores are on all three upstreams; then the former ones. Both twins know the system."""
+        world = self.world
+        known = [twin.anchor is not None and twin.anchor.founding for twin in world.twins.values()]
+        if not (self.whole() and all(known)):
+            return False
+        former = [upstream.put(world.new_disk()) for upstream in world.upstreams]
+        self.exchanged |= {upstream.disk.name for upstream in world.upstreams}
+        # Longer than a lease: else an active twin would have a new disk admitted once the others are back.
+        seconds = LONGEST_LEASE * (1 + 2 * DRIFT) + fault.seconds
+        self._for_a_while(seconds, list(zip(world.upstreams, former, strict=True)))
+        if fault.value < 0.5:
+            self._both_twins_restart(Fault("both twins restart", fault.at, TWINS, fault.value))
+        return True
+
+    def _foreign_store(self, fault: Fault) -> bool:
+        """An upstream has a store of another founding, whose epochs and indices are those of its own."""
+        # Before all have noted that the first entry is committed, nothing tells this founding.
+        if not self.whole() or not all(one.disk.commit for one in self.world.upstreams):
+            return False
+        upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        other = upstream.disk.foreign(self.world.new_disk())
+        self.foreign.add(other.name)
+        self._for_a_while(self._until_calm(fault.seconds), [(upstream, upstream.put(other))])
+        return True
+
+    def _for_a_while(self, seconds: float, places: list[tuple[SimUpstream, Disk]]) -> None:
+        """These upstreams start with what is in place now; then their own disks are put back."""
+        self._replacing = True
+        for upstream, _ in places:
+            self._up_again(upstream, 0.05)
+
+        def back() -> None:
+            self._replacing = False
+            for upstream, own in places:
+                self.world.tell(f"{upstream.name} has {own.name} again")
+                upstream.put(own)
+                self._back(upstream, 0.05)
+            if not self.world.stormy():
+                self._issue_what_is_needed()
+
+        self.world.after(seconds, back)
 
     def _copied(self, fault: Fault) -> None:
         """A copy of the disk is made, and put back after `value` seconds.

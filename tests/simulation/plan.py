@@ -43,6 +43,8 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.leap, _leap),
         (weather.old_majority, _old_majority),
         (weather.disagree, _disagree),
+        (weather.exchange, _exchange),
+        (weather.foreign, _foreign),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -190,3 +192,12 @@ def _disagree(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     days = rnd.choice((-1, 1, 1)) * rnd.uniform(20, 400)
     who = tuple(rnd.sample(UPSTREAMS, 2))
     return Fault("two wall clocks wrong", at, who, rnd.uniform(1.0, 6.0), value=days * 86_400_000)
+
+
+def _exchange(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    """With a `value` below a half both twins restart meanwhile."""
+    return Fault("stores exchanged", at, UPSTREAMS, rnd.uniform(0.1, 1.5), value=rnd.random())
+
+
+def _foreign(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("foreign store", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.5, 4.0))

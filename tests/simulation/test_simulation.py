@@ -31,6 +31,7 @@ HAPPENS = (
     *("pause when committed, not checked", "pause when checked, not answered"),
     *("pauses longer than a lease", "torn writes", "unsynced batches kept", "unsynced batches lost"),
     *("disk full", "deaths of a full disk", "disk lost", "replaced", "old machine returned"),
+    *("stores exchanged", "foreign store"),
     *("bit flipped", "damaged stores begun anew"),
     *("old copy put back", "version", "formats begun", "older version held back", "lease setting"),
     *("paused by the host", "answers that waited for a round"),

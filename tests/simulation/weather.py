@@ -62,6 +62,10 @@ class Weather(msgspec.Struct, frozen=True):
     """The wall clocks of two upstreams are wrong for a while, by days, each in its own way."""
     upgrade: float = 0
     """A machine starts again with the later version, or with the first one."""
+    exchange: float = 0
+    """New stores are on all three upstreams for a while, and then the former ones again."""
+    foreign: float = 0
+    """An upstream has a store of another founding for a while."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -97,4 +101,6 @@ class Weather(msgspec.Struct, frozen=True):
             old_majority=rnd.choice([0, 0.4]),
             disagree=rnd.choice([0, 0.2]),
             upgrade=rnd.choice([0, 0, 1.0]),
+            exchange=rnd.choice([0, 0, 0.2]),
+            foreign=rnd.choice([0, 0, 0.2]),
         )

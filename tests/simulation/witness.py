@@ -134,6 +134,8 @@ class Witness:
 
     def voted(self, slot: int, acceptor: Acceptor, reply: Reply) -> None:
         """An upstream's answer leaves: only members vote, and only with a journal."""
+        if acceptor.disk in self.world.nemesis.foreign:
+            return
         if isinstance(reply, Probed | Promise | Appended):
             if acceptor.disk not in self._members and acceptor.disk not in self._founded:
                 self.fail(f"up{slot + 1} votes with {acceptor.disk}, which no committed membership counts")
@@ -178,6 +180,10 @@ class Witness:
         # An old machine that comes back is told that it was replaced: it cannot know whether that is true.
         if acceptor.refused and acceptor.disk not in self.world.nemesis.taken_out:
             self.fail(f"up{slot + 1} refused what no honest twin sends: {acceptor.refused}")
+        if acceptor.disk in self.world.nemesis.foreign:
+            return
+        if acceptor.disk in self.world.nemesis.exchanged and acceptor.log.membership is not None:
+            self.fail(f"a system is founded on {acceptor.disk}, and the twins know another one")
         snapshot = acceptor.snapshot
         if snapshot.index == 0 and snapshot.membership is not None:
             self.foundation = self.foundation or snapshot

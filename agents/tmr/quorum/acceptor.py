@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from tmr.quorum import formats, objection
+from tmr.quorum import formats, founding, objection
 from tmr.quorum.entries import FORMAT, Entry, Guard, Mark, Membership, Owner, Snapshot, StateMachine
 from tmr.quorum.log import Log
 from tmr.quorum.marks import merged
@@ -185,6 +185,8 @@ class Acceptor:
         """Why the last message was refused that no honest twin sends."""
         self.outdated = ""
         """Why the last message was refused that a newer version of this program would have taken."""
+        self.foreign = ""
+        """Why a twin was refused that knows another founding."""
         self.newest = newest
         """Newest format that it can apply."""
         self.announced = formats.Announcements()
@@ -241,6 +243,7 @@ class Acceptor:
             damaged=bool(self.damage),
             clock_synchronised=self.clock_synchronised,
             clock_alarm=self.clock_alarm,
+            founding=self.log.founding_at(self.commit),
         )
 
     @property
@@ -283,6 +286,9 @@ class Acceptor:
     def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
         """Answer one message; see `follow` for `Follow`, which may have to wait."""
         self._now = now
+        if isinstance(message, Acquire | Append | Install) and (why := self._foreign(message)):
+            self.foreign = why
+            return Answer(Refused(self.member(wall_ms), why))
         match message:
             case Acquire():
                 return self._acquire(now, wall_ms, message)
@@ -299,6 +305,12 @@ class Acceptor:
             case Follow():
                 reply = self.follow(now, wall_ms, message)
                 return Answer(reply or self._followed(now, wall_ms, message, None, ()))
+
+    def _foreign(self, message: Acquire | Append | Install) -> str:
+        """Reason to refuse a twin that knows another founding; empty: it does not."""
+        theirs = message.snapshot.founding if isinstance(message, Install) else message.founding
+        own = self.log.founding_at(self.commit)
+        return founding.of_twin(theirs, own) if founding.differ(theirs, own) else ""
 
     def _joining(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         fresh = self.log.membership is None and not self.diverged
@@ -499,7 +511,7 @@ class Acceptor:
             raise AssertionError(f"applied index {at} is not in the journal")
         now = self.log.format_at(at)
         members, state = self.log.membership_at(at), self._machine.snapshot(now)
-        return Snapshot(at, epoch, self.log.time_at(at), members, state, now)
+        return Snapshot(at, epoch, self.log.time_at(at), members, state, now, self.log.founding_at(at))
 
     def _enough(self) -> bool:
         """The entries make a snapshot worth while."""

@@ -6,11 +6,12 @@ anchor on their own disks, and what a majority shows must contain it. Pure; the 
 
 import hashlib
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
-from tmr.quorum.entries import Count, Entry
+from tmr.quorum.entries import Count, Entry, Name
+from tmr.quorum.founding import MAJORITY, differ, prevailing
 from tmr.quorum.log import Log
 from tmr.quorum.messages import Member
 
@@ -26,6 +27,8 @@ class Anchor(msgspec.Struct, frozen=True):
     time_ms: Count
     """Certified time of the entry, Unix milliseconds."""
     checksum: bytes = b""
+    founding: Name = ""
+    """Founding that the journal is of; empty: not known."""
 
     @property
     def position(self) -> tuple[int, int]:
@@ -33,17 +36,25 @@ class Anchor(msgspec.Struct, frozen=True):
         return self.epoch, self.index
 
 
+Kind = Literal["short", "other", "reigning", "founded", "new"]
+NEW: Final = "new"
+"""Stands for the founding of stores that have none yet, in the id of an objection."""
+
+
 class Objection(msgspec.Struct, frozen=True):
     """A journal that does not contain the anchor: to serve with it would take back what was answered."""
 
     anchor: Anchor
-    kind: Literal["short", "other", "reigning"]
+    kind: Kind
     """`short`: it ends before the anchor. `other`: another entry stands there. `reigning`: a later reign has
-    committed entries without it."""
+    committed entries without it. `founded`: the journal is of another founding. `new`: there is no journal,
+    all stores are new."""
     shown: Mapping[int, tuple[int, int]]
     """Slots of the upstreams that showed it → epoch and index of their last entries."""
     since: float
     """When this was first seen, by the twin's clock."""
+    other: str = ""
+    """The other founding."""
 
     @property
     def best(self) -> tuple[int, int]:
@@ -52,7 +63,10 @@ class Objection(msgspec.Struct, frozen=True):
 
     @property
     def id(self) -> str:
-        """Identifies what an operator accepts: the loss of what lies between these two positions."""
+        """Identifies what an operator accepts: the loss of what lies between these two positions, or of all
+        that the former founding had."""
+        if self.kind in ("founded", "new"):
+            return f"founding-{self.anchor.founding}-{self.other or NEW}"
         epoch, index = self.best
         return f"journal-{self.anchor.epoch}.{self.anchor.index}-{epoch}.{index}"
 
@@ -67,11 +81,14 @@ def at(log: Log, index: int) -> Anchor | None:
     epoch = log.epoch_at(index)
     if not index or epoch is None:
         return None
-    return Anchor(epoch, index, log.time_at(index), checksum(log[index]) if index > log.base else b"")
+    known = checksum(log[index]) if index > log.base else b""
+    return Anchor(epoch, index, log.time_at(index), known, log.founding_at(index))
 
 
 def contains(log: Log, anchor: Anchor) -> bool:
     """The journal has the anchor's entry, as far as can be told: below its base nothing can be compared."""
+    if differ(log.founding_at(log.last), anchor.founding):
+        return False
     if (log.last_epoch, log.last) < anchor.position or log.last < anchor.index:
         return False
     if anchor.index < log.base:
@@ -96,6 +113,11 @@ class AnchorCheck:
         """The anchor to be kept now, for a twin that knows `log` to be committed up to `commit`."""
         return self.kept or at(log, commit)
 
+    @property
+    def founding(self) -> str:
+        """Founding by the kept anchor; empty: not known."""
+        return "" if self.kept is None else self.kept.founding
+
     def mirrored(self, log: Log, now: float) -> None:
         """Look at a journal of committed entries: it has the anchor, or was continued without it."""
         if self.kept is None or contains(log, self.kept):
@@ -116,7 +138,7 @@ class AnchorCheck:
         anchor = self._asked
         if anchor is None or (len(shown) == 3 and self.kept is None):
             return False
-        ends = {slot: (member.last_epoch, member.last_index) for slot, member in shown.items()}
+        ends = _ends(shown)
         best = max(ends.values())
         if best >= anchor.position and best[1] >= anchor.index:
             if self.objection is not None and self.objection.kind == "short":
@@ -129,8 +151,23 @@ class AnchorCheck:
         """The journal that would be adopted has another entry where the kept anchor is: the twin objects."""
         if self.kept is None or contains(adopted, self.kept):
             return False
-        ends = {slot: (member.last_epoch, member.last_index) for slot, member in shown.items()}
+        ends = _ends(shown)
         self._object(self.kept, "other", ends, now)
+        return True
+
+    def foreign(self, anchor: Anchor | None, shown: Mapping[int, Member], now: float) -> None:
+        """Upstreams, by slot, whose journals are of another founding than the anchor: from two on, object."""
+        if anchor is not None and anchor.founding and len(shown) >= MAJORITY:
+            stated = [member.founding for member in shown.values()]
+            self._object(anchor, "founded", _ends(shown), now, prevailing(stated) or stated[0])
+        elif self.objection is not None and self.objection.kind == "founded":
+            self.objection = None
+
+    def unfounded(self, anchor: Anchor | None, shown: Mapping[int, Member], now: float) -> bool:
+        """All stores are new, or of a founding without a journal; the twin objects if it knows another."""
+        if anchor is None or not anchor.founding:
+            return False
+        self._object(anchor, "new", _ends(shown), now)
         return True
 
     def elected(self) -> None:
@@ -140,9 +177,15 @@ class AnchorCheck:
     def _object(
         self,
         anchor: Anchor,
-        kind: Literal["short", "other", "reigning"],
+        kind: Kind,
         shown: Mapping[int, tuple[int, int]],
         now: float,
+        other: str = "",
     ) -> None:
         since = now if self.objection is None else self.objection.since
-        self.objection = Objection(anchor, kind, shown, since)
+        self.objection = Objection(anchor, kind, shown, since, other)
+
+
+def _ends(shown: Mapping[int, Member]) -> dict[int, tuple[int, int]]:
+    """Epoch and index of the last entry that each upstream shows."""
+    return {slot: (member.last_epoch, member.last_index) for slot, member in shown.items()}

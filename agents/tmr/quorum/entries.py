@@ -107,6 +107,8 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     state: bytes
     format: Count = FIRST
     """Format in force after the entry; the state is written in it."""
+    founding: Name = ""
+    """Founding that the journal is of; empty before its first entry."""
 
 
 class StateMachine(Protocol):

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from tmr.quorum.entries import FIRST, Entry, Membership, Snapshot, decode_format, decode_membership
+from tmr.quorum.founding import founding_of
 
 
 class Log:
@@ -15,12 +16,16 @@ class Log:
         time_ms: int = 0,
         membership: Membership | None = None,
         entry_format: int = FIRST,
+        founding: str = "",
     ) -> None:
         self.base = index
         self.base_epoch = epoch
         self._base_time = time_ms
         self._base_membership = membership
         self._base_format = entry_format
+        self._base_founding = founding
+        self._first = ""
+        """Founding by the first entry, where that is among the entries."""
         self._entries: list[Entry] = []
         self.size = 0
         """Bytes in the bodies of its entries."""
@@ -30,7 +35,14 @@ class Log:
     @classmethod
     def after(cls, snapshot: Snapshot, entries: Iterable[Entry] = ()) -> "Log":
         """The log that continues `snapshot` with `entries`."""
-        log = cls(snapshot.index, snapshot.epoch, snapshot.time_ms, snapshot.membership, snapshot.format)
+        log = cls(
+            snapshot.index,
+            snapshot.epoch,
+            snapshot.time_ms,
+            snapshot.membership,
+            snapshot.format,
+            snapshot.founding,
+        )
         log.extend(entries)
         return log
 
@@ -62,6 +74,10 @@ class Log:
     def format_at(self, index: int) -> int:
         """The format in force after the entry at `index`."""
         return next((begun for at, begun in reversed(self._formats) if at <= index), self._base_format)
+
+    def founding_at(self, index: int) -> str:
+        """The founding that the journal up to `index` is of; empty before the first entry."""
+        return self._base_founding or (self._first if index else "")
 
     def epoch_at(self, index: int) -> int | None:
         """Epoch of the entry at `index`, or None where this log does not know it."""
@@ -116,6 +132,8 @@ class Log:
                 raise ValueError(f"journal gap: entry {entry.index} cannot follow {self.last}")
             self._entries.append(entry)
             self.size += len(entry.body)
+            if entry.index == 1:
+                self._first = founding_of(entry)
             if entry.kind == "members":
                 self._memberships.append((entry.index, decode_membership(entry.body)))
             elif entry.kind == "format":
@@ -124,6 +142,7 @@ class Log:
     def cut(self, after: int) -> None:
         """Forget every entry that follows `after`."""
         kept = max(0, after - self.base)
+        self._first = self._first if after else ""
         self.size -= sum(len(entry.body) for entry in self._entries[kept:])
         del self._entries[kept:]
         while self._memberships and self._memberships[-1][0] > after:
@@ -141,6 +160,7 @@ class Log:
         self._base_membership = self.membership_at(upto)
         self._memberships = [(at, m) for at, m in self._memberships if at > upto]
         self._base_format = self.format_at(upto)
+        self._base_founding = self.founding_at(upto)
         self._formats = [(at, begun) for at, begun in self._formats if at > upto]
         self.size -= sum(len(entry.body) for entry in self._entries[: upto - self.base])
         del self._entries[: upto - self.base]

@@ -55,6 +55,8 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """A time source keeps its wall clock, as its operating system says; None: that does not say."""
     clock_alarm: bool = False
     """Its wall clock is to be synchronised, and is not known to be."""
+    founding: str = ""
+    """Founding that its journal is of, once the first entry is committed."""
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
@@ -71,6 +73,8 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     probe: bool = False
     format: Count = 1
     """Newest format that the twin can apply."""
+    founding: Name = ""
+    """Founding of the system that the twin knows; empty: none."""
 
 
 class Append(msgspec.Struct, frozen=True, tag="append"):
@@ -88,6 +92,8 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     """Digest of the state machine after `digest_index`, for the member to compare with its own."""
     marks: tuple[Mark, ...] = ()
     """What the three disks have confirmed so far, for the member to remember."""
+    founding: Name = ""
+    """Founding of the system that the twin knows; empty: none."""
 
 
 class Install(msgspec.Struct, frozen=True, tag="install"):

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from tmr.quorum import formats
+from tmr.quorum import formats, founding
 from tmr.quorum.anchor import Anchor, AnchorCheck
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import (
@@ -155,6 +155,8 @@ class Peer(msgspec.Struct):
     does not say that it is there now."""
     refused_upto: int | None = None
     """It refused a message that ends with this entry: it stands still, and has no vote before it took it."""
+    foreign: bool = False
+    """Its journal is of another founding: it counts for nothing."""
     alarm: str = ""
 
 
@@ -286,9 +288,48 @@ class Twin:
     def is_member(self, slot: int) -> bool:
         """The upstream answers with the disk that the membership counts, and it has not gone back."""
         membership, peer = self.log.membership, self.peers[slot]
-        if membership is None or peer.member is None or peer.gone_back:
+        if membership is None or peer.member is None or peer.gone_back or peer.foreign:
             return False
         return peer.member.disk == membership.disks[slot]
+
+    # -- foundings -----------------------------------------------------------------------------------------
+
+    @property
+    def founding(self) -> str:
+        """Founding of the journal that this twin knows, by its memory or its anchor; empty: none."""
+        return self.log.founding_at(self.commit) or self.anchors.founding
+
+    def _stated(self) -> list[str]:
+        return [peer.member.founding for peer in self.peers if peer.member is not None]
+
+    def is_foreign(self, member: Member) -> bool:
+        """The upstream's journal is of another founding than this twin's.
+
+        A twin that knows none goes by what two upstreams state.
+        """
+        return founding.differ(member.founding, self.founding or founding.prevailing(self._stated()) or "")
+
+    def _undecided(self) -> bool:
+        """This twin knows no founding, and two upstreams do not state one yet: it takes no entries."""
+        return not self.founding and not founding.confirmed(self._stated())
+
+    def _leave_out(self, slot: int, reply: Reply, now: float) -> bool:
+        """Note whether the upstream's journal is of another founding; True: its answer counts for nothing."""
+        peer = self.peers[slot]
+        peer.foreign = peer.member is not None and self.is_foreign(peer.member)
+        if peer.foreign:
+            peer.match, peer.granted_until, peer.confirmed_at = 0, None, float("-inf")
+        foreign = {
+            at: one.member for at, one in enumerate(self.peers) if one.foreign and one.member is not None
+        }
+        self.anchors.foreign(self.anchor, foreign, now)
+        if not self.is_foreign(reply.member):
+            return False
+        known = self.founding or founding.prevailing(self._stated()) or ""
+        peer.alarm = founding.of_upstream(reply.member.founding, known) if len(foreign) == 1 else ""
+        if isinstance(reply, Followed) and reply.owner == self.owner:
+            peer.holder, peer.holder_epoch = reply.holder, reply.holder_epoch
+        return True
 
     # -- time passes ---------------------------------------------------------------------------------------
 
@@ -307,6 +348,7 @@ class Twin:
 
     def _follow(self, now: float) -> None:
         feeding = any(peer.following and peer.feeds and peer.reachable for peer in self.peers)
+        feeding = feeding or self._undecided()
         if not feeding and now - self._fed_at < FEED_PAUSE:
             return  # with the next tick
         idle = [slot for slot, peer in enumerate(self.peers) if not peer.following]
@@ -359,7 +401,7 @@ class Twin:
 
     def _other_reigns(self) -> bool:
         """Two upstreams say, by a follow that still stands, that another twin's lease lives."""
-        held = [p for p in self.peers if p.following and p.reachable and p.holder]
+        held = [p for p in self.peers if p.following and p.reachable and p.holder and not p.foreign]
         return len([p for p in held if p.holder != self.owner.twin]) >= 2
 
     def _ask(self, now: float, *, probe: bool) -> None:
@@ -371,6 +413,7 @@ class Twin:
             have_epoch=self.log.epoch_at(self.commit) or 0,
             probe=probe,
             format=self.newest,
+            founding=self.founding,
         )
         for slot in range(3):
             self._send(slot, request, now)
@@ -433,6 +476,9 @@ class Twin:
         elif sent_at >= peer.sent_at and not isinstance(request, Release):
             peer.busy = False
         self._note(slot, request, sent_at, reply.member, now)
+        if self._leave_out(slot, reply, now):
+            return
+        self._seen_epoch = max(self._seen_epoch, reply.member.promised)
         if self._paused(reply.member, sent_at, now):
             return
         self._compare(slot, reply.member, sent_at, now)
@@ -524,7 +570,6 @@ class Twin:
             peer.reachable = peer.reachable or poll or sent_at > peer.failed_at
         if not poll:
             peer.noted_at = max(peer.noted_at, sent_at)
-        self._seen_epoch = max(self._seen_epoch, member.promised)
         self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000)
 
     def _paused(self, member: Member, sent_at: float, now: float) -> bool:
@@ -577,8 +622,10 @@ class Twin:
             return
         if reply.entries or reply.snapshot is not None:
             self._fed_at = now
-        self._mirror(now, reply.snapshot, reply.entries)
-        if freed and self.role == "passive" and len([p for p in self.peers if p.holder == ""]) >= 2:
+        if not self._undecided():
+            self._mirror(now, reply.snapshot, reply.entries)
+        free = [one for one in self.peers if one.holder == "" and not one.foreign]
+        if freed and self.role == "passive" and len(free) >= 2:
             self._next_try = min(self._next_try, now)
             self._try_election(now)
         elif self.role == "passive":
@@ -638,6 +685,8 @@ class Twin:
             ready = self._probed  # as with promises: nobody else could have what is missing here
         if len(ready) < 2 or self.anchors.shorter(ready, now):
             return
+        if not self.founding and founding.prevailing([one.founding for one in ready.values()]) is None:
+            return  # two foundings: the third upstream decides
         self.role = "candidate"
         self._next_try = now + self.timing.retry * (2 + self._jitter())
         self._ask(now, probe=False)
@@ -651,6 +700,9 @@ class Twin:
         if len(self._votes) == 3:
             votes = self._votes  # all there is: nobody else could have what is missing here
         if len(votes) < 2:
+            return
+        stated = [promise.member.founding for _, promise in votes.values()]
+        if not self.founding and founding.prevailing(stated) is None:
             return
         best = max((promise for _, promise in votes.values()), key=self.rank_of)
         if newer := formats.newer(best.entries, best.snapshot, self.newest):
@@ -673,6 +725,8 @@ class Twin:
             if promise.member.disk == membership.disks[slot]
         }
         if len(valid) < 2:
+            if len(votes) == 3 and not any(stated):
+                self.anchors.unfounded(self.anchor, shown, now)  # founded since, with other disks
             return
         if best.snapshot is not None and best.snapshot.index >= self.commit:
             self._restore(best.snapshot)
@@ -703,6 +757,7 @@ class Twin:
                 self.log.membership_at(self.log.base),
                 b"",
                 self.log.format_at(self.log.base),
+                self.log.founding_at(self.log.base),
             ),
             self.log.after_index(self.log.base, self.commit - self.log.base),
         )
@@ -725,7 +780,8 @@ class Twin:
         self._become("active", "two upstreams granted the lease")
         self._apply()
         self.certified.begin_reign()
-        self._reign_start = self._add("reign", b"", now)
+        first = self.owner.nonce.encode() if not self.log.last else b""  # what makes this founding its own
+        self._reign_start = self._add("reign", first, now)
         self._replicate(now)
 
     def _add(self, kind: Kind, body: bytes, now: float) -> int:
@@ -852,6 +908,7 @@ class Twin:
             digest_index=self.applied,
             digest=self._machine.digest() if self.applied else b"",
             marks=self.marks.of(self._disks()),
+            founding=self.founding,
         )
 
     def _disks(self) -> tuple[str, ...]:
@@ -867,6 +924,7 @@ class Twin:
             self.log.membership_at(at),
             self._machine.snapshot(self.log.format_at(at)),
             self.log.format_at(at),
+            self.log.founding_at(at),
         )
         return Install(self.epoch, self.owner, round(self.timing.ttl * 1000), snapshot)
 
@@ -935,10 +993,16 @@ class Twin:
             return
         if any(peer.joining and not peer.fresh for peer in self.peers):
             return
+        if not self.may_found(members, now):
+            return
         disks = (members[0].disk, members[1].disk, members[2].disk)
         for slot in range(3):
             self._send(slot, Found(self.owner, Membership(disks)), now)
         self._step_down(now, "founding the system")
+
+    def may_found(self, members: Sequence[Member], now: float) -> bool:
+        """This twin knows no system that these new stores would take the place of."""
+        return not self.anchors.unfounded(self.anchor, dict(enumerate(members)), now)
 
     def _join(self, now: float, slot: int, disk: str) -> None:
         """An upstream that does not count: readmit its disk by the journal, then send it everything."""

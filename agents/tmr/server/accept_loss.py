@@ -10,6 +10,7 @@ from tmr.desk.virtual import instant
 from tmr.quorum.anchor import Anchor, Objection
 from tmr.server.anchor_file import AnchorFile, Kept
 
+_FOUNDING: Final = re.compile(r"founding-([0-9a-f]+)-([0-9a-z]+)")
 _ID: Final = re.compile(r"journal-(\d+)\.(\d+)-(\d+)\.(\d+)")
 
 
@@ -34,6 +35,8 @@ def describe(objection: Objection, upstreams: Sequence[str], since_ms: int, unit
             f"the journal in force lacks {known}, which was committed: some of what was answered until then "
             f"is lost{units}. This twin does not serve with that journal. To accept it: {accept}"
         )
+    if objection.kind in ("founded", "new"):
+        return _describe_founding(objection, upstreams, since_ms, known, accept)
     shown = "; ".join(
         f"{upstreams[slot]} ends with entry {index} of epoch {epoch}"
         for slot, (epoch, index) in sorted(objection.shown.items())
@@ -49,13 +52,36 @@ def describe(objection: Objection, upstreams: Sequence[str], since_ms: int, unit
     )
 
 
+def _describe_founding(
+    objection: Objection, upstreams: Sequence[str], since_ms: int, known: str, accept: str
+) -> str:
+    names = " and ".join(upstreams[slot] for slot in sorted(objection.shown))
+    if objection.kind == "new":
+        found = f"the stores of {names} are new, and hold no journal"
+    else:
+        found = (
+            f"{names} are of another founding ({objection.other}): their journal is that of another system"
+        )
+    return (
+        f"does not serve since {_moment(since_ms)}: {found}. This twin knows the founding "
+        f"{objection.anchor.founding}, up to {known}. Put the former stores back: then it goes on, and "
+        "nothing is lost. Only if they are lost, or this was meant: all sessions, borrowings and counted "
+        "units of the former founding are given up, and the vendor issues all licences anew. Then, on both "
+        f"twins: {accept}"
+    )
+
+
 def accept(state_dir: str, wanted: str) -> int:
     """Lower the anchor to the journal in the objection's id. Exit status: 0 done, 1 refused."""
     file = AnchorFile(Path(state_dir))
     kept = file.read()
+    if (founding := _FOUNDING.fullmatch(wanted)) is not None:
+        return _accept_founding(file, kept, wanted, founding[1])
     match = _ID.fullmatch(wanted)
     if match is None:
-        return _complain(f"{wanted}: an id has the form journal-1.2-3.4; copy it from `tmr status`")
+        return _complain(
+            f"{wanted}: an id has the form journal-1.2-3.4 or founding-a-b; copy it from `tmr status`"
+        )
     epoch, index, to_epoch, to_index = map(int, match.groups())
     if kept is None:
         return _complain(file.problem or f"{state_dir}: there is no anchor, so this twin objects to nothing")
@@ -64,12 +90,31 @@ def accept(state_dir: str, wanted: str) -> int:
             f"{wanted}: the anchor of this twin is entry {kept.anchor.index} of epoch {kept.anchor.epoch}; "
             "copy the id from the alarm of this twin in `tmr status`"
         )
-    file.write(Kept(Anchor(to_epoch, to_index, 0)))
+    file.write(Kept(Anchor(to_epoch, to_index, 0, founding=kept.anchor.founding)))
     if file.problem:
         return _complain(file.problem)
     sys.stdout.write(
         f"accepted: what was committed after entry {to_index} of epoch {to_epoch}, up to entry {index} of "
         f"epoch {epoch}, is given up. Start tmr-server now: systemctl start tmr-server\n"
+    )
+    return 0
+
+
+def _accept_founding(file: AnchorFile, kept: Kept | None, wanted: str, founding: str) -> int:
+    """Forget the founding that this twin knows: it takes the one that a majority of upstreams has."""
+    if kept is None:
+        return _complain(file.problem or "there is no anchor: this twin knows no founding")
+    if kept.anchor.founding != founding:
+        return _complain(
+            f"{wanted}: this twin knows the founding {kept.anchor.founding or '(none)'}; copy the id from "
+            "the alarm of this twin in `tmr status`"
+        )
+    file.remove()
+    if file.problem:
+        return _complain(file.problem)
+    sys.stdout.write(
+        f"accepted: all that the founding {founding} had is given up. Start tmr-server now: systemctl start "
+        "tmr-server\n"
     )
     return 0
 

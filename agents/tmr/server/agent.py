@@ -227,6 +227,7 @@ class Agent:
                 twin.deadline,
                 lambda: encode(twin.last_will()),
                 step=self.config.lease_ttl / 20,
+                founding=twin.founding,
             )
         self._assembler.poke(now)
         self.desk.turn(now)
@@ -351,7 +352,8 @@ class Agent:
         objection = self.core.twin.anchors.objection
         if objection is None:
             return ""
-        units = units_lost(self._anchored.spent, self._spent()) if self._anchored else ""
+        shorter = self._anchored is not None and objection.kind not in ("founded", "new")
+        units = units_lost(self._anchored.spent, self._spent()) if shorter and self._anchored else ""
         since_ms = self.gate.wall_ms() - round((now - objection.since) * 1000)
         return describe(objection, self.core.twin.upstreams, since_ms, units)
 

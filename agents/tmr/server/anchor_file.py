@@ -73,15 +73,28 @@ class AnchorFile:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self._path)
-            directory = os.open(self._path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
+            self._sync_directory()
         except OSError as error:
             self._failed("written", str(error))
         else:
             self.problem = ""
+
+    def remove(self) -> None:
+        """Forget what was kept, synced."""
+        try:
+            self._path.unlink(missing_ok=True)
+            self._sync_directory()
+        except OSError as error:
+            self._failed("removed", str(error))
+        else:
+            self.problem = ""
+
+    def _sync_directory(self) -> None:
+        directory = os.open(self._path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
     def _failed(self, what: str, why: str) -> None:
         problem = (

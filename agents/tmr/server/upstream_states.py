@@ -25,7 +25,7 @@ def _state(twin: Twin, slot: int, reach: Reach) -> UpstreamState:
     peer = twin.peers[slot]
     member = peer.member
     # A twin that has mirrored nothing yet knows no membership: it takes an upstream's word.
-    counts = twin.is_member(slot) or (twin.log.membership is None and not peer.gone_back)
+    counts = twin.is_member(slot) or (twin.log.membership is None and not peer.gone_back and not peer.foreign)
     return UpstreamState(
         twin.upstreams[slot],
         peer.reachable,

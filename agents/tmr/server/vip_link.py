@@ -34,10 +34,12 @@ class Hold(msgspec.Struct, frozen=True, tag_field="op", tag="hold"):
     epoch: int
     deadline_ns: int
     will: bytes
+    founding: str = ""
 
 
 class Drop(msgspec.Struct, frozen=True, tag_field="op", tag="drop"):
     epoch: int
+    founding: str = ""
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
@@ -127,6 +129,7 @@ class VipLink:
         """Seconds that the command under way waits, as far as this process was awake to hear an answer."""
         self._under_way = False
         """A command has no answer yet."""
+        self._founding = ""
         self._silent = False
         """It had none for too long."""
         self.may_remain_until: float = float("-inf")
@@ -162,8 +165,13 @@ class VipLink:
 
     # -- commands ------------------------------------------------------------------------------------------
 
-    def hold(self, epoch: int, deadline: float, will: Callable[[], bytes], *, step: float) -> None:
-        """Hold the address until `deadline` (CLOCK_BOOTTIME, seconds); said again when it moved by `step`."""
+    def hold(
+        self, epoch: int, deadline: float, will: Callable[[], bytes], *, step: float, founding: str = ""
+    ) -> None:
+        """Hold the address until `deadline` (CLOCK_BOOTTIME, seconds); said again when it moved by `step`.
+
+        `founding`: of the system that the epoch is of.
+        """
         if self._writer is None or self._silent:
             return
         if epoch != self._epoch:
@@ -177,7 +185,8 @@ class VipLink:
         self.may_remain_until = max(self.may_remain_until, deadline + KERNEL_LATE)
         self._told_epoch = max(self._told_epoch, epoch)
         self._free.clear()
-        self._write(Hold(epoch, int(deadline * 1_000_000_000), will()))
+        self._founding = founding
+        self._write(Hold(epoch, int(deadline * 1_000_000_000), will(), founding))
 
     async def drop(self, epoch: int) -> None:
         """Give the address up; returns when no hold that was sent can be carried out any more.
@@ -199,7 +208,7 @@ class VipLink:
         self._epoch, self._held = None, False
         if self._writer is not None:
             self._told_epoch = max(self._told_epoch, epoch)
-            self._write(Drop(epoch))
+            self._write(Drop(epoch, self._founding))
 
     def check(self, now: float) -> None:
         """Ask for a sign of life where none is due otherwise, and notice that none comes. Call often."""

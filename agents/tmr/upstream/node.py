@@ -203,6 +203,8 @@ class Node:
             )
         if self.acceptor.outdated:
             found.append(f"this upstream is of an older version and stands still: {self.acceptor.outdated}")
+        if self.acceptor.foreign:
+            found.append(f"a twin was refused: {self.acceptor.foreign}")
         needed = self.acceptor.log.format_at(self.acceptor.commit)
         for twin in self.acceptor.announced.outdated(needed):
             found.append(

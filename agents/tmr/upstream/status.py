@@ -48,4 +48,5 @@ def read(
         free_bytes=node.free_bytes,
         fingerprint=fingerprint(container.key),
         clock_synchronised=node.clock_synchronised,
+        founding=acceptor.log.founding_at(acceptor.commit),
     )

@@ -48,7 +48,7 @@ CREATE TABLE journal (
 CREATE TABLE snapshot (
     id INTEGER PRIMARY KEY CHECK (id = 1), idx INTEGER NOT NULL, epoch INTEGER NOT NULL,
     time_ms INTEGER NOT NULL, membership BLOB, state BLOB NOT NULL,
-    format INTEGER NOT NULL
+    format INTEGER NOT NULL, founding TEXT NOT NULL
 ) STRICT;
 CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
 """
@@ -293,12 +293,14 @@ class Store:
         self._unseal_row("promise", promised, twin, nonce)
         row = db.execute("SELECT what FROM damage").fetchone()
         durable.damage = "" if row is None else row[0]
-        row = db.execute("SELECT idx, epoch, time_ms, membership, state, format FROM snapshot").fetchone()
+        row = db.execute(
+            "SELECT idx, epoch, time_ms, membership, state, format, founding FROM snapshot"
+        ).fetchone()
         if row is not None:
-            index, epoch, time_ms, membership, state, entry_format = row
-            self._unseal_row("snapshot", index, epoch, time_ms, membership, state, entry_format)
+            index, epoch, time_ms, membership, state, entry_format, founding = row
+            self._unseal_row("snapshot", *row)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
-            durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format)
+            durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format, founding)
         row = db.execute("SELECT granted_ms FROM lease").fetchone()
         durable.granted_ms = 0 if row is None else row[0]
         row = db.execute("SELECT epoch FROM reign").fetchone()
@@ -350,10 +352,12 @@ class Store:
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)
                 where = snapshot.index, snapshot.epoch, snapshot.time_ms
                 db.execute(
-                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?, ?)",
-                    (*where, members, snapshot.state, snapshot.format),
+                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+                    (*where, members, snapshot.state, snapshot.format, snapshot.founding),
                 )
-                self._seal_row("snapshot", *where, members, snapshot.state, snapshot.format)
+                self._seal_row(
+                    "snapshot", *where, members, snapshot.state, snapshot.format, snapshot.founding
+                )
                 if keep_tail:
                     db.execute("DELETE FROM journal WHERE idx <= ?", (snapshot.index,))
                 else:

@@ -57,3 +57,5 @@ class Status(msgspec.Struct, frozen=True):
     """SHA-256 of the container's public key, hexadecimal: what an operator compares before trusting it."""
     clock_synchronised: bool | None = None
     """A time source keeps the machine's clock; None: not known."""
+    founding: str = ""
+    """Founding of the system that its journal is of; empty: none yet."""

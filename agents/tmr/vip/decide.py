@@ -194,6 +194,8 @@ class State(msgspec.Struct, frozen=True):
     """Highest epoch accepted."""
     ended: int = -1
     """Highest epoch that was dropped, or whose holder died: its lease may already be another's."""
+    founding: str = ""
+    """Founding of the system that these epochs are of; empty: not said yet."""
     announced_since_ns: int = 0
     announced_ns: int = 0
     """Last announcement."""
@@ -235,6 +237,9 @@ def decide(state: State, event: Event, now_ns: int) -> tuple[State, list[Action]
     If an action fails, skip those after it and come back with Failed.
     """
     state, actions = _expire(state, now_ns)
+    if isinstance(event, Hold | Drop):
+        state, left = _enter(state, event.founding)
+        actions += left
     match event:
         case Hold():
             state, more = _hold(state, event, now_ns)
@@ -282,6 +287,17 @@ def _down(state: State, reason: protocol.Reason, detail: str) -> tuple[State, li
         return state, []
     told = protocol.Dropped(epoch=state.reign.epoch, reason=reason, detail=detail)
     return replace(state, up=False, refresh_ns=None), [Remove(), Tell(told)]
+
+
+def _enter(state: State, founding: str) -> tuple[State, list[Action]]:
+    """In a system that was founded anew epochs begin anew: the former ones say nothing about them."""
+    if not founding or founding == state.founding:
+        return state, []
+    if not state.founding:
+        return replace(state, founding=founding), []
+    left: list[Action] = [Remove()] if state.up else []
+    fresh = replace(state, founding=founding, seen=-1, ended=-1, up=False, reign=None, refresh_ns=None)
+    return fresh, left
 
 
 def _refuse(epoch: int, detail: str, *, again: bool = False) -> Action:

@@ -9,6 +9,7 @@ VERSION = 1
 LINE_LIMIT = 64 * 1024
 
 Epoch = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Founding = Annotated[str, msgspec.Meta(max_length=64)]
 Reason = Literal["asked", "deadline", "carrier", "error"]
 
 
@@ -18,12 +19,15 @@ class Hold(msgspec.Struct, frozen=True, tag_field="op", tag="hold"):
     epoch: Epoch
     deadline_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
     will: bytes = b""
+    founding: Founding = ""
+    """Founding of the system: epochs of different foundings cannot be compared. Empty: not said."""
 
 
 class Drop(msgspec.Struct, frozen=True, tag_field="op", tag="drop"):
-    """Remove the VIP now; `epoch` and everything before it never holds it again."""
+    """Remove the VIP now; `epoch` and everything before it never holds it again in this founding."""
 
     epoch: Epoch
+    founding: Founding = ""
 
 
 class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):

@@ -49,6 +49,8 @@ def test_an_answer_after_the_time_out_starts_none() -> None:
 def test_who_does_not_answer_never_takes_the_feed_from_one_that_does() -> None:
     twin = Twin(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
     twin.eligible = False
+    for slot in (1, 2):
+        twin.peers[slot].member = news("").member
     for now in (0.0, 10.0, 20.0):
         twin.tick(now + 0.01)
         sent = {one.slot: one for one in twin.take() if isinstance(one, Send)}

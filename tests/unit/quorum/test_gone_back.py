@@ -18,6 +18,8 @@ from tmr.quorum.acceptor import (
     MarksWrite,
     PromiseWrite,
     ReignWrite,
+    SnapshotWrite,
+    VotingWrite,
     Write,
 )
 from tmr.quorum.entries import Mark, Membership, Owner, Snapshot
@@ -63,6 +65,11 @@ class Upstream:
                     kept.reign = epoch
                 case MarksWrite(marks):
                     kept.marks = marks
+                case SnapshotWrite(snapshot, _):
+                    kept.snapshot = snapshot
+                    kept.entries = [entry for entry in kept.entries if entry.index > snapshot.index]
+                case VotingWrite(voting):
+                    kept.voting = voting
                 case _:
                     raise AssertionError(write)
 

@@ -67,6 +67,8 @@ def test_a_candidate_that_slept_through_a_later_reign_does_not_begin_its_own() -
     sleeper, other = Wires("tmr1", 0, upstreams), Wires("tmr2", 1, upstreams)
 
     # The sleeper probes and asks in earnest. up2 grants; that answer, and the request to up3, take long.
+    for slot in (0, 1):
+        sleeper.twin.peers[slot].member = upstreams[slot].member(WALL_MS)
     sleeper.twin.tick(0.4)
     for slot in (0, 1):
         sleeper.exchange(0.4, slot, Acquire)
@@ -92,6 +94,7 @@ def test_a_candidate_that_slept_through_a_later_reign_does_not_begin_its_own() -
     assert upstreams[1].commit == 1
 
     # The sleeper wakes: first it hears what was committed, then its two promises.
+    sleeper.twin.peers[1].member = upstreams[1].member(WALL_MS)
     follow = next(one for one in sleeper.waiting if one.slot == 0 and isinstance(one.request, Follow))
     sleeper.twin.receive(9.6, 0, follow.at, follow.request, sleeper.ask(9.6, follow))
     assert sleeper.twin.commit == 1

@@ -73,3 +73,43 @@ def test_the_loss_of_something_else_is_not_accepted(
 
 def test_without_an_anchor_there_is_nothing_to_accept(tmp_path: Path) -> None:
     assert accept(str(tmp_path), objection().id) == 1
+
+
+FOUNDED = Objection(
+    Anchor(6, 120, 1_800_000_000_000, b"sum", "aa11"), "founded", {0: (2, 4), 2: (2, 5)}, 0.0, "bb22"
+)
+
+
+@pytest.mark.parametrize(
+    ("found", "words", "wanted"),
+    [
+        (FOUNDED, "up1 and up3 are of another founding (bb22)", "founding-aa11-bb22"),
+        (
+            Objection(FOUNDED.anchor, "new", {0: (0, 0), 1: (0, 0), 2: (0, 0)}, 0.0),
+            "the stores of up1 and up2 and up3 are new",
+            "founding-aa11-new",
+        ),
+    ],
+)
+def test_another_founding_is_an_alarm_and_accepted_by_name(
+    tmp_path: Path, found: Objection, words: str, wanted: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = describe(found, UPSTREAMS, 1_800_000_060_000, "")
+    for told in (words, "the founding aa11, up to entry 120", "anew", f"--accept-loss {wanted}"):
+        assert told in text
+    file = AnchorFile(tmp_path)
+    assert accept(str(tmp_path), wanted) == 1, "there is no anchor"
+    file.write(Kept(Anchor(6, 120, 0, b"", "cc33")))
+    assert accept(str(tmp_path), wanted) == 1
+    assert "cc33" in capsys.readouterr().err
+    file.write(Kept(FOUNDED.anchor, {"a": 7}))
+    assert accept(str(tmp_path), wanted) == 0
+    assert "is given up" in capsys.readouterr().out
+    assert file.read() is None
+    assert not file.problem
+
+
+def test_a_loss_within_a_founding_keeps_the_founding(tmp_path: Path) -> None:
+    AnchorFile(tmp_path).write(Kept(FOUNDED.anchor))
+    assert accept(str(tmp_path), "journal-6.120-4.80") == 0
+    assert AnchorFile(tmp_path).read() == Kept(Anchor(4, 80, 0, founding="aa11"))

@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -329,3 +330,26 @@ def test_last_whole_second_of_kernel_lifetime_is_used() -> None:
 )
 def test_kernel_lifetime_is_the_floor(remaining_ns: int, lifetime: int) -> None:
     assert d.kernel_lifetime(T0 + remaining_ns, T0) == lifetime
+
+
+def test_epochs_begin_anew_with_another_founding_and_only_then() -> None:
+    former = msgspec.structs.replace(hold(epoch=1000), founding="a")
+    state, _ = run(IDLE, (former, T0), (d.Disconnected(), T0))
+    again = msgspec.structs.replace(hold(epoch=3), founding="a")
+    for early in (again, hold(epoch=3)):
+        _, [refused] = d.decide(state, early, T0)
+        assert isinstance(refused, d.Tell)
+        assert isinstance(refused.report, p.Refused)
+    other = msgspec.structs.replace(hold(epoch=3), founding="b")
+    state, actions = d.decide(state, other, T0)
+    assert actions == [d.Add(UNTIL), d.Announce(UNTIL), told(3)]
+    assert d.decide(state, Drop(epoch=2, founding="b"), T0)[0].up
+
+
+def test_a_former_founding_leaves_no_address_behind() -> None:
+    former = msgspec.structs.replace(hold(epoch=1000), founding="a")
+    state, _ = run(IDLE, (former, T0))
+    assert state.up
+    state, actions = d.decide(state, Drop(epoch=1, founding="b"), T0)
+    assert actions[0] == d.Remove()
+    assert not state.up

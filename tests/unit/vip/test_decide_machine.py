@@ -26,6 +26,7 @@ class VipMachine(RuleBasedStateMachine):
         """When the kernel removes the address; None when it is not there."""
         self.given_up = -1
         self.newest = -1
+        self.founding = "0"
         self.fails = False
         self.stray = False
         """The address is there by somebody else's hand, in a form of its own."""
@@ -94,7 +95,7 @@ class VipMachine(RuleBasedStateMachine):
                 self.granted = {}  # the lease of a newer reign is the only one that counts
             self.granted[epoch] = max(self.granted.get(epoch, 0), deadline)
             self.newest = epoch
-        actions = self.event(Hold(epoch=epoch, deadline_ns=deadline, will=will))
+        actions = self.event(Hold(epoch=epoch, deadline_ns=deadline, will=will, founding=self.founding))
         if not known:
             assert not any(isinstance(action, d.Add | d.Refresh) for action in actions)
 
@@ -103,7 +104,7 @@ class VipMachine(RuleBasedStateMachine):
         if epoch >= self.newest:
             self.given_up = max(self.given_up, epoch)
             self.newest = epoch
-        self.event(Drop(epoch=epoch))
+        self.event(Drop(epoch=epoch, founding=self.founding))
         if epoch >= self.newest:
             assert self.kernel_until is None
 
@@ -114,6 +115,13 @@ class VipMachine(RuleBasedStateMachine):
         if alive is not None and self.now < alive.until_ns:
             self.given_up = max(self.given_up, alive.epoch)
         assert self.kernel_until is None, "held without a commander"
+
+    @rule()
+    def founded_anew(self) -> None:
+        """The next tmr-server serves a system on new stores: its epochs begin anew."""
+        self.commander_dies()
+        self.founding = str(int(self.founding) + 1)
+        self.given_up, self.newest = -1, -1
 
     @rule(up=st.booleans())
     def carrier(self, up: bool) -> None:
