@@ -1,6 +1,7 @@
 """The Python client and the `tmr` command against a whole system of processes, through real faults."""
 
 import json
+import logging
 import os
 import shutil
 import signal
@@ -9,13 +10,15 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.system.front import OWN, VIP, Front
-from tests.system.machines import FIRM, TTL, Machines, until
+from tests.system.machines import FIRM, TTL, Machines, Twin, until
 from tests.system.told import told
 from tmr.client import (
     Client,
@@ -27,6 +30,9 @@ from tmr.client import (
     SessionState,
     TlsFiles,
 )
+from tmr.client.models import Health, HealthState
+
+log = logging.getLogger(__name__)
 
 CONFIG = """
 system = "lab"
@@ -177,6 +183,85 @@ def test_two_upstreams_lost_and_one_back(site: Site) -> None:
     machines.whole()
 
 
+def health_of(site: Site, twin: Twin) -> Health:
+    """What the twin says of the health of the system; down where it does not answer."""
+    status = site.machines.status(twin)
+    return Health(state=HealthState.DOWN) if status is None else Health.model_validate(status["health"])
+
+
+def is_healthy(site: Site, twin: Twin) -> bool:
+    return health_of(site, twin).state is HealthState.HEALTHY
+
+
+def whole(site: Site) -> Twin:
+    """Wait until both twins say that all is well; the active twin."""
+    twin = site.machines.whole()
+    for each in site.machines.twins:
+        until(partial(is_healthy, site, each), f"{each.name} says that all is well")
+    return twin
+
+
+def shown_by_metrics(site: Site, twin: Twin) -> dict[str, float]:
+    """`tmr_health` of the twin, by state."""
+    text = site.machines.client(twin, "olga").get("/metrics").text
+    (family,) = [one for one in text_string_to_metric_families(text) if one.name == "tmr_health"]
+    return {sample.labels["state"]: sample.value for sample in family.samples}
+
+
+def test_health_while_one_twin_is_off(site: Site) -> None:
+    """It serves, and everything says that nobody could take over."""
+    machines = site.machines
+    active = whole(site)
+    assert site.tmr("status").returncode == 0
+    assert shown_by_metrics(site, active) == {"healthy": 1, "degraded": 0, "down": 0}
+    passive = machines.other(active)
+    passive.kill()
+
+    def missed() -> bool:
+        reasons = [reason for reason in health_of(site, active).reasons if reason.machine == passive.name]
+        return any("is not heard" in reason.what for reason in reasons)
+
+    until(missed, "the active twin misses the other one")
+    assert health_of(site, active).state is HealthState.DEGRADED
+    assert shown_by_metrics(site, active) == {"healthy": 0, "degraded": 1, "down": 0}
+    answer = site.tmr("status")
+    assert answer.returncode == 1
+    assert "Health: degraded" in answer.stdout
+    assert f"{active.name}: {passive.name} is not heard by two upstreams" in answer.stdout
+    passive.start()
+    whole(site)
+    assert site.tmr("status").returncode == 0
+
+
+def test_health_while_two_upstreams_are_off(site: Site) -> None:
+    """They stand still with their connections open, as without power: both twins say that it is down."""
+    machines = site.machines
+    whole(site)
+    stopped = machines.upstreams[1:]
+    began = time.monotonic()
+    try:
+        for upstream in stopped:
+            upstream.signal(signal.SIGSTOP)
+
+        def down(twin: Twin) -> bool:
+            status = machines.status(twin)
+            return status is not None and status["health"]["state"] == "down"
+
+        for twin in machines.twins:
+            until(partial(down, twin), f"{twin.name} says that it is down")
+            log.info("%s says down after %.1f s", twin.name, time.monotonic() - began)
+        for twin in machines.twins:
+            status = machines.status_of(twin)
+            assert "1 of 3 upstreams count (up1), 2 are needed" in status["health"]["reasons"][0]["what"]
+            assert {one["state"] for one in status["licences"]} <= {"unavailable"}
+            assert shown_by_metrics(site, twin) == {"healthy": 0, "degraded": 0, "down": 1}
+        assert site.tmr("status").returncode == 3
+    finally:
+        for upstream in stopped:
+            upstream.signal(signal.SIGCONT)
+    whole(site)
+
+
 def document(answer: subprocess.CompletedProcess[str]) -> Any:
     assert answer.returncode == 0, answer.stderr
     return json.loads(answer.stdout)
@@ -188,6 +273,7 @@ def test_commands(site: Site) -> None:
     listed = document(site.tmr("list", "--json"))
     assert listed["containers"][0]["serial"].startswith("131-")
     assert 25 in [item["product_code"] for item in listed["items"]]
+    whole(site)
     status = document(site.tmr("status", "--json"))
     assert [view["status"]["name"] for view in status["twins"]] == ["tmr1", "tmr2"]
     assert status["vip"][0]["status"]["name"] == twin.name
@@ -211,6 +297,7 @@ def test_commands(site: Site) -> None:
 def test_tables_have_the_width_of_a_terminal(site: Site, arguments: Sequence[str]) -> None:
     machines = site.machines
     machines.serve(product=26, quantity=3)
+    whole(site)
     with Client(site.config()) as client, client.session(FIRM, 26):
         answer = subprocess.run(
             site.command(*arguments),

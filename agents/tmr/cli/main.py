@@ -1,7 +1,7 @@
 """The `tmr` command.
 
 Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no service. `tmr run` ends with the exit code
-of its command once that was started.
+of its command once that was started; `tmr status` ends with 0 healthy, 1 degraded, 3 down.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ import click
 from tmr.cli import hold, tables
 from tmr.cli.common import (
     LOOK,
-    NO_SERVICE,
     Settings,
     common,
     config_option,
@@ -32,6 +31,7 @@ from tmr.cli.common import (
     tell_on_stderr,
     version_options,
 )
+from tmr.cli.health import EXIT_CODES, system_health
 from tmr.cli.ids import find
 from tmr.cli.spelling import KEY
 from tmr.client import AccessMode, AsyncClient, Client, Config, NoService, Policy, SessionLost, TmrError
@@ -189,15 +189,17 @@ def consume(
 def status(settings: Settings) -> None:
     """Show the twins side by side, the upstreams, and the licences with their votes.
 
-    Asks the virtual address and both twins, each once. Exits with 3 if no active twin answers at the virtual
-    address. A network licence server is shown by itself.
+    Asks the virtual address and both twins, each once. A network licence server is shown by itself.
+
+    Exits with 0 if the system is healthy; with 1 if it is degraded: it serves, but redundancy is lost or an
+    alarm stands; with 3 if it is down: no active twin answers at the virtual address.
     """
     config = settings.config()
     vips, twins = asyncio.run(_ask_all(config, settings.policy(LOOK)))
-    document = {"vip": [_view(view) for view in vips], "twins": [_view(view) for view in twins]}
-    settings.show(tables.status(vips, twins), document)
-    if not any(view.active for view in vips):
-        sys.exit(NO_SERVICE)
+    health = system_health(vips, twins)
+    views = {"vip": [_view(view) for view in vips], "twins": [_view(view) for view in twins]}
+    settings.show(tables.status(health.state, vips, twins), {"health": health, **views})
+    sys.exit(EXIT_CODES[health.state])
 
 
 async def _ask_all(config: Config, policy: Policy) -> tuple[list[tables.TwinView], list[tables.TwinView]]:

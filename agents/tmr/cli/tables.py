@@ -25,6 +25,7 @@ from tmr.client.models import (
     Constituent,
     ConstituentState,
     Container,
+    HealthState,
     HeldSession,
     Holder,
     Item,
@@ -64,6 +65,7 @@ _STATES: Final = {
     ConstituentState.DIFFERENT: BAD,
     ConstituentState.EXPIRED: WARN,
 }
+_HEALTH: Final = {HealthState.HEALTHY: GOOD, HealthState.DEGRADED: WARN, HealthState.DOWN: BAD}
 _ROLES: Final = {Role.ACTIVE: GOOD, Role.PASSIVE: FAINT, Role.CANDIDATE: WARN}
 
 
@@ -259,12 +261,12 @@ def _missing(unavailable: Sequence[Unavailable]) -> Table:
 # -- tmr status --------------------------------------------------------------------------------------------
 
 
-def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[RenderableType]:
-    """Both twins side by side, the upstreams as each of them sees them, licences with their votes, alarms.
+def status(health: HealthState, vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[RenderableType]:
+    """Health, both twins side by side, the upstreams as each sees them, licences with their votes, alarms.
 
     A network licence server is shown by itself.
     """
-    out: list[RenderableType] = []
+    out: list[RenderableType] = [Text.assemble("Health: ", (health, _HEALTH[health]))]
     for vip in vips:
         alone = vip.status is not None and vip.status.network
         line = Text(f"{'Network licence server' if alone else 'Virtual address'} {vip.address}: ")
@@ -283,8 +285,16 @@ def status(vips: Sequence[TwinView], twins: Sequence[TwinView]) -> list[Renderab
     seen = [view.status for view in shown if view.status is not None] or [best]
     out += [""] if best.network else ["", _upstreams(seen), ""]
     out += _licences(best.licences) if best.licences else [Text("No licences are known.")]
-    out += _alarms([f"{each.name}: {alarm}" for each in seen for alarm in each.alarms])
-    return out
+    return out + _alarms(_alarms_of(seen))
+
+
+def _alarms_of(seen: Sequence[Status]) -> list[str]:
+    """Each alarm once, after the names of those who tell it."""
+    tellers: dict[str, list[str]] = {}
+    for each in seen:
+        for alarm in each.alarms:
+            tellers.setdefault(alarm, []).append(each.name)
+    return [f"{', '.join(names)}: {alarm}" for alarm, names in tellers.items()]
 
 
 def _twins(views: Sequence[TwinView]) -> Table:
@@ -304,6 +314,7 @@ def _twins(views: Sequence[TwinView]) -> Table:
     )
     if any(view.status is not None for view in views):
         known = [view.status for view in views if view.status is not None]
+        row("Health", lambda s: Text(s.health.state, _HEALTH[s.health.state]))
         row("Epoch", lambda s: Text(str(s.epoch)))
         if all(status.network for status in known):
             row("Container", lambda s: Text(s.upstreams[0].container or "-" if s.upstreams else "-"))

@@ -201,6 +201,18 @@ class Role(StrEnum):
     CANDIDATE = "candidate"
 
 
+class HealthState(StrEnum):
+    """Health in one word.
+
+    `healthy`: licences are served, and no redundancy is lost. `degraded`: licences are served, but
+    redundancy is lost or an alarm stands. `down`: licences are not served.
+    """
+
+    HEALTHY = "healthy"
+    DEGRADED = "degraded"
+    DOWN = "down"
+
+
 class _Answer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
 
@@ -635,6 +647,28 @@ class LicenceStatus(_Licence):
     constituents: tuple[Constituent, ...] = ()
 
 
+class HealthReason(_Answer):
+    """Reason why a system is not healthy: one of the alarms, in parts."""
+
+    machine: str = Field(description="The machine that it is about; where that is not known, that tells it.")
+    what: str = Field(description="What is wrong, a sentence.")
+    remedy: str = Field(default="", description="What to do; empty: `what` says it.")
+
+    @property
+    def text(self) -> str:
+        """Both in one sentence, as in `alarms`."""
+        return f"{self.what}; {self.remedy}" if self.remedy else self.what
+
+
+class Health(_Answer):
+    """Health of the system, as far as this server knows."""
+
+    state: HealthState
+    reasons: tuple[HealthReason, ...] = Field(
+        default=(), description="Why it is not healthy, what matters most first; empty: it is."
+    )
+
+
 class Status(_Answer):
     """One server. Both twins answer it, active or not; a network licence server is always active."""
 
@@ -652,7 +686,11 @@ class Status(_Answer):
     licences: tuple[LicenceStatus, ...]
     sessions: int = Field(ge=0)
     commit: int = Field(ge=0, description="Last committed journal index that this twin knows.")
-    alarms: tuple[str, ...] = ()
+    health: Health
+    alarms: tuple[str, ...] = Field(
+        default=(),
+        description="The reasons of `health` in words; there is none if and only if it is healthy.",
+    )
     network: bool = Field(
         default=False, description="A network licence server: one server alone, without twins."
     )

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tmr.client.models import Status
+from tmr.client.models import HealthState, Status
 from tmr.ledger import Each, Outcome, each
 
 ROLES = ("active", "candidate", "passive")
@@ -81,6 +81,12 @@ class _Gauges(Collector):
         for name in ROLES:
             role.add_metric([name], float(status.role == name))
         yield role
+        health = GaugeMetricFamily(
+            "tmr_health", "1 for the health of the system, as this server knows it.", labels=["state"]
+        )
+        for state in HealthState:
+            health.add_metric([state], float(status.health.state is state))
+        yield health
         yield GaugeMetricFamily(
             "tmr_epoch", "Own reign if active, else the last one seen.", value=status.epoch
         )
@@ -91,7 +97,9 @@ class _Gauges(Collector):
         )
         yield GaugeMetricFamily("tmr_sessions", "Sessions held.", value=status.sessions)
         yield GaugeMetricFamily("tmr_commit_index", "Last committed journal index.", value=status.commit)
-        yield GaugeMetricFamily("tmr_alarms", "Alarms in the status.", value=len(status.alarms))
+        yield GaugeMetricFamily(
+            "tmr_alarms", "Alarms in the status; none if and only if it is healthy.", value=len(status.alarms)
+        )
         yield from self._licences()
         if not status.network:  # what a network licence server has, it tells as an upstream
             yield from self._upstreams()

@@ -434,7 +434,7 @@ class VirtualContainer:
     # -- alarms --------------------------------------------------------------------------------------------
 
     def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
-        """What an operator should look at: different constituents, containers not counted, upstreams away."""
+        """What an operator should look at: different constituents, containers not counted, full disks."""
         upstreams = tuple(upstreams)
         found = [*self._ledger.merged.alarms, *self._lacking(upstreams)]
         for key, merged in self._ledger.licences.items():
@@ -448,12 +448,10 @@ class VirtualContainer:
                     + (f" and {len(constituents) - 5} more" if len(constituents) > 5 else "")
                 )
         for upstream in upstreams:
-            if not upstream.reachable:
+            if upstream.counts and self._standing(upstream) == "unknown":
                 found.append(
-                    f"{upstream.name} does not answer" + (f": {upstream.error}" if upstream.error else "")
+                    f"{self._gone(upstream)}: install the version there that the other machines have"
                 )
-            elif not upstream.voting:
-                found.append(f"{upstream.name} does not vote: it is catching up, or excluded")
             if upstream.reachable and upstream.short and not self.alone:
                 found.append(f"{upstream.name} is short of disk space: make room there")
         return found

@@ -13,6 +13,7 @@ from typing import Final
 from tmr.client.models import Role, Status, UpstreamStatus
 from tmr.desk.desk import Desk
 from tmr.desk.gate import Gate
+from tmr.desk.health import Facts, TakeOver, alarms, health
 from tmr.desk.metrics import Metrics
 from tmr.desk.tracking import Archive, Tracking
 from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer, instant
@@ -297,6 +298,15 @@ class Agent:
         upstreams, time_ms = self.core.upstreams(), self.core.certified_ms()
         active = twin.role == "active"
         seen = [peer.member.promised for peer in twin.peers if peer.member is not None]
+        facts = Facts(
+            name=self.config.name,
+            serves=twin.holds(now) or self._other() is not None,
+            upstreams=tuple(self._upstream(slot, upstream) for slot, upstream in enumerate(upstreams)),
+            licences=tuple(self.virtual.statuses(upstreams, time_ms)),
+            alarms=tuple(self._alarms(now)),
+            other=self._take_over(),
+        )
+        condition = health(facts)
         return Status(
             name=self.config.name,
             role=self.role(),
@@ -306,18 +316,26 @@ class Agent:
             peer=self._other(),
             version=self._version,
             certified_time=instant(time_ms) if time_ms else None,
-            upstreams=tuple(self._upstream(slot, upstream) for slot, upstream in enumerate(upstreams)),
-            licences=tuple(self.virtual.statuses(upstreams, time_ms)),
+            upstreams=facts.upstreams,
+            licences=facts.licences,
             sessions=len(self.core.ledger.sessions),
             commit=twin.commit,
-            alarms=tuple(self._alarms(now)),
+            health=condition,
+            alarms=alarms(condition),
         )
+
+    def _take_over(self) -> TakeOver:
+        """Whether the other twin could take over, for the health of the system."""
+        other = self.other_twin()
+        hindrance = "" if other.ready else other.reason or "two upstreams have not heard that it could"
+        return TakeOver(self.config.peer, other.heard, hindrance)
 
     def _other(self) -> str | None:
         """The twin that holds the lease, as two upstreams told."""
         if self.core.twin.role == "active":
             return None
-        holders = collections.Counter(peer.holder for peer in self.core.twin.peers if peer.holder)
+        peers = [peer for peer in self.core.twin.peers if peer.reachable and peer.holder]
+        holders = collections.Counter(peer.holder for peer in peers)
         name, votes = holders.most_common(1)[0] if holders else ("", 0)
         return name if votes >= MAJORITY and name != self.config.name else None
 

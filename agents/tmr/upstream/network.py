@@ -8,6 +8,7 @@ from typing import Final
 from tmr.client.models import Role, Status, UpstreamStatus
 from tmr.desk.desk import Desk
 from tmr.desk.gate import Gate
+from tmr.desk.health import Facts, alarms, health
 from tmr.desk.metrics import Metrics
 from tmr.desk.problems import problem
 from tmr.desk.tracking import Archive, Tracking
@@ -158,6 +159,20 @@ class NetworkServer:
         acceptor, time_ms = self._node.acceptor, self.kernel.certified_ms()
         upstreams = self.kernel.upstreams()
         (own,) = upstreams
+        me = UpstreamStatus(
+            name=self.name,
+            reachable=True,
+            voting=True,
+            container=self._keeper.container.serial,
+            match=acceptor.log.last,
+            commit=acceptor.commit,
+            lag=acceptor.log.last - acceptor.commit,
+            last_error=None,
+            since=instant(own.since_ms or time_ms),
+            clock_synchronised=self._node.clock_synchronised,
+        )
+        licences = tuple(self.virtual.statuses(upstreams, time_ms))
+        condition = health(Facts(self.name, self.kernel.holds, (me,), licences, tuple(self._alarms())))
         return Status(
             name=self.name,
             role=Role.ACTIVE if self.kernel.holds else Role.PASSIVE,
@@ -166,29 +181,20 @@ class NetworkServer:
             vip=(),
             version=self._version,
             certified_time=instant(time_ms),
-            upstreams=(
-                UpstreamStatus(
-                    name=self.name,
-                    reachable=True,
-                    voting=True,
-                    container=self._keeper.container.serial,
-                    match=acceptor.log.last,
-                    commit=acceptor.commit,
-                    lag=acceptor.log.last - acceptor.commit,
-                    last_error=None,
-                    since=instant(own.since_ms or time_ms),
-                    clock_synchronised=self._node.clock_synchronised,
-                ),
-            ),
-            licences=tuple(self.virtual.statuses(upstreams, time_ms)),
+            upstreams=(me,),
+            licences=licences,
             sessions=len(self.kernel.ledger.sessions),
             commit=acceptor.commit,
-            alarms=tuple(self.alarms()),
+            health=condition,
+            alarms=alarms(condition),
             network=True,
         )
 
     def alarms(self) -> list[str]:
         """What somebody should look at."""
+        return list(self.status().alarms)
+
+    def _alarms(self) -> list[str]:
         found = [*self._node.alarms(), *self.virtual.alarms(self.kernel.upstreams()), *self._rejected]
         if behind := self.kernel.clock_behind_ms():
             found.append(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from licences import FIRM, Held, Licence
-from machines import LAB, ROOT, Machine, machine_named
+from machines import LAB, ROOT, Machine, machine_named, names
 
 from system import (
     active,
@@ -58,6 +59,24 @@ def stays_passive(twin: str, licence: Licence) -> None:
     assert active_status()["epoch"] == epoch
 
 
+def health(twin: str) -> str:
+    """Health of the system, as this twin knows it; empty: it does not answer."""
+    status = statuses()[twin]
+    return str(status["health"]["state"]) if status else ""
+
+
+def is_down(twin: str) -> bool:
+    return health(twin) == "down"
+
+
+def reasons(twin: str, about: str) -> list[str]:
+    """What this twin tells of that machine."""
+    status = statuses()[twin]
+    return (
+        [each["what"] for each in status["health"]["reasons"] if each["machine"] == about] if status else []
+    )
+
+
 def test_the_active_server_is_killed(held: Held, licence: Licence) -> None:
     first = active_now()
     lab("shell", first, "sh", "-c", "kill -9 $(systemctl show --property=MainPID --value tmr-server)")
@@ -69,8 +88,14 @@ def test_the_active_twin_loses_power(held: Held, licence: Licence) -> None:
     first = active_now()
     lab("power-off", first)
     taken_over_by(other(first), held, licence)
+    until(lambda: reasons(other(first), first), f"{other(first)} misses {first}")
+    assert health(other(first)) == "degraded"
+    code, shown, _ = tmr("status")
+    assert code == 1, shown
+    assert shown.startswith("Health: degraded\n")
     lab("power-on", first)
     stays_passive(first, licence)
+    until(lambda: not reasons(other(first), first), f"{first} could take over again")
 
 
 def test_the_active_twin_loses_its_front_cable(held: Held, licence: Licence) -> None:
@@ -130,6 +155,11 @@ def test_upstreams_are_lost_one_by_one_and_come_back(held: Held, licence: Licenc
 
     lab("power-off", "up2")
     until(lambda: vip_holders() == [], "without a majority nobody keeps the virtual address")
+    for twin in names("twins"):
+        until(partial(is_down, twin), f"{twin} says that the system is down")
+    code, shown, _ = tmr("status")
+    assert code == 3, shown
+    assert shown.startswith("Health: down\n")
     refused, _, reason = tmr("run", licence.wanted, "--patience", "8", "--", "touch", "/run/ran-without")
     assert refused == 3, reason
     assert not machine_named("client").host.file("/run/ran-without").exists

@@ -18,7 +18,7 @@ from lab.chaos.records import Operation, read
 from lab.chaos.watcher import Look
 
 from tmr.cli.vendor_options import read_items
-from tmr.client.models import Role, Status, UpstreamStatus
+from tmr.client.models import Health, HealthState, Role, Status, UpstreamStatus
 
 LEASE_S = 2.0
 seeds = st.integers(0, 2**32)
@@ -149,6 +149,7 @@ def status(name: str, role: Role, *, voting: bool = True, match: int = 100) -> S
         licences=(),
         sessions=0,
         commit=100,
+        health=Health(state=HealthState.HEALTHY),
     )
 
 

@@ -16,7 +16,7 @@ import pytest
 
 from tests.support.pki import System
 from tests.unit.cli.conftest import Tmr, command, environment
-from tests.unit.client.peer import Peer, drop, problem
+from tests.unit.client.peer import Peer, State, drop, problem
 
 RUN = ("run", "--firm", "6000010", "--product", "201")
 
@@ -240,6 +240,7 @@ STATUS = {
     "licences": [],
     "sessions": 0,
     "commit": 1,
+    "health": {"state": "healthy"},
 }
 
 
@@ -251,10 +252,37 @@ def test_status_asks_everybody(tmr: Tmr, peer: Peer, pki: System) -> None:
     finally:
         two.stop()
     document = json.loads(answer.stdout)
-    assert answer.returncode == 0
+    assert answer.returncode == 1, "one twin is silent"
+    assert document["health"]["state"] == "degraded"
+    (reason,) = document["health"]["reasons"]
+    assert reason["machine"] == "127.0.0.2"
     assert document["vip"][0]["status"]["name"] == "tmr1"
     assert [view["error"] for view in document["twins"]] == ["connection refused", None]
     assert document["twins"][1]["status"]["name"] == "tmr2"
+
+
+@pytest.mark.parametrize(("health", "code"), [("healthy", 0), ("degraded", 1), ("down", 1)])
+def test_status_ends_with_the_health_of_all_servers(
+    tmr: Tmr, peer: Peer, pki: System, health: str, code: int
+) -> None:
+    """A passive twin that knows of no active one does not make the system down: the address answers."""
+    peer.state.status = STATUS
+    alarm = [] if health == "healthy" else [f"{health} for the test"]
+    reasons = [{"machine": "tmr2", "what": one} for one in alarm]
+    passive = {**STATUS, "role": "passive", "health": {"state": health, "reasons": reasons}, "alarms": alarm}
+    twins = []
+    for name, address, status in (("tmr1", "127.0.0.2", STATUS), ("tmr2", "127.0.0.3", passive)):
+        own = State()
+        own.status = status
+        twins.append(Peer(pki.twin(name), own, address=address, port=peer.port, name=name).start())
+    try:
+        answer = tmr("status")
+    finally:
+        for twin in twins:
+            twin.stop()
+    assert answer.returncode == code, answer.stdout
+    assert answer.stdout.startswith(f"Health: {('healthy', 'degraded')[code]}\n")
+    assert all(f"tmr2: {one}" in answer.stdout for one in alarm)
 
 
 @pytest.mark.parametrize("role", ["passive", "candidate"])
@@ -262,6 +290,7 @@ def test_status_without_an_active_twin(tmr: Tmr, peer: Peer, role: str) -> None:
     peer.state.status = {**STATUS, "role": role, "lease_remaining_ms": None}
     answer = tmr("status")
     assert answer.returncode == 3
+    assert answer.stdout.startswith("Health: down\n")
     assert f"Virtual address 127.0.0.1: tmr1, {role}" in answer.stdout
 
 

@@ -17,6 +17,9 @@ from tmr.client.models import (
     Constituent,
     Container,
     ContainerUpstream,
+    Health,
+    HealthReason,
+    HealthState,
     HeldSession,
     Item,
     ItemList,
@@ -144,6 +147,11 @@ def test_list_of_nothing() -> None:
     assert shown(tables.containers([CONTAINER], ItemList(items=()))).endswith("No licence can be used.")
 
 
+DEGRADED = Health(
+    state=HealthState.DEGRADED, reasons=(HealthReason(machine="up3", what="up3 does not answer: refused"),)
+)
+
+
 def status(name: str, role: str, **changed: object) -> Status:
     fields = {
         "name": name,
@@ -179,6 +187,7 @@ def status(name: str, role: str, **changed: object) -> Status:
         ],
         "sessions": 5,
         "commit": 42,
+        "health": DEGRADED,
         "alarms": ["up3 does not answer: refused"],
     }
     return Status.model_validate({**fields, **changed})
@@ -189,13 +198,15 @@ def test_status() -> None:
     two = tables.TwinView("10.20.0.22", None, "connection refused")
     vip = tables.TwinView("10.20.0.100", one.status)
     assert (
-        shown(tables.status([vip], [one, two]))
+        shown(tables.status(HealthState.DEGRADED, [vip], [one, two]))
         == """\
+Health: degraded
 Virtual address 10.20.0.100: tmr1, active
 
                 tmr1          no answer
 Address         10.20.0.21    10.20.0.22
 Role            active        connection refused
+Health          degraded
 Epoch           7
 Lease           1.6 s left
 Journal         42 committed
@@ -216,13 +227,22 @@ Alarms
     )
 
 
+def test_alarm_that_both_twins_tell_is_shown_once() -> None:
+    views = [
+        tables.TwinView("10.20.0.21", status("tmr1", "active")),
+        tables.TwinView("10.20.0.22", status("tmr2", "passive")),
+    ]
+    text = shown(tables.status(HealthState.DEGRADED, views[:1], views))
+    assert text.endswith("\nAlarms\n  tmr1, tmr2: up3 does not answer: refused")
+
+
 def test_status_with_special_use() -> None:
     licence = status("tmr1", "active").licences[0]
     special = licence.model_copy(
         update={"emergency": True, "waiting": 2, "borrowed": 1, "units": 1000, "units_remaining": 988}
     )
     one = tables.TwinView("10.20.0.21", status("tmr1", "active", licences=[special], alarms=[]))
-    assert shown(tables.status([one], [])).endswith(
+    assert shown(tables.status(HealthState.DEGRADED, [one], [])).endswith(
         """
 Licence         Name       In use  Votes   State
 6000010:201 #1  Simulator  5 of 5  2 of 3  available
@@ -234,15 +254,16 @@ Licence         Use
 
 def test_status_of_nobody() -> None:
     silent = tables.TwinView("10.20.0.100", None, "no connection within 1 s")
-    text = shown(tables.status([silent], [tables.TwinView("10.20.0.21", None, "connection refused")]))
-    assert text.startswith("Virtual address 10.20.0.100: silent (no connection within 1 s)")
+    twin = tables.TwinView("10.20.0.21", None, "connection refused")
+    text = shown(tables.status(HealthState.DOWN, [silent], [twin]))
+    assert text.startswith("Health: down\nVirtual address 10.20.0.100: silent (no connection within 1 s)")
     assert "connection refused" in text
     assert "Upstream" not in text
 
 
 def test_status_without_the_twins_addresses() -> None:
     vip = tables.TwinView("10.20.0.100", status("tmr1", "active", licences=[], alarms=[]))
-    text = shown(tables.status([vip], []))
+    text = shown(tables.status(HealthState.HEALTHY, [vip], []))
     assert "tmr1" in text
     assert text.endswith("No licences are known.")
 

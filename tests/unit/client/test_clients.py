@@ -580,6 +580,7 @@ def test_status_of_one_twin_is_asked_once(
         licences=[],
         sessions=0,
         commit=0,
+        health={"state": "healthy"},
     )
     twins[0].stop()
 
