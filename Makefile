@@ -7,6 +7,7 @@ UV := .tools/bin/uv
 BIN := .venv/bin
 DEMO_LAB ?= demo
 MINUTES ?= 10
+CAMPAIGNS ?= 5
 PYTEST := $(BIN)/pytest -q
 # Half of them wait for processes and clocks.
 WORKERS := $(shell echo $$((2 * $$(nproc))))
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos bench bench-short clean
+.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos chaos-many bench bench-short clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -152,6 +153,12 @@ bench: setup ## beside etcd, Redis and keepalived, in alternation on this machin
 chaos: setup ## all kinds of faults for MINUTES (10) while clients work, proof and report; SEED=n for the same again, KEEP=1
 	$(say) 'chaos'
 	$(BIN)/python -m lab.chaos run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
+
+chaos-many: MINUTES = 4
+chaos-many: setup ## CAMPAIGNS (5) campaigns of new seeds on one lab, MINUTES (4) each, until one breaks a promise
+	$(say) 'chaos, many'
+	trap 'python3 -m lab --name chaos down' EXIT; \
+	for campaign in $$(seq $(CAMPAIGNS)); do $(BIN)/python -m lab.chaos run --minutes $(MINUTES) --keep; done
 
 docs: venv ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

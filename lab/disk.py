@@ -12,7 +12,8 @@ import json
 import os
 import shutil
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from lab.command import run
@@ -108,6 +109,22 @@ def cut_power(names: LabNames, machine: Machine, supervisor: int) -> None:
         raise LabError(f"{machine.name}: its disk cannot be shut down: {error}") from error
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def mounted(names: LabNames, machine: Machine) -> Iterator[Path]:
+    """The disk of a machine that is off, mounted on the host meanwhile."""
+    if kind(names) == "tmpfs":
+        yield _memory(names) / machine.name
+        return
+    point = names.machine_directory(machine) / "open"
+    point.mkdir(exist_ok=True)
+    run("mount", "-o", "loop,noatime", image(names, machine), point)
+    try:
+        yield point
+    finally:
+        run("umount", point)
+        wait_released(names, machine)
 
 
 def wait_released(names: LabNames, machine: Machine) -> None:

@@ -14,9 +14,9 @@ from lab.chaos.aftermath import Aftermath
 from lab.chaos.habits import TTL_S, habits
 from lab.chaos.hands import Hands, boottime
 from lab.chaos.nemesis import Nemesis
-from lab.chaos.plan import plan
+from lab.chaos.plan import LEASE_S, plan
 from lab.chaos.records import CAMPAIGN, FAULTS, HOLDERS, OPERATIONS, SAMPLES, TRACKING, Campaign
-from lab.chaos.stage import FIRM, Say, Vendor, licences, unserved
+from lab.chaos.stage import FIRM, Say, Vendor, licences, trust_all, unserved
 from lab.chaos.watcher import Watcher
 from lab.chaos.worker import Setting
 from lab.demo.board import StepFailed, wait_for
@@ -24,9 +24,8 @@ from lab.demo.operator import Operator
 from lab.demo.site import Site
 from lab.errors import LabError
 from lab.names import LabNames
+from tmr.client import TmrError
 
-LEASE_S = 2.0
-"""`tmr_lease_ttl` of inventory/lab."""
 _HERE = Path(__file__).parent
 _THERE = "/run/tmr-chaos"
 _FILES = ("__init__.py", "records.py", "habits.py", "observed.py", "worker.py", "clients.py")
@@ -64,6 +63,7 @@ class _Play:
 
     def play(self, seed: int, seconds: float) -> Campaign:
         self._hands.install_clocks()
+        wait_for(self._untrusted, _WHOLE_S, "the twins believe the three containers")
         first = self._vendor.issue()
         wait_for(lambda: unserved(self._operator, first), _WHOLE_S, "the campaign's licences are served")
         given = licences(self._operator.items(), first)
@@ -78,7 +78,7 @@ class _Play:
         address.start()
         try:
             self._whole(watcher, "before the first fault")
-            nemesis = Nemesis(self._hands, watcher, self._operator, self._directory, began, say)
+            nemesis = Nemesis(self._hands, watcher, self._operator, self._vendor, self._directory, began, say)
             with self._clients(Setting(seed, began, FIRM, first)):
                 nemesis.play(plan(seed, seconds), seconds)
                 time.sleep(max(0.0, began + seconds - boottime()))
@@ -93,6 +93,13 @@ class _Play:
             address.stop()
             watcher.stop()
         return campaign
+
+    def _untrusted(self) -> str:
+        try:
+            trust_all(self._operator, self._hands)
+        except TmrError as error:
+            return error.message
+        return ""
 
     def _whole(self, watcher: Watcher, when: str) -> None:
         if lacks := watcher.wait(lambda look: look.unwhole(), _WHOLE_S):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lab.chaos.figures import Findings, findings
 from lab.chaos.history import History, load
-from lab.chaos.rules import availability, chain, commands, order, seats, sessions, twins, units, whole
+from lab.chaos.rules import availability, chain, commands, damage, order, seats, sessions, twins, units, whole
 from lab.chaos.rules.beliefs import beliefs
 from lab.chaos.rules.finding import Proof
 from lab.chaos.rules.matching import Matching
@@ -49,6 +49,7 @@ def judge(history: History) -> Verdict:
         chain.check(history.exported),
         availability.check(history),
         twins.check(history),
+        damage.check(history),
         whole.check(history),
     )
     return Verdict(proofs, findings(history, most))

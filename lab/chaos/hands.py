@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -14,9 +15,9 @@ from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from lab import disk, fabric, machine
-from lab.chaos import wires
-from lab.chaos.plan import TWINS, UPSTREAMS
+from lab import fabric, machine
+from lab.chaos import stores, wires
+from lab.chaos.plan import LEASE_S, TWINS, UPSTREAMS
 from lab.demo.site import VIP
 from lab.errors import LabError
 from lab.keeper import BootRecord, cgroup
@@ -31,7 +32,8 @@ _RESTART_S = 20.0
 _BOOT_S = 90.0
 _CLOCK = "/etc/tmr-chaos"
 _OFFSET = f"{_CLOCK}/offset"
-_DROP_IN = "/etc/systemd/system/tmr-upstream.service.d/chaos.conf"
+_LAG = "/run/tmr-chaos-lag"
+_DROP_IN = "/etc/systemd/system/{unit}.service.d/chaos.conf"
 _WITH_CLOCK = f"[Service]\nEnvironment=PYTHONPATH={_CLOCK}\n"
 
 
@@ -45,6 +47,7 @@ class Hands:
 
     def __init__(self, names: LabNames) -> None:
         self.names = names
+        self._paused: dict[str, float] = {}
 
     # -- power, freezing, cables -----------------------------------------------------------------------------
 
@@ -99,6 +102,16 @@ class Hands:
     def hear(self) -> None:
         """Everybody hears everybody again."""
         wires.both_ways(self.names)
+
+    def slow(self, targets: Sequence[str], rate: str) -> None:
+        """The back cables of these machines carry so much at most, in each direction: frames wait."""
+        for target in targets:
+            wires.slow(self.names, machine_named(target), rate)
+
+    def quick(self, targets: Sequence[str]) -> None:
+        """The back cables of these machines carry everything at once again."""
+        for target in targets:
+            wires.quick(self.names, machine_named(target))
 
     def thief(self) -> AbstractContextManager[None]:
         """A foreign host in the front LAN has the virtual address meanwhile."""
@@ -164,17 +177,9 @@ class Hands:
 
     # -- disks -----------------------------------------------------------------------------------------------
 
-    def _disk(self, target: str) -> Path | None:
-        """The machine's whole disk, as its supervisor sees it; None while it is off."""
-        one = machine_named(target)
-        record = BootRecord.read(self.names.boot_record(one))
-        if record is None or not record.supervisor:
-            return None
-        return Path(f"/proc/{record.supervisor}/root{disk.mount_point(self.names, one)}")
-
     def fill(self, target: str) -> None:
         """Not one block is left on the machine's disk. Allocated, not written: the host's own stays free."""
-        mounted = self._disk(target)
+        mounted = stores.live_disk(self.names, target)
         if mounted is None:
             raise LabError(f"{target} is off: its disk cannot be filled")
         descriptor = os.open(mounted / _FILLER, os.O_CREAT | os.O_WRONLY, 0o600)
@@ -194,33 +199,88 @@ class Hands:
 
     def free(self, target: str) -> None:
         """Room again."""
-        if mounted := self._disk(target):
+        if mounted := stores.live_disk(self.names, target):
             (mounted / _FILLER).unlink(missing_ok=True)
 
-    def lose_disk(self, target: str) -> None:
-        """The upstream's store is gone: journal, promise, container and its key."""
+    def lose_store(self, target: str) -> None:
+        """The upstream's store is gone while it is off: journal, promise, container and its key."""
         stop, start = "systemctl stop tmr-upstream", "systemctl start tmr-upstream"
-        self.inside(target, f"{stop}; rm -rf /var/lib/tmr-upstream/*; {start}")
+        self.inside(target, f"{stop}; rm -rf /{stores.STATE}; {start}")
 
-    # -- the wall clock of one upstream ----------------------------------------------------------------------
+    def copy_stores(self, *targets: str) -> None:
+        """Keep copies of these upstreams' stores, all of one moment, as snapshots of virtual machines are."""
+        self.freeze(*targets)
+        try:
+            stores.copy(self.names, targets)
+        finally:
+            self.thaw(*targets)
+
+    def put_back_stores(self, *targets: str) -> None:
+        """Put the copies in the place of the stores of these machines, which are off."""
+        with locked(self.names.directory):
+            stores.put_back(self.names, targets)
+
+    def flip_bit(self, target: str, percent: int) -> str:
+        """Flip one bit in a row of the journal of an upstream, whose machine is off; the row's name."""
+        with locked(self.names.directory):
+            return stores.flip(self.names, target, percent)
+
+    # -- settings --------------------------------------------------------------------------------------------
+
+    def set_lease(self, target: str, seconds: float) -> None:
+        """Set the length of the lease on one machine, as its role does: template and handler."""
+        unit = "tmr-server" if target in TWINS else "tmr-upstream"
+        file = f"/etc/tmr/{unit.removeprefix('tmr-')}.toml"
+        is_so = f"test ! -e {file} || grep -qx 'lease_ttl = {seconds}' {file}"
+        change = f"sed -i 's/^lease_ttl = .*/lease_ttl = {seconds}/' {file}; sync {file}"
+        self.inside(target, f"{is_so} || {{ {change}; systemctl restart {unit}; }}")
+
+    def fingerprint(self, target: str) -> str:
+        """Fingerprint of the upstream's container, read on its machine."""
+        shown = self.inside(target, "/opt/tmr/current/bin/tmr-upstream status --json")
+        return str(json.loads(shown)["fingerprint"])
+
+    # -- clocks ----------------------------------------------------------------------------------------------
 
     def install_clocks(self) -> None:
-        """Let each upstream's wall clock be set on its own. They are restarted for it, once.
+        """Give the daemons of each machine clocks of their own. They are restarted for it, once.
 
         All machines have the host's clock. libfaketime would give a process another one, and stalls it for
         seconds now and then, as if its disk were slow (0.9.10, threads, a monotonic clock that is not faked).
         """
-        write = (
-            f"mkdir -p {_CLOCK} {Path(_DROP_IN).parent}; cat > {_CLOCK}/sitecustomize.py; "
-            f"echo 0 > {_OFFSET}; printf '{_WITH_CLOCK}' > {_DROP_IN}; sync; "
-            "systemctl daemon-reload; systemctl restart tmr-upstream"
-        )
-        module = Path(__file__).with_name("wallclock.py").read_text()
-        self.all_inside(UPSTREAMS, f"test -e {_DROP_IN} || {{ {write}; }}", module)
+        module = Path(__file__).with_name("clocks.py").read_text()
+        for targets, units in ((UPSTREAMS, ("tmr-upstream",)), (TWINS, ("tmr-vip", "tmr-server"))):
+            drop_ins = [_DROP_IN.format(unit=unit) for unit in units]
+            parents = " ".join(str(Path(file).parent) for file in drop_ins)
+            files = "; ".join(f"printf '{_WITH_CLOCK}' > {file}" for file in drop_ins)
+            write = (
+                f"mkdir -p {_CLOCK} {parents}; cat > {_CLOCK}/sitecustomize.py; echo 0 > {_OFFSET}; "
+                f"ln -sfn {_LAG} {_CLOCK}/lag; {files}; sync; "
+                f"systemctl daemon-reload; systemctl restart {' '.join(units)}"
+            )
+            self.all_inside(targets, f"test -e {drop_ins[-1]} || {{ {write}; }}", module)
 
     def remove_clocks(self) -> None:
-        """The service is as it was deployed, from its next start on."""
-        self.all_inside(UPSTREAMS, f"rm -rf {_DROP_IN}; systemctl daemon-reload")
+        """The services are as they were deployed, from their next start on."""
+        files = " ".join(_DROP_IN.format(unit=unit) for unit in ("tmr-upstream", "tmr-vip", "tmr-server"))
+        self.all_inside(SERVERS, f"rm -f {files}; systemctl daemon-reload")
+
+    def pause(self, target: str) -> None:
+        """Stop a machine, and its clocks with it, as its host does for a snapshot."""
+        self.freeze(target)
+        self._paused[target] = boottime()
+
+    def resume(self, target: str) -> None:
+        """Let it go on; its daemons' clocks have stood still meanwhile."""
+        since = self._paused.pop(target, None)
+        record = BootRecord.read(self.names.boot_record(machine_named(target)))
+        if since is not None and record is not None and record.leader is not None:
+            lag = Path(f"/proc/{record.leader}/root{_LAG}")
+            before = int(lag.read_text()) if lag.exists() else 0
+            fresh = lag.with_suffix(".new")
+            fresh.write_text(str(before + int((boottime() - since) * 1e9)))
+            fresh.replace(lag)
+        self.thaw(target)
 
     def set_clock(self, target: str, seconds: str) -> None:
         """The upstream's wall clock is off by so many seconds, such as `+600`."""
@@ -232,7 +292,7 @@ class Hands:
     # -- the end ---------------------------------------------------------------------------------------------
 
     def mend(self) -> None:
-        """Take every fault away, whether it is there or not: power, frost, cables, filters, disks, clocks."""
+        """Take every fault away, whether it is there or not: power, frost, cables, disks, settings."""
         self.thaw(*SERVERS)
         for target in TWINS:
             _signal(self.processes(target, "tmr-vip"), signal.SIGCONT)
@@ -245,11 +305,14 @@ class Hands:
         self.power_on(*SERVERS)
         for target in TWINS:
             self.unfilter_front(target)
+        self.quick(SERVERS)
         up = partial(self._are, "on")
         until(up, _BOOT_S, "not all machines are up: `python3 -m lab status` shows which")
         for target in UPSTREAMS:
             self.free(target)
         self.all_inside(UPSTREAMS, f"if test -e {_OFFSET}; then echo 0 > {_OFFSET}; fi")
+        for target in SERVERS:
+            self.set_lease(target, LEASE_S)
 
 
 def _signal(pids: Sequence[int], number: int) -> None:

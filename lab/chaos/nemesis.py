@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from lab.chaos.hands import Hands, boottime
-from lab.chaos.plan import ACTIVE, LAST, PASSIVE, TWINS, UPSTREAMS, Step
+from lab.chaos.hands import SERVERS, Hands, boottime
+from lab.chaos.plan import ACTIVE, LEASE_S, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, Step
 from lab.chaos.records import FAULTS, Fault, append
-from lab.chaos.stage import Say
-from lab.chaos.watcher import Watcher
+from lab.chaos.stage import Say, Vendor
+from lab.chaos.watcher import Look, Watcher
 from lab.demo.operator import Operator
 from tmr.client import TmrError
 
 _PATIENCE_S = 30.0
 _TAKE_OVER_S = 20.0
 _REJOIN_S = 60.0
+_TOLD_S = 45.0
 
 
 class Nemesis:
@@ -28,27 +29,28 @@ class Nemesis:
         hands: Hands,
         watcher: Watcher,
         operator: Operator,
+        vendor: Vendor,
         directory: Path,
         began: float,
         say: Say,
     ) -> None:
-        self._hands, self._watcher, self._operator = hands, watcher, operator
+        self._hands, self._watcher, self._operator, self._vendor = hands, watcher, operator, vendor
         self._file, self._began, self._say = directory / FAULTS, began, say
 
     def _now(self) -> float:
         return round(boottime() - self._began, 3)
 
     def play(self, steps: Sequence[Step], seconds: float) -> list[Fault]:
-        """All faults that are over before `seconds`, and the last one in any case; those that have struck."""
+        """All faults that are over before `seconds`; those that have struck."""
         struck = []
         for step in steps:
             time.sleep(max(0.0, step.at - self._now()))
-            if step.kind != LAST and self._now() + step.seconds > seconds:
+            if self._now() + step.seconds > seconds:
                 continue  # the machines took their time to get over the ones before
             if step.patient and (lacks := self._watcher.wait(lambda look: look.unwhole(), _PATIENCE_S)):
                 self._say(f"the system is not whole yet ({lacks})")
-                if step.kind == LAST:
-                    continue  # the promise is for one lost disk while the two others are whole
+                if step.kind in NEEDS_WHOLE:
+                    continue
             targets = self._resolve(step.targets)
             if targets is None:
                 self._say(f"{step.kind}: no twin is active, nobody to strike")
@@ -75,11 +77,40 @@ class Nemesis:
         )
         lasts = f" for {step.seconds:.1f} s" if step.seconds else ""
         self._say(f"{step.kind:15}{who}{f' {step.how}' if step.how else ''}{lasts}{hasty}")
+        self._fault = fault
         with _KINDS[step.kind](self, step, targets):
-            time.sleep(step.seconds)
-        fault.ended = self._now()
+            if step.kind not in _OWN_TIME:
+                time.sleep(step.seconds)
+        if fault.ended is None:
+            fault.ended = self._now()
         append(self._file, [fault])
         return fault
+
+    @contextmanager
+    def _part(self, kind: str, *targets: str) -> Iterator[None]:
+        """A fault of its own within the one that is under way."""
+        part = Fault(kind, list(targets), self._now())
+        yield
+        part.ended = self._now()
+        append(self._file, [part])
+
+    def _whole(self, what: str, timeout_s: float = _REJOIN_S) -> bool:
+        """Wait until the system is whole; say what was done when it is not in time."""
+        lacks = self._watcher.wait(lambda look: look.unwhole(), timeout_s)
+        if lacks:
+            self._say(f"{what}: the system is not whole after {timeout_s:.0f} s: {lacks}")
+        return not lacks
+
+    def _hear(self, machines: Sequence[str], word: str) -> None:
+        """Wait until each of these machines has an alarm with this word, and write the alarms down."""
+
+        def silent(look: Look) -> str:
+            found = {name: [text for text in look.alarms(name) if word in text] for name in machines}
+            self._fault.told = [f"{name}: {texts[0]}" for name, texts in found.items() if texts]
+            return ", ".join(name for name, texts in found.items() if not texts)
+
+        if missing := self._watcher.wait(silent, _TOLD_S):
+            self._say(f"no alarm with `{word}` within {_TOLD_S:.0f} s on {missing}")
 
     # -- the kinds: each strikes, and takes its cause away ---------------------------------------------------
 
@@ -169,12 +200,110 @@ class Nemesis:
             yield
 
     @contextmanager
-    def _disk_lost(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        """The upstream joins as a new member, with a new disk; the fault is over when it votes."""
-        self._hands.lose_disk(targets[0])
-        if lacks := self._watcher.wait(lambda look: look.unwhole(), _REJOIN_S):
-            self._say(f"{targets[0]} is not readmitted after {_REJOIN_S:.0f} s: {lacks}")
+    def _store_lost(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        """The upstream is readmitted by itself; the vendor issues to its new container, which is trusted."""
+        lost = targets[0]
+        self._hands.lose_store(lost)
+        if self._whole(f"{lost} lost its store") and step.how:
+            with self._part("two-of-three-and-power", *targets):
+                self._hands.power_off(targets[1])
+                time.sleep(step.seconds)
+                self._hands.power_on(targets[1])
+            self._whole(f"{targets[1]} is back")
+        self._vendor.reissue()
+        self._operator.trust(lost, self._hands.fingerprint(lost))
+        self._watcher.wait(Look.short_of_votes, _REJOIN_S)
         yield
+
+    @contextmanager
+    def _bit_flipped(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        """The damaged machine is up first, then the twins: these mirror it while nobody contradicts."""
+        damaged, *_ = targets
+        self._fault.machines = [damaged, *(name for name in SERVERS if name != damaged)]
+        self._hands.power_off(*SERVERS)
+        self._say(f"{damaged}: {self._hands.flip_bit(damaged, int(step.how.rstrip('%')))}")
+        self._hands.power_on(damaged)
+        self._watcher.wait(lambda look: "" if look.upstreams.get(damaged) else damaged, _TOLD_S)
+        self._hands.power_on(*TWINS)
+        self._hands.power_on(*UPSTREAMS)
+        self._fault.ended = self._now()
+        self._hear([damaged], "the disk changed what this upstream had stored")
+        self._hear(TWINS, f"the disk of {damaged} changed")
+        self._whole(f"{damaged} had a flipped bit")
+        yield
+
+    @contextmanager
+    def _old_copies(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        """Both twins must object until the third upstream is back, which has everything."""
+        (third,) = set(UPSTREAMS) - set(targets)
+        self._hands.copy_stores(*targets)
+        time.sleep(step.seconds)  # clients work, and the twins' anchors follow
+        self._fault.machines, self._fault.began = [*targets, third, *TWINS], self._now()
+        self._hands.power_off(*targets)
+        # What was confirmed by those two in the last moment is still on its way to the third.
+        if lacks := self._watcher.wait(lambda look: look.behind(third), _PATIENCE_S):
+            self._say(f"{third} lacks what was committed ({lacks}): no copies are put back")
+            self._hands.power_on(*targets)
+            yield
+            return
+        self._hands.power_off(third, *TWINS)
+        self._hands.put_back_stores(*targets)
+        with self._part("old-majority", *self._fault.machines):
+            self._hands.power_on(*targets, *TWINS)
+            self._hear(TWINS, "--accept-loss")
+        self._hands.power_on(third)
+        self._fault.ended = self._now()
+        self._whole(f"old copies of {' and '.join(targets)}")
+        yield
+
+    @contextmanager
+    def _slow_links(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        self._hands.slow(targets, step.how)
+        try:
+            yield
+        finally:
+            self._hands.quick(targets)
+
+    @contextmanager
+    def _lease_set(self, step: Step, _: Sequence[str]) -> Iterator[None]:
+        self._set_lease(float(step.how))
+        try:
+            time.sleep(step.seconds)
+            yield
+        finally:
+            self._set_lease(LEASE_S)
+
+    def _set_lease(self, seconds: float) -> None:
+        """Machine by machine, as site.yml does: upstreams first; the active twin last."""
+        active = self._watcher.latest.active()
+        for target in (*UPSTREAMS, *sorted(TWINS, key=lambda name: name == active)):
+            with self._part("restart", target):
+                self._hands.set_lease(target, seconds)
+            self._whole(f"the lease of {target} is {seconds:g} s", _PATIENCE_S)
+
+    @contextmanager
+    def _host_pause(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
+        self._hands.pause(targets[0])
+        try:
+            yield
+        finally:
+            self._hands.resume(targets[0])
+
+    @contextmanager
+    def _clocks_behind(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        self._fault.machines = [*SERVERS]
+        for target in targets:
+            self._hands.set_clock(target, step.how)
+        try:
+            self._hands.power_off(*SERVERS)
+            self._hands.power_on(*SERVERS)
+            self._fault.ended = self._now()
+            self._whole("the clocks are behind")
+            time.sleep(step.seconds)
+            yield
+        finally:
+            for target in targets:
+                self._hands.set_clock(target, "0")
 
     @contextmanager
     def _majority(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
@@ -195,7 +324,15 @@ _KINDS: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManage
     "restart-all": Nemesis._power,
     "switchover": Nemesis._switchover,
     "vip-stolen": Nemesis._stolen,
-    "disk-lost": Nemesis._disk_lost,
     "majority-lost": Nemesis._majority,
     "twins-lost": Nemesis._power,
+    "store-lost": Nemesis._store_lost,
+    "bit-flipped": Nemesis._bit_flipped,
+    "old-copies": Nemesis._old_copies,
+    "slow-links": Nemesis._slow_links,
+    "lease-set": Nemesis._lease_set,
+    "host-pause": Nemesis._host_pause,
+    "clocks-behind": Nemesis._clocks_behind,
 }
+_OWN_TIME = frozenset({"store-lost", "old-copies", "lease-set", "clocks-behind"})
+"""Kinds that spend the seconds of their step themselves."""

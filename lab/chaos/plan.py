@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 UPSTREAMS: Final = ("up1", "up2", "up3")
 TWINS: Final = ("tmr1", "tmr2")
 ACTIVE, PASSIVE = "active", "passive"
-LAST: Final = "disk-lost"
-"""Kind of the fault that ends a campaign."""
+LEASE_S: Final = 2.0
+"""`tmr_lease_ttl` of inventory/lab."""
+NEEDS_WHOLE: Final = frozenset({"store-lost", "bit-flipped", "old-copies"})
+"""Kinds that destroy something for good: the promise is for one at a time, while the others are whole."""
 
 _FIRST_S: Final = 4.0
 _QUIET_S: Final = 8.0
@@ -23,8 +25,6 @@ _QUIET_S: Final = 8.0
 _GAP_S: Final = (0.8, 2.5)
 _HASTY: Final = 0.25
 """Part of the faults that strike whether or not the system has got over the one before."""
-_WITH_AMNESIA_S: Final = 45.0
-"""A campaign of at least so many seconds ends with a lost disk."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Step:
     """One fault to come. `seconds`: from its striking until its cause is taken away.
 
     `patient`: it waits until the system is whole, so that the promise covers it. `how`: what else its kind
-    needs to know: unit, cable, direction, seconds of a clock.
+    needs to know: unit, cable, direction, seconds of a clock, rate.
     """
 
     at: float
@@ -112,8 +112,47 @@ def _vip_stolen(source: random.Random) -> Step:
     return Step(0, "vip-stolen", (ACTIVE,), source.uniform(2.0, 4.0))
 
 
-def _disk_lost(source: random.Random) -> Step:
-    return Step(0, LAST, (source.choice(UPSTREAMS),))
+def _store_lost(source: random.Random) -> Step:
+    """With power cut of another upstream while the vendor has not issued to the new container: or without."""
+    lost, other = source.sample(UPSTREAMS, 2)
+    if source.random() < 0.5:
+        return Step(0, "store-lost", (lost, other), source.uniform(3.0, 5.0), "and-power")
+    return Step(0, "store-lost", (lost,))
+
+
+def _bit_flipped(source: random.Random) -> Step:
+    """In a row of the journal, so many percent from its beginning, while the power of all is off."""
+    return Step(0, "bit-flipped", (source.choice(UPSTREAMS),), how=f"{source.randint(0, 100)}%")
+
+
+def _old_copies(source: random.Random) -> Step:
+    """Of two upstreams and one moment, put back so many seconds later while the power of all is off."""
+    return Step(0, "old-copies", tuple(sorted(source.sample(UPSTREAMS, 2))), source.uniform(3.0, 5.0))
+
+
+def _slow_links(source: random.Random) -> Step:
+    targets = source.choice(
+        [tuple(sorted(source.sample(UPSTREAMS, 2))), (ACTIVE,), (source.choice(UPSTREAMS),)]
+    )
+    return Step(
+        0, "slow-links", targets, source.uniform(4.0, 6.0), source.choice(["300kbit", "1mbit", "3mbit"])
+    )
+
+
+def _lease_set(source: random.Random) -> Step:
+    """Shorter or longer, machine by machine, and back again."""
+    return Step(0, "lease-set", (), source.uniform(1.0, 3.0), source.choice(["1.5", "3.0"]))
+
+
+def _host_pause(source: random.Random) -> Step:
+    """From one to three leases: whoever wakes finds its own clocks where they were."""
+    target = source.choice([ACTIVE, ACTIVE, *UPSTREAMS])
+    return Step(0, "host-pause", (target,), source.uniform(1.0, 3.0) * LEASE_S)
+
+
+def _clocks_behind(source: random.Random) -> Step:
+    """The wall clocks of all upstreams are behind alike when the site boots, and are set right later."""
+    return Step(0, "clocks-behind", UPSTREAMS, source.uniform(2.0, 4.0), f"-{source.choice([600, 3600])}")
 
 
 def _majority_lost(source: random.Random) -> Step:
@@ -144,16 +183,19 @@ _DECK: Final[tuple[Draw, ...]] = (
     _vip_stolen,
     _majority_lost,
     _twins_lost,
+    _store_lost,
+    _bit_flipped,
+    _old_copies,
+    _slow_links,
+    _lease_set,
+    _host_pause,
+    _clocks_behind,
 )
-KINDS: Final = frozenset(draw(random.Random(0)).kind for draw in (*_DECK, _disk_lost))  # noqa: S311 - a plan
+KINDS: Final = frozenset(draw(random.Random(0)).kind for draw in _DECK)  # noqa: S311 - a plan
 
 
 def plan(seed: int, seconds: float) -> tuple[Step, ...]:
-    """The faults of a campaign of so many seconds: dealt from a deck of all kinds, again and again.
-
-    A disk is lost last, and once: the upstream votes again, but nobody trusts its new container yet, so that
-    its licences would not survive the loss of another one.
-    """
+    """The faults of a campaign of so many seconds: dealt from a deck of all kinds, again and again."""
     return tuple(_steps(random.Random(f"chaos {seed}"), seconds))  # noqa: S311 - a plan, no secret
 
 
@@ -163,11 +205,9 @@ def _steps(source: random.Random, seconds: float) -> Iterator[Step]:
         if not deck:
             deck = source.sample(_DECK, len(_DECK))
         drawn = deck.pop()(source)
-        hasty = source.random() < _HASTY
+        hasty = source.random() < _HASTY and drawn.kind not in NEEDS_WHOLE
         gap = source.uniform(*_GAP_S)
         if at + drawn.seconds > seconds - _QUIET_S:
             continue
         yield Step(at, drawn.kind, drawn.targets, drawn.seconds, drawn.how, patient=not hasty)
         at += drawn.seconds + gap
-    if seconds >= _WITH_AMNESIA_S:
-        yield replace(_disk_lost(source), at=seconds - _QUIET_S)

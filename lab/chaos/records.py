@@ -111,6 +111,8 @@ class Fault(msgspec.Struct):
     began: float
     ended: float | None = None
     detail: str = ""
+    told: list[str] = []
+    """Alarms of it that were waited for, one of each machine that is to raise it."""
 
 
 class Sample(msgspec.Struct):

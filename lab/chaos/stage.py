@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -73,11 +74,23 @@ class Vendor:
         items.write_text(json.dumps({"item": habits.items(first)}))
         self.ask()
         asked = [f"--request={file}" for file in self.requests]
-        update, there = self._home / f"{first}.json", "/run/tmr-chaos-update.json"
+        update = self._home / f"{first}.json"
         self._tmr("issue", f"--dir={self._key}", *asked, f"--items={items}", f"--out={update}")
+        self._activate(update)
+        return first
+
+    def reissue(self) -> None:
+        """The same licences once more, for the containers that are there now."""
+        self.ask()
+        asked = [f"--request={file}" for file in self.requests]
+        update = self._home / f"again-{time.time_ns()}.json"
+        self._tmr("reissue", f"--dir={self._key}", *asked, f"--out={update}")
+        self._activate(update)
+
+    def _activate(self, update: Path) -> None:
+        there = "/run/tmr-chaos-update.json"
         activate = f"cat > {there}; {_TMR_UPSTREAM} activate {there}; rm {there}"
         self._hands.all_inside(UPSTREAMS, activate, update.read_text())
-        return first
 
     def ask(self) -> None:
         """A fresh request file of each container."""
@@ -104,6 +117,12 @@ def ours(items: Iterable[Item], first: int) -> list[Item]:
     return [item for item in items if item.firm_code == FIRM and first <= item.product_code < first + _APART]
 
 
+def trust_all(operator: Operator, hands: Hands) -> None:
+    """Let the twins believe the containers that are there: an earlier campaign may have lost a store."""
+    for name, fingerprint in zip(UPSTREAMS, map(hands.fingerprint, UPSTREAMS), strict=True):
+        operator.trust(name, fingerprint)
+
+
 def unserved(operator: Operator, first: int) -> str:
     """What keeps the campaign's licences from surviving any upstream; empty: nothing."""
     try:
@@ -119,4 +138,4 @@ def unserved(operator: Operator, first: int) -> str:
         for part in item.constituents
         if part.state is not ConstituentState.AVAILABLE
     }
-    return f"{', '.join(sorted(weak))} (where a disk was lost, a new lab is needed)" if weak else ""
+    return ", ".join(sorted(weak))

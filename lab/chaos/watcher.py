@@ -43,6 +43,30 @@ class Look:
     twins: Mapping[str, Status | None] = field(default_factory=dict)
     upstreams: Mapping[str, dict[str, Any] | None] = field(default_factory=dict)
 
+    def alarms(self, name: str) -> tuple[str, ...]:
+        """Alarms that a machine raises, as it says itself."""
+        if status := self.twins.get(name):
+            return status.alarms
+        own = self.upstreams.get(name)
+        return tuple(own["alarms"]) if own else ()
+
+    def behind(self, upstream: str) -> str:
+        """What this upstream lacks of all that a twin has confirmed to clients; empty: nothing."""
+        own = self.upstreams.get(upstream)
+        known = max((status.commit for status in self.twins.values() if status), default=None)
+        if own is None or known is None:
+            return f"{upstream} or both twins are silent"
+        return f"entries {own['last_index'] + 1} to {known}" if own["last_index"] < known else ""
+
+    def short_of_votes(self) -> str:
+        """Licences that lack a constituent, as the active twin says; empty: none."""
+        active = self.active()
+        status = None if active is None else self.twins[active]
+        if status is None:
+            return "no twin is active"
+        short = [f"{one.product_code}: {one.votes}" for one in status.licences if one.votes < len(UPSTREAMS)]
+        return ", ".join(short)
+
     def active(self) -> str | None:
         """The one twin that serves and alone has the virtual address."""
         found = [name for name, status in self.twins.items() if status and status.role is Role.ACTIVE]

@@ -17,6 +17,8 @@ from tmr.vip.frames import ETH_P_ARP, gratuitous_arp
 
 _TABLE = "chaos_one_way"
 _CLAIM_EVERY_S = 0.3
+_QUEUE = "400ms"
+"""A frame that would wait for longer is lost."""
 
 
 def one_way(names: LabNames, target: Machine, others: Sequence[Machine], how: str) -> None:
@@ -50,6 +52,27 @@ def forward(names: LabNames, target: Machine, *, works: bool) -> None:
         state,
         check=not works,
     )
+
+
+def slow(names: LabNames, machine: Machine, rate: str) -> None:
+    """Let the machine's back cable carry `rate` at most, in each direction: what does not fit waits.
+
+    A queue, for this kernel may have no netem: frames are late by their own number and size.
+    """
+    for namespace, port in _ends(names, machine):
+        shape = ("root", "tbf", "rate", rate, "burst", "3200", "latency", _QUEUE)
+        run("tc", "-n", namespace, "qdisc", "replace", "dev", port, *shape)
+
+
+def quick(names: LabNames, machine: Machine) -> None:
+    """Let the machine's back cable carry everything at once, as it did."""
+    for namespace, port in _ends(names, machine):
+        run("tc", "-n", namespace, "qdisc", "del", "dev", port, "root", check=False)
+
+
+def _ends(names: LabNames, machine: Machine) -> list[tuple[str, str]]:
+    inside = f"eth{machine.networks.index(BACK)}"
+    return [(names.fabric, machine.port(BACK)), (names.namespace(machine), inside)]
 
 
 def both_ways(names: LabNames) -> None:

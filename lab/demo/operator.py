@@ -80,6 +80,10 @@ class Operator:
         """The system's own time."""
         return self._do(self._client.containers)[0].certified_time
 
+    def trust(self, upstream: str, fingerprint: str) -> None:
+        """Believe the container of this fingerprint from now on."""
+        self._do(lambda: self._client.trust(upstream, fingerprint))
+
     def switchover(self) -> str:
         """The twin that steps down."""
         return self._do(self._client.switchover).from_

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 from lab.chaos.hands import Hands
+from lab.chaos.stores import STATE
 from lab.demo.site import VIP
 from lab.errors import LabError
 from lab.names import LabNames, state_root
@@ -89,3 +90,37 @@ def test_everything_is_mended_at_once(running: Lab, hands: Hands) -> None:
     assert all(machine["state"] == "on" for machine in states.values())
     assert states["tmr2"]["interfaces"]["eth1"]["cable"] == "plugged"
     assert running.pings("tmr1", "10.30.0.13")
+
+
+def test_two_stores_are_put_back_to_copies_of_one_moment(running: Lab, hands: Hands) -> None:
+    pair, file = ("up1", "up2"), f"/{STATE}/word"
+    hands.all_inside(pair, f"mkdir -p /{STATE}; echo old > {file}; sync {file}")
+    hands.copy_stores(*pair)
+    hands.all_inside(pair, f"echo new > {file}; sync {file}")
+    hands.power_off(*pair)
+    hands.put_back_stores(*pair)
+    hands.power_on(*pair)
+    assert hands.all_inside(pair, f"cat {file}; rm -r /{STATE}") == ["old\n", "old\n"]
+
+
+def test_a_slow_cable_is_quick_again(running: Lab, hands: Hands) -> None:
+    def shapes() -> str:
+        return running("ns-exec", "fabric", "--", "tc", "qdisc", "show", "dev", "up2.back").stdout
+
+    hands.slow(["up2"], "300kbit")
+    assert "tbf" in shapes()
+    assert running.pings("tmr1", UP2)
+    hands.mend()
+    assert "tbf" not in shapes()
+
+
+def test_a_paused_machine_is_told_how_long_it_stood_still(running: Lab, hands: Hands) -> None:
+    lag = "cat /run/tmr-chaos-lag"
+    for _ in range(2):
+        hands.pause("up3")
+        assert running.machine("up3")["state"] == "frozen"
+        hands.resume("up3")
+    first = int(hands.inside("up3", lag))
+    hands.pause("up3")
+    hands.resume("up3")
+    assert int(hands.inside("up3", lag)) > first > 0

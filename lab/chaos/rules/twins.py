@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from lab.chaos.history import History
 from lab.chaos.records import Sample
 from lab.chaos.rules.excuses import TWINS
@@ -14,7 +16,8 @@ KERNEL_S = 0.5
 def check(history: History) -> Proof:
     """What was seen from outside.
 
-    Two holders of the address at one moment, however short, break it, whatever the machines suffer. A look at
+    Two holders of the address at one moment, however short, break it, whatever the machines suffer, but for a
+    machine that its host paused with its clocks. A look at
     what twins say reads one after the other: two that serve in a single look may be the old one and the new
     one; in two looks in a row they cannot. A frozen twin keeps the address, but not beyond the lease.
     """
@@ -30,9 +33,23 @@ def check(history: History) -> Proof:
 def _holders(history: History, proof: Proof) -> None:
     for found in history.holders:
         proof.facts += found.looks
-        if len(found.machines) > 1:
+        if len(found.machines) > 1 and not _was_paused(history, found.machines, found.at):
             both = " and ".join(found.machines)
             proof.violated(found.at, f"{both} have the virtual address together, in {found.looks} looks")
+
+
+def _was_paused(history: History, machines: Sequence[str], at: float) -> bool:
+    """Whether one was just paused by its host: its clocks stood still, and so does what it knows of time.
+
+    It may hold the address until it hears of the new reign (explanation/protocol.md).
+    """
+    late = history.campaign.ttl + KERNEL_S
+    return any(
+        fault.kind == "host-pause"
+        and set(fault.machines) & set(machines)
+        and fault.began <= at <= (history.end if fault.ended is None else fault.ended + late)
+        for fault in history.faults
+    )
 
 
 def _frozen(history: History, proof: Proof) -> None:
@@ -63,7 +80,9 @@ def _together(history: History, proof: Proof) -> None:
         serving = [one.machine for one in twins if one.serving]
         for what, found in (("have the virtual address", holders), ("serve", serving)):
             proof.facts += 1
-            if len(found) > 1:
+            if len(found) > 1 and not (
+                what == "have the virtual address" and _was_paused(history, found, at)
+            ):
                 now[what] = " and ".join(found)
                 if before.get(what) == now[what]:
                     proof.violated(at, f"{now[what]} both {what}, in two looks in a row")

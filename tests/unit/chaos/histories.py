@@ -206,9 +206,11 @@ class Plant:
         del self.held[grant.session]
         self._line("expired", grant)
 
-    def strike(self, kind: str, *machines: str, seconds: float = 3.0, silent: float = 0.0) -> Fault:
+    def strike(
+        self, kind: str, *machines: str, seconds: float = 3.0, silent: float = 0.0, told: Iterable[str] = ()
+    ) -> Fault:
         """A fault, during which nothing is asked; who asked just before waits for `silent` seconds more."""
-        fault = Fault(kind, list(machines), self.now + 0.1, self.now + 0.1 + seconds)
+        fault = Fault(kind, list(machines), self.now + 0.1, self.now + 0.1 + seconds, told=list(told))
         self.faults.append(fault)
         self.now += seconds + 0.2 + silent
         return fault

@@ -13,14 +13,15 @@ from lab.chaos import habits
 from lab.chaos.address_watch import together
 from lab.chaos.campaign import settle
 from lab.chaos.observed import Journal, blank
-from lab.chaos.plan import ACTIVE, KINDS, PASSIVE, TWINS, UPSTREAMS, plan
+from lab.chaos.plan import ACTIVE, KINDS, LEASE_S, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, plan
 from lab.chaos.records import Operation, read
 from lab.chaos.watcher import Look
 
 from tmr.cli.vendor_options import read_items
 from tmr.client.models import Health, HealthState, Role, Status, UpstreamStatus
 
-LEASE_S = 2.0
+AT_ONCE = {"store-lost", "old-copies", "slow-links"}
+"""Kinds with two upstreams: one of them only while the other is whole, both while nobody may serve."""
 seeds = st.integers(0, 2**32)
 few = settings(max_examples=30)
 
@@ -60,7 +61,7 @@ def test_what_is_struck_is_what_the_promise_is_about(seed: int) -> None:
     for step in plan(seed, 600):
         assert set(step.targets) <= {*UPSTREAMS, *TWINS, ACTIVE, PASSIVE}
         assert len(set(step.targets)) == len(step.targets)
-        beyond = step.kind in {"restart-all", "majority-lost", "twins-lost"}
+        beyond = step.kind in {"restart-all", "majority-lost", "twins-lost", "clocks-behind", *AT_ONCE}
         if step.kind == "clock-jump":
             errors = {int(seconds) for seconds in step.how.split()}
             assert len(errors) == len(step.targets) <= 2
@@ -78,10 +79,31 @@ def test_a_freeze_is_longer_than_a_lease(seed: int) -> None:
 
 @few
 @given(seeds, st.floats(0, 3600))
-def test_a_disk_is_lost_last_once_and_while_all_is_whole(seed: int, seconds: float) -> None:
-    steps = plan(seed, seconds)
-    assert all(step.kind != "disk-lost" for step in steps[:-1])
-    assert all(step.patient for step in steps if step.kind == "disk-lost")
+def test_what_destroys_for_good_waits_until_all_is_whole(seed: int, seconds: float) -> None:
+    assert all(step.patient for step in plan(seed, seconds) if step.kind in NEEDS_WHOLE)
+
+
+@few
+@given(seeds)
+def test_every_kind_is_told_what_it_needs(seed: int) -> None:
+    for step in plan(seed, 1200):
+        match step.kind:
+            case "store-lost":
+                assert (len(step.targets) == 2) is (step.how == "and-power") is (step.seconds > LEASE_S)
+            case "bit-flipped":
+                assert 0 <= int(step.how.removesuffix("%")) <= 100
+            case "old-copies":
+                assert len(step.targets) == 2
+                assert step.seconds > 2, "the twins write their anchors once a second"
+            case "lease-set":
+                assert float(step.how) != LEASE_S
+            case "host-pause":
+                assert LEASE_S <= step.seconds <= 3 * LEASE_S
+            case "clocks-behind":
+                assert step.targets == UPSTREAMS
+                assert int(step.how) < 0
+            case "slow-links":
+                assert step.how.endswith("bit")
 
 
 # -- the clients -------------------------------------------------------------------------------------------
@@ -166,6 +188,16 @@ def look(**changed: object) -> Look:
 def test_a_whole_system_lacks_nothing() -> None:
     assert look().active() == "tmr1"
     assert look().unwhole(lag=0) == ""
+    assert look().short_of_votes() == ""
+
+
+def test_an_upstream_that_lacks_what_was_confirmed_is_named() -> None:
+    own = {"last_index": 99, "alarms": ["its disk"]}
+    assert look(upstreams={"up1": own}).behind("up1") == "entries 100 to 100"
+    assert look(upstreams={"up1": {**own, "last_index": 100}}).behind("up1") == ""
+    assert look().behind("up1") == "up1 or both twins are silent"
+    assert look(upstreams={"up1": own}).alarms("up1") == ("its disk",)
+    assert look().alarms("up1") == look().alarms("tmr1") == ()
 
 
 @pytest.mark.parametrize(

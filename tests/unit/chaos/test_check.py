@@ -14,13 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lab.chaos.check import check, judge
 from lab.chaos.history import BadRecords, History, load
-from lab.chaos.records import Holders, Operation, Sample
+from lab.chaos.records import Fault, Holders, Operation, Sample
 from tests.unit.chaos.histories import (
     ALONE,
     LOAN,
     METER,
     SEATS,
     STATION,
+    TTL,
     Plant,
     export,
     write,
@@ -351,6 +352,27 @@ def no_vote(sample: Sample) -> None:
     sample.voting = False
 
 
+def old_majority_serves() -> History:
+    """Faults are written down as they were, and a twin served meanwhile all the same."""
+    history = day()
+    part = Fault("old-majority", [], 0.5, 1.5)
+    return dataclasses.replace(history, faults=[*history.faults, part])
+
+
+def given_with_one_constituent() -> History:
+    history = day()
+    grant = of(history, "checkout", "granted", 1)
+    part = Fault("two-of-three-and-power", [], grant.sent - TTL - 0.1, (grant.answered or 0.0) + 0.1)
+    return dataclasses.replace(history, faults=[*history.faults, part])
+
+
+def unnamed() -> History:
+    """One twin says which disk is damaged, the other does not."""
+    history = day()
+    fault = Fault("bit-flipped", [], 0.5, 1.5, told=["tmr1: the disk of up1 changed"])
+    return dataclasses.replace(history, faults=[*history.faults, fault])
+
+
 BROKEN: dict[str, tuple[Break, str, tuple[str, ...]]] = {
     "one seat too many": (one_seat_too_many, "seats", ("3 seats of 2", "carl #1 checkout", "at 1.")),
     "exclusive, but not alone": (not_exclusive, "seats", ("exclusively", "bert #1 checkout", "at 1.")),
@@ -531,6 +553,17 @@ BROKEN: dict[str, tuple[Break, str, tuple[str, ...]]] = {
         ("at 3.000 s", "tmr1", "longer than a lease"),
     ),
     "a commit is forgotten": (lambda: seen(forgets, "up2", 1.5, 1.5), "twins", ("at 1.500 s", "up2", "knew")),
+    "an old majority serves": (
+        old_majority_serves,
+        "damage",
+        ("tmr1 serves with two old copies",),
+    ),
+    "one constituent is enough": (
+        given_with_one_constituent,
+        "damage",
+        ("bert #1 checkout", "one constituent of three"),
+    ),
+    "damage is not named": (unnamed, "damage", ("tmr2 raised no alarm of bit-flipped",)),
     "seats are left": (lambda: campaign(sessions_after=2), "end", ("2 sessions",)),
     "records differ": (lambda: campaign(records_agree=False), "end", ("record do not agree",)),
     "journals differ": (lambda: campaign(journal={"up1": 4, "up2": 4, "up3": 5}), "end", ("up3 5",)),
@@ -565,6 +598,16 @@ def test_an_excuse_is_accepted(fault: str, machines: tuple[str, ...], seconds: f
     plant.strike(fault, *machines, silent=seconds)
     plant.release(grant, before=seconds + 3.2)
     assert judge(plant.close()).violations == []
+
+
+def test_a_machine_that_its_host_paused_may_have_the_address_for_a_moment() -> None:
+    history = day()
+    both = [*history.holders, Holders(4.0, ("tmr1", "tmr2"), 3)]
+    paused = [*history.faults, Fault("host-pause", ["tmr1"], 1.0, 3.0)]
+    allowed = dataclasses.replace(history, holders=both, faults=paused)
+    assert [text for text in judge(allowed).violations if "together" in text] == []
+    later = [*history.holders, Holders(6.0, ("tmr1", "tmr2"), 3)]
+    assert any("together" in text for text in judge(dataclasses.replace(allowed, holders=later)).violations)
 
 
 def test_a_frozen_machine_keeps_the_address_until_its_lease_ends() -> None:

@@ -13,6 +13,7 @@ from lab.chaos.check import check, judge
 from lab.chaos.figures import percentile
 from lab.chaos.history import History
 from lab.chaos.palette import KINDS
+from lab.chaos.rules import damage
 from lab.chaos.timeline import draw
 from tests.unit.chaos.histories import METER, SERVERS, Plant, write
 
@@ -58,7 +59,8 @@ def campaign() -> History:
         machines = (
             SERVERS if kind == "restart-all" else ("tmr1", "tmr2") if kind == "twins-lost" else ("up1",)
         )
-        plant.strike(kind, *machines, silent=1.0)
+        told = [f"{machine}: an alarm" for machine in damage.TOLD.get(kind, ())]
+        plant.strike(kind, *machines, silent=1.0, told=told)
         plant.heartbeat(grant)
         plant.consume(grant, 2)
     return plant.close()
