@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tests.simulation.licences import SimContainer
-from tmr.ledger import Note, encode
+from tmr.ledger import Ledger, Note, encode
 from tmr.quorum.acceptor import (
     AppendWrite,
     CommitWrite,
@@ -147,6 +147,15 @@ class Disk:
         kept.entries[number] = msgspec.structs.replace(entry, body=bytes(body))
         self.damage = f"journal entry {entry.index} is not what was written"
         return True
+
+    def differ(self, ledger: Ledger) -> bytes:
+        """The snapshot becomes that of another state, which holds together. Returns it."""
+        kept = self._kept.snapshot
+        ledger.restore(kept.state, kept.format)
+        ledger._books.memory.steady_ms += 1
+        state = ledger.snapshot(kept.format)
+        self._kept.snapshot = msgspec.structs.replace(kept, state=state)
+        return state
 
     def renewed(self, empty: "Disk") -> "Disk":
         """What `Store.renew` makes of it: an `empty` one that keeps the container and the record."""

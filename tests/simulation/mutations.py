@@ -14,7 +14,8 @@ from tmr.desk.in_flight import InFlight
 from tmr.desk.sessions import Sessions
 from tmr.desk.virtual import UpstreamState, VirtualContainer
 from tmr.ledger import Borrowed, Command, Consume, Consumed, Each, Grant, Ledger, Outcome
-from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, Write
+from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
+from tmr.quorum.agreement import Agreement
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import FIRST, Entry, Mark, Snapshot, encode_membership
 from tmr.quorum.lease import DRIFT, Timing
@@ -125,6 +126,16 @@ class TrustsItsLedger(Acceptor):
         return True
 
 
+class BelievesTheTwin(Acceptor):
+    """A member whose ledger differs from the active twin's gives up its vote on that twin's word."""
+
+    def _differing(self, wall_ms: int, writes: list[Write]) -> Answer:
+        self.voting, self.diverged = False, True
+        answer = super()._differing(wall_ms, writes)
+        answer.writes.append(VotingWrite(voting=False))
+        return answer
+
+
 class LinesAfterTheSnapshot(Acceptor):
     """A snapshot deletes journal entries whose lines of the record are not kept."""
 
@@ -208,6 +219,42 @@ class LeaseOfOne(Twin):
     def deadline(self) -> float:
         granted = [peer.granted_until for peer in self.peers if peer.granted_until is not None]
         return max(granted, default=float("-inf"))
+
+
+class KeepsItsLedger(Twin):
+    """A twin keeps the ledger that two upstreams contradict."""
+
+    def _drop_ledger(self) -> None:
+        pass
+
+
+class ServesUncompared(Twin):
+    """A twin serves before two upstreams have confirmed its ledger."""
+
+    def agreed(self) -> bool:
+        return True
+
+
+class ConfirmedByNobody(Agreement):
+    """Any ledger may be sent in place of another."""
+
+    def may_install(self, slot: int) -> bool:
+        return True
+
+
+class SendsItsLedger(Twin):
+    """A twin sends its ledger to upstreams that have another one, although nobody confirms it."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.agreement = ConfirmedByNobody()
+
+
+class MirrorsTheWrongOne(Twin):
+    """A twin that dropped its ledger mirrors anew from whomever answers first."""
+
+    def _is_source(self, slot: int) -> bool:
+        return True
 
 
 class TakesItBack(Twin):
@@ -506,8 +553,8 @@ WRONG = Weather(clock=1.0, drift=0.5, partition=0.3, crash=0.3)
 """Clocks that jump."""
 STRANGE = Weather(disagree=0.5, crash=0.5, hand_over=0.5)
 """Clocks that are wrong in different ways, while twins take turns."""
-ODD = Weather(diverge=0.5)
-"""Ledgers that differ."""
+ODD = Weather(drop=0.02, crash=0.2, blackout=0.1, twins=0.2, hand_over=0.3, partition=0.2, diverge=0.3)
+"""Ledgers that differ, while twins take turns and the power fails."""
 
 SLOW = Weather(slowed=2.0, lonely=2.0, patience=0.1)
 """Commands that take longer than a client waits, while clients come back at the end of their time to live."""
@@ -571,6 +618,11 @@ MUTATIONS: dict[str, Rules] = {
     "no time for the kernel": Rules(timing=NoGuard, weather=PARTED),
     "one vote commits": Rules(twin=OneVoteIsEnough),
     "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, weather=ODD),
+    "digest believed one-sided": Rules(acceptor=BelievesTheTwin, weather=ODD),
+    "a contradicted ledger is kept": Rules(twin=KeepsItsLedger, weather=ODD),
+    "serves before its ledger is compared": Rules(twin=ServesUncompared, weather=ODD),
+    "a ledger that nobody confirms is sent": Rules(twin=SendsItsLedger, weather=ODD),
+    "mirrors the wrong ledger again": Rules(twin=MirrorsTheWrongOne, weather=ODD),
     "newest clock is the time": Rules(twin=TakesTheNewestClock, weather=WRONG),
     "three clocks need no confirmation": Rules(twin=TakesTheMedian, weather=STRANGE),
     "time not clamped": Rules(twin=TimeIsNotClamped, weather=WRONG),

@@ -12,8 +12,10 @@ from tests.simulation.disk import Disk
 from tests.simulation.faults import Fault
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.plan import LEASES, plan
+from tests.simulation.versions import ledger_of
 from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
 from tmr.quorum.anchor import contains
+from tmr.quorum.entries import Snapshot
 from tmr.quorum.lease import DRIFT
 from tmr.quorum.log import Log
 
@@ -73,6 +75,10 @@ class Nemesis:
         """Disks of another founding."""
         self._differs: int | None = None
         """Slot of the upstream whose ledger differs, until it is known to be replaced."""
+        self._wrong_state = b""
+        """Snapshot of another ledger that is on its disk, if it is."""
+        self._wrong_since = 0
+        """Its process of this number was the last one before that."""
         self.made: list[Fault] = []
         for fault in plan(weather, self._rnd, world.storm) if script is None else script:
             if fault.kind in MESSAGE_KINDS:
@@ -510,13 +516,47 @@ class Nemesis:
         if not self.whole():
             return False
         upstream.diverge()
-        self._differs = upstream.slot
+        self._differs, self._wrong_state, self._wrong_since = upstream.slot, b"", -1
+        return True
+
+    def _stored_ledger_differs(self, fault: Fault) -> bool:
+        """What an upstream has stored is another ledger, all of a piece, and it starts with that."""
+        upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        if not self.whole() or not self._all_have(upstream.disk.load().snapshot):
+            return False
+        version = self.world.versions[upstream.name]
+        self._differs, self._wrong_since = upstream.slot, upstream.boot
+        for number, name in enumerate(fault.who):
+            self._down(name, 0.05 + fault.seconds * number, 0.0, will=False)
+        self._wrong_state = upstream.disk.differ(ledger_of(self.world, version))
+        return True
+
+    def _all_have(self, snapshot: Snapshot) -> bool:
+        """The journals of all three go on from there: else nobody could miss what came before."""
+        logs = [Log.after(one.disk.load().snapshot, one.disk.load().entries) for one in self.world.upstreams]
+        return snapshot.index > 0 and all(
+            log.base <= snapshot.index <= log.last and log.epoch_at(snapshot.index) == snapshot.epoch
+            for log in logs
+        )
+
+    def _twin_ledger_differs(self, fault: Fault) -> bool:
+        twin = self.world.twins[fault.who[0]]
+        if not self.whole() or not twin.up:
+            return False
+        twin.diverge()
+        self.world.stats["active twin's ledger differs"] += twin.twin.role == "active"
         return True
 
     def _alike(self) -> bool:
         """No ledger differs: of two that do, nobody could say which is right."""
+        if any(twin.odd == twin.twin.dropped for twin in self.world.twins.values()):
+            return False
         if self._differs is not None:
             once = self.world.upstreams[self._differs]
+            if not once.up or once.boot == self._wrong_since:
+                return False
+            if self._wrong_state and once.disk.load().snapshot.state == self._wrong_state:
+                return False
             same = [one for one in self.world.upstreams if one.acceptor.applied == once.acceptor.applied]
             if any(one is not once and one.ledger.digest() == once.ledger.digest() for one in same):
                 self._differs = None

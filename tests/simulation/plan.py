@@ -33,6 +33,8 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.full, _full),
         (weather.drift, _drift),
         (weather.diverge, _diverge),
+        (weather.diverge, _diverge_twin),
+        (weather.diverge, _diverge_stored),
         (weather.lonely, _lonely),
         (weather.hand_over, _hand_over),
         (weather.upgrade, _upgrade),
@@ -158,6 +160,17 @@ def _drift(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _diverge(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("ledger differs", at, (rnd.choice(UPSTREAMS),))
+
+
+def _diverge_twin(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("twin ledger differs", at, (rnd.choice(TWINS),))
+
+
+def _diverge_stored(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    """With the machine, the power of all five may fail: it is up first."""
+    wrong = rnd.choice(UPSTREAMS)
+    others = rnd.choice(((), (*TWINS, *(name for name in UPSTREAMS if name != wrong))))
+    return Fault("stored ledger differs", at, (wrong, *others), rnd.uniform(0.05, 1.0))
 
 
 def _host(rnd: random.Random, _weather: Weather, at: float) -> Fault:

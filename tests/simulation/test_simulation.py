@@ -37,7 +37,8 @@ HAPPENS = (
     *("paused by the host", "answers that waited for a round"),
     *("one genuine constituent", "statements withdrawn", "containers trusted"),
     *("slow links", "patience lost", "clocks set"),
-    *("wall clock jumps", "two wall clocks wrong", "clock drifts", "ledger differs"),
+    *("wall clock jumps", "two wall clocks wrong", "clock drifts"),
+    *("ledger differs", "stored ledger differs", "twin ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )
 """What must have happened: a storm that never blew proves nothing."""

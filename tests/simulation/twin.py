@@ -32,6 +32,7 @@ from tmr.ledger import (
     encode,
     together,
 )
+from tmr.licensing.items import LicenceKey
 from tmr.quorum.anchor import Anchor
 from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Follow, Reply, Request
@@ -49,6 +50,8 @@ WILL_AFTER = 0.02
 """Seconds after the death of its process in which a twin's supervisor gives its lease back."""
 KEEP_EVERY = 1.0
 """Seconds between two anchors on the disk."""
+NOBODYS = LicenceKey(FIRM, PRODUCT + 1, KEY.tmr_id)
+"""A licence that no client asks for."""
 BUSY, BUSY_FOR = 0.3, 0.1
 """How often the event loop has other things to do before it makes entries, and for how many seconds."""
 
@@ -128,6 +131,8 @@ class SimTwin:
             self.anchor if self.world.rules.keep_anchor else None,
             version,
         )
+        self.odd: int | None = None
+        """Ledgers that were dropped when this one became another than the journal's; None: it did not."""
         self.sessions = self.world.rules.sessions()
         self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.twin.timing.ttl)
         self._gone: dict[Withdraw, float] = {}
@@ -173,6 +178,14 @@ class SimTwin:
         self.world.witness.handed_over(self)
         self.twin.retire(self.now(), "switchover")
         self.turn()
+
+    def diverge(self) -> None:
+        """The ledger in memory becomes another than the journal says.
+
+        In an active twin in what no client asks for: an answer may leave before the next comparison.
+        """
+        self.ledger._books.meters.spend(NOBODYS if self.twin.role == "active" else KEY, 1)
+        self.odd = self.twin.dropped
 
     def holds(self) -> bool:
         """May answer, and has the VIP."""

@@ -43,7 +43,7 @@ class Weather(msgspec.Struct, frozen=True):
     drift: float = 0
     """The rate of a machine's monotonic clock changes."""
     diverge: float = 0
-    """An upstream's ledger differs from the others', as after an error of its memory."""
+    """The ledger of an upstream, or of a twin, differs from the others', as after an error of its memory."""
     lonely: float = 0
     """A client reaches neither twin for about the time to live of its session."""
     slowed: float = 0

@@ -197,6 +197,12 @@ class Acceptor:
         self.diverged = bool(durable.damage)
         self.rebuilt = 0
         """Times that the state machine was made anew, because it differed from the active twin's."""
+        self.differs = False
+        """The ledger was another than the active twin's when they were compared last."""
+        self.installed = 0
+        """Times that the ledger was replaced by the active twin's because it differed."""
+        self._rebuilt_in = -1
+        """Epoch in which the state machine was made anew, and differs still; -1: it does not."""
         self.gone_back = False
         """This disk has less than it confirmed before: since this start, the active has said so."""
         self._reports = Reports()
@@ -425,13 +431,9 @@ class Acceptor:
         if self.commit > before:
             writes.append(CommitWrite(self.commit))
             writes += self._apply()
-        if not self._agrees(message.digest_index, message.digest):
-            writes += self._rebuild()
-            if not self._agrees(message.digest_index, message.digest):
-                self.voting, self.diverged = False, True
-                answer = self._joining(wall_ms, message)
-                answer.writes = [*writes, VotingWrite(voting=False)]
-                return answer
+        writes += self._compare(message)
+        if self.differs and self._comparable(message):
+            return self._differing(wall_ms, writes)
         if not message.digest or message.digest_index == self._applied:
             # Only a ledger that was compared becomes a snapshot: others are sent it, and believe it.
             writes += self._compact()
@@ -504,6 +506,28 @@ class Acceptor:
     def _agrees(self, digest_index: int, digest: bytes) -> bool:
         return not digest or digest_index != self._applied or digest == self._machine.digest()
 
+    def _comparable(self, message: Append) -> bool:
+        return bool(message.digest) and message.digest_index == self._applied
+
+    def _compare(self, message: Append) -> list[RecordWrite]:
+        """Compare the ledger with the twin's. Where it differs, make it anew, once in a reign."""
+        if not self._comparable(message):
+            return []
+        lines: list[RecordWrite] = []
+        self.differs = not self._agrees(message.digest_index, message.digest)
+        if self.differs and self._rebuilt_in != message.epoch:
+            self._rebuilt_in = message.epoch
+            lines = self._rebuild()
+            self.differs = not self._agrees(message.digest_index, message.digest)
+        if not self.differs:
+            self._rebuilt_in = -1
+        return lines
+
+    def _differing(self, wall_ms: int, writes: list[Write]) -> Answer:
+        """Confirm nothing to a twin with another ledger. The vote stays: one machine's word takes none."""
+        why = "its ledger is not the active twin's, also after it was made anew from its own journal"
+        return Answer(Refused(self.member(wall_ms), why, differs=True), writes)
+
     def _take_snapshot(self) -> Snapshot:
         at = self._applied
         epoch = self.log.epoch_at(at)
@@ -538,15 +562,17 @@ class Acceptor:
             return self._refuse_newer(wall_ms, newer)
         if snapshot.membership is None or self.disk not in snapshot.membership.disks:
             return self._joining(wall_ms, message)
-        fresh = self.log.membership is None
-        why = objection.to_epoch(message.epoch, wall_ms)
-        if snapshot.index >= self.commit:
-            why = why or objection.to_snapshot(
-                self.log, self.commit, self.disk, message.epoch, snapshot, self._guard, fresh
-            )
+        why, restored = self._objection(message, wall_ms), list[Write]()
+        if why and self._rebuilt_in != message.epoch:
+            # It is held against the own ledger, which memory may have changed: again, with that made anew.
+            self._rebuilt_in = message.epoch
+            restored += self._rebuild()
+            why = self._objection(message, wall_ms)
         if why:
-            return self._refuse(wall_ms, why)
-        writes = self._grant(now, message)
+            answer = self._refuse(wall_ms, why)
+            answer.writes = restored
+            return answer
+        writes = restored + self._grant(now, message)
         if snapshot.index >= self.commit:
             # Entries behind the snapshot may have been acknowledged: never forget those.
             keep = self.log.epoch_at(snapshot.index) == snapshot.epoch
@@ -555,6 +581,7 @@ class Acceptor:
             self.snapshot, self.commit, self._applied = snapshot, snapshot.index, snapshot.index
             self._applied_bytes = 0
             self._machine.restore(snapshot.state, snapshot.format)
+            self.differs, self.installed, self._rebuilt_in = False, self.installed + self.differs, -1
             writes += [SnapshotWrite(snapshot, keep_tail=keep), CommitWrite(snapshot.index)]
             if not self.voting:
                 self.voting, self.diverged = True, False
@@ -564,6 +591,16 @@ class Acceptor:
         match = max(snapshot.index, self.log.base)
         writes += self._taken_of(message.epoch, snapshot.index)
         return Answer(self._equal(wall_ms, message, match), writes, woke=True)
+
+    def _objection(self, message: Install, wall_ms: int) -> str:
+        """Reason to refuse the snapshot; empty: none."""
+        snapshot, fresh = message.snapshot, self.log.membership is None
+        why = objection.to_epoch(message.epoch, wall_ms)
+        if why or snapshot.index < self.commit:
+            return why
+        return objection.to_snapshot(
+            self.log, self.commit, self.disk, message.epoch, snapshot, self._guard, fresh
+        )
 
     def _release(self, wall_ms: int, message: Release) -> Answer:
         mine = message.epoch == self.promised and message.owner == self.holder
@@ -649,4 +686,5 @@ class Acceptor:
             remaining_ms=remaining,
             snapshot=snapshot,
             entries=entries,
+            digest=self._machine.digest() if self._applied else b"",
         )

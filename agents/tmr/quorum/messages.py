@@ -232,6 +232,8 @@ class Followed(msgspec.Struct, frozen=True, tag="followed"):
     remaining_ms: int
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
+    digest: bytes = b""
+    """Digest of the member's ledger after its commit index, for the twin to compare with its own."""
 
 
 class Founded(msgspec.Struct, frozen=True, tag="founded"):
@@ -258,6 +260,8 @@ class Refused(msgspec.Struct, frozen=True, tag="refused"):
 
     member: Member
     reason: str
+    differs: bool = False
+    """The digest in the `Append` is not that of its ledger, which it has made anew from its own journal."""
 
 
 Request = Acquire | Append | Install | Release | Follow | Found | Report

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from tmr.quorum import formats, founding
+from tmr.quorum.agreement import Agreement
 from tmr.quorum.anchor import Anchor, AnchorCheck
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import (
@@ -193,6 +194,11 @@ class Twin:
         self.certified = CertifiedClock()
         self.marks = Marks()
         self.anchors = AnchorCheck(anchor)
+        self.agreement = Agreement()
+        self.dropped = 0
+        """Times that the ledger was dropped, because two upstreams had another."""
+        self._sources = frozenset[int]()
+        """Upstreams that had another: the next one is mirrored from these alone. Empty: from all."""
         self._machine = machine
         self._jitter = jitter
         self._seen_epoch = 0
@@ -356,10 +362,11 @@ class Twin:
         idle.sort(key=lambda slot: not self.peers[slot].reachable)
         for slot in idle:
             peer = self.peers[slot]
-            peer.following, peer.feeds = True, not feeding
+            feeds = not feeding and self._is_source(slot)
+            peer.following, peer.feeds = True, feeds
             peer.followed_at = now
-            self._outputs.append(Send(slot, self._follow_request(slot, entries=not feeding), now))
-            feeding = True
+            self._outputs.append(Send(slot, self._follow_request(slot, entries=feeds), now))
+            feeding = feeding or feeds
 
     def _follow_request(self, slot: int, *, entries: bool) -> Follow:
         peer = self.peers[slot]
@@ -490,10 +497,13 @@ class Twin:
                 return
             case Refused():
                 peer.alarm = reply.reason
+                if reply.differs:
+                    self._differs(now, slot, request)
                 if isinstance(request, Append):
                     peer.refused_upto = request.previous_index + len(request.entries)
                 elif isinstance(request, Install):
                     peer.refused_upto = request.snapshot.index
+                    self.agreement.refused(slot)
                 return
         if isinstance(reply, Appended) and peer.refused_upto is not None and reply.match >= peer.refused_upto:
             peer.refused_upto = None
@@ -523,7 +533,7 @@ class Twin:
             case Joining() if self.role == "probing":
                 self._found_system(now)
             case Appended() if self.role == "active":
-                self._appended(now, slot, sent_at, reply)
+                self._appended(now, slot, sent_at, request, reply)
             case Conflict() if self.role == "active":
                 if not peer.gone_back:
                     self._granted(peer, sent_at, reply.granted_ms, now)
@@ -622,8 +632,9 @@ class Twin:
             return
         if reply.entries or reply.snapshot is not None:
             self._fed_at = now
-        if not self._undecided():
+        if self._is_source(slot) and not self._undecided():
             self._mirror(now, reply.snapshot, reply.entries)
+        self._compare_mirrored(now, slot, reply)
         free = [one for one in self.peers if one.holder == "" and not one.foreign]
         if freed and self.role == "passive" and len(free) >= 2:
             self._next_try = min(self._next_try, now)
@@ -704,7 +715,8 @@ class Twin:
         stated = [promise.member.founding for _, promise in votes.values()]
         if not self.founding and founding.prevailing(stated) is None:
             return
-        best = max((promise for _, promise in votes.values()), key=self.rank_of)
+        slots = sorted(votes, key=lambda slot: (self.rank_of(votes[slot][1]), self._is_source(slot)))
+        best = votes[slots[-1]][1]
         if newer := formats.newer(best.entries, best.snapshot, self.newest):
             self._step_down(now, newer)
             return
@@ -777,6 +789,7 @@ class Twin:
             peer.match, peer.next = 0, self.log.last + 1
             peer.busy = False
         self.anchors.elected()
+        self.agreement.begin_reign()
         self._become("active", "two upstreams granted the lease")
         self._apply()
         self.certified.begin_reign()
@@ -864,6 +877,7 @@ class Twin:
             due = now - peer.sent_at >= renewal
             behind = peer.reachable and not peer.joining
             behind = behind and (peer.next <= self.log.last or peer.sent_at < wanted)
+            behind = behind and not self._unconfirmed(slot)
             if slot == spare and now - peer.sent_at < SPARE_PAUSE:
                 behind = self.log.last - peer.next >= BATCH_ENTRIES
             if due or behind:
@@ -886,13 +900,15 @@ class Twin:
 
     def _next_message(self, slot: int) -> Append | Install:
         peer = self.peers[slot]
+        if slot in self.agreement.differing and self._may_install(slot):
+            return self._installation()
         previous = peer.next - 1
         epoch = self.log.epoch_at(previous)
         entries: tuple[Entry, ...] = ()
         if previous >= self.log.base and epoch is not None:
             entries = tuple(self.log.after_index(previous, BATCH_ENTRIES, BATCH_BYTES))
             peer.next = previous + len(entries) + 1
-        elif peer.reachable:
+        elif peer.reachable and not self._unconfirmed(slot):
             return self._installation()
         else:
             # A snapshot is large, and would be made anew for each try: first see whether anybody is there.
@@ -911,6 +927,10 @@ class Twin:
             founding=self.founding,
         )
 
+    def _unconfirmed(self, slot: int) -> bool:
+        """The upstream needs a snapshot, and this twin's ledger is not confirmed enough to be sent."""
+        return self.peers[slot].next <= self.log.base and not self._may_install(slot)
+
     def _disks(self) -> tuple[str, ...]:
         membership = self.log.membership
         return membership.disks if membership is not None else ()
@@ -928,13 +948,14 @@ class Twin:
         )
         return Install(self.epoch, self.owner, round(self.timing.ttl * 1000), snapshot)
 
-    def _appended(self, now: float, slot: int, sent_at: float, reply: Appended) -> None:
+    def _appended(self, now: float, slot: int, sent_at: float, request: Request, reply: Appended) -> None:
         membership = self.log.membership
         if membership is None or reply.member.disk != membership.disks[slot]:
             # Founded with other disks while one was being lost: it votes, and counts for nothing here.
             self._join(now, slot, reply.member.disk)
             return
         peer = self.peers[slot]
+        self._agrees(slot, sent_at, request, reply)
         if peer.gone_back:
             peer.next = min(reply.match, self.log.last) + 1
             self._replicate(now)
@@ -948,21 +969,35 @@ class Twin:
                 Mark(reply.member.disk, self.epoch, self.log.epoch_at(reply.match) or 0, reply.match), now
             )
         peer.next = max(peer.match + 1, min(peer.next, self.log.last + 1))
+        before = self.commit
         if self._advance():
             self._apply()
             self._forget()
+        if before < self._reign_start <= self.commit and not self.serving:
+            self._wanted = self.read_mark(now)  # who knew of more commits than this twin compares now
+        self._serve()
         self._replicate(now)
+
+    def _serve(self) -> None:
+        """Serve, once the reign is committed and two upstreams have this twin's ledger."""
+        if not self.serving and self.commit >= self._reign_start and self.agreed():
+            self.serving, self._sources = True, frozenset()
+            self._outputs.append(Serving(self.epoch))
+
+    def agreed(self) -> bool:
+        """Two upstreams have this twin's ledger."""
+        return self.agreement.compared
 
     def _advance(self) -> bool:
         members = self._member_slots()
         stored = sorted((p.match for s, p in enumerate(self.peers) if s in members), reverse=True)
         if len(stored) < 2 or stored[1] <= self.commit or not self.counts(stored[1]):
             return False
+        reign_committed = self.commit < self._reign_start <= stored[1]
         self.commit = stored[1]
-        if not self.serving and self.commit >= self._reign_start:
-            self.serving = True
+        if reign_committed:
             self.marks.reign_committed()
-            self._outputs.append(Serving(self.epoch))
+            self._serve()
         return True
 
     def counts(self, index: int) -> bool:
@@ -981,6 +1016,66 @@ class Twin:
     def _forget(self) -> None:
         if self.applied - self.log.base > 2 * KEEP or self.log.size > 2 * KEEP_BYTES:
             self.log.compact(self.log.tail(self.applied, KEEP, KEEP_BYTES))
+
+    # -- the ledger of the others --------------------------------------------------------------------------
+
+    def _agrees(self, slot: int, sent_at: float, request: Request, reply: Appended) -> None:
+        """Note that the upstream has this twin's ledger, if it was in a position to compare them."""
+        if isinstance(request, Install):
+            self.agreement.installed(slot)
+            return
+        compared = isinstance(request, Append) and reply.member.commit == request.digest_index
+        if compared and self.is_member(slot):
+            self.agreement.agrees(slot, sent_at)
+
+    def _differs(self, now: float, slot: int, request: Request) -> None:
+        """An upstream has another ledger. If a second one has, it is this twin's that is wrong."""
+        this_reign = isinstance(request, Append) and request.epoch == self.epoch
+        if self.role != "active" or not this_reign or not self.is_member(slot):
+            return
+        self.agreement.differs(slot, now)
+        if self.agreement.outvoted:
+            self._step_down(now, "two upstreams have another ledger: mirroring it anew", self.timing.ttl)
+            self._drop_ledger()
+
+    def _compare_mirrored(self, now: float, slot: int, reply: Followed) -> None:
+        """Compare a passive twin's ledger with an upstream's, where they are at the same entry."""
+        comparable = self.applied == reply.member.commit and reply.digest and self.is_member(slot)
+        if self.role != "passive" or not comparable:
+            return
+        if reply.digest == self._machine.digest():
+            self.agreement.agrees(slot, now)
+            if self.agreement.compared:
+                self._sources = frozenset()
+            return
+        self.agreement.differs(slot, now)
+        if self.agreement.outvoted:
+            self._drop_ledger()
+            self.agreement.begin_reign()
+
+    def _drop_ledger(self) -> None:
+        """Forget journal and ledger, as after a start, but not what is known to be committed."""
+        self.dropped += 1
+        self._sources = self.agreement.differing
+        self.anchors.kept = self.anchor
+        self.log, self.commit, self.applied = Log(), 0, 0
+        self._machine.restore(b"", FIRST)
+        for peer in self.peers:
+            peer.following = False  # polls that are under way ask for what followed the former one
+
+    def _may_install(self, slot: int) -> bool:
+        """This twin's ledger may be sent there: all others that can compare it have confirmed it."""
+        for other, peer in enumerate(self.peers):
+            if other == slot or other in self.agreement.agreed or not self.is_member(other):
+                continue
+            stands_still = peer.refused_upto is not None and other not in self.agreement.differing
+            if peer.reachable and not peer.joining and peer.next > self.log.base and not stands_still:
+                return False
+        return self.agreement.may_install(slot)
+
+    def _is_source(self, slot: int) -> bool:
+        """The upstream may be mirrored: not one that has the ledger which was dropped."""
+        return not self._sources or slot in self._sources
 
     # -- members that join ---------------------------------------------------------------------------------
 
@@ -1012,7 +1107,8 @@ class Twin:
         peer = self.peers[slot]
         if membership.disks[slot] == disk:
             committed = self.log.membership_at(self.commit)
-            if committed is not None and committed.disks[slot] == disk and not peer.busy:
+            known = committed is not None and committed.disks[slot] == disk
+            if known and not peer.busy and self._may_install(slot):
                 peer.next = self.applied + 1
                 self._send(slot, self._installation(), now)
         elif disk in membership.retired:

@@ -38,6 +38,7 @@ from tmr.server.clock_alarms import clock_alarms, synchronisation_alarms
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
 from tmr.server.front import NOTHING, UNABLE, FrontComparison
+from tmr.server.ledger_alarms import ledger_alarms
 from tmr.server.trust import Truster
 from tmr.server.twin_reports import OtherTwin, TwinReports
 from tmr.server.vip_link import VipLink
@@ -401,6 +402,7 @@ class Agent:
             *damage_alarms(twin),
             *lease_alarms(twin),
             *pause_alarms(twin, now),
+            *ledger_alarms(twin, now),
             *clock_alarms(twin.certified, now * 1000),
             *synchronisation_alarms(zip(twin.upstreams, twin.peers, strict=True)),
             *self._assembler.alarms,

@@ -194,8 +194,16 @@ class Node:
                 f"{state} by the active twin; replace the disk or its memory if that happens again. The "
                 "alarm ends with the first start after that"
             )
-        elif self.acceptor.diverged:
-            found.append("this upstream's ledger differed from the others' and is replaced before it votes")
+        if self.acceptor.differs:
+            found.append(
+                "this upstream's ledger is not the active twin's, also after it was made anew from its own "
+                "journal: it confirms nothing to that twin. The twin's alarm says who else has which"
+            )
+        if self.acceptor.installed:
+            found.append(
+                "this upstream's ledger differed from those of the active twin and of both other upstreams, "
+                "and was replaced; test the memory of this machine. The alarm ends with the next start"
+            )
         if self.acceptor.refused:
             found.append(
                 f"a twin sent what no honest twin sends, and was refused: {self.acceptor.refused}; look "

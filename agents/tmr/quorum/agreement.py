@@ -1,0 +1,85 @@
+"""Agreement of the active twin's ledger with those of the members, by their digests. No I/O, no clock.
+
+No machine decides alone that its ledger is right. A twin serves once two members have the same ledger. It
+drops its own where two members have another. A member is sent the twin's in place of its own where both other
+members have that; where one of them is silent, nobody can tell which ledger is right.
+"""
+
+from collections.abc import Mapping
+
+
+class Agreement:
+    """Members' answers, by slot, to the digests of one reign."""
+
+    def __init__(self) -> None:
+        self._agreed = set[int]()
+        """Members whose ledger was the twin's when it was compared last."""
+        self._differing = set[int]()
+        self._refusing = set[int]()
+        """Of these, members that refused the twin's ledger in place of their own."""
+        self._since = float("-inf")
+        """When the last new difference was heard of: what was asked before that says nothing about it."""
+        self.differences: dict[int, float] = {}
+        """Members that are not known to agree since they differed → when they did last, in whatever reign."""
+
+    def begin_reign(self) -> None:
+        """A reign begins: nothing has been compared."""
+        self._agreed, self._differing, self._refusing = set(), set(), set()
+        self._since = float("-inf")
+
+    def agrees(self, slot: int, sent_at: float) -> None:
+        """The member has the twin's ledger, as it was asked at `sent_at`."""
+        if sent_at < self._since:
+            return
+        self._agreed.add(slot)
+        self.installed(slot)
+
+    def differs(self, slot: int, now: float) -> None:
+        """The member has another ledger, also after it made its own anew."""
+        if slot not in self._differing:
+            self._agreed, self._since = set(), now
+        self._differing.add(slot)
+        self.differences[slot] = now
+
+    def installed(self, slot: int) -> None:
+        """The member took the twin's ledger."""
+        self._differing.discard(slot)
+        self._refusing.discard(slot)
+        self.differences.pop(slot, None)
+
+    def refused(self, slot: int) -> None:
+        """The member refused the twin's ledger: it is not sent again in this reign."""
+        if slot in self._differing:
+            self._refusing.add(slot)
+
+    @property
+    def agreed(self) -> frozenset[int]:
+        """Members that have the twin's ledger."""
+        return frozenset(self._agreed)
+
+    @property
+    def differing(self) -> frozenset[int]:
+        """Members that have another one."""
+        return frozenset(self._differing)
+
+    @property
+    def compared(self) -> bool:
+        """Two members have the twin's ledger: it may serve."""
+        return len(self._agreed) >= 2
+
+    @property
+    def outvoted(self) -> bool:
+        """Two members have another ledger than the twin."""
+        return len(self._differing) >= 2
+
+    def may_install(self, slot: int) -> bool:
+        """The twin's ledger may be sent to this member: others confirm it, both of them if it differs."""
+        others = len(self._agreed - {slot})
+        if slot in self._differing:
+            return others == 2 and slot not in self._refusing
+        return others >= 1
+
+
+def unresolved(differences: Mapping[int, float], now: float, seconds: float) -> list[int]:
+    """Members that differed in the last `seconds`, and are not known to agree since."""
+    return sorted(slot for slot, at in differences.items() if now - at < seconds)
