@@ -193,36 +193,26 @@ class Service:
         keys: Sequence[LicenceKey],
         came: Outcome | asyncio.Future[Outcome],
     ) -> Session | Place:
-        async with self.gate.proving(mark, keys):
-            return await self._told(peer, request_id, asked, keys, came)
-
-    async def _told(
-        self,
-        peer: Identity,
-        request_id: str,
-        asked: SessionRequest,
-        keys: Sequence[LicenceKey],
-        came: Outcome | asyncio.Future[Outcome],
-    ) -> Session | Place:
         gate = self.gate
-        outcome = await gate.outcome(came)
-        if isinstance(outcome, Waiting):
-            place = await self._living_place(peer, outcome, request_id)
-            if isinstance(place, Place):
-                return place
-            outcome = place
-        if isinstance(outcome, Denied):
-            gate.refuse(
-                outcome,
-                asked.model_dump(mode="json", exclude_none=True),
-                (asked.firm_code, asked.product_code),
-                keys,
-            )
-        assert isinstance(outcome, Granted)  # noqa: S101
-        if not self.virtual.available(outcome.key, self.kernel.upstreams()):
-            raise gate.unavailable([outcome.key], self.kernel.upstreams())
-        held = await self._living(peer, outcome.session, "Repeat it with a new idempotency key.")
-        return self._session(held, outcome)
+        async with gate.proving(mark, keys):
+            outcome = await gate.outcome(came)
+            if isinstance(outcome, Waiting):
+                place = await self._living_place(peer, outcome, request_id)
+                if isinstance(place, Place):
+                    return place
+                outcome = place
+            if isinstance(outcome, Denied):
+                gate.refuse(
+                    outcome,
+                    asked.model_dump(mode="json", exclude_none=True),
+                    (asked.firm_code, asked.product_code),
+                    keys,
+                )
+            assert isinstance(outcome, Granted)  # noqa: S101
+            if not self.virtual.available(outcome.key, self.kernel.upstreams()):
+                raise gate.unavailable([outcome.key], self.kernel.upstreams())
+            held = await self._living(peer, outcome.session, "Repeat it with a new idempotency key.")
+            return self._session(held, outcome)
 
     def _session(self, held: Held, granted: Granted) -> Session:
         return Session(
