@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from tmr.rim import fair_selector
 from tmr.rim.body import read_body
 from tmr.rim.frames import ALPN
 from tmr.rim.identity import Identity
@@ -55,7 +56,7 @@ class Served:
 def serving(
     files: TlsFiles, *, system: str = "lab", limits: Limits | None = None, frames: bool = False
 ) -> Iterator[Served]:
-    """`GET /name` tells who asks, `POST /read` the length of the body; `/large` has 32 MiB, `/wait` waits.
+    """`GET /name`: who asks, `POST /read`: the body's length; `/large` has 32 MiB, `/wait` waits, `/fault` fails.
 
     With `frames`, what comes in frames is answered, too: with who asks, from where, and the question.
     """
@@ -77,6 +78,10 @@ def serving(
     async def large() -> Response:
         asked.append("/large")
         return Response(bytes(32 * 2**20))
+
+    @app.get("/fault")
+    async def fault() -> Response:
+        raise RuntimeError("a fault of the application")
 
     @app.get("/wait")
     async def wait() -> Response:
@@ -116,7 +121,7 @@ def serving(
         await server.serve()
 
     port = listener.port
-    thread = threading.Thread(target=lambda: asyncio.run(run()))
+    thread = threading.Thread(target=lambda: fair_selector.run(run()))
     thread.start()
     try:
         assert ready.wait(PATIENCE)

@@ -6,7 +6,7 @@ lease, and what arrives meanwhile, come in between.
 """
 
 import asyncio
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Final
 
@@ -14,8 +14,8 @@ import msgspec
 
 from tmr.desk.admission import Priority
 from tmr.desk.problems import problem
-from tmr.rim.fair_queue import FairQueue
 from tmr.rim.problem import Problem
+from tmr.rim.turns import Turns
 
 TURN_COST: Final = 3.0
 """Cost, without weights, of what is begun in one turn of the event loop, unless one alone costs more."""
@@ -63,24 +63,14 @@ async def give_way(cost: float = 1.0) -> None:
         await share.more(client, priority, cost)
 
 
-class _Waiting(msgspec.Struct):
-    begins: asyncio.Future[None]
-    since: float
-    cost: float
-    """Without weight."""
-
-
 class FairShare:
     """Turns and bounds of all clients. `limited(reason)` hears of each request that is refused here."""
 
     def __init__(self, limited: Callable[[str], None]) -> None:
         self._limited = limited
-        self._queue: FairQueue[_Waiting] = FairQueue()
+        self.turns = Turns(TURN_COST)
         self._requests: dict[str, int] = {}
         self._slow: dict[str, int] = {}
-        self._begun = 0.0
-        """Cost of what was begun in this turn of the event loop."""
-        self._scheduled = False
 
     # -- bounds --------------------------------------------------------------------------------------------
 
@@ -127,35 +117,7 @@ class FairShare:
 
     async def _turn(self, client: Client, priority: Priority, cost: float) -> float:
         """Wait for the turn; seconds that it took."""
-        loop = asyncio.get_running_loop()
-        if not self._queue and self._begun < TURN_COST:
-            self._begin(cost)
-            return 0.0
-        waiting = _Waiting(loop.create_future(), loop.time(), cost)
-        path: Sequence[Hashable] = (client.account, client.address, priority)
-        self._queue.push(path, waiting, cost * WEIGHTS[priority])
-        self._schedule()
-        await waiting.begins
-        return loop.time() - waiting.since
-
-    def _begin(self, cost: float) -> None:
-        self._begun += cost
-        self._schedule()
-
-    def _schedule(self) -> None:
-        if not self._scheduled:
-            self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._next)
-
-    def _next(self) -> None:
-        """Begin what one turn of the event loop has room for."""
-        self._scheduled = False
-        self._begun = 0.0
-        while self._queue and self._begun < TURN_COST:
-            waiting, _ = self._queue.pop()
-            if not waiting.begins.done():  # else nobody waits for it any more
-                waiting.begins.set_result(None)
-                self._begin(waiting.cost)
+        return await self.turns.passed((client.account, client.address, priority), cost, WEIGHTS[priority])
 
     def _refusal(self, reason: str, detail: str) -> Problem:
         self._limited(reason)

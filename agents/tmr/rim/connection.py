@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from tmr.rim import frames
 from tmr.rim.admission import Admission
 from tmr.rim.coalesce import Coalescing
+from tmr.rim.fair_selector import Share, turns_of_sockets
 from tmr.rim.frame_server import Answerer, FrameServer
 from tmr.rim.http_rules import head_refusal
 from tmr.rim.identity import BadIdentity, Identity, of_certificate
@@ -56,7 +57,8 @@ class PeerProtocol(HttpToolsProtocol):
     _body_timer: asyncio.TimerHandle | None = None
     _head_size: int = 0
     _framed: FrameServer | None = None
-    _awaits_turn: bool = False
+    _share: Share | None = None
+    _socket: int = -1
 
     # -- who it is -----------------------------------------------------------------------------------------
 
@@ -66,19 +68,28 @@ class PeerProtocol(HttpToolsProtocol):
         peer = who["peer"]
         self.app_state = {**self.app_state, **who}
         self.resting_since = self.loop.time()
+        self._take_turns()
         if not self.room.enter(self):
             self.room.refuse("full", f"no room for more connections of {self.holder}", self.address())
             self.turn_out()
             return
         if self._spoken() != frames.ALPN:
             self._arm_keep_alive()
-            if self.room.crowded(self.holder):
-                self._take_turns()
         elif self.answerer is None or not isinstance(peer, Identity):
             self.turn_out()
         else:
             answer = partial(self.answerer, peer, self.address())
             self._framed = FrameServer(self.transport, answer, self._rest)
+
+    def _take_turns(self) -> None:
+        """Read in turns from now on: between peers, then between the addresses of one."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            self._socket, self._share = sock.fileno(), Share((self._flow(), self.address()))
+            turns_of_sockets().share(self._socket, self._share)
+
+    def _flow(self) -> Hashable:
+        return self.holder.account if isinstance(self.holder, Identity) else self.holder
 
     def _who(self) -> dict[str, object]:
         if self.local is not None:
@@ -122,6 +133,8 @@ class PeerProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.room.leave(self)
+        if self._share is not None:
+            turns_of_sockets().release(self._socket, self._share)
         if self._framed is not None:
             self._framed.connection_lost()
         self._stop_head_timer()
@@ -185,24 +198,6 @@ class PeerProtocol(HttpToolsProtocol):
             self._body_timer = self.loop.call_later(BODY_TIMEOUT, self.timeout_keep_alive_handler)
         if self._at_rest() and self.timeout_keep_alive_task is None:
             self._arm_keep_alive()  # empty lines, or the rest of a body that nobody read
-        if self.room.crowded(self.holder):
-            self._take_turns()
-
-    # -- turns of a peer with many connections ---------------------------------------------------------------
-
-    def _take_turns(self) -> None:
-        """Read no more before it is this connection's turn, and what was read is answered."""
-        if self._awaits_turn or self.transport.is_closing():
-            return
-        self._awaits_turn = True
-        self.transport.pause_reading()
-        if self._at_rest() or self._in_head or self._in_body:
-            self.room.reads.call([self.holder], self._read_on)
-
-    def _read_on(self) -> None:
-        self._awaits_turn = False
-        if not self.transport.is_closing() and not self.flow.read_paused:
-            self.transport.resume_reading()
 
     def _at_rest(self) -> bool:
         answered = self.cycle is None or self.cycle.response_complete
@@ -268,8 +263,6 @@ class PeerProtocol(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._awaits_turn:
-            self.room.reads.call([self.holder], self._read_on)
         if self._at_rest():
             self.resting_since = self.loop.time()
 

@@ -44,6 +44,11 @@ class FairQueue(Generic[T]):
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def next(self) -> Hashable:
+        """Name of the flow whose item is next. Raises IndexError where nothing waits."""
+        return self._ready[0][2]
+
     def push(self, path: Sequence[Hashable], item: T, cost: float = 1.0) -> None:
         """Have `item` wait. `cost`: what it will take of its flows' shares, above 0."""
         name, *rest = path

@@ -60,16 +60,19 @@ class FrameServer:
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
-        begun = self._frames.within
+        begun = self._frames.within and not self._paused
         try:
-            for frame in self._frames.feed(data):
-                begun = False
-                self._take(frame)
+            with contextlib.closing(self._frames.feed(data)) as arrived:
+                for frame in arrived:
+                    begun = False
+                    self._take(frame)
+                    if self._paused:  # what else is there waits, however much one read has brought
+                        break
         except frames.TooLarge as error:
             log.warning("connection ended", extra=fields(reason=error))
             self._close()
             return
-        if not self._frames.within:
+        if self._paused or not self._frames.within:
             self._watch(IDLE)
         elif not begun:  # more of the same message must not begin the patience anew
             self._watch(READ_TIMEOUT)
@@ -92,7 +95,9 @@ class FrameServer:
             self._on_rest(True)
         if self._paused and len(self._open) < AT_ONCE and self._transport is not None:
             self._paused = False
-            self._transport.resume_reading()
+            self.data_received(b"")
+            if not self._paused and not self._transport.is_closing():
+                self._transport.resume_reading()
         if self._ending and not self._open:
             self._close()
 
@@ -114,7 +119,7 @@ class FrameServer:
         self._timer = self._loop.call_later(seconds, self._overdue)
 
     def _overdue(self) -> None:
-        if self._open and not self._frames.within:
+        if self._open and (self._paused or not self._frames.within):
             self._watch(IDLE)  # a long poll is an answer that is late on purpose
         else:
             self._close()

@@ -5,7 +5,7 @@ answer repeats the number of its question; answers come in any order.
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Final
 
 import msgspec
@@ -48,18 +48,20 @@ class Frames:
         """A frame has begun that is not complete."""
         return bool(self._buffer)
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
+    def feed(self, data: bytes) -> Generator[Frame]:
         """The frames that `data` completes. Raises TooLarge."""
         buffer = self._buffer
         buffer += data
         at = 0
-        while len(buffer) - at >= _HEAD.size:
-            length, number, kind = _HEAD.unpack_from(buffer, at)
-            if length > self._limit:
-                raise TooLarge(f"a message of {length} bytes; at most {self._limit} are taken")
-            start = at + _HEAD.size
-            if len(buffer) - start < length:
-                break
-            at = start + length
-            yield Frame(number, kind, bytes(buffer[start:at]))
-        del buffer[:at]
+        try:
+            while len(buffer) - at >= _HEAD.size:
+                length, number, kind = _HEAD.unpack_from(buffer, at)
+                if length > self._limit:
+                    raise TooLarge(f"a message of {length} bytes; at most {self._limit} are taken")
+                start = at + _HEAD.size
+                if len(buffer) - start < length:
+                    break
+                at = start + length
+                yield Frame(number, kind, bytes(buffer[start:at]))
+        finally:  # also where no more is taken for now: `feed(b"")` goes on
+            del buffer[:at]

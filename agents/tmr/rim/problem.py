@@ -92,8 +92,25 @@ async def _validation(_: Request, error: Exception) -> Response:
     return bad_request("; ".join(places), "Correct the named members and ask again.").response()
 
 
+async def _internal(_: Request, __: Exception) -> Response:
+    return internal().response()
+
+
+def internal() -> Problem:
+    """500: a fault of the server itself, which its log tells about."""
+    return Problem(
+        "internal-error",
+        500,
+        "Internal error",
+        "This server made a mistake. Whether the request was carried out is not known.",
+        "Ask again with the same idempotency key. If it stays, look into this server's log, and report it.",
+        headers={"Connection": "close"},
+    )
+
+
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
     app.add_exception_handler(Problem, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
+    app.add_exception_handler(Exception, _internal)

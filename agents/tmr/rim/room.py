@@ -24,9 +24,8 @@ import msgspec
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tmr.rim.fair_queue import FairQueue
+from tmr.rim.fair_selector import Share, turns_of_sockets
 from tmr.rim.logs import fields
-from tmr.rim.turns import Turns
 
 if sys.platform != "win32":
     import resource
@@ -47,16 +46,10 @@ PAUSE: Final = 0.2
 """Seconds without accepting when the system has no file descriptor or memory for another connection."""
 QUIET: Final = 10.0
 """Seconds in which one reason for sending peers away is logged once."""
-ACCEPTED: Final = 8
+ACCEPTED: Final = 2
 """Connections accepted in one turn of the event loop."""
-HANDSHAKES: Final = 8
-"""Handshakes in progress at a time: each takes a millisecond or two of the event loop."""
-HANDSHAKE_TURN: Final = 0.025
-"""Seconds after which one that takes longer does not count among them: its peer may be silent for good."""
-READS: Final = 2
-"""Connections of peers with many that may be read from in one turn of the event loop."""
-CROWD: Final = 16
-"""Connections of one peer up to which all of them may be read from at any time."""
+HANDSHAKE_COST: Final = 24.0
+"""Cost of a part of a handshake, in reads of an open connection: each takes about a millisecond."""
 _EXHAUSTED: Final = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 Enter = Callable[[socket.socket], Coroutine[Any, Any, object]]
@@ -68,12 +61,13 @@ _address: ContextVar[str] = ContextVar("address", default="")
 class Limits(msgspec.Struct, frozen=True):
     """Connections at one time: `lobby` that are in a handshake, `inside` that have shown who they are.
 
-    `of_one`: of those inside, the most of one peer.
+    `of_one`: of those inside, the most of one peer; `of_address`: of the handshakes, the most of one address.
     """
 
     lobby: int
     inside: int
     of_one: int
+    of_address: int
 
 
 def limits(files: int | None = None) -> Limits:
@@ -83,7 +77,7 @@ def limits(files: int | None = None) -> Limits:
     room = max(16, min(files - min(RESERVE, files // 2), MOST))
     lobby = min(room // 4, LOBBY)
     inside = room - lobby
-    return Limits(lobby, inside, inside * 3 // 4)
+    return Limits(lobby, inside, inside * 3 // 4, max(1, lobby // 4))
 
 
 def _open_files() -> int:
@@ -111,16 +105,13 @@ class Room(Collector):
 
     def __init__(self, limits_: Limits | None = None) -> None:
         self.limits = limits_ or limits()
-        self.reads = Turns(READS)
-        """Turns in which connections of peers with many are read from; their flow is the peer."""
-        self._arrived: FairQueue[asyncio.Future[asyncio.TimerHandle]] = FairQueue()
-        """Turns of those whose handshake has not begun; their flow is the address."""
-        self._progressing = 0
         self.crl_ends: float | None = None
         """Unix time at which the revocation list ends."""
         self._lobby: dict[asyncio.Task[None], str] = {}
         self._outside: dict[asyncio.Task[Any] | None, socket.socket] = {}
-        """Sockets of those in the lobby whose handshake has not begun."""
+        """Sockets of those whose handshake has not begun."""
+        self._of_address = Counter[str]()
+        """Handshakes by address."""
         self._inside: dict[Hashable, dict[Guest, None]] = {}
         self._count = 0
         self._refused: dict[str, int] = {}
@@ -143,8 +134,10 @@ class Room(Collector):
                 if error.errno != errno.ECONNABORTED:
                     await asyncio.sleep(PAUSE)
                 continue
-            self._clear_lobby(len(self._lobby) + 1 - self.limits.lobby)
             where = str(address[0]) if isinstance(address, tuple) else ""
+            self._clear_lobby(len(self._lobby) + 1 - self.limits.lobby)
+            if self._of_address[where] >= self.limits.of_address:
+                self._send_away(where)
             if where and hasattr(socket, "TCP_USER_TIMEOUT"):
                 with contextlib.suppress(OSError):  # it has gone again
                     arrived.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(STALLED * 1000))
@@ -152,61 +145,50 @@ class Room(Collector):
             task = loop.create_task(self._receive(arrived, where, enter))
             _address.reset(token)
             self._lobby[task] = where
+            self._of_address[where] += 1
             self._outside[task] = arrived
             task.add_done_callback(self._left)
             accepted += 1
             if accepted % ACCEPTED == 0:
                 await asyncio.sleep(0)  # a full backlog must not keep everybody else from being served
 
-    def _left(self, task: asyncio.Task[None]) -> None:
-        self._lobby.pop(task, None)
-        sock = self._outside.pop(task, None)
-        if sock is not None:
-            sock.close()
-
     async def _receive(self, sock: socket.socket, address: str, enter: Enter) -> None:
-        progressing = await self._handshake_turn(address)
         self._outside.pop(asyncio.current_task(), None)
+        sockets, number = turns_of_sockets(), sock.fileno()
+        share = Share(("", address), HANDSHAKE_COST)  # strangers take their turns in one share together
+        sockets.share(number, share)
         try:
             await enter(sock)
         except OSError as error:  # else it has gone, or has been told why it is refused
             if "handshake is taking longer" in str(error):
                 self.refuse("slow", "the TLS handshake took too long")
         finally:
-            if asyncio.get_running_loop().time() < progressing.when():
-                progressing.cancel()
-                self._handshake_progressed()
+            sockets.release(number, share)
 
-    async def _handshake_turn(self, address: str) -> asyncio.TimerHandle:
-        """Wait until a handshake with a peer at `address` may begin: in turns between addresses.
+    def _left(self, task: asyncio.Task[None]) -> None:
+        self._forget(task)
+        sock = self._outside.pop(task, None)
+        if sock is not None:
+            sock.close()
 
-        Until the timer's time, or until it is cancelled, the handshake is in progress.
-        """
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[asyncio.TimerHandle] = loop.create_future()
-        self._arrived.push([address], turn)
-        self._begin_handshakes()
-        return await turn
-
-    def _begin_handshakes(self) -> None:
-        loop = asyncio.get_running_loop()
-        while self._arrived and self._progressing < HANDSHAKES:
-            turn, _ = self._arrived.pop()
-            if not turn.done():  # else its peer was sent away
-                self._progressing += 1
-                turn.set_result(loop.call_later(HANDSHAKE_TURN, self._handshake_progressed))
-
-    def _handshake_progressed(self) -> None:
-        self._progressing -= 1
-        self._begin_handshakes()
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        address = self._lobby.pop(task, None)
+        if address is not None:
+            self._of_address[address] -= 1
+            if not self._of_address[address]:
+                del self._of_address[address]
 
     def _clear_lobby(self, count: int) -> None:
         for _ in range(min(count, len(self._lobby))):
-            (most, _), *_ = Counter(self._lobby.values()).most_common(1)
-            task = next(task for task, address in self._lobby.items() if address == most)
-            self.refuse("crowded", "too many handshakes at one time", most)
-            del self._lobby[task]
-            task.cancel()
+            (most, _), *_ = self._of_address.most_common(1)
+            self._send_away(most)
+
+    def _send_away(self, address: str) -> None:
+        """End the handshake from `address` that has waited longest."""
+        task = next(task for task, where in self._lobby.items() if where == address)
+        self.refuse("crowded", "too many handshakes at one time", address)
+        self._forget(task)
+        task.cancel()
 
     def handshake_failed(self, reason: str) -> None:
         """Called within a handshake that fails for `reason`."""
@@ -235,10 +217,6 @@ class Room(Collector):
             self._count -= 1
             if not mine:
                 del self._inside[guest.holder]
-
-    def crowded(self, holder: Hashable) -> bool:
-        """The peer has so many connections that they are read from in turns."""
-        return len(self._inside.get(holder, ())) > CROWD
 
     def _make_room(self, guest: Guest, mine: Mapping[Guest, None]) -> bool:
         most = mine if len(mine) >= self.limits.of_one else max(self._inside.values(), key=len)

@@ -31,7 +31,7 @@ from tmr.rim.connection import PeerProtocol, unknown_peer
 from tmr.rim.frame_server import Answerer
 from tmr.rim.identity import LOCAL_OPERATOR, Identity, public_key_hash
 from tmr.rim.logs import fields
-from tmr.rim.problem import Problem
+from tmr.rim.problem import Problem, internal
 from tmr.rim.room import Room
 from tmr.rim.tls import Renewal
 
@@ -111,7 +111,11 @@ if sys.platform != "win32":
 
 
 class Ending:
-    """ASGI middleware: whoever still waits when the time for an orderly stop is up is told where to turn."""
+    """ASGI middleware: a request that ends without an answer gets a problem document.
+
+    Those that still wait when the time for an orderly stop is up are told where to turn; after a fault of the
+    application, that there was one.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -126,6 +130,8 @@ class Ending:
 
         try:
             await self._app(scope, receive, note)
+            if scope["type"] == "http" and not started:
+                raise RuntimeError("the application gave no answer")
         except asyncio.CancelledError:
             if scope["type"] != "http" or started:
                 raise
@@ -138,6 +144,11 @@ class Ending:
                 headers={"Retry-After": "1"},
             )
             await problem.response()(scope, receive, send)
+        except Exception:
+            if scope["type"] != "http" or started:
+                raise
+            log.exception("a request could not be answered", extra=fields(path=scope["path"]))
+            await internal().response()(scope, receive, send)
 
 
 class PeerServer(Server):

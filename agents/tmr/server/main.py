@@ -9,6 +9,7 @@ from pathlib import Path
 from tmr.rim import garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.config import ConfigError
+from tmr.rim.fair_selector import run
 from tmr.rim.logs import fields
 from tmr.rim.room import Room
 from tmr.rim.serve import CannotListen, PeerServer, tcp_listener
@@ -41,7 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
         config = configuration.read(options.config)
         if options.accept_loss is not None:
             return accept(config.state_dir, options.accept_loss)
-        return asyncio.run(_serve(config))
+        return run(_serve(config))
     except (ConfigError, CannotListen) as error:
         print(f"tmr-server: {error}", file=sys.stderr)  # noqa: T201
         return 2

@@ -33,6 +33,7 @@ from tmr.rim.body import read_body
 from tmr.rim.frame_server import Answerer
 from tmr.rim.identity import Identity
 from tmr.rim.logs import fields
+from tmr.rim.peer_requests import PeerRequests
 from tmr.rim.problem import Problem, bad_request, install
 from tmr.rim.serve import demand, demand_local, peer_of
 from tmr.rim.upstream_link import BORROWINGS, CONTENT_TYPE, PATHS
@@ -169,10 +170,14 @@ def _message(node: Node, twins: Twins, metrics: Metrics, kind: type) -> Endpoint
     return endpoint
 
 
-def answerer(node: Node, twins: Twins, metrics: Metrics) -> Answerer:
+def answerer(node: Node, twins: Twins, metrics: Metrics, requests: PeerRequests) -> Answerer:
     """Answers messages that come in frames: all kinds but snapshots, which are too large to wait behind."""
 
     async def answer(peer: Identity, address: str, body: bytes) -> bytes:
+        async with requests.one(peer, address, len(body)):
+            return await answer_now(peer, address, body)
+
+    async def answer_now(peer: Identity, address: str, body: bytes) -> bytes:
         twin = twins.admit(peer, address)
         try:
             message = decode_request(body)

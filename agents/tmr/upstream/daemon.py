@@ -1,6 +1,5 @@
 """The running upstream: everything put together, from the store to the listening sockets."""
 
-import asyncio
 import logging
 import os
 import sys
@@ -14,10 +13,11 @@ from tmr.ledger import Ledger
 from tmr.licensing import fingerprint
 from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.formats import NewerFormat
-from tmr.rim import frames, garbage, logs, notify
+from tmr.rim import fair_selector, frames, garbage, logs, notify
 from tmr.rim.clock import boottime, wall_ms
 from tmr.rim.clock_sync import synchronised
 from tmr.rim.logs import fields
+from tmr.rim.peer_requests import InTurns, PeerRequests
 from tmr.rim.room import Room
 from tmr.rim.serve import Listener, PeerServer, tcp_listener
 from tmr.rim.tls import HTTP, Renewal, server_context
@@ -49,7 +49,7 @@ def run(settings: UpstreamConfig) -> None:
     """Serve until SIGTERM or SIGINT. Raises StoreError, NoFingerprint, CannotListen where it cannot start."""
     logs.setup()
     os.umask(0o077)
-    asyncio.run(_serve(settings))
+    fair_selector.run(_serve(settings))
 
 
 def _dying(store: Store) -> Callable[[BaseException], NoReturn]:
@@ -126,6 +126,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         synchronised=synchronised,
     )
     twins = Twins(metrics, settings.twins)
+    requests = PeerRequests(lambda role: metrics.limited.labels(role).inc())
     room = Room()
     metrics.add(room)
     spoken = (HTTP,) if settings.network else (frames.ALPN, HTTP)
@@ -166,7 +167,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         alarms, begin_stop = network.alarms, network.begin_stop
     else:
         borrowings = Borrowings(node, keeper, ledger)
-        app = create_app(node, keeper, borrowings, recorder, metrics, read_status, twins)
+        app = InTurns(create_app(node, keeper, borrowings, recorder, metrics, read_status, twins), requests)
     server = PeerServer(
         app,
         listeners,
@@ -175,7 +176,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
         room=room,
-        answerer=None if settings.network else answerer(node, twins, metrics),
+        answerer=None if settings.network else answerer(node, twins, metrics, requests),
     )
     space = Space(node, Path(settings.state_dir), settings.disk_reserve)
     space.start()

@@ -24,6 +24,12 @@ class Metrics:
         self.refused = Counter(
             "tmr_upstream_refused", "Requests refused for the peer's role.", ["role"], registry=self._registry
         )
+        self.limited = Counter(
+            "tmr_upstream_limited",
+            "Requests refused because their peer had too many under way.",
+            ["role"],
+            registry=self._registry,
+        )
         self.misplaced = Counter(
             "tmr_upstream_misplaced",
             "Requests with a twin's certificate from an address that is not the twin's.",

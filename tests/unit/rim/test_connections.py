@@ -13,12 +13,13 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from starlette.types import Message, Receive, Scope, Send
 
 from tests.support.pki import System, make_system
 from tests.support.serving import Served, answer, ask, connect, ended, serving, until
-from tests.unit.server.local import until as looped
 from tmr.rim import body, connection, room, serve
-from tmr.rim.room import Limits, Room, limits
+from tmr.rim.room import Limits, limits
+from tmr.rim.serve import Ending
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def small(system: System, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     monkeypatch.setattr(body, "READ_TIMEOUT", 0.4)
     monkeypatch.setattr(room, "STALLED", 1.0)
     monkeypatch.setattr(serve, "SHUTDOWN_TIMEOUT", 0.5)
-    with serving(system.upstream("up1"), limits=Limits(lobby=4, inside=6, of_one=6)) as served:
+    with serving(system.upstream("up1"), limits=Limits(lobby=4, inside=6, of_one=6, of_address=4)) as served:
         yield served
 
 
@@ -98,7 +99,7 @@ def test_who_takes_all_with_requests_is_not_given_more(small: Served, system: Sy
 
 def test_one_peer_never_has_all(system: System) -> None:
     """There is room for others without anybody being sent away."""
-    with serving(system.upstream("up1"), limits=Limits(lobby=4, inside=6, of_one=3)) as served:
+    with serving(system.upstream("up1"), limits=Limits(lobby=4, inside=6, of_one=3, of_address=4)) as served:
         greedy = [connect(served.port, system.client("alice")) for _ in range(3)]
         assert all(ask(one)[0] == 200 for one in greedy)
         with (
@@ -113,14 +114,12 @@ def test_one_peer_never_has_all(system: System) -> None:
             one.close()
 
 
-def test_a_peer_with_many_connections_is_read_in_turns(system: System) -> None:
-    """All are answered, also those whose bodies come in pieces, again and again on the same connections."""
+def test_many_connections_of_one_peer_are_all_answered(system: System) -> None:
+    """Also those whose bodies come in pieces, again and again on the same connections."""
     body = bytes(100_000)
     head = b"POST /read HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     with serving(system.upstream("up1")) as served, contextlib.ExitStack() as stack:
-        many = [
-            stack.enter_context(connect(served.port, system.client("alice"))) for _ in range(room.CROWD + 8)
-        ]
+        many = [stack.enter_context(connect(served.port, system.client("alice"))) for _ in range(24)]
         for _ in range(3):
             for one in many:
                 one.sendall(head + body[:50_000])
@@ -133,50 +132,21 @@ def test_a_peer_with_many_connections_is_read_in_turns(system: System) -> None:
         assert ask(many[0]) == (200, b"client alice")
 
 
-def test_handshakes_begin_in_turns_between_addresses() -> None:
-    async def run() -> None:
-        order, go = list[str](), asyncio.Event()
-        made, listening = Room(Limits(lobby=200, inside=10, of_one=10)), socket.socket()
-
-        async def enter(sock: socket.socket) -> None:
-            order.append(sock.getpeername()[0])
-            await go.wait()
-            sock.close()
-
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(listening)
-            listening.bind(("127.0.0.1", 0))
-            listening.listen(100)
-            accepting = asyncio.create_task(made.accept(listening, enter))
-
-            async def come(address: str) -> None:
-                sock = stack.enter_context(socket.socket())
-                sock.bind((address, 0))
-                sock.setblocking(False)
-                await asyncio.get_running_loop().sock_connect(sock, listening.getsockname())
-
-            for _ in range(40):
-                await come("127.0.0.1")
-            await come("127.0.0.2")
-            await looped(lambda: len(made._lobby) == 41, "all have arrived")
-            await looped(lambda: len(order) == room.HANDSHAKES, "the first have begun")
-            go.set()
-            await looped(lambda: len(order) == 41, "all have begun")
-            accepting.cancel()
-        assert order.index("127.0.0.2") <= room.HANDSHAKES + 1
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(room, "HANDSHAKE_TURN", 60.0)
-        asyncio.run(run())
-
-
-def test_silent_peers_hold_up_no_handshake_for_long(system: System) -> None:
-    with serving(system.upstream("up1")) as served:
-        strangers = [silent(served.port) for _ in range(3 * room.HANDSHAKES)]
+def test_one_address_has_a_part_of_the_handshakes(system: System) -> None:
+    with serving(system.upstream("up1"), limits=Limits(lobby=40, inside=6, of_one=6, of_address=3)) as served:
+        other = socket.create_connection(("127.0.0.1", served.port), 20, source_address=("127.0.0.2", 0))
+        strangers = [silent(served.port) for _ in range(10)]
+        until(lambda: served.refused("crowded") == 7, "those that waited longest had to go")
+        assert served.connections("handshake") == 4
+        for one in strangers[:7]:
+            with contextlib.suppress(ConnectionResetError):
+                assert one.recv(1) == b""
         with connect(served.port, system.client("alice")) as alice:
             assert ask(alice) == (200, b"client alice")
-        assert served.refused("crowded") == 0
-        for one in strangers:
+        other.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            other.recv(1)
+        for one in (other, *strangers):
             one.close()
 
 
@@ -232,6 +202,49 @@ def test_who_never_reads_is_dropped(small: Served, system: System) -> None:
     with context.wrap_socket(raw) as deaf:
         deaf.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
         until(lambda: "/large" in small.asked and not small.connections("open"), "its connection ends")
+
+
+def test_a_fault_of_the_server_is_answered_with_a_problem(system: System) -> None:
+    with serving(system.upstream("up1")) as served:
+        with connect(served.port, system.client("alice")) as alice:
+            alice.sendall(b"GET /fault HTTP/1.1\r\nHost: x\r\n\r\n")
+            told = b""
+            while more := alice.recv(65536):
+                told += more
+        head, _, document = told.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 500 ")
+        assert b"content-type: application/problem+json" in head.lower()
+        assert msgspec.json.decode(document)["type"] == "urn:tmr:problem:internal-error"
+        with connect(served.port, system.client("alice")) as alice:
+            assert ask(alice) == (200, b"client alice")
+
+
+@pytest.mark.parametrize("fault", [RuntimeError("a fault"), None])
+def test_a_fault_before_the_framework_is_answered_alike(fault: Exception | None) -> None:
+    """Raised where no handler of the framework is, or no answer at all."""
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if fault is not None:
+            raise fault
+
+    async def story() -> None:
+        sent = list[Message]()
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        async def receive() -> Message:
+            return {"type": "http.disconnect"}
+
+        await Ending(app)({"type": "http", "path": "/"}, receive, send)
+        start, body = sent
+        assert (start["status"], dict(start["headers"])[b"content-type"]) == (
+            500,
+            b"application/problem+json",
+        )
+        assert msgspec.json.decode(body["body"])["status"] == 500
+
+    asyncio.run(story())
 
 
 def test_a_queue_of_requests_without_end_is_cut_off(small: Served, system: System) -> None:

@@ -186,6 +186,6 @@ def test_who_goes_away_while_waiting_takes_no_turn() -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
         await story.request(NEIGHBOUR)
         assert story.done()[-1] == "neighbour"
-        await turning(lambda: not len(story.share._queue), "nothing is left of them")
+        await turning(lambda: not len(story.share.turns), "nothing is left of them")
 
     asyncio.run(run())
