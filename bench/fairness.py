@@ -1,7 +1,9 @@
 """`python -m bench.fairness`: what one client's flood does to its neighbour, into `build/bench`.
 
 A neighbour keeps a session alive every 5 ms. Its latency under each kind of flood is compared to that
-without, measured right before. `--short` takes two seconds each: to see that it works, not to judge.
+without, measured right before, and to that under a control: the same flood against another system, which
+costs the machine as much, and the server nothing. What the server itself does between a request and its
+answer is told as processor time. `--short` takes two seconds each: to see that it works, not to judge.
 """
 
 from __future__ import annotations
@@ -33,6 +35,8 @@ class Row(msgspec.Struct):
     kind: str
     connections: int
     without: probe.Pauses
+    control: probe.Pauses
+    """The flood is against another system on the same machine."""
     under: probe.Pauses
     answers: dict[str, int]
     """What the flood was answered, by status; 0: its connection was ended."""
@@ -43,6 +47,11 @@ class Row(msgspec.Struct):
     def ratio(self) -> float:
         """The neighbour's p99 under the flood to that without."""
         return self.under.p99 / self.without.p99
+
+    @property
+    def to_control(self) -> float:
+        """The neighbour's p99 under the flood to that under the control: the server's part in it."""
+        return self.under.p99 / self.control.p99
 
 
 class Result(msgspec.Struct):
@@ -65,9 +74,11 @@ def main() -> int:
     with (
         tempfile.TemporaryDirectory(prefix="fairness") as directory,
         system(Path(directory) / "system", 1) as found,
+        system(Path(directory) / "other", 1) as other,
     ):
         found.machines.whole()
-        rows = [measure(found, kind, seconds) for kind in options.kinds]
+        other.machines.whole()
+        rows = [measure(found, other, kind, seconds) for kind in options.kinds]
     options.out.mkdir(parents=True, exist_ok=True)
     result = Result(machine(), seconds, rows)
     (options.out / "fairness.json").write_bytes(msgspec.json.encode(result))
@@ -76,23 +87,31 @@ def main() -> int:
     return 0
 
 
-def measure(found: System, kind: flood.Kind, seconds: float) -> Row:
-    """The neighbour without the flood, then under it."""
+def measure(found: System, other: System, kind: flood.Kind, seconds: float) -> Row:
+    """The neighbour without the flood, then while it is against the `other` system, then under it."""
     epoch, connections = _epoch(found), CONNECTIONS[kind]
     without = _probed(found, seconds)
-    wanted = flood.Flood(found.target("alice"), kind)
-    with Load("tmr-flood", connections, seconds + BOUND, wanted) as load:
-        load.hear(flood.Begun)
-        under = _probed(found, seconds)
-        answers = load.end(flood.Sent).answers
-    row = Row(kind, connections, without, under, answers, (epoch, _epoch(found)))
+    control, _ = _flooded(found, other, kind, seconds)
+    under, answers = _flooded(found, found, kind, seconds)
+    row = Row(kind, connections, without, control, under, answers, (epoch, _epoch(found)))
     sys.stdout.write(f"{time.strftime('%H:%M:%S')} {_line(row)}\n")
     sys.stdout.flush()
     return row
 
 
+def _flooded(
+    found: System, victim: System, kind: flood.Kind, seconds: float
+) -> tuple[probe.Pauses, dict[str, int]]:
+    """The neighbour in `found` while `victim` is flooded, and what the flood was answered."""
+    wanted = flood.Flood(victim.target("alice"), kind)
+    with Load("tmr-flood", CONNECTIONS[kind], seconds + BOUND, wanted) as load:
+        load.hear(flood.Begun)
+        return _probed(found, seconds), load.end(flood.Sent).answers
+
+
 def _probed(found: System, seconds: float) -> probe.Pauses:
-    with Load("tmr-probe", 1, seconds + BOUND, probe.Probe(found.target("bob"), PROBE_EVERY, LIMIT)) as load:
+    wanted = probe.Probe(found.target("bob"), PROBE_EVERY, LIMIT, found.machines.active().pid)
+    with Load("tmr-probe", 1, seconds + BOUND, wanted) as load:
         load.hear(probe.Begun)
         time.sleep(seconds)
         return load.end(probe.Pauses)
@@ -109,26 +128,32 @@ def markdown(result: Result) -> str:
     lines = [
         "# One client floods, its neighbour keeps a session alive",
         "",
-        f"{result.machine}. {result.seconds:g} s each; latencies of the neighbour's heartbeats in ms.",
+        f"{result.machine}. {result.seconds:g} s each; the neighbour's heartbeats, in ms: without the flood,",
+        "under the same flood against another system on this machine (control), under the flood. Work:",
+        "processor time of the server between request and answer.",
         "",
-        "| flood | p50 | p99 | longest | p99 to that without | lease |",
-        "|---|--:|--:|--:|--:|---|",
+        "| flood | p50 | p99 | longest | work, p50 | work, p99 | p99 to that without | to control | lease |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
         *(f"| {_line(row)} |" for row in result.rows),
     ]
     return "\n".join(lines) + "\n"
 
 
 def _line(row: Row) -> str:
+    found = (row.without, row.control, row.under)
     figures = " | ".join(
-        f"{1e3 * before:.1f} → {1e3 * after:.1f}"
-        for before, after in (
-            (row.without.p50, row.under.p50),
-            (row.without.p99, row.under.p99),
-            (row.without.worst, row.under.worst),
+        " → ".join(f"{1e3 * value:.1f}" for value in values)
+        for values in (
+            [one.p50 for one in found],
+            [one.p99 for one in found],
+            [one.worst for one in found],
+            [one.work50 for one in found],
+            [one.work99 for one in found],
         )
     )
     kept = "kept" if row.epochs[0] == row.epochs[1] else "lost"
-    return f"{row.kind}, {row.connections} connections | {figures} | {row.ratio:.1f} | {kept}"
+    to = f"{row.ratio:.1f} | {row.to_control:.1f}"
+    return f"{row.kind}, {row.connections} connections | {figures} | {to} | {kept}"
 
 
 if __name__ == "__main__":

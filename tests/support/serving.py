@@ -56,7 +56,7 @@ class Served:
 def serving(
     files: TlsFiles, *, system: str = "lab", limits: Limits | None = None, frames: bool = False
 ) -> Iterator[Served]:
-    """`GET /name`: who asks, `POST /read`: the body's length; `/large` has 32 MiB, `/wait` waits, `/fault` fails.
+    """`GET /name`: who asks; `/read`: the body's length; `/large` has 32 MiB, `/wait` waits, `/fault` fails.
 
     With `frames`, what comes in frames is answered, too: with who asks, from where, and the question.
     """
