@@ -266,6 +266,7 @@ def _what(line: Line) -> str:
     parts = [f"{line.units} units"] if line.units else []
     parts += [f"{line.count} times"] if line.count > 1 else []
     parts += [part for part in (line.reason, line.detail) if part]
+    parts += [f"rule {line.rule}"] if line.rule else []
     if line.until_ms is not None:
         parts.append(f"until {tables.moment(_datetime(line.until_ms))}")
     return ", ".join(parts) or line.mode or "-"

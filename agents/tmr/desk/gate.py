@@ -286,7 +286,7 @@ class Gate:
     def note(self, denied: Denied, refused: Refused) -> None:
         """Have a refusal that did not go through the journal recorded, if there is space."""
         if self.ledger.keeps_record(refused.firm_code) and not self.virtual.short(self.kernel.upstreams()):
-            self.refusals.add(refused, denied.reason, denied.detail)
+            self.refusals.add(refused, denied.reason, denied.rule)
 
     def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:
         """Fewer than two constituents of the licences are available."""

@@ -45,20 +45,20 @@ class Refusals:
     def __len__(self) -> int:
         return len(self._counts)
 
-    def add(self, refused: Refused, reason: str, detail: str, count: int = 1) -> None:
+    def add(self, refused: Refused, reason: str, rule: str, count: int = 1) -> None:
         """One more."""
-        known = (refused, reason, detail) in self._counts
+        known = (refused, reason, rule) in self._counts
         if not known and self._of_client.get(refused.client, 0) >= OF_CLIENT_MAX:
             # so many different ones come from one that tries; who it is, is what matters
             refused = Refused(refused.firm_code, 0, refused.client, "", "", "")
-            detail = "many different requests"
-        if (refused, reason, detail) not in self._counts:
+            rule = ""
+        if (refused, reason, rule) not in self._counts:
             self._of_client[refused.client] = self._of_client.get(refused.client, 0) + 1
-        if len(self._counts) >= DISTINCT_MAX and (refused, reason, detail) not in self._counts:
-            refused, detail = Refused(refused.firm_code, refused.product_code, "", "", "", ""), ""
-            if len(self._counts) >= 2 * DISTINCT_MAX and (refused, reason, detail) not in self._counts:
+        if len(self._counts) >= DISTINCT_MAX and (refused, reason, rule) not in self._counts:
+            refused, rule = Refused(refused.firm_code, refused.product_code, "", "", "", ""), ""
+            if len(self._counts) >= 2 * DISTINCT_MAX and (refused, reason, rule) not in self._counts:
                 return  # of so many different products, the answers themselves must do
-        self._counts[refused, reason, detail] = self._counts.get((refused, reason, detail), 0) + count
+        self._counts[refused, reason, rule] = self._counts.get((refused, reason, rule), 0) + count
 
     def take(self, now: float, *, at_once: bool = False) -> tuple[Refusal, ...]:
         """Those that are due, to be written; none before they have waited for equal ones."""
@@ -74,18 +74,18 @@ class Refusals:
                 refused.firm_code,
                 refused.product_code,
                 reason,
-                detail,
+                rule,
                 refused.client,
                 refused.station,
                 refused.user,
                 refused.address,
                 count,
             )
-            for (refused, reason, detail), count in taken.items()
+            for (refused, reason, rule), count in taken.items()
         )
 
     def put_back(self, refusals: tuple[Refusal, ...]) -> None:
         """They could not be written."""
         for one in refusals:
             refused = Refused(one.firm_code, one.product_code, one.client, one.station, one.user, one.address)
-            self.add(refused, one.reason, one.detail, one.count)
+            self.add(refused, one.reason, one.rule, one.count)

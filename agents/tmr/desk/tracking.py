@@ -35,7 +35,7 @@ JSONL: Final = "application/jsonl"
 CSV: Final = "text/csv; charset=utf-8"
 COLUMNS: Final = (
     "seq", "time", "event", "product_code", "tmr_id", "reference", "id", "client", "user", "station",
-    "address", "mode", "units", "until", "count", "reason", "detail", "hash",
+    "address", "mode", "units", "until", "count", "reason", "detail", "rule", "hash",
 )  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 

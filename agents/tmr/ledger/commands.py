@@ -165,7 +165,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     firm_code: int
     product_code: int
     reason: str
-    detail: str
+    rule: str
     client: str
     station: str
     user: str

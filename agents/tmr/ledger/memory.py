@@ -37,6 +37,9 @@ ENDED_MS: Final = 3_600_000
 """How a session ended is remembered this long, for whoever asks after it."""
 MAX_ENDED: Final = 50_000
 
+TEXT: Final = 200
+"""Bytes that are kept of the words of a refusal, and that they count for, whatever they are: for how many
+outcomes there is room must not depend on a version's words."""
 _HASH: Final = 16
 """Bytes of a hash. Nobody finds two requests of one hash, let alone by mistake."""
 
@@ -81,11 +84,17 @@ def question_of(request: Request) -> bytes:
 
 def without_text(record: bytes) -> bytes:
     """The remembered outcome as the digest covers it: a refusal without its words."""
+    return _plain(record)[0]
+
+
+def _plain(record: bytes) -> tuple[bytes, int]:
+    """The remembered outcome without words, and the bytes that it counts for."""
     one = _decoder.decode(record)
-    if not isinstance(one.outcome, Denied) or not one.outcome.detail:
-        return record
+    if not isinstance(one.outcome, Denied):
+        return record, len(record)
     outcome = msgspec.structs.replace(one.outcome, detail="")
-    return _encoder.encode(msgspec.structs.replace(one, outcome=outcome))
+    plain = _encoder.encode(msgspec.structs.replace(one, outcome=outcome))
+    return plain, len(plain) + TEXT
 
 
 class _Room:
@@ -146,6 +155,9 @@ class Memory:
         """The outcome answers every retry of the request from now on."""
         name = name_of(request.client, request.request_id)
         self._drop(name)  # the newest stand last
+        if isinstance(outcome, Denied):
+            detail = outcome.detail.encode()[:TEXT].decode(errors="ignore")
+            outcome = msgspec.structs.replace(outcome, detail=detail)
         one = Remembered(self.steady_ms, request.client, name, question_of(request), outcome)
         self._add(name, request.client, _encoder.encode(one))
 
@@ -202,24 +214,25 @@ class Memory:
                 break
             self._take_out(name, brief.client)
             self._older[name] = record
-            self._older_room.add(len(record))
+            self._older_room.add(_plain(record)[1])
 
     def _add(self, name: bytes, client: str, record: bytes) -> None:
         self._recent[name] = record
-        self._digest.add(b"remembered", without_text(record))
-        self._resize(client, len(record), 1)
+        plain, size = _plain(record)
+        self._digest.add(b"remembered", plain)
+        self._resize(client, size, 1)
 
     def _drop(self, name: bytes) -> None:
         record = self._older.pop(name, None)
         if record is not None:
-            self._older_room.add(-len(record), -1)
+            self._older_room.add(-_plain(record)[1], -1)
         elif (record := self._recent.get(name)) is not None:
             self._take_out(name, _brief.decode(record).client)
         if record is not None:
             self._digest.remove(b"remembered", without_text(record))
 
     def _take_out(self, name: bytes, client: str) -> None:
-        self._resize(client, -len(self._recent.pop(name)), -1)
+        self._resize(client, -_plain(self._recent.pop(name))[1], -1)
 
     def _resize(self, client: str, size: int, number: int) -> None:
         self._room.add(size, number)

@@ -54,6 +54,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     count: int = 1
     reason: str = ""
     detail: str = ""
+    rule: str = ""
+    """The access rule that decided. No line has words that a version made: its hash is part of the digest."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):

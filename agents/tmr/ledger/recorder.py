@@ -77,7 +77,7 @@ class Recorder:
 
     def denied(self, request: Grant | Borrow, denied: Denied) -> None:
         """A request was denied."""
-        self._request("denied", request, reason=denied.reason, detail=denied.detail)
+        self._request("denied", request, reason=denied.reason, rule=denied.rule)
 
     def borrowed(self, borrowing: Borrowing) -> None:
         """A seat left the network."""
@@ -92,9 +92,7 @@ class Recorder:
         for refusal in refusals:
             if not (FIRM_CODE_MIN <= refusal.firm_code <= CODE_MAX and 0 <= refusal.product_code <= CODE_MAX):
                 continue
-            self._request(
-                "denied", refusal, count=refusal.count, reason=refusal.reason, detail=refusal.detail
-            )
+            self._request("denied", refusal, count=refusal.count, reason=refusal.reason, rule=refusal.rule)
 
     def _session(self, event: Event, session: Session, units: int = 0, reason: str = "") -> None:
         key = session.key

@@ -3,8 +3,8 @@
 It is the sum, modulo 2¹²⁸, of a BLAKE2b hash of every record of the state and of its kind. A record that is
 added adds its hash, one that is removed subtracts it. The hash is computed anew from the record that is
 removed: if memory changed it meanwhile, the digest is another from then on, and for ever. `snapshot_digest`
-has the same value for a snapshot. The words of outcomes are no part of it; those in lines of the record are,
-by its heads.
+has the same value for a snapshot. No words for people are part of it: those of outcomes are left out, and
+lines of the record have none that a version made.
 """
 
 import hashlib

@@ -31,9 +31,9 @@ def test_one_client_that_varies_all_it_says_hides_nobody() -> None:
     for number in range(10_000):
         told = Refused(6_000_010, number, "mallory", f"station-{number}", f"user-{number}", "10.1.0.9")
         refusals.add(told, "entry-not-found", f"no product {number}")
-    refusals.add(ANNA, "no-more-licences", "full")
+    refusals.add(ANNA, "no-more-licences", "all")
     taken = refusals.take(0.0, at_once=True)
     assert len(taken) <= OF_CLIENT_MAX + 2
     assert sum(one.count for one in taken if one.client == "mallory") == 10_000
     (one,) = (one for one in taken if one.client == "anna")
-    assert (one.station, one.detail) == ("cad-07", "full")
+    assert (one.station, one.rule) == ("cad-07", "all")
