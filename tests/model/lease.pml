@@ -7,7 +7,8 @@
    shorter does what a lost message does, too.
 
    A *reign* is one candidacy and what follows it; odd ones are of one twin, even ones of the other, and a new one ends
-   the twin's last, as its restart does. A request arrives when it is sent, and its answer at any time after; besides,
+   the twin's last, as its restart does. A lease is kept from every other reign, so two reigns of different twins stand for
+   two machines of one name as well. A request arrives when it is sent, and its answer at any time after; besides,
    every request that was ever sent arrives at any time, any number of times, with an answer that is too late to count.
    (A request that is under way for a while counts for less, as its use begins with its sending.)
    Whether a reign is committed is ignored: its lease is exclusive without.
@@ -79,7 +80,7 @@ hidden byte i, k;
 #ifdef WITHOUT_BLOCKING
 #define blocked(up, reign) false
 #else
-#define blocked(up, reign) (holder[up] != 0 && !same_twin(holder[up], reign))
+#define blocked(up, reign) (holder[up] != 0 && holder[up] != (reign))
 #endif
 #define may_acquire(up, reign) (is_voting(up) && (reign) > promised[up] && !blocked(up, reign))
 #define may_append(up, reign) (is_voting(up) && !fences(up, reign))

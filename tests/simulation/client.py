@@ -130,7 +130,7 @@ class SimClient:
         return ("checkout", "checkout", "read", "again", "wait", "checkout", "borrow")
 
     def _send(self, operation: Operation, boot: int) -> None:
-        name = self.rnd.choice(TWINS)
+        name = self.rnd.choice(list(self.world.twins))
         operation.tries += 1
         if operation.tries > TRIED_ENOUGH:
             name = TWINS[operation.tries % 2]
@@ -185,7 +185,7 @@ class SimClient:
     def _beat(self) -> None:
         if self.holding():
             session, sent, sent_true = self.session, self.now(), self.world.now
-            for twin in self.world.twins.values():
+            for twin in list(self.world.twins.values()):
                 self._beat_at(twin, session, sent, sent_true)
         self.world.run_on(self, self.rnd.uniform(0.5, 1.1), self._beat)
 

@@ -40,6 +40,13 @@ class GrantsToAnybody(Acceptor):
         return False
 
 
+class TakesTheNameForTheTwin(Acceptor):
+    """The lease of a twin is no obstacle to another process of the same name."""
+
+    def blocked(self, now: float, asker: Any) -> bool:
+        return super().blocked(now, asker) and self.holder is not None and self.holder.twin != asker.twin
+
+
 class ForgetsItsLease(Acceptor):
     """An upstream that restarts takes it that it granted nobody a lease."""
 
@@ -545,6 +552,8 @@ HANDED = Weather(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
 """Reigns that are handed over, while links are cut."""
 FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
 """Processes that die and are back at once, while links are cut."""
+CLONED = Weather(partition=0.3, crash=0.2, clone=0.6)
+"""Copies of twins' machines that run beside these."""
 NEW_DISKS = Weather(drop=0.05, crash=0.4, partition=0.6, wipe=0.6, replace=0.6)
 """Disks that are lost, machines that are replaced."""
 FULL = Weather(drop=0.02, crash=0.5, full=1.0, partition=0.3)
@@ -606,6 +615,7 @@ MUTATIONS: dict[str, Rules] = {
     "answers without a lease": Rules(answer_without_lease=True),
     "answer before commitment": Rules(answer_before_commit=True),
     "lease granted while another lives": Rules(acceptor=GrantsToAnybody),
+    "lease taken over from the same name": Rules(acceptor=TakesTheNameForTheTwin, weather=CLONED),
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
     "answers what is not proved": Rules(answer_unproved=True, weather=STOPPED),
     "a pause by the host is not noticed": Rules(twin=NoticesNoPause, weather=STOPPED),

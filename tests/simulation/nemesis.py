@@ -115,6 +115,8 @@ class Nemesis:
     def _draw(self, source: str, target: str, number: int) -> Fault:
         (kind,) = self._rnd.choices(MESSAGE_KINDS, self._message_rates)
         seconds = self._rnd.uniform(0.1, 5.0) if kind == "late" else 0.0
+        if kind == "twice" and self._rnd.random() < 0.3:
+            seconds = self._rnd.uniform(0.5, 9.0)  # the copy comes when other reigns have begun and ended
         return Fault(kind, who=(source, target), seconds=seconds, number=number)
 
     # -- at a named point ----------------------------------------------------------------------------------
@@ -506,6 +508,14 @@ class Nemesis:
         self.world.after(
             seconds, lambda: machine.start() if machine.boot == boot and not machine.up else None
         )
+
+    def _disk_hangs(self, fault: Fault) -> None:
+        upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
+        upstream.hangs_until = self.world.now + self._until_calm(fault.seconds)
+
+    def _twin_cloned(self, fault: Fault) -> bool:
+        """A copy of a twin's machine is started beside it: the same name, certificate and anchor."""
+        return self.world.clone(fault.who[0], self._until_calm(fault.seconds))
 
     def _disk_full(self, fault: Fault) -> None:
         upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]

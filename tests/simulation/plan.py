@@ -47,6 +47,8 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.disagree, _disagree),
         (weather.exchange, _exchange),
         (weather.foreign, _foreign),
+        (weather.clone, _clone),
+        (weather.hang, _hang),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -151,6 +153,14 @@ def _old_majority(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _full(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("disk full", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.5, 4.0))
+
+
+def _hang(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("disk hangs", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.5, 5.0))
+
+
+def _clone(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("twin cloned", at, (rnd.choice(TWINS),), rnd.uniform(1.0, 5.0))
 
 
 def _drift(rnd: random.Random, _weather: Weather, at: float) -> Fault:

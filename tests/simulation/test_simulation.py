@@ -36,6 +36,7 @@ HAPPENS = (
     *("old copy put back", "version", "formats begun", "older version held back", "lease setting"),
     *("paused by the host", "answers that waited for a round"),
     *("one genuine constituent", "statements withdrawn", "containers trusted"),
+    *("twin cloned", "disk hangs"),
     *("slow links", "patience lost", "clocks set"),
     *("wall clock jumps", "two wall clocks wrong", "clock drifts"),
     *("ledger differs", "stored ledger differs", "twin ledger differs"),

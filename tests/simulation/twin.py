@@ -100,12 +100,15 @@ class Asked(msgspec.Struct):
 class SimTwin:
     """See the module."""
 
-    def __init__(self, world: World, name: str, rank: int) -> None:
-        self.world, self.name, self.rank = world, name, rank
+    def __init__(
+        self, world: World, name: str, rank: int, named: str = "", anchor: Anchor | None = None
+    ) -> None:
+        """`named`: the name in its certificate, if it is another's."""
+        self.world, self.name, self.rank, self.named = world, name, rank, named or name
         self.clock, self.rnd = world.clocks[name], world.stream(name)
         self.boot = 0
         self.up = False
-        self.anchor: Anchor | None = None
+        self.anchor = anchor
         """On this machine's disk: written now and then, and at an orderly stop."""
         self._anchored_at = float("-inf")
         self.start()
@@ -121,7 +124,7 @@ class SimTwin:
         version = self.world.started(self.name)
         self.ledger = ledger_of(self.world, version)
         self.twin = self.world.rules.twin(
-            Owner(self.name, f"{self.name}-{self.boot}"),
+            Owner(self.named, f"{self.name}-{self.boot}"),
             self.rank,
             UPSTREAMS,
             self.ledger,

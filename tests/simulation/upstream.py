@@ -16,6 +16,7 @@ from tests.simulation.licences import KEY
 from tests.simulation.names import UPSTREAMS
 from tests.simulation.versions import ledger_of
 from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
+from tmr.quorum.entries import Owner
 from tmr.quorum.formats import NewerFormat
 from tmr.quorum.messages import Follow, Probed, Promise, Reply, Request
 from tmr.upstream.guard import OwnContainer
@@ -37,7 +38,7 @@ class SimUpstream:
         self.clock = world.clocks[self.name]
         self.disk = world.new_disk()
         self.boot = 0
-        self.full_until = 0.0
+        self.full_until = self.hangs_until = 0.0
         self.start()
 
     def now(self) -> float:
@@ -48,7 +49,7 @@ class SimUpstream:
         """The process starts, from what is durable."""
         self.up = True
         self.boot += 1
-        self.waiting: dict[str, tuple[Follow, Respond]] = {}
+        self.waiting: dict[Owner, tuple[Follow, Respond]] = {}
         self._filling: list[Callable[[], None]] | None = None
         self._writes: list[Write] = []
         self._running: list[Callable[[], None]] | None = None
@@ -130,7 +131,7 @@ class SimUpstream:
         result = self.acceptor.handle(now, wall, request)
         world.witness.acceptor_moved(self.slot, self.acceptor)
         if isinstance(result.reply, Probed | Promise):
-            world.witness.lease_over(self.slot, request.owner.twin)
+            world.witness.lease_over(self.slot, request.owner)
 
         def leave() -> None:
             world.witness.voted(self.slot, self.acceptor, result.reply)
@@ -176,6 +177,7 @@ class SimUpstream:
     def _sync(self) -> None:
         rnd = self.rnd
         delay = rnd.choice((0.0003, 0.001, 0.001, rnd.uniform(0.001, 0.2)))
+        delay = max(delay, self.hangs_until - self.world.now)
         self.world.run_on(self, delay, self._synced)
 
     def _synced(self) -> None:
@@ -196,19 +198,19 @@ class SimUpstream:
     # -- following -----------------------------------------------------------------------------------------
 
     def _follow(self, now: float, wall: int, request: Follow, respond: Respond) -> None:
-        earlier = self.waiting.pop(request.owner.twin, None)
+        earlier = self.waiting.pop(request.owner, None)
         if earlier is not None:
             self._answer_follow(*earlier)
         reply = self.acceptor.follow(now, wall, request)
         if reply is not None:
             self._settle([], lambda: respond(reply))
             return
-        waits = self.waiting[request.owner.twin] = (request, respond)
+        waits = self.waiting[request.owner] = (request, respond)
         self._watch_lease()
 
         def enough() -> None:
-            if self.waiting.get(request.owner.twin) is waits:
-                del self.waiting[request.owner.twin]
+            if self.waiting.get(request.owner) is waits:
+                del self.waiting[request.owner]
                 self._answer_follow(request, respond)
 
         self.world.run_on(self, FOLLOW_WAIT, enough)

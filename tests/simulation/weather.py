@@ -66,6 +66,10 @@ class Weather(msgspec.Struct, frozen=True):
     """New stores are on all three upstreams for a while, and then the former ones again."""
     foreign: float = 0
     """An upstream has a store of another founding for a while."""
+    clone: float = 0
+    """A copy of a twin's machine runs beside it for a while, under the same name."""
+    hang: float = 0
+    """An upstream's disk takes seconds for what it was given; the machine goes on."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -103,4 +107,6 @@ class Weather(msgspec.Struct, frozen=True):
             upgrade=rnd.choice([0, 0, 1.0]),
             exchange=rnd.choice([0, 0, 0.2]),
             foreign=rnd.choice([0, 0, 0.2]),
+            clone=rnd.choice([0, 0, 0.2]),
+            hang=rnd.choice([0, 0, 0.2]),
         )

@@ -22,7 +22,7 @@ from tmr.ledger import (
 from tmr.quorum import proposer
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.certified import AGREE_MS
-from tmr.quorum.entries import Entry, Snapshot, decode_format, decode_membership
+from tmr.quorum.entries import Entry, Owner, Snapshot, decode_format, decode_membership
 from tmr.quorum.messages import Appended, Probed, Promise, Reply
 from tmr.quorum.proposer import Applied
 
@@ -226,7 +226,7 @@ class Witness:
         if len(holders) > 1:
             self.fail(f"{holders} both hold the lease")
 
-    def lease_over(self, slot: int, asker: str = "") -> None:
+    def lease_over(self, slot: int, asker: Owner | None = None) -> None:
         """An upstream's lease has ended, for `asker` to have it: no other twin counts on its grant.
 
         This holds for each upstream alone, whatever the rates of the two clocks, and for as long as the
@@ -235,7 +235,7 @@ class Witness:
         upstream = self.world.upstreams[slot]
         for name, twin in self.world.twins.items():
             core, peer = twin.twin, twin.twin.peers[slot]
-            if name == asker or not twin.up or core.role != "active" or peer.granted_until is None:
+            if core.owner == asker or not twin.up or core.role != "active" or peer.granted_until is None:
                 continue
             if peer.member is None or peer.member.disk != upstream.disk.name or self._may_be_wrong(name):
                 continue

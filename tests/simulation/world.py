@@ -104,7 +104,25 @@ class World:
         """The machine of this name."""
         if name in UPSTREAMS:
             return self.upstreams[UPSTREAMS.index(name)]
-        return self.twins[name] if name in TWINS else self.clients.get(name, Nobody)
+        return self.twins[name] if name in self.twins else self.clients.get(name, Nobody)
+
+    def clone(self, name: str, seconds: float) -> bool:
+        """A copy of this twin's machine runs for so long beside it. Its clock is its own."""
+        copy, original = f"copy of {name}", self.twins[name]
+        if copy in self.twins or not original.up:
+            return False
+        self.streams[copy] = self.stream(f"{copy} sends")
+        self.clocks[copy] = Clock(self.streams[copy])
+        self.timings[copy], self.versions[copy] = self.timings[name], self.versions[name]
+        self.newest_run[copy] = self.versions[name]
+        twin = self.twins[copy] = SimTwin(self, copy, original.rank, name, original.anchor)
+
+        def gone() -> None:
+            twin.crash()
+            del self.twins[copy], self.newest_run[copy], self.versions[copy], self.timings[copy]
+
+        self.after(seconds, gone)
+        return True
 
     def tell(self, what: str) -> None:
         """Add to the story of this run, if one is kept."""
@@ -202,8 +220,10 @@ class World:
             if fault.kind == "lost":
                 return
             if fault.kind == "twice":
-                self.after(0.0003 - 0.02 * log(1 - chance()), lambda: self._arrive(source, target, deliver))
-            delay += fault.seconds
+                copy = fault.seconds + 0.0003 - 0.02 * log(1 - chance())
+                self.after(copy, lambda: self._arrive(source, target, deliver))
+            else:
+                delay += fault.seconds
         self.after(delay, lambda: self._arrive(source, target, deliver))
 
     def _arrive(self, source: str, target: str, deliver: Callable[[], None]) -> None:

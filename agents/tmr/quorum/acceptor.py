@@ -264,9 +264,11 @@ class Acceptor:
         return self.holder if self.holder is not None and now < self.holder_until else None
 
     def blocked(self, now: float, asker: Owner) -> bool:
-        """Another twin's lease lives. A twin that restarted may take over from its former self."""
+        """Another lease lives. That of a former run of the same twin counts: it may be no former one, but the
+        original of a machine that was copied.
+        """
         holder = self.live_holder(now)
-        return holder is not None and holder.twin != asker.twin
+        return holder is not None and holder != asker
 
     def _granted_ms(self, message: Acquire | Append | Install) -> int:
         """Length of the lease that the message gets."""

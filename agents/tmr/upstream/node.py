@@ -28,6 +28,7 @@ from tmr.quorum.acceptor import (
     SnapshotWrite,
     Write,
 )
+from tmr.quorum.entries import Owner
 from tmr.quorum.messages import Follow, Refused, Reply, Request
 from tmr.quorum.read_index import Obstacle, ReadIndex, obstacle
 from tmr.rim.logs import fields
@@ -115,7 +116,8 @@ class Node:
         self._hints: list[Write] = list(acceptor.regenerated)
         self._committer: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self._turns: dict[str, int] = {}
+        self._turns: dict[Owner, int] = {}
+        """Newest poll of each run of a twin that waits here."""
         self._stopping = False
         self._failed = False
         self._told = ""
@@ -349,12 +351,18 @@ class Node:
         self._news = asyncio.Event()
 
     async def _follow(self, message: Follow) -> Reply:
-        """Wait for news, the end of a lease, FOLLOW_WAIT, or a newer poll of the same twin."""
-        twin = message.owner.twin
-        turn = self._turns[twin] = self._turns.get(twin, 0) + 1
+        """Wait for news, the end of a lease, FOLLOW_WAIT, or a newer poll of the same run of the twin."""
+        turn = self._turns[message.owner] = self._turns.get(message.owner, 0) + 1
         self._wake()
+        try:
+            return await self._news_for(message, turn)
+        finally:
+            if self._turns.get(message.owner) == turn:
+                del self._turns[message.owner]
+
+    async def _news_for(self, message: Follow, turn: int) -> Reply:
         end = self._clock() + FOLLOW_WAIT
-        while not (self._stopping or self._failed) and self._turns[twin] == turn:
+        while not (self._stopping or self._failed) and self._turns.get(message.owner) == turn:
             now, news = self._clock(), self._news
             reply = self.acceptor.follow(now, self._wall(), message)
             if reply is not None:

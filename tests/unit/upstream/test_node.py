@@ -238,6 +238,20 @@ async def test_a_newer_poll_ends_the_older_one_and_a_stop_ends_all(tmp_path: Pat
 
 
 @scenario
+async def test_two_runs_of_one_name_wait_side_by_side(tmp_path: Path) -> None:
+    async with rig(tmp_path) as it:
+        await it.node.call(Acquire(1, A, 60_000))
+        runs = [B, Owner(B.twin, "another run")]
+        polls = [asyncio.create_task(it.node.call(following(run, "tmr1", 1))) for run in runs]
+        await turns()
+        assert not any(poll.done() for poll in polls)
+        it.node.begin_stop()
+        assert {reply.owner for reply in await asyncio.gather(*polls) if isinstance(reply, Followed)} == set(
+            runs
+        )
+
+
+@scenario
 async def test_a_store_that_fails_ends_everything(tmp_path: Path) -> None:
     made = Rig(tmp_path, 60.0)
     await made.found()
