@@ -55,6 +55,10 @@ TAIL: Final = 2_000
 little late, and would be sent the whole snapshot otherwise."""
 
 
+GIVEN_UP: Final = "an operator gave up its journal"
+"""Damage of a store that an operator renewed (`tmr-upstream renew`): no fault of its disk."""
+
+
 class Durable(msgspec.Struct):
     """Everything an upstream must find again after a power cut."""
 
@@ -246,7 +250,7 @@ class Acceptor:
             clock_ms=round(self._now * 1000),
             needs=self.log.format_at(self.commit),
             twins=self.announced.of(self._now),
-            damaged=bool(self.damage),
+            damaged=self.damage not in ("", GIVEN_UP),
             clock_synchronised=self.clock_synchronised,
             clock_alarm=self.clock_alarm,
             founding=self.log.founding_at(self.commit),

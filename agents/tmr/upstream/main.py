@@ -39,10 +39,13 @@ def _parser() -> argparse.ArgumentParser:
     activate.add_argument("file", type=Path, metavar="FILE")
     show = commands.add_parser("status", help="show how the upstream is")
     show.add_argument("--json", action="store_true", help="for programs")
+    commands.add_parser("renew", help="give up the journal, keep the container; tmr-upstream must be stopped")
     return parser
 
 
 def _command(options: argparse.Namespace) -> int:
+    if options.command == "renew":
+        return _renew(options.config)
     socket = Path(config.parse(options.config).admin_socket)
     match options.command:
         case "request":
@@ -53,6 +56,19 @@ def _command(options: argparse.Namespace) -> int:
             found = admin.status(socket)
             text = msgspec.json.encode(found).decode() if options.json else admin.describe_status(found)
     sys.stdout.write(f"{text}\n")
+    return 0
+
+
+def _renew(path: Path) -> int:
+    from tmr.upstream.fingerprint import NoFingerprint  # noqa: PLC0415
+    from tmr.upstream.renewal import renew  # noqa: PLC0415
+    from tmr.upstream.store import StoreError  # noqa: PLC0415
+
+    try:
+        told = renew(config.parse(path))
+    except (StoreError, NoFingerprint) as error:
+        return _complain(str(error), 1)
+    sys.stdout.write(f"{told}\n")
     return 0
 
 

@@ -18,6 +18,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from tmr.quorum.acceptor import (
+    GIVEN_UP,
     Acceptor,
     Answer,
     AppendWrite,
@@ -189,7 +190,12 @@ class Node:
             )
         if self.acceptor.clock_sync and not self.clock_synchronised:
             found.append(UNSYNCHRONISED)
-        if self.acceptor.damage:
+        if self.acceptor.damage == GIVEN_UP:
+            found.append(
+                "an operator gave up the journal of this upstream. It does not vote before the active twin "
+                "has brought it up to date; the alarm ends with the first start after that"
+            )
+        elif self.acceptor.damage:
             state = "is to be brought up to date" if self.acceptor.diverged else "was brought up to date"
             found.append(
                 f"the disk changed what this upstream had stored: {self.acceptor.damage}; it began anew and "
@@ -209,7 +215,9 @@ class Node:
         if self.acceptor.refused:
             found.append(
                 f"a twin sent what no honest twin sends, and was refused: {self.acceptor.refused}; look "
-                "whether it was stolen (retire it), or is of another version"
+                "whether it was stolen (retire it), or is of another version. Where operators accepted on "
+                "both twins that what only this upstream has is lost: stop tmr-upstream here, run "
+                "`tmr-upstream renew`, and start it"
             )
         if self.acceptor.outdated:
             found.append(f"this upstream is of an older version and stands still: {self.acceptor.outdated}")
