@@ -92,7 +92,7 @@ lab-tests: venv host ## the lab itself
 	$(say) 'the lab'
 	$(PYTEST) tests/lab
 
-molecule: venv host ## roles, failover, and two minutes of all kinds of faults, all on the same deployed machines
+molecule: venv host ## roles, failover, and minutes of all kinds of faults, all on the same deployed machines
 	$(say) 'molecule: default'
 	export MOLECULE_LAB=mol MOLECULE_DISK=ram; \
 	$(BIN)/molecule destroy -s default; \

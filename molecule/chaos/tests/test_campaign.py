@@ -1,4 +1,4 @@
-"""Two minutes of real faults while clients work; then their records prove that every promise held."""
+"""Minutes of real faults while clients work; then their records prove that every promise held."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import sys
 import pytest
 from machines import LAB, ROOT
 
-SEED = 4
-MINUTES = "2"
+SEED = 79
+"""Its first faults: a paused host, a flipped bit, a lost store, a switchover, two old copies."""
+MINUTES = "2.5"
 DIRECTORY = ROOT / "build" / "chaos" / "molecule"
-KINDS = 8
+KINDS = 6
 """So many kinds of faults at least: on a slow machine not all of the plan's have their turn."""
 
 
-@pytest.mark.timeout(600)
-def test_every_promise_holds_in_two_minutes_of_faults() -> None:
+@pytest.mark.timeout(900)
+def test_every_promise_holds_in_minutes_of_faults() -> None:
     command = [sys.executable, "-m", "lab.chaos", "run", "--lab", LAB, "--keep"]
     command += ["--seed", str(SEED), "--minutes", MINUTES, "--directory", str(DIRECTORY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
