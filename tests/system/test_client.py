@@ -179,7 +179,7 @@ def test_two_upstreams_lost_and_one_back(site: Site) -> None:
         assert site.tmr("status").returncode == 3
         machines.upstreams[1].start()
         assert seats(client, 24) == 1
-        assert session.state is SessionState.HELD
+        until(lambda: session.state is SessionState.HELD, "the next heartbeat is answered")
     machines.whole()
 
 
@@ -208,12 +208,30 @@ def shown_by_metrics(site: Site, twin: Twin) -> dict[str, float]:
     return {sample.labels["state"]: sample.value for sample in family.samples}
 
 
+def status_ends_with(site: Site, code: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Ask `tmr status` until this is its exit code: on a slow machine a report may be late for a moment."""
+    answers: list[subprocess.CompletedProcess[str]] = []
+
+    def ended() -> bool:
+        answers.append(site.tmr("status", *arguments))
+        return answers[-1].returncode == code
+
+    until(ended, f"tmr status ends with {code}")
+    return answers[-1]
+
+
+def metrics_show(site: Site, twin: Twin, state: str) -> None:
+    """Wait until `tmr_health` of the twin is 1 for this state, and 0 for the others."""
+    wanted = {one: float(one == state) for one in HealthState}
+    until(lambda: shown_by_metrics(site, twin) == wanted, f"the metrics of {twin.name} say {state}")
+
+
 def test_health_while_one_twin_is_off(site: Site) -> None:
     """It serves, and everything says that nobody could take over."""
     machines = site.machines
     active = whole(site)
-    assert site.tmr("status").returncode == 0
-    assert shown_by_metrics(site, active) == {"healthy": 1, "degraded": 0, "down": 0}
+    status_ends_with(site, 0)
+    metrics_show(site, active, "healthy")
     passive = machines.other(active)
     passive.kill()
 
@@ -222,15 +240,13 @@ def test_health_while_one_twin_is_off(site: Site) -> None:
         return any("is not heard" in reason.what for reason in reasons)
 
     until(missed, "the active twin misses the other one")
-    assert health_of(site, active).state is HealthState.DEGRADED
-    assert shown_by_metrics(site, active) == {"healthy": 0, "degraded": 1, "down": 0}
-    answer = site.tmr("status")
-    assert answer.returncode == 1
+    metrics_show(site, active, "degraded")
+    answer = status_ends_with(site, 1)
     assert "Health: degraded" in answer.stdout
     assert f"{active.name}: {passive.name} is not heard by two upstreams" in answer.stdout
     passive.start()
     whole(site)
-    assert site.tmr("status").returncode == 0
+    status_ends_with(site, 0)
 
 
 def test_health_while_two_upstreams_are_off(site: Site) -> None:
@@ -254,8 +270,8 @@ def test_health_while_two_upstreams_are_off(site: Site) -> None:
             status = machines.status_of(twin)
             assert "1 of 3 upstreams count (up1), 2 are needed" in status["health"]["reasons"][0]["what"]
             assert {one["state"] for one in status["licences"]} <= {"unavailable"}
-            assert shown_by_metrics(site, twin) == {"healthy": 0, "degraded": 0, "down": 1}
-        assert site.tmr("status").returncode == 3
+            metrics_show(site, twin, "down")
+        status_ends_with(site, 3)
     finally:
         for upstream in stopped:
             upstream.signal(signal.SIGCONT)
@@ -274,7 +290,8 @@ def test_commands(site: Site) -> None:
     assert listed["containers"][0]["serial"].startswith("131-")
     assert 25 in [item["product_code"] for item in listed["items"]]
     whole(site)
-    status = document(site.tmr("status", "--json"))
+    status = document(status_ends_with(site, 0, "--json"))
+    assert status["health"] == {"state": "healthy", "reasons": []}
     assert [view["status"]["name"] for view in status["twins"]] == ["tmr1", "tmr2"]
     assert status["vip"][0]["status"]["name"] == twin.name
     held = subprocess.Popen(
@@ -304,8 +321,10 @@ def test_tables_have_the_width_of_a_terminal(site: Site, arguments: Sequence[str
             capture_output=True,
             text=True,
             timeout=60,
-            check=True,
+            check=False,
             env={**os.environ, "COLUMNS": "80"},
         )
+    # Status may be degraded for a moment, where a report is late.
+    assert answer.returncode in ((0, 1) if arguments == ["status"] else (0,)), answer.stderr
     assert "\x1b" not in answer.stdout
     assert max(map(len, answer.stdout.splitlines())) <= 80
