@@ -120,6 +120,13 @@ class Nemesis:
         yield
 
     @contextmanager
+    def _flapping(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        """Each death comes as soon as the process that died before is being started again."""
+        for number in range(int(step.how)):
+            self._hands.kill(targets[number % len(targets)], "tmr-upstream")
+        yield
+
+    @contextmanager
     def _power(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
         self._hands.power_off(*targets)
         try:
@@ -317,6 +324,7 @@ class Nemesis:
 
 _KINDS: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManager[None]]] = {
     "kill": Nemesis._kill,
+    "flapping": Nemesis._flapping,
     "power-cut": Nemesis._power,
     "freeze": Nemesis._freeze,
     "vip-frozen": Nemesis._vip_frozen,

@@ -23,6 +23,7 @@ KINDS = {
     "twins-lost": ("power", POWER),
     "majority-lost": ("power", POWER),
     "kill": ("process killed", PROCESS),
+    "flapping": ("process killed", PROCESS),
     "freeze": ("frozen", FROST),
     "vip-frozen": ("frozen", FROST),
     "cable": ("network", NETWORK),

@@ -104,6 +104,11 @@ def _restart_all(source: random.Random) -> Step:
     return Step(0, "restart-all", (*UPSTREAMS, *TWINS), source.uniform(0.0, 2.0))
 
 
+def _flapping(source: random.Random) -> Step:
+    """Two upstreams whose processes die in turn; `how`: the number of deaths."""
+    return Step(0, "flapping", tuple(source.sample(UPSTREAMS, 2)), how=str(source.randint(5, 10)))
+
+
 def _switchover(_: random.Random) -> Step:
     return Step(0, "switchover", (ACTIVE,))
 
@@ -179,6 +184,7 @@ _DECK: Final[tuple[Draw, ...]] = (
     _disk_full,
     _clock_jump,
     _restart_all,
+    _flapping,
     _switchover,
     _vip_stolen,
     _majority_lost,

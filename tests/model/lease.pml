@@ -82,7 +82,10 @@ hidden byte i, k;
 #else
 #define blocked(up, reign) (holder[up] != 0 && holder[up] != (reign))
 #endif
-#define may_acquire(up, reign) (is_voting(up) && (reign) > promised[up] && !blocked(up, reign))
+/* Whoever has the promise and has not heard of it asks again. */
+#define has_promise(up, reign) ((reign) == promised[up] && !was_given_back(up))
+#define may_acquire(up, reign) \
+  (is_voting(up) && ((reign) > promised[up] || has_promise(up, reign)) && !blocked(up, reign))
 #define may_append(up, reign) (is_voting(up) && !fences(up, reign))
 
 inline grant(up, reign) {
@@ -96,14 +99,14 @@ inline release(up, reign) {
   if :: holder[up] == reign -> holder[up] = 0; held[up] = 0 :: else fi
 }
 
-/* What was in memory is lost: the owner of the last promise has the lease for a whole TTL. */
+/* What was in memory is lost: the owner of the last promise has the lease for a whole TTL, unless it was given back. */
 inline restart(up) {
 #ifdef WITHOUT_CAUTION_AFTER_RESTART
   holder[up] = 0;
 #else
-  holder[up] = promised[up];
+  if :: given_back[up] -> holder[up] = 0 :: else -> holder[up] = promised[up] fi;
 #endif
-  given_back[up] = false; held[up] = 0
+  held[up] = 0
 }
 
 /* -- the twin ---------------------------------------------------------------------------------------------- */

@@ -9,7 +9,7 @@ from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
 from tmr.quorum.lease import Timing
-from tmr.quorum.messages import Follow
+from tmr.quorum.messages import Follow, Release
 from tmr.quorum.proposer import Applied, Send, Twin
 
 TTL = 2.0
@@ -55,6 +55,7 @@ class Bench:
         entries = list(old.log.after_index(old.snapshot.index))
         durable = Durable(old.disk, old.voting, old.promised, old.owner, old.snapshot, entries, old.commit)
         durable.granted_ms = old.granted_ms
+        durable.released = old.released
         self.acceptors[slot] = rules_acceptor(self.rules, durable, self.now, ttl)
 
     def ledger_of(self, acceptor: Acceptor) -> Ledger:
@@ -91,6 +92,14 @@ class Bench:
         for one in self._sent[name]:
             self.twins[name].failed(one.slot, one.at, one.request)
         self._sent[name] = []
+
+    def lose_all_but_releases(self, name: str) -> None:
+        """What the twin has asked does not arrive; what gives a lease back is under way."""
+        self._collect(name)
+        kept = [one for one in self._sent[name] if isinstance(one.request, Release)]
+        self._sent[name] = [one for one in self._sent[name] if not isinstance(one.request, Release)]
+        self.lose(name)
+        self._sent[name] = kept
 
     def hand(self, name: str, one: Send, *, answer: bool = True) -> None:
         """The upstream gets this message, and the twin the answer."""

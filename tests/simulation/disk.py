@@ -21,6 +21,7 @@ from tmr.quorum.acceptor import (
     PromiseWrite,
     RecordWrite,
     ReignWrite,
+    ReleaseWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
@@ -108,6 +109,9 @@ class Disk:
             match write:
                 case PromiseWrite(epoch, owner, granted_ms):
                     kept.promised, kept.owner, kept.granted_ms = epoch, owner, granted_ms
+                    kept.released = False
+                case ReleaseWrite(epoch):
+                    kept.released = epoch == kept.promised
                 case CutWrite(after):
                     kept.entries = [e for e in kept.entries if e.index <= after]
                 case AppendWrite(entries):

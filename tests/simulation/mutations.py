@@ -55,6 +55,20 @@ class ForgetsItsLease(Acceptor):
         self.holder, self.holder_until = None, float("-inf")
 
 
+class ForgetsTheRelease(Acceptor):
+    """An upstream that restarts takes it that the lease lives which was given back to it."""
+
+    def __init__(self, durable: Durable, *rest: Any) -> None:
+        super().__init__(replace(durable, released=False), *rest)
+
+
+class FencesItsCandidate(Acceptor):
+    """A candidate that has not heard the promise which it was given is answered that it is too late."""
+
+    def promised_to(self, message: Acquire) -> bool:
+        return False
+
+
 class ForgetsHowLong(Acceptor):
     """An upstream that restarts takes it that it granted what its setting is now."""
 
@@ -262,6 +276,33 @@ class MirrorsTheWrongOne(Twin):
 
     def _is_source(self, slot: int) -> bool:
         return True
+
+
+class KeepsWhatItWasGranted(Twin):
+    """A candidate that gives up tries anew, and gives nothing back."""
+
+    def _persist(self, now: float) -> None:
+        self._become("passive", "no majority answered in time")
+        self._try_election(now)
+
+
+class ThrowsVotesAway(Twin):
+    """An upstream that fails in an election is asked again with the next one, for which all are asked."""
+
+    def _ask_again(self, now: float) -> None:
+        pass
+
+    def _persist(self, now: float) -> None:
+        self._candidacy_ends = now
+        super()._persist(now)
+
+
+class WaitsForARenewal(Timing, frozen=True):
+    """An upstream that fails is asked again with the next renewal, or the next election."""
+
+    @property
+    def again(self) -> float:
+        return self.ttl
 
 
 class TakesItBack(Twin):
@@ -536,6 +577,8 @@ CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
 FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
 """Machines that stop for seconds and go on as if nothing had happened."""
+FLAPPING = Weather(flapping=0.5, hand_over=0.3, retire=0.15)
+"""Upstreams whose processes die in turn, within a lease, while twins take turns in good order."""
 PARTED = Weather(partition=1.5, drift=0.5)
 """Links that are cut, and else a quick network: leases end, and the next begins at once."""
 APART = Weather(partition=1.5, drift=0.5, setting=0.5)
@@ -619,6 +662,11 @@ MUTATIONS: dict[str, Rules] = {
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
     "answers what is not proved": Rules(answer_unproved=True, weather=STOPPED),
     "a pause by the host is not noticed": Rules(twin=NoticesNoPause, weather=STOPPED),
+    "a release forgotten in a restart": Rules(acceptor=ForgetsTheRelease, weather=FLAPPING),
+    "a promise that was not heard is lost": Rules(acceptor=FencesItsCandidate, weather=FLAPPING),
+    "an upstream that failed is asked later": Rules(timing=WaitsForARenewal, weather=FLAPPING),
+    "a candidate gives nothing back": Rules(twin=KeepsWhatItWasGranted, weather=FLAPPING),
+    "votes are thrown away": Rules(twin=ThrowsVotesAway, weather=FLAPPING),
     "a late release counts": Rules(acceptor=LateReleaseCounts),
     "a lease of its own length": Rules(twin=LeaseOfItsOwnLength, weather=UNLIKE),
     "a restart forgets how long it granted": Rules(acceptor=ForgetsHowLong, weather=UNLIKE),

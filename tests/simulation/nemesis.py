@@ -27,6 +27,8 @@ LONGEST_LEASE = max(LEASES)
 MESSAGE_KINDS = ("lost", "twice", "late")
 REISSUED = 0.6
 """Part of the new containers that the vendor issues the licence to during the storm."""
+FLAP = 0.7
+"""Seconds between two deaths of upstreams that flap."""
 METHOD = str.maketrans({" ": "_", "-": "_", ",": None})
 """The name of a kind of fault as that of the method which makes it."""
 
@@ -65,6 +67,7 @@ class Nemesis:
         self._message_rates = (weather.drop, weather.duplicate, weather.slow)
         self._message_rate = sum(self._message_rates)
         self._scripted: dict[tuple[str, str], list[Fault]] = {}
+        self._flapping_until = 0.0
         self._replacing = False
         """An old machine may still come back."""
         self.taken_out = set[str]()
@@ -187,6 +190,25 @@ class Nemesis:
     def _until_calm(self, seconds: float) -> float:
         """No fault outlasts the storm by much."""
         return min(seconds, max(0.05, self.world.storm + 0.3 - self.world.now))
+
+    def _flapping_upstreams(self, fault: Fault) -> bool:
+        """Two processes die in turn, every FLAP seconds, and are started again each time."""
+        if self.world.now < self._flapping_until:
+            return False  # of three that flap no two may ever be up together
+        self._flapping_until = until = self.world.now + fault.seconds
+
+        def die(number: int) -> None:
+            if self.world.now >= until or not self.world.stormy():
+                return
+            upstream = self.world.machine(fault.who[number % 2])
+            if upstream.up:
+                upstream.die((fault.value * (7 + number)) % 1)
+                self._up_again(upstream, fault.value * FLAP)
+                self.world.stats["deaths while flapping"] += 1
+            self.world.after(FLAP, lambda: die(number + 1))
+
+        die(0)
+        return True
 
     def _version(self, fault: Fault) -> bool:
         """Another version is installed; the machine starts again with it."""

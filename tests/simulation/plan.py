@@ -49,6 +49,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.foreign, _foreign),
         (weather.clone, _clone),
         (weather.hang, _hang),
+        (weather.flapping, _flapping),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -204,6 +205,12 @@ def _slowed(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     twin, victims = rnd.choice(TWINS), rnd.sample(UPSTREAMS, 2)
     links = [link for upstream in victims for link in (f"{twin}>{upstream}", f"{upstream}>{twin}")]
     return Fault("slow links", at, tuple(links), rnd.uniform(1.0, 5.0), value=rnd.uniform(0.05, 0.4))
+
+
+def _flapping(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    """`value`: the part of the time between two deaths that a process is down, up to nearly both of it."""
+    who = tuple(rnd.sample(UPSTREAMS, 2))
+    return Fault("flapping upstreams", at, who, rnd.uniform(2.0, 9.0), value=rnd.uniform(0.2, 1.5))
 
 
 def _leap(rnd: random.Random, _weather: Weather, at: float) -> Fault:

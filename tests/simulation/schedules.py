@@ -88,6 +88,80 @@ def restart_while_a_lease_lives(bench: Bench) -> None:
     bench.exchange(b, 0, 2, times=5)
 
 
+def restart_after_a_release(bench: Bench) -> None:
+    """An upstream restarts after the lease was given back to it: the other twin need not wait."""
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1, times=2)
+    bench.twins[a].retire(bench.now, "switchover")
+    bench.exchange(a, 0)
+    bench.restart_upstream(0)
+    if not bench.elect(b, 0, 2):
+        raise Violation("the lease was given back before the restart, and nobody else gets it")
+
+
+def candidate(bench: Bench, name: str, slot: int) -> None:
+    """The twin becomes a candidate and gets one promise; the processes of the two others have died."""
+    twin = bench.twins[name]
+    twin._next_try = bench.now
+    twin.tick(bench.now)
+    bench.exchange(name, 0, 1)
+    must(twin.role == "candidate")
+    bench.exchange(name, slot)
+    bench.lose(name)
+
+
+def ask_on(bench: Bench, name: str, *slots: int) -> None:
+    """Let the time pass after which a candidate asks again those that failed; these are up again."""
+    bench.wait(1.1 * bench.timing.again)
+    bench.twins[name].tick(bench.now)
+    bench.exchange(name, *slots)
+
+
+def promise_that_was_not_heard(bench: Bench) -> None:
+    """An upstream's process dies between its promise and the answer."""
+    a = "tmr1"
+    candidate(bench, a, 0)
+    unheard = bench.twins[a]
+    ask_on(bench, a)
+    sent = bench.sent(a, 1)
+    must(sent is not None)
+    if sent is not None:
+        bench.hand(a, sent, answer=False)
+        unheard.failed(1, sent.at, sent.request)
+    bench.restart_upstream(1)
+    ask_on(bench, a, 1)
+    if unheard.role != "active":
+        raise Violation("two upstreams have promised, and the twin is not elected")
+
+
+def upstreams_up_in_turn(bench: Bench) -> None:
+    """The second promise comes when the first upstream is gone again: both are good all the same."""
+    a = "tmr1"
+    candidate(bench, a, 0)
+    bench.restart_upstream(0)
+    ask_on(bench, a, 1)
+    if bench.twins[a].role != "active":
+        raise Violation("an upstream came back within the election, and was not asked")
+
+
+def candidate_that_gives_up(bench: Bench) -> None:
+    """A candidate has one promise and gets no other; the other twin reaches that upstream and a third."""
+    a, b = "tmr1", "tmr2"
+    candidate(bench, a, 0)
+    twin = bench.twins[a]
+    for _ in range(30):
+        if twin.role != "candidate":
+            break
+        bench.wait(bench.timing.again)
+        twin.tick(bench.now)
+        bench.lose_all_but_releases(a)
+    for _ in range(9):
+        bench.exchange(a, 0)
+    if not bench.elect(b, 0, 2):
+        raise Violation("a candidate has given up, and another twin is kept from being elected")
+
+
 def restart_with_a_shorter_lease(bench: Bench) -> None:
     """Two upstreams restart with a shorter setting, and are asked before what they had granted has ended."""
     a, b = "tmr1", "tmr2"
@@ -175,6 +249,10 @@ def must(held: bool) -> None:
 SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "older epochs counted": older_entry_on_two,
     "lease given back and revived": released_lease_stays_released,
+    "a release forgotten in a restart": restart_after_a_release,
+    "a promise that was not heard is lost": promise_that_was_not_heard,
+    "votes are thrown away": upstreams_up_in_turn,
+    "a candidate gives nothing back": candidate_that_gives_up,
     "lease forgotten in a restart": restart_while_a_lease_lives,
     "a late release counts": release_of_an_earlier_reign,
     "a restart forgets how long it granted": restart_with_a_shorter_lease,

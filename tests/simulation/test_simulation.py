@@ -37,7 +37,7 @@ HAPPENS = (
     *("paused by the host", "answers that waited for a round"),
     *("one genuine constituent", "statements withdrawn", "containers trusted"),
     *("twin cloned", "disk hangs"),
-    *("slow links", "patience lost", "clocks set"),
+    *("slow links", "patience lost", "clocks set", "flapping upstreams", "deaths while flapping"),
     *("wall clock jumps", "two wall clocks wrong", "clock drifts"),
     *("ledger differs", "stored ledger differs", "twin ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),

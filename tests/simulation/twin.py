@@ -121,6 +121,7 @@ class SimTwin:
         """The process starts: nothing is remembered."""
         self.boot += 1
         self.up = True
+        self.world.witness.twin_changed()
         version = self.world.started(self.name)
         self.ledger = ledger_of(self.world, version)
         self.twin = self.world.rules.twin(
@@ -171,6 +172,7 @@ class SimTwin:
 
     def stop(self) -> None:
         """Stop in good order."""
+        self.world.witness.twin_changed()
         self.twin.retire(self.now(), "orderly stop")
         self.turn()
         self.keep_anchor()
@@ -179,6 +181,7 @@ class SimTwin:
     def hand_over(self) -> None:
         """Give the lease back for the other twin to take."""
         self.world.witness.handed_over(self)
+        self.world.witness.twin_changed()
         self.twin.retire(self.now(), "switchover")
         self.turn()
 

@@ -39,6 +39,10 @@ class SimUpstream:
         self.disk = world.new_disk()
         self.boot = 0
         self.full_until = self.hangs_until = 0.0
+        self.refuses = False
+        """The machine is up, and its process is not: whoever connects is told so at once."""
+        self.connections: set[Callable[[], None]] = set()
+        """Of questions that are not answered yet: what tells the twin that the process has died."""
         self.start()
 
     def now(self) -> float:
@@ -49,6 +53,8 @@ class SimUpstream:
         """The process starts, from what is durable."""
         self.up = True
         self.boot += 1
+        self.refuses = False
+        self.connections.clear()
         self.waiting: dict[Owner, tuple[Follow, Respond]] = {}
         self._filling: list[Callable[[], None]] | None = None
         self._writes: list[Write] = []
@@ -93,6 +99,13 @@ class SimUpstream:
         stats["unsynced batches kept"] += survived.kept
         stats["unsynced batches lost"] += survived.lost
         stats["torn writes"] += survived.torn
+
+    def die(self, share: float) -> None:
+        """The process is killed, and the machine stays up: it ends the connections, and refuses others."""
+        self.crash(share)
+        self.refuses = True
+        for end in list(self.connections):
+            end()
 
     def fatal(self) -> None:
         """Memory and disk can no longer agree: the process ends, and is started again."""

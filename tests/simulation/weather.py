@@ -3,6 +3,7 @@
 import random
 
 import msgspec
+from msgspec.structs import replace
 
 from tmr.server.core import COMMIT_PATIENCE
 
@@ -60,6 +61,8 @@ class Weather(msgspec.Struct, frozen=True):
     """The wall clocks of all upstreams are set forward, by more than outcomes are remembered."""
     disagree: float = 0
     """The wall clocks of two upstreams are wrong for a while, by days, each in its own way."""
+    flapping: float = 0
+    """The processes of two upstreams die again and again, in turn, within a lease."""
     upgrade: float = 0
     """A machine starts again with the later version, or with the first one."""
     exchange: float = 0
@@ -72,6 +75,12 @@ class Weather(msgspec.Struct, frozen=True):
     """An upstream's disk takes seconds for what it was given; the machine goes on."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
+
+    @property
+    def elections_only(self) -> bool:
+        """Upstreams flap, and twins hand over or stop in good order: no election is kept from its end."""
+        quiet = Weather(hand_over=self.hand_over, retire=self.retire, drift=self.drift)
+        return self.flapping > 0 and self == replace(quiet, flapping=self.flapping)
 
     @classmethod
     def of(cls, rnd: random.Random) -> "Weather":
@@ -109,4 +118,5 @@ class Weather(msgspec.Struct, frozen=True):
             foreign=rnd.choice([0, 0, 0.2]),
             clone=rnd.choice([0, 0, 0.2]),
             hang=rnd.choice([0, 0, 0.2]),
+            flapping=rnd.choice([0, 0, 0.1]),
         )

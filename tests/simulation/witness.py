@@ -47,6 +47,10 @@ JUST_NOW = 3.5
 time until one has failed."""
 ADDRESS_LATE = 0.17
 """Seconds by which the kernel may remove a twin's address late; see `Timing.guard`."""
+SILENCE = 4.0
+"""Seconds without service, at most, whatever upstreams flap: two times to live."""
+BACK = 6.0
+"""Seconds in which service is back once nothing goes wrong any more, with the longest lease."""
 AHEAD_MS = 1_000
 """Certified time may be so much ahead of honest clocks: drift, and rounding."""
 
@@ -89,6 +93,10 @@ class Witness:
         self._committed_at: dict[int, float] = {}
         self._alive_told: list[tuple[str, float, float]] = []
         """Sessions of which a client was told that they live: when it asked, and when it was told."""
+        self._served_at = 0.0
+        """When a twin was last seen to serve."""
+        self._twins_changed_at = 0.0
+        """When a twin last started, stopped, or handed over."""
         self._left: dict[tuple[str, str], int] = {}
         """Units that remained after each request for one unit, by client and idempotency key."""
 
@@ -214,6 +222,24 @@ class Witness:
             self.fail(f"{twin.name} gives a licence of which {len(there)} constituent is left")
 
     # -- after every step that can break it ------------------------------------------------------------------
+
+    def twin_changed(self) -> None:
+        """A twin starts, stops or hands over: an election needs its time from now on."""
+        self._twins_changed_at = self.world.now
+
+    def service_seen(self) -> None:
+        """Service comes back while upstreams still flap, and soon after any storm."""
+        world = self.world
+        founded = self.journal or not world.stormy()  # three new stores are needed for that
+        if not founded or any(twin.holds() for twin in world.twins.values()):
+            self._served_at = world.now
+            return
+        calm_for = world.now - max(world.storm, self._served_at)
+        silent_for = world.now - max(self._served_at, self._twins_changed_at)
+        if world.weather.elections_only and silent_for > SILENCE:
+            self.fail(f"nobody has served for {silent_for:.2f} s, and only upstreams flap")
+        if calm_for > BACK:
+            self.fail(f"nobody serves, {calm_for:.2f} s after the last fault")
 
     def lease_moved(self) -> None:
         """A twin may have a longer lease than before: at most one holds the VIP.

@@ -31,6 +31,8 @@ STORM, CALM = 10.0, 8.0
 """Seconds with faults, and seconds after them in which everything must come right."""
 TTL = 2.0
 """Seconds of a lease, as all machines have it set at first."""
+LOOK = 0.05
+"""Seconds between two looks at who serves."""
 LAST_MOMENT = 1.0
 """Seconds in which everybody must have what was begun last."""
 
@@ -83,6 +85,7 @@ class World:
         self.twins = {name: SimTwin(self, name, rank) for rank, name in enumerate(TWINS)}
         self.clients = {name: SimClient(self, name) for name in clients}
         self.at(self.storm, self._calm)
+        self.after(0, self._look)
 
     def stream(self, name: str) -> random.Random:
         """The stream of chance of this name."""
@@ -168,6 +171,11 @@ class World:
             what()
         self.witness.final()
 
+    def _look(self) -> None:
+        """Look every now and then who serves."""
+        self.witness.service_seen()
+        self.after(LOOK, self._look)
+
     def stormy(self) -> bool:
         """Faults happen now."""
         return self.now < self.storm
@@ -244,6 +252,7 @@ class World:
         answered = False
 
         def respond(reply: Reply) -> None:
+            upstream.connections.discard(end)
             if self.story is not None:
                 self.tell(f"{upstream.name} to {twin.name}: {brief(reply)}")
             self.send(upstream.name, twin.name, lambda: back(reply))
@@ -257,7 +266,21 @@ class World:
 
         def arrive() -> None:
             if upstream.up:
+                if not isinstance(request, Release):
+                    upstream.connections.add(end)
                 upstream.receive(request, respond)
+            elif upstream.refuses and not isinstance(request, Release):
+                end()
+
+        def end() -> None:
+            """The connection is refused, or ends before the answer."""
+            self.send(upstream.name, twin.name, ended)
+
+        def ended() -> None:
+            nonlocal answered
+            if not answered and twin.boot == boot:
+                answered = True
+                twin.unanswered(slot, sent_at, request)
 
         def timeout() -> None:
             if not answered and twin.boot == boot:

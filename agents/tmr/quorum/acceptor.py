@@ -73,6 +73,8 @@ class Durable(msgspec.Struct):
     marks: tuple[Mark, ...] = ()
     granted_ms: int = 0
     """Length of the longest lease of the promise's owner that may live."""
+    released: bool = False
+    """The lease of the promise was given back: nobody acts on it any more."""
     damage: str = ""
     """What was wrong with the former store: this one began empty, and may not found a system."""
 
@@ -88,6 +90,12 @@ class PromiseWrite(msgspec.Struct, frozen=True):
     epoch: int
     owner: Owner
     granted_ms: int = 0
+
+
+class ReleaseWrite(msgspec.Struct, frozen=True):
+    """Remember that the lease of the promised epoch was given back, until the next `PromiseWrite`."""
+
+    epoch: int
 
 
 class CutWrite(msgspec.Struct, frozen=True):
@@ -144,7 +152,7 @@ class MarksWrite(msgspec.Struct, frozen=True):
 
 Hint = CommitWrite | RecordWrite | MarksWrite
 """What may follow with the next batch."""
-Write = PromiseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | ReignWrite | Hint
+Write = PromiseWrite | ReleaseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | ReignWrite | Hint
 
 
 class Answer(msgspec.Struct):
@@ -211,6 +219,7 @@ class Acceptor:
         """This disk has less than it confirmed before: since this start, the active has said so."""
         self._reports = Reports()
         self._given_back: tuple[int, Owner] | None = None
+        """The promise whose lease was given back. Durable: its owner never acts on it again."""
         self._machine = machine
         self._max_ttl = max_ttl
         self._now = now
@@ -222,10 +231,12 @@ class Acceptor:
         self.regenerated: list[Write] = list(self._apply())
         """To be written with the first batch: lines of the record that may have been lost with it."""
         # It may have granted a lease that it forgot: the owner of the last promise keeps it for as long as
-        # was granted then, whatever the setting is now.
-        self.holder = durable.owner
+        # was granted then, whatever the setting is now, unless that was given back.
+        self.holder = None if durable.released else durable.owner
+        if durable.released and durable.owner is not None:
+            self._given_back = durable.promised, durable.owner
         self.granted_ms = durable.granted_ms
-        self.holder_until = now + self.granted_ms / 1000 if durable.owner else float("-inf")
+        self.holder_until = now + self.granted_ms / 1000 if self.holder else float("-inf")
 
     @property
     def applied(self) -> int:
@@ -260,6 +271,11 @@ class Acceptor:
     def clock_alarm(self) -> bool:
         """A time source is to keep the wall clock, and none is known to do so."""
         return self.clock_sync and not self.clock_synchronised
+
+    @property
+    def released(self) -> bool:
+        """The lease of its promise was given back."""
+        return self._given_back is not None and self._given_back == (self.promised, self.owner)
 
     # -- the lease -----------------------------------------------------------------------------------------
 
@@ -354,13 +370,18 @@ class Acceptor:
             return message.owner != self.owner or self._given_back == (message.epoch, message.owner)
         return message.epoch < self.promised
 
+    def promised_to(self, message: Acquire) -> bool:
+        """The candidate has this promise already, and has not heard of it: the answer was lost."""
+        promise = (message.epoch, message.owner)
+        return not message.probe and promise == (self.promised, self.owner) != self._given_back
+
     def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
         self.announced.note(message.owner.twin, message.format, now)
         if not self.voting:
             return self._joining(wall_ms, message)
         if message.format < self.log.format:
             return self._refuse_twin(wall_ms, message)
-        if message.epoch <= self.promised:
+        if message.epoch <= self.promised and not self.promised_to(message):
             return self._fenced(wall_ms, message)
         if self.blocked(now, message.owner):
             holder = self.holder.twin if self.holder else ""
@@ -610,13 +631,16 @@ class Acceptor:
 
     def _release(self, wall_ms: int, message: Release) -> Answer:
         mine = message.epoch == self.promised and message.owner == self.holder
-        if (message.epoch, message.owner) == (self.promised, self.owner):
-            # An append still under way must not bring the lease back to life.
-            self._given_back = (message.epoch, message.owner)
+        writes: list[Write] = []
+        promise = (message.epoch, message.owner)
+        if promise == (self.promised, self.owner) != self._given_back:
+            # An append still under way must not bring the lease back to life; nor must a restart.
+            self._given_back = promise
+            writes.append(ReleaseWrite(message.epoch))
         if mine:
             self.holder = None
             self.holder_until = float("-inf")
-        return Answer(Released(self.member(wall_ms)), woke=mine)
+        return Answer(Released(self.member(wall_ms)), writes, woke=mine)
 
     def _found(self, wall_ms: int, message: Found) -> Answer:
         known: Membership | None = self.log.membership_at(self.log.base) if self.log.base == 0 else None

@@ -43,6 +43,11 @@ class Timing(msgspec.Struct, frozen=True):
         return self.ttl / 8
 
     @property
+    def again(self) -> float:
+        """An upstream that failed at once is asked again after this long: it may be starting."""
+        return self.ttl / 16
+
+    @property
     def pause(self) -> float:
         """A holder whose clocks stood still for longer than about this gives its reign up."""
         return self.ttl / 4

@@ -141,6 +141,8 @@ class Peer(msgspec.Struct):
     match: int = 0
     next: int = 1
     sent_at: float = float("-inf")
+    ask_at: float = float("inf")
+    """When it is asked again within the election that goes on: it failed, or another lease ends then."""
     delay: float = 0.0
     """Seconds that its answers to appends take, smoothed."""
     fresh: bool = False
@@ -204,6 +206,10 @@ class Twin:
         self._seen_epoch = 0
         self._votes: dict[int, tuple[float, Promise]] = {}
         self._probed: dict[int, Member] = {}
+        self._candidacy_ends = float("-inf")
+        """When a candidate gives up, and gives back what was granted to it."""
+        self._asked_again = False
+        """In this election some were asked later than others."""
         self._reign_start = 0
         self._reigned = 0
         """Epoch of its last reign."""
@@ -351,6 +357,8 @@ class Twin:
         self._follow(now)
         if now >= self._next_try:
             self._try_election(now)
+        else:
+            self._ask_again(now)
 
     def _follow(self, now: float) -> None:
         feeding = any(peer.following and peer.feeds and peer.reachable for peer in self.peers)
@@ -384,6 +392,7 @@ class Twin:
         at = self._sent_at = self.read_mark(now)
         self.peers[slot].busy = True
         self.peers[slot].sent_at = at
+        self.peers[slot].ask_at = now + self.timing.again
         self._outputs.append(Send(slot, request, at))
 
     # -- election ------------------------------------------------------------------------------------------
@@ -392,10 +401,15 @@ class Twin:
         """Ask for a majority's readiness first: a probe changes nothing, a cut-off twin disturbs nobody."""
         self._next_try = now + self.timing.retry * (1 + self._jitter())
         if not self.eligible or self.outdated or self._other_reigns():
+            if self.role == "candidate":
+                self._step_down(now, "this twin may not be elected any more, or another one was")
             return
         if self.role == "candidate" and self.anchors.objection is not None:
             # The lease that was granted for nothing is given back: the other twin may know better.
             self._step_down(now, OBJECTS, pause=self.timing.ttl * (1 + self._jitter()))
+            return
+        if self.role == "candidate":
+            self._persist(now)
             return
         if self.role != "passive":
             self._become("passive", "no majority answered in time")
@@ -403,15 +417,37 @@ class Twin:
         self.epoch = reigns * 2 + self.rank
         self.role = "probing"
         self._probed, self._votes = {}, {}
+        self._asked_again = False
         self.anchors.begin(self.log, self.commit)
         self._ask(now, probe=True)
+
+    def _persist(self, now: float) -> None:
+        """A candidate keeps its votes, and asks the others once more; or it gives back what it was granted.
+
+        A lease that lives on two upstreams for nobody keeps everybody from being elected.
+        """
+        if not self._votes or now >= self._candidacy_ends:
+            self._step_down(now, "no majority answered in time")
+            return
+        self._next_try = min(self._next_try, self._candidacy_ends)
+        self._ask(now, probe=False, slots=[slot for slot in range(3) if slot not in self._votes])
+
+    def _ask_again(self, now: float) -> None:
+        """Ask those again that failed, or whose lease for another twin has ended: no election begins anew."""
+        if self.role not in ("probing", "candidate") or not self.eligible:
+            return
+        heard = self._probed if self.role == "probing" else self._votes
+        waiting = [s for s, peer in enumerate(self.peers) if s not in heard and not peer.busy]
+        due = [slot for slot in waiting if now >= self.peers[slot].ask_at]
+        self._asked_again = self._asked_again or bool(due)
+        self._ask(now, probe=self.role == "probing", slots=due)
 
     def _other_reigns(self) -> bool:
         """Two upstreams say, by a follow that still stands, that another twin's lease lives."""
         held = [p for p in self.peers if p.following and p.reachable and p.holder and not p.foreign]
         return len([p for p in held if p.holder != self.owner.twin]) >= 2
 
-    def _ask(self, now: float, *, probe: bool) -> None:
+    def _ask(self, now: float, *, probe: bool, slots: Sequence[int] = (0, 1, 2)) -> None:
         request = Acquire(
             epoch=self.epoch,
             owner=self.owner,
@@ -422,7 +458,7 @@ class Twin:
             format=self.newest,
             founding=self.founding,
         )
-        for slot in range(3):
+        for slot in slots:
             self._send(slot, request, now)
 
     def _become(self, role: Role, reason: str) -> None:
@@ -481,7 +517,7 @@ class Twin:
                 return
             peer.following = False
         elif sent_at >= peer.sent_at and not isinstance(request, Release):
-            peer.busy = False
+            peer.busy, peer.ask_at = False, float("inf")
         self._note(slot, request, sent_at, reply.member, now)
         if self._leave_out(slot, reply, now):
             return
@@ -522,6 +558,7 @@ class Twin:
                 self._fenced(now, reply)
             case Busy():
                 peer.holder, peer.holder_epoch = reply.holder, reply.member.promised
+                peer.ask_at = now + reply.wait_ms / 1000
             case Probed() if self.role == "probing":
                 self._probed[slot] = reply.member
                 self._count_probes(now)
@@ -700,6 +737,7 @@ class Twin:
             return  # two foundings: the third upstream decides
         self.role = "candidate"
         self._next_try = now + self.timing.retry * (2 + self._jitter())
+        self._candidacy_ends = now + self.timing.retry * (5 + self._jitter())
         self._ask(now, probe=False)
 
     def _count_votes(self, now: float) -> None:
@@ -874,7 +912,7 @@ class Twin:
         for slot, peer in enumerate(self.peers):
             if peer.busy:
                 continue
-            due = now - peer.sent_at >= renewal
+            due = now - peer.sent_at >= (renewal if peer.reachable else self.timing.again)
             behind = peer.reachable and not peer.joining
             behind = behind and (peer.next <= self.log.last or peer.sent_at < wanted)
             behind = behind and not self._unconfirmed(slot)
@@ -1086,6 +1124,8 @@ class Twin:
         new = [peer for peer in self.peers if peer.joining and peer.fresh]
         if len(members) < 3 or not new or any(m.promised or m.last_index for m in members):
             return
+        if self._asked_again:
+            return  # with the next probe, which is one and the same for all
         if any(peer.joining and not peer.fresh for peer in self.peers):
             return
         if not self.may_found(members, now):

@@ -25,6 +25,7 @@ from tmr.quorum.acceptor import (
     PromiseWrite,
     RecordWrite,
     ReignWrite,
+    ReleaseWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
@@ -54,7 +55,7 @@ CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NUL
 """
 _ADDITIONS: Final = """
 CREATE TABLE IF NOT EXISTS lease (
-    id INTEGER PRIMARY KEY CHECK (id = 1), granted_ms INTEGER NOT NULL
+    id INTEGER PRIMARY KEY CHECK (id = 1), granted_ms INTEGER NOT NULL, released INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS reign (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS mark (
@@ -301,8 +302,8 @@ class Store:
             self._unseal_row("snapshot", *row)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format, founding)
-        row = db.execute("SELECT granted_ms FROM lease").fetchone()
-        durable.granted_ms = 0 if row is None else row[0]
+        row = db.execute("SELECT granted_ms, released FROM lease").fetchone()
+        durable.granted_ms, durable.released = (0, False) if row is None else (row[0], bool(row[1]))
         row = db.execute("SELECT epoch FROM reign").fetchone()
         durable.reign = 0 if row is None else row[0]
         rows = db.execute("SELECT disk, reign, epoch, idx FROM mark ORDER BY disk").fetchall()
@@ -332,8 +333,10 @@ class Store:
                 db.execute(
                     "UPDATE meta SET promised = ?, twin = ?, nonce = ?", (epoch, owner.twin, owner.nonce)
                 )
-                db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?)", (granted_ms,))
+                db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, 0)", (granted_ms,))
                 self._seal_row("promise", epoch, owner.twin, owner.nonce)
+            case ReleaseWrite(epoch):
+                db.execute("UPDATE lease SET released = (SELECT promised = ? FROM meta)", (epoch,))
             case CutWrite(after):
                 db.execute("DELETE FROM journal WHERE idx > ?", (after,))
             case AppendWrite(entries):

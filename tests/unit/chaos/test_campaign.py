@@ -61,7 +61,14 @@ def test_what_is_struck_is_what_the_promise_is_about(seed: int) -> None:
     for step in plan(seed, 600):
         assert set(step.targets) <= {*UPSTREAMS, *TWINS, ACTIVE, PASSIVE}
         assert len(set(step.targets)) == len(step.targets)
-        beyond = step.kind in {"restart-all", "majority-lost", "twins-lost", "clocks-behind", *AT_ONCE}
+        beyond = step.kind in {
+            "restart-all",
+            "majority-lost",
+            "twins-lost",
+            "clocks-behind",
+            "flapping",
+            *AT_ONCE,
+        }
         if step.kind == "clock-jump":
             errors = {int(seconds) for seconds in step.how.split()}
             assert len(errors) == len(step.targets) <= 2

@@ -18,6 +18,7 @@ from tmr.quorum.acceptor import (
     MarksWrite,
     PromiseWrite,
     ReignWrite,
+    ReleaseWrite,
     SnapshotWrite,
     VotingWrite,
     Write,
@@ -55,6 +56,9 @@ class Upstream:
             match write:
                 case PromiseWrite(epoch, owner, granted_ms):
                     kept.promised, kept.owner, kept.granted_ms = epoch, owner, granted_ms
+                    kept.released = False
+                case ReleaseWrite(epoch):
+                    kept.released = epoch == kept.promised
                 case AppendWrite(entries):
                     kept.entries = [*kept.entries, *entries]
                 case CutWrite(after):

@@ -22,6 +22,7 @@ from tmr.quorum.acceptor import (
     PromiseWrite,
     RecordWrite,
     ReignWrite,
+    ReleaseWrite,
     SnapshotWrite,
     VotingWrite,
 )
@@ -64,7 +65,7 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     store = Store.open(tmp_path, MACHINE)
     durable = store.load()
     assert (durable.promised, durable.owner, durable.voting, durable.commit) == (7, OWNER, True, 2)
-    assert durable.granted_ms == 1_500
+    assert (durable.granted_ms, durable.released) == (1_500, False)
     assert durable.entries == [entry(1), entry(2), entry(3, epoch=2, body=b"\0y")]
     snapshot = Snapshot(2, 1, 1_002, MEMBERS, b"state")
     store.write([SnapshotWrite(snapshot, keep_tail=True)])
@@ -78,6 +79,22 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     marks = (Mark("d1", 7, 6, 12), Mark("d2", 7))
     store.write([ReignWrite(6), MarksWrite((Mark("gone", 1),)), ReignWrite(7), MarksWrite(marks)])
     assert (store.load().reign, store.load().marks) == (7, marks)
+    store.close()
+
+
+def test_a_release_is_found_again_until_the_next_promise(tmp_path: Path) -> None:
+    store = Store.open(tmp_path, MACHINE)
+    for writes, released in (
+        ([PromiseWrite(7, OWNER, 1_500)], False),
+        ([ReleaseWrite(6)], False),
+        ([ReleaseWrite(7)], True),
+        ([PromiseWrite(8, OWNER, 1_500)], False),
+        ([ReleaseWrite(8)], True),
+    ):
+        store.write(writes)
+        store.close()
+        store = Store.open(tmp_path, MACHINE)
+        assert (store.load().released, store.load().granted_ms) == (released, 1_500)
     store.close()
 
 
