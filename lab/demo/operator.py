@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
@@ -12,11 +13,14 @@ from typing import Final, TypeVar
 
 from lab.demo.site import TWINS, VIP
 from lab.errors import LabError
-from tmr.client import Client, Policy, TmrError, load
+from tmr.client import Client, Policy, TmrError, TwinNotReady, load
 from tmr.client.models import Borrowing, Item, Role, SessionList, Status, UpstreamStatus
 
 _CLONE_NEWNET: Final = 0x40000000
 _POLICY: Final = Policy(patience=5.0, refusal_patience=1.0, connect=0.3, longest_connect=1.0)
+
+_READY_S: Final = 20.0
+"""Seconds that a twin may take until it could take over."""
 
 T = TypeVar("T")
 
@@ -85,8 +89,14 @@ class Operator:
         self._do(lambda: self._client.trust(upstream, fingerprint))
 
     def switchover(self) -> str:
-        """The twin that steps down."""
-        return self._do(self._client.switchover).from_
+        """The twin that steps down, once the other one could take over: it may have started just now."""
+        latest = time.monotonic() + _READY_S
+        while True:
+            try:
+                return self._do(self._client.switchover).from_
+            except TwinNotReady:
+                if time.monotonic() > latest:
+                    raise
 
 
 def upstream_of(status: Status, name: str) -> UpstreamStatus:

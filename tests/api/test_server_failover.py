@@ -106,11 +106,36 @@ async def test_a_twin_knows_whether_the_other_one_could_take_over(tmp_path: Path
 
 
 @scenario
+async def test_a_switchover_that_would_be_an_outage_is_refused(tmp_path: Path) -> None:
+    async with running(tmp_path, item()) as system:
+        first = system.active
+        second = other(system, first)
+        await until(lambda: other_twin(first).ready, "the other twin could take over")
+        second.vip.carrier(up=False)
+        await until(lambda: not other_twin(first).ready, "it has heard that the other one could not")
+        async with first.client(OLGA) as olga:
+            refused = await olga.post("/v1/operator/switchover")
+            told = refused.json()
+            assert (refused.status_code, told["type"]) == (409, "urn:tmr:problem:twin-not-ready")
+            assert told["detail"].startswith(f"{second.name} could not take over at once: it cannot hold")
+            assert "tmr-server" in told["remedy"]
+            assert first.serves
+            await second.agent.stop()
+            await until(lambda: not other_twin(first).heard, "what the other one said is old")
+            refused = await olga.post("/v1/operator/switchover")
+            assert (refused.status_code, first.serves) == (409, True)
+            assert "two upstreams have not heard it" in refused.json()["detail"]
+        first.agent.leave("the daemon is stopped")
+        await until(lambda: not first.serves, "a daemon that is stopped asks nobody")
+
+
+@scenario
 async def test_a_switchover_drops_the_address_before_the_lease_is_released(tmp_path: Path) -> None:
     async with running(tmp_path, item()) as system:
         first = system.active
         second = other(system, first)
         await until(lambda: first.vip.epoch, "the address is up")
+        await until(lambda: other_twin(first).ready, "the other twin could take over")
         async with first.client() as client, first.client(OLGA) as olga:
             for upstream in system.upstreams:
                 upstream.delay = 0.03

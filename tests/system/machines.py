@@ -260,6 +260,30 @@ class Machines:
         active: Twin = until(ready, "the other twin could take over")
         return active
 
+    def ready(self, twin: Twin) -> None:
+        """Wait until the active twin has heard that this one could take over."""
+
+        def heard() -> bool:
+            active = self.active_now()
+            status = None if active is None else self.status(active)
+            reasons = [] if status is None else status["health"]["reasons"]
+            return status is not None and all(one["machine"] != twin.config.parent.name for one in reasons)
+
+        until(heard, f"{twin.config.parent.name} is ready to take over")
+
+    def switch_over(self) -> Twin:
+        """Have the active twin hand over, once the other one could take over; the one that hands over."""
+
+        def handed_over() -> Twin | None:
+            twin = self.active_now()
+            if twin is None:
+                return None
+            answer = self.client(twin, "olga").post("/v1/operator/switchover")
+            return twin if answer.status_code == 202 else None
+
+        found: Twin = until(handed_over, "the active twin hands over")
+        return found
+
     # -- asking --------------------------------------------------------------------------------------------
 
     def client(self, twin: Twin, who: str = "alice") -> httpx.Client:

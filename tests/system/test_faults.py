@@ -124,7 +124,7 @@ def test_clients_see_pauses_and_never_an_error(machines: Machines) -> None:
                     time.sleep(chance.uniform(0, 2.5 * TTL))
                     victim.signal(signal.SIGCONT)
                 case "switchover":
-                    machines.client(machines.active(), "olga").post("/v1/operator/switchover")
+                    machines.switch_over()
                 case "stop":
                     assert victim.terminate() == 0
             machines.whole()

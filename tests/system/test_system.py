@@ -161,6 +161,7 @@ def test_a_switchover_is_answered_and_loses_nothing(machines: Machines) -> None:
     first = machines.serve(product=6, quantity=None)
     second = machines.other(first)
     granted = grant(machines, first, 6)
+    machines.ready(second)
     header = [key() for _ in range(40)]
     answers: list[httpx.Response] = []
 

@@ -41,6 +41,7 @@ from tmr.client.problems import (
     SessionLost,
     StorageFull,
     TmrError,
+    TwinNotReady,
     Untrusted,
     WrongRole,
 )
@@ -85,6 +86,7 @@ __all__ = [
     "StorageFull",
     "TlsFiles",
     "TmrError",
+    "TwinNotReady",
     "Untrusted",
     "WrongRole",
     "load",

@@ -251,7 +251,10 @@ def status() -> Operation[Status]:
 
 
 def switchover() -> Operation[Switchover]:
-    """The active twin steps down. Not repeatable: a second one would lead back."""
+    """The active twin steps down. Not repeatable: a second one would lead back.
+
+    Refused while the other twin could not take over; tried again for the policy's `refusal_patience`.
+    """
     request = Request("POST", "/v1/operator/switchover", repeatable=False)
     return Operation(request, lambda a: _read(a, Switchover))
 

@@ -24,6 +24,7 @@ it. Everything that the client raises is a `TmrError`:
         ├── NotEnoughUnits      fewer units are left than were asked for
         ├── BorrowFailed        the licence cannot be borrowed like this, or its file is not signed
         ├── AccessListChanged   somebody else changed the access list meanwhile
+        ├── TwinNotReady        the other twin could not take over at once
         ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
         ├── StorageFull         the upstreams' disks are nearly full: nothing new is stored
         ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
@@ -165,6 +166,10 @@ class BorrowFailed(Refused):
 
 class AccessListChanged(Refused):
     """Somebody else changed the access list meanwhile."""
+
+
+class TwinNotReady(Refused):
+    """The other twin could not take over at once: a switchover would be an outage."""
 
 
 class LicenceUnavailable(Refused):
@@ -309,6 +314,15 @@ _ALL: Final = (
         "The container cannot be trusted",
         "Compare with `tmr-upstream status` on that machine.",
         Refused,
+    ),
+    ProblemType(
+        "twin-not-ready",
+        409,
+        None,
+        "The other twin could not take over",
+        "Look at `tmr status`; to take the active twin out of service all the same, stop its tmr-server.",
+        TwinNotReady,
+        passing=True,
     ),
     ProblemType(
         "access-list-changed",

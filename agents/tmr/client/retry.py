@@ -25,7 +25,7 @@ for longer than that (`tmr.ledger.memory.PROMISED_MS`): a later retry may be a n
 """
 
 _NOT_YET: Final = frozenset({"not-active", "overloaded"})
-_SAME_CONNECTION: Final = frozenset({"licence-unavailable", "overloaded", "storage-full"})
+_SAME_CONNECTION: Final = frozenset({"licence-unavailable", "overloaded", "storage-full", "twin-not-ready"})
 # The best explanation first, where several twins give one.
 _RANK: Final = ("storage-full", "licence-unavailable", "no-quorum", "overloaded", "not-active")
 

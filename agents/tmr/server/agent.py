@@ -15,6 +15,7 @@ from tmr.desk.desk import Desk
 from tmr.desk.gate import Gate
 from tmr.desk.health import Facts, TakeOver, alarms, health
 from tmr.desk.metrics import Metrics
+from tmr.desk.problems import problem
 from tmr.desk.tracking import Archive, Tracking
 from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer, instant
 from tmr.ledger import Ledger
@@ -182,8 +183,16 @@ class Agent:
             await asyncio.gather(self._vip_task, return_exceptions=True)
 
     def switchover(self) -> str:
-        """An operator asks this twin to step down; the name of it. Raises Problem where it does not serve."""
+        """An operator asks this twin to step down; the name of it.
+
+        Raises Problem where it does not serve, and while the other twin could not take over at once: nobody
+        would serve then.
+        """
         self.gate.check()
+        other = self.other_twin()
+        if not other.ready:
+            why = other.reason or "two upstreams have not heard that it could"
+            raise problem("twin-not-ready", f"{self.config.peer} could not take over at once: {why}.")
         return self.config.name
 
     # -- news ----------------------------------------------------------------------------------------------

@@ -56,7 +56,7 @@ def _switchover(app: FastAPI, agent: Agent) -> None:
         response_model=Switchover,
         status_code=202,
         tags=["operation"],
-        openapi_extra=documented(roles=OPERATORS),
+        openapi_extra=documented("twin-not-ready", roles=OPERATORS),
     )
     async def switchover(request: Request) -> Response:
         """The active twin steps down in good order; the other takes over."""

@@ -37,6 +37,7 @@ from tmr.client import (
     Policy,
     SessionLost,
     SessionState,
+    TwinNotReady,
     Untrusted,
     WrongRole,
     operations,
@@ -473,6 +474,19 @@ def test_a_switchover_is_never_repeated(both: Both, peer: Peer, config: Config) 
 
     both.run(work, config)
     assert len(peer.requests("POST", "/v1/operator/switchover")) == 2
+
+
+def test_a_switchover_waits_until_the_other_twin_is_ready(both: Both, peer: Peer, config: Config) -> None:
+    peer.faults.extend([problem("twin-not-ready")] * 2)
+
+    async def work(client: Driver) -> None:
+        assert (await client("switchover")).from_ == "tmr1"
+        peer.always = problem("twin-not-ready")
+        with pytest.raises(TwinNotReady):
+            await client("switchover")
+
+    both.run(work, config, replace(QUICK, refusal_patience=0.5))
+    assert len(peer.requests("POST", "/v1/operator/switchover")) > 3
 
 
 def test_wrong_role(both: Both, peer: Peer, config: Config) -> None:
