@@ -260,7 +260,7 @@ class Acceptor:
             container=self.container,
             clock_ms=round(self._now * 1000),
             needs=self.log.format_at(self.commit),
-            twins=self.announced.of(self._now),
+            twins=self.announced.heard,
             damaged=self.damage not in ("", GIVEN_UP),
             clock_synchronised=self.clock_synchronised,
             clock_alarm=self.clock_alarm,
@@ -376,7 +376,7 @@ class Acceptor:
         return not message.probe and promise == (self.promised, self.owner) != self._given_back
 
     def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
-        self.announced.note(message.owner.twin, message.format, now)
+        self.announced.note(message.owner.twin, message.format)
         if not self.voting:
             return self._joining(wall_ms, message)
         if message.format < self.log.format:
@@ -683,7 +683,7 @@ class Acceptor:
     def follow(self, now: float, wall_ms: int, message: Follow) -> Followed | None:
         """The answer to a passive twin; None while it knows everything: ask again after a change."""
         self._now = now
-        self.announced.note(message.owner.twin, message.format, now)
+        self.announced.note(message.owner.twin, message.format)
         holder = self.live_holder(now)
         seen = (holder.twin if holder else "", self.promised)
         snapshot, entries = None, tuple[Entry, ...]()

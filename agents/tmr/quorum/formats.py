@@ -60,25 +60,22 @@ class Announcements:
     """The newest format that each twin has announced to one upstream since this started."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, tuple[int, float]] = {}
+        self._heard: dict[str, int] = {}
+        self.heard: tuple[Heard, ...] = ()
+        """The announcements, in the order of the twins' names. Every answer carries them."""
 
-    def note(self, twin: str, newest: int, now: float) -> None:
-        """The twin said so at `now`, in seconds of the upstream's clock. The two heard last are kept."""
-        self._heard.pop(twin, None)
-        self._heard[twin] = newest, now
+    def note(self, twin: str, newest: int) -> None:
+        """The twin says so. Those of the two twins heard last are kept."""
+        before = self._heard.pop(twin, None)
+        self._heard[twin] = newest
         while len(self._heard) > TWINS:
             del self._heard[next(iter(self._heard))]
-
-    def of(self, now: float) -> tuple[Heard, ...]:
-        """The announcements, with their age."""
-        return tuple(
-            Heard(twin, newest, max(0, round((now - at) * 1000)))
-            for twin, (newest, at) in sorted(self._heard.items())
-        )
+        if before != newest:
+            self.heard = tuple(Heard(*one) for one in sorted(self._heard.items()))
 
     def outdated(self, needed: int) -> tuple[str, ...]:
         """Twins that cannot apply the format `needed`."""
-        return tuple(sorted(twin for twin, (newest, _) in self._heard.items() if newest < needed))
+        return tuple(heard.twin for heard in self.heard if heard.format < needed)
 
 
 def known_to_twins(members: Sequence[Member], own_name: str, own: int) -> int:

@@ -13,12 +13,11 @@ from tmr.quorum.entries import Count, Entry, Mark, Membership, Name, Owner, Snap
 
 
 class Heard(msgspec.Struct, frozen=True, array_like=True):
-    """What a twin last announced to an upstream, and its age in milliseconds."""
+    """What a twin last announced to an upstream."""
 
     twin: str
     format: int
     """Newest format that it can apply."""
-    age_ms: int
 
 
 class Member(msgspec.Struct, frozen=True, array_like=True):

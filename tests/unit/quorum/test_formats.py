@@ -7,7 +7,7 @@ import pytest
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.entries import Entry, Membership, Owner, Snapshot, encode_format
-from tmr.quorum.formats import NewerFormat
+from tmr.quorum.formats import Announcements, NewerFormat
 from tmr.quorum.lease import Timing
 from tmr.quorum.log import Log
 from tmr.quorum.messages import (
@@ -127,3 +127,17 @@ def test_the_last_announcement_of_two_twins_is_kept() -> None:
         member.handle(float(at), 2_000, Follow(Owner(twin, "n"), 0, 0, "?", -1, format=newest))
     heard = member.handle(4.0, 2_000, Append(1, A, 2_000, 1, 2, (), 1)).reply.member.twins
     assert [(one.twin, one.format, one.age_ms) for one in heard] == [("tmr1", 2, 2000), ("tmr3", 1, 1000)]
+
+
+def test_what_twins_announce_is_put_together_once_for_each_change() -> None:
+    announcements = Announcements()
+    announcements.note("tmr2", 1)
+    announcements.note("tmr1", 2)
+    told = announcements.heard
+    assert [(heard.twin, heard.format) for heard in told] == [("tmr1", 2), ("tmr2", 1)]
+    announcements.note("tmr2", 1)
+    assert announcements.heard is told
+    announcements.note("tmr2", 2)
+    assert [heard.format for heard in announcements.heard] == [2, 2]
+    announcements.note("tmr3", 3)
+    assert [heard.twin for heard in announcements.heard] == ["tmr2", "tmr3"], "the two heard last"
