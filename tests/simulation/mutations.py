@@ -577,8 +577,8 @@ CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
 FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
 """Machines that stop for seconds and go on as if nothing had happened."""
-FLAPPING = Weather(flapping=0.5, hand_over=0.3, retire=0.15)
-"""Upstreams whose processes die in turn, within a lease, while twins take turns in good order."""
+FLAPPING = Weather(flapping=0.5, hand_over=0.3)
+"""Upstreams whose processes die in turn, within a lease, while twins take turns."""
 PARTED = Weather(partition=1.5, drift=0.5)
 """Links that are cut, and else a quick network: leases end, and the next begins at once."""
 APART = Weather(partition=1.5, drift=0.5, setting=0.5)

@@ -78,8 +78,12 @@ class Weather(msgspec.Struct, frozen=True):
 
     @property
     def elections_only(self) -> bool:
-        """Upstreams flap, and twins hand over or stop in good order: no election is kept from its end."""
-        quiet = Weather(hand_over=self.hand_over, retire=self.retire, drift=self.drift)
+        """Upstreams flap, and twins hand over: no election is kept from its end.
+
+        Not where a twin's process ends: an upstream that was down when its lease was given back takes it
+        after each restart that the lease lives.
+        """
+        quiet = Weather(hand_over=self.hand_over, drift=self.drift)
         return self.flapping > 0 and self == replace(quiet, flapping=self.flapping)
 
     @classmethod
