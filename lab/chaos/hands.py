@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
+from subprocess import PIPE
 
 from lab import fabric, machine
 from lab.chaos import stores, wires
@@ -23,7 +24,7 @@ from lab.errors import LabError
 from lab.keeper import BootRecord, cgroup
 from lab.lock import locked
 from lab.names import ROOT, LabNames
-from lab.topology import MACHINES, Machine, machine_named
+from lab.topology import FRONT, MACHINES, Machine, machine_named
 from lab.wait import until
 
 SERVERS = (*UPSTREAMS, *TWINS)
@@ -116,6 +117,21 @@ class Hands:
     def thief(self) -> AbstractContextManager[None]:
         """A foreign host in the front LAN has the virtual address meanwhile."""
         return wires.thief(self.names, IPv4Address(VIP))
+
+    @contextmanager
+    def flooded(self, target: str, kind: str) -> Iterator[dict[str, int]]:
+        """A host in the front LAN floods the twin meanwhile; then, what it was told how often."""
+        address = FRONT.ipv4(machine_named(target).number)
+        config, answers = self.names.directory / "pki" / "operator.toml", dict[str, int]()
+        command = [sys.executable, "-m", "lab.chaos.flood", self.names.fabric, str(config), address, kind]
+        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as flood:
+            try:
+                yield answers
+            finally:
+                told, _ = flood.communicate()
+        if flood.returncode:
+            raise LabError(f"the flood of {target} ended with {flood.returncode}")
+        answers.update(json.loads(told))
 
     # -- processes -------------------------------------------------------------------------------------------
 

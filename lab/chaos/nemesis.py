@@ -317,6 +317,12 @@ class Nemesis:
                 self._hands.set_clock(target, "0")
 
     @contextmanager
+    def _flood(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        with self._hands.flooded(targets[0], step.how) as answers:
+            yield
+        self._say(f"the flood was told {answers}")
+
+    @contextmanager
     def _majority(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
         with (self._power if step.how == "power" else self._freeze)(step, targets):
             yield
@@ -336,6 +342,7 @@ _KINDS: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManage
     "restart-all": Nemesis._power,
     "switchover": Nemesis._switchover,
     "vip-stolen": Nemesis._stolen,
+    "flood": Nemesis._flood,
     "majority-lost": Nemesis._majority,
     "twins-lost": Nemesis._power,
     "store-lost": Nemesis._store_lost,

@@ -39,6 +39,7 @@ KINDS = {
     "host-pause": ("frozen", FROST),
     "clocks-behind": ("clock", CLOCK),
     "clock-jump": ("clock", CLOCK),
+    "flood": ("flood", NETWORK),
     "vip-stolen": ("address stolen", ADDRESS),
     "switchover": ("planned", PLANNED),
 }

@@ -117,6 +117,12 @@ def _vip_stolen(source: random.Random) -> Step:
     return Step(0, "vip-stolen", (ACTIVE,), source.uniform(2.0, 4.0))
 
 
+def _flood(source: random.Random) -> Step:
+    """One client's heartbeats, or strangers' handshakes: nobody else may wait for them."""
+    how = source.choice(["heartbeats", "handshakes"])
+    return Step(0, "flood", (ACTIVE,), source.uniform(4.0, 7.0), how)
+
+
 def _store_lost(source: random.Random) -> Step:
     """With power cut of another upstream while the vendor has not issued to the new container: or without."""
     lost, other = source.sample(UPSTREAMS, 2)
@@ -197,7 +203,7 @@ _DECK: Final[tuple[Draw, ...]] = (
     _host_pause,
     _clocks_behind,
 )
-KINDS: Final = frozenset(draw(random.Random(0)).kind for draw in _DECK)  # noqa: S311 - a plan
+KINDS: Final = frozenset(draw(random.Random(0)).kind for draw in (*_DECK, _flood))  # noqa: S311 - a plan
 
 
 def plan(seed: int, seconds: float) -> tuple[Step, ...]:
@@ -209,7 +215,7 @@ def _steps(source: random.Random, seconds: float) -> Iterator[Step]:
     at, deck = _FIRST_S, list[Draw]()
     while at < seconds - _QUIET_S:
         if not deck:
-            deck = source.sample(_DECK, len(_DECK))
+            deck = [_flood, *source.sample(_DECK, len(_DECK))]  # dealt from the end
         drawn = deck.pop()(source)
         hasty = source.random() < _HASTY and drawn.kind not in NEEDS_WHOLE
         gap = source.uniform(*_GAP_S)

@@ -12,7 +12,7 @@ from lab.chaos.rules.intervals import Interval, at_least, union
 
 UPSTREAMS = ("up1", "up2", "up3")
 TWINS = ("tmr1", "tmr2")
-HARMLESS = frozenset({"clock-jump", "vip-stolen", "switchover", "lease-set", "store-lost"})
+HARMLESS = frozenset({"clock-jump", "vip-stolen", "switchover", "lease-set", "store-lost", "flood"})
 """The machine they strike lives on, or what strikes it is written down as a fault of its own."""
 
 CLIENT_S = 4.0

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.chaos import habits
+from lab.chaos import flood, habits
 from lab.chaos.address_watch import together
 from lab.chaos.campaign import settle
 from lab.chaos.observed import Journal, blank
@@ -111,6 +111,9 @@ def test_every_kind_is_told_what_it_needs(seed: int) -> None:
                 assert int(step.how) < 0
             case "slow-links":
                 assert step.how.endswith("bit")
+            case "flood":
+                assert step.targets == (ACTIVE,)
+                assert step.how in flood.KINDS
 
 
 # -- the clients -------------------------------------------------------------------------------------------

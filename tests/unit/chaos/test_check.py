@@ -600,6 +600,15 @@ def test_an_excuse_is_accepted(fault: str, machines: tuple[str, ...], seconds: f
     assert judge(plant.close()).violations == []
 
 
+def test_a_flood_excuses_nothing() -> None:
+    """Innocent clients are answered as ever: that is what turns between clients are for."""
+    plant = Plant()
+    grant = plant.checkout("anna", METER)
+    plant.strike("flood", "tmr1", silent=9.0)
+    plant.release(grant, before=12.2)
+    assert any(text.startswith("availability: ") for text in judge(plant.close()).violations)
+
+
 def test_a_machine_that_its_host_paused_may_have_the_address_for_a_moment() -> None:
     history = day()
     both = [*history.holders, Holders(4.0, ("tmr1", "tmr2"), 3)]
