@@ -185,7 +185,8 @@ def test_an_address_or_a_store_in_use_is_said(upstream: UpstreamProcess, tmp_pat
     second = UpstreamProcess(tmp_path / "second", upstream.system)
     second.port = upstream.port
     second.configure()
-    assert f"cannot listen on 127.0.0.1 port {upstream.port}" in refused(second, 2)
+    told = refused(second, 2)
+    assert f"cannot listen on 127.0.0.1 port {upstream.port}: Address already in use; as root, `ss" in told
     second.configure(port=0, state_dir=str(upstream.state))
     assert "another process uses the store" in refused(second, 2)
     assert upstream.stop() == 0

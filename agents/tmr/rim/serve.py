@@ -7,6 +7,7 @@ take is bounded in `connection`, what all may take in `room`.
 
 import asyncio
 import contextlib
+import errno
 import logging
 import signal
 import socket
@@ -90,8 +91,15 @@ def tcp_listener(address: str, port: int, tls: ssl.SSLContext) -> Listener:
         sock.bind((address, port))
     except OSError as error:
         sock.close()
-        raise CannotListen(f"cannot listen on {address} port {port}: {error.strerror}") from None
+        raise CannotListen(f"cannot listen on {address} port {port}: {_reason(error, port)}") from None
     return Listener(sock, tls=tls)
+
+
+def _reason(error: OSError, port: int) -> str:
+    reason = error.strerror or str(error)
+    if error.errno == errno.EADDRINUSE:
+        reason += f"; as root, `ss -ltnp 'sport = :{port}'` names the program that has it: end that"
+    return reason
 
 
 if sys.platform != "win32":

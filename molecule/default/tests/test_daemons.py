@@ -67,6 +67,13 @@ def test_users_cannot_log_in(server: Machine) -> None:
         assert user.password in ("!", "*", "!*")
 
 
+def test_no_connection_that_goes_out_takes_their_port(server: Machine) -> None:
+    """Also where the range of such ports is made wider: the daemon could not start again."""
+    port = "22351" if server.group == "upstreams" else "22350"
+    assert port in server.run("sysctl --values net.ipv4.ip_local_reserved_ports").strip().split(",")
+    server.run("test -e /etc/sysctl.d/60-tmr.conf")
+
+
 def test_they_listen_where_they_should_and_nothing_else_does(server: Machine) -> None:
     listening = {line.split()[3] for line in server.run("ss -Hltn").splitlines()}
     ports = {place.rsplit(":", 1)[1] for place in listening}
