@@ -13,7 +13,7 @@ from tests.support.stolen_twin import NAMES, STOLEN, TIME, TTL_MS, Site, Thief, 
 from tests.support.upstream_process import ACT_ID
 from tests.support.vendor import FIRM
 from tests.unit.ledger.world import sealed
-from tmr.ledger import Assemble, Borrow, Consume, Grant, Ledger, Trust
+from tmr.ledger import Assemble, Borrow, Consume, Grant, Ledger, Note, Trust
 from tmr.ledger import encode as encode_command
 from tmr.ledger.state import Stored
 from tmr.licensing import (
@@ -86,6 +86,10 @@ def forged(upstream: str, quantity: int = 1000) -> SignedStatement:
     return sign(Statement(upstream, serial, ACT_ID, 9, (item,)), key)
 
 
+NOTHING = encode_command(Note(()))
+"""A command that changes nothing."""
+
+
 def grant(number: int, **values: Any) -> Grant:
     return msgspec.structs.replace(
         Grant(f"r-{number}", "eve", f"s-{number}", FIRM, 1001, (KEY,), "user-limit", 60, "eve"), **values
@@ -129,10 +133,15 @@ def test_units_are_not_given_back(site: Site) -> None:
         await thief.order(
             grant(100, mode="no-user-limit"),
             Consume("u-1", "eve", "s-100", 7),
+        )
+        for command in (
             Consume("u-2", "eve", "s-100", -1000),
             grant(101, mode="no-user-limit", units=-1000),
             Borrow("b-1", "eve", "b-1", FIRM, 1001, (KEY,), -600, "ab" * 32, "eve"),
-        )
+        ):
+            refused = refusals(await thief.order(command))
+            assert set(refused) == set(NAMES)
+            assert "cannot be read" in refused["up1"]
         ledger = replayed(thief)
         assert ledger.remaining(ledger.licences[KEY].item) == UNITS - 7
         assert not ledger.borrowings
@@ -279,11 +288,11 @@ def test_entries_that_break_the_journal_are_refused_and_end_nobody(site: Site) -
         await thief.reign()
         last = len(thief.entries)
         wrong = {
-            "stands where": [thief.entry(b"", index=last + 5)],
-            "is of epoch": [thief.entry(b"", epoch=thief.epoch + 1)],
-            "runs backwards": [thief.entry(b"", time_ms=TIME - 10)],
-            "leaps past": [thief.entry(b"", time_ms=2**53 - 1)],
-            "is the newest": [thief.entry(b"", format=99)],
+            "stands where": [thief.entry(NOTHING, index=last + 5)],
+            "is of epoch": [thief.entry(NOTHING, epoch=thief.epoch + 1)],
+            "runs backwards": [thief.entry(NOTHING, time_ms=TIME - 10)],
+            "leaps past": [thief.entry(NOTHING, time_ms=2**53 - 1)],
+            "is the newest": [thief.entry(NOTHING, format=99)],
             "cannot be read": [thief.entry(b"\xc1", kind="members")],
         }
         for words, entries in wrong.items():

@@ -188,6 +188,13 @@ class TakesWhatIsNewer(Acceptor):
         return ""
 
 
+class DeniesTheUnknown(Ledger):
+    """A command that a version does not know is taken, and denied."""
+
+    def unreadable(self, body: bytes, entry_format: int = FIRST) -> str:
+        return ""
+
+
 # -- the twin ------------------------------------------------------------------------------------------------
 
 
@@ -704,4 +711,5 @@ MUTATIONS: dict[str, Rules] = {
     "lease given back and revived": Rules(acceptor=RevivesALease),
     "another founding is taken": Rules(twin=TakesAnyFounding, weather=FOREIGN),
     "new stores are founded anyway": Rules(twin=FoundsAnyway, weather=EXCHANGED),
+    "unknown commands taken": Rules(ledger=DeniesTheUnknown, weather=RENEWED),
 }

@@ -222,6 +222,11 @@ class Nemesis:
             self._up_again(self.world.machine(name), fault.seconds)
         return True
 
+    def _newer_command(self, fault: Fault) -> bool:
+        """A twin of the later version writes a command of its own, whatever format is in force."""
+        twin = self.world.twins[fault.who[0]]
+        return twin.write_newer_command()
+
     def _power_cut(self, fault: Fault) -> None:
         for number, name in enumerate(fault.who):
             share = (fault.value * (7 + number)) % 1

@@ -50,6 +50,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.clone, _clone),
         (weather.hang, _hang),
         (weather.flapping, _flapping),
+        (weather.upgrade, _newer_command),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -231,3 +232,7 @@ def _exchange(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _foreign(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("foreign store", at, (rnd.choice(UPSTREAMS),), rnd.uniform(0.5, 4.0))
+
+
+def _newer_command(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("newer command", at, (rnd.choice(TWINS),))

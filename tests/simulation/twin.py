@@ -41,7 +41,7 @@ from tmr.server.upstream_states import Reach, upstream_states
 
 from .licences import ACT_ID, FIRM, KEY, PRODUCT
 from .names import UPSTREAMS
-from .versions import ledger_of
+from .versions import LATER, LATER_COMMAND, ledger_of
 
 if TYPE_CHECKING:
     from .world import World
@@ -346,6 +346,14 @@ class SimTwin:
         if respond is not None:
             self._listen(asked, respond)
         return asked
+
+    def write_newer_command(self) -> bool:
+        """Journal a command that the first version does not know, if this one does and may."""
+        if not self.holds() or self.twin.newest < LATER or self.world.paused(self.name):
+            return False
+        self.in_flight.add(self.now(), LATER_COMMAND)
+        self.turn()
+        return True
 
     def _listen(self, asked: Asked, respond: Reader) -> None:
         """Have a client told what becomes of the command, unless its patience ends first."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from tmr.ledger import Command, Denied, Each, Ledger, Outcome
+from tmr.ledger import Command, Denied, Each, Ledger, Note, Outcome, encode
 from tmr.quorum.entries import FIRST
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 LATER = FIRST + 1
 """The format that came with the later version."""
+LATER_COMMAND = msgspec.msgpack.encode({"type": "later"})
+"""A command that came with the later version, which writes it in the first format by mistake."""
 _states: msgspec.msgpack.Decoder[tuple[bytes, int]] = msgspec.msgpack.Decoder(tuple[bytes, int])
 
 
@@ -28,7 +30,11 @@ class Later(Ledger):
 
     counted = 0
 
+    def unreadable(self, body: bytes, entry_format: int = FIRST) -> str:
+        return "" if body == LATER_COMMAND else super().unreadable(body, entry_format)
+
     def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
+        body = encode(Note(())) if body == LATER_COMMAND else body
         outcome = super().apply(index, time_ms, body, entry_format)
         self.counted += entry_format >= LATER
         return outcome

@@ -14,9 +14,11 @@ from tmr.ledger import (
     GivenBack,
     Grant,
     Granted,
+    Note,
     Several,
     decode,
     each,
+    encode,
     link,
 )
 from tmr.quorum import proposer
@@ -32,7 +34,7 @@ from .licences import QUANTITY, UNITS
 from .linearizability import NotLinearizable
 from .seats import check_clients
 from .twin import WHOLE, Moment
-from .versions import LATER, ledger_of
+from .versions import LATER, LATER_COMMAND, ledger_of
 
 if TYPE_CHECKING:
     from .client import Operation
@@ -57,6 +59,8 @@ AHEAD_MS = 1_000
 
 def bodies(entry: Entry) -> tuple[bytes, ...]:
     """The commands in an entry."""
+    if entry.body == LATER_COMMAND:
+        return (encode(Note(())),)
     command = decode(entry.body)
     return command.bodies if isinstance(command, Several) else (entry.body,)
 
@@ -131,6 +135,8 @@ class Witness:
     def _read_by(self, entry: Entry, newest: int, by: str) -> None:
         if entry.format > newest:
             self.fail(f"{by} took entry {entry.index} of format {entry.format}, and knows {newest}")
+        if entry.body == LATER_COMMAND and newest < LATER:
+            self.fail(f"{by} took the command of entry {entry.index}, and does not know it")
 
     def _members_are(self, entry: Entry) -> None:
         membership = decode_membership(entry.body)

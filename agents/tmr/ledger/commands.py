@@ -10,6 +10,7 @@ from tmr.licensing import LicenceKey, SignedStatement
 from tmr.licensing.items import SECONDS_MAX, UNITS_MAX
 from tmr.licensing.packed import unpack
 
+# What a newer version added to a command is an error, too: without it, it would be another command.
 # Bounds are the decoder's: what a twin writes into the journal is input from outside. Units below zero would
 # be given back, and numbers that no longer fit an outcome could be neither carried out nor undone.
 Units = Annotated[int, msgspec.Meta(ge=0, le=UNITS_MAX)]
@@ -25,7 +26,7 @@ AccessMode = Literal["user-limit", "no-user-limit", "exclusive", "station-share"
 FreedBy = Literal["release", "expiry", "operator"]
 
 
-class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
+class Assemble(msgspec.Struct, frozen=True, tag="assemble", forbid_unknown_fields=True):
     """What the containers state that they hold, each signed by its container.
 
     The ledger merges them itself, so that no twin can invent a licence.
@@ -34,14 +35,14 @@ class Assemble(msgspec.Struct, frozen=True, tag="assemble"):
     statements: tuple[SignedStatement, ...]
 
 
-class Trust(msgspec.Struct, frozen=True, tag="trust"):
+class Trust(msgspec.Struct, frozen=True, tag="trust", forbid_unknown_fields=True):
     """An operator replaced the container of `upstream`: from now on believe this key (Ed25519, 32 bytes)."""
 
     upstream: str
     key: bytes
 
 
-class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
+class Withdraw(msgspec.Struct, frozen=True, tag="withdraw", forbid_unknown_fields=True):
     """The container of `upstream` is gone: another one, with this fingerprint, answers in its place.
 
     What the former one stated does not count until it states it again, or an operator trusts the other one.
@@ -51,7 +52,7 @@ class Withdraw(msgspec.Struct, frozen=True, tag="withdraw"):
     container: str
 
 
-class Grant(msgspec.Struct, frozen=True, tag="grant"):
+class Grant(msgspec.Struct, frozen=True, tag="grant", forbid_unknown_fields=True):
     """Give `client` one access to one of the licences `keys` of a product, the first that is free.
 
     `request_id` is the client's idempotency key; `ttl` seconds without a heartbeat end the session.
@@ -97,7 +98,7 @@ class Grant(msgspec.Struct, frozen=True, tag="grant"):
         return self.client, self.station, self.instance, self.firm_code, self.product_code
 
 
-class Consume(msgspec.Struct, frozen=True, tag="consume"):
+class Consume(msgspec.Struct, frozen=True, tag="consume", forbid_unknown_fields=True):
     """Take `units` from the Unit Counter of the licence of a session."""
 
     request_id: str
@@ -106,7 +107,7 @@ class Consume(msgspec.Struct, frozen=True, tag="consume"):
     units: SomeUnits
 
 
-class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
+class Borrow(msgspec.Struct, frozen=True, tag="borrow", forbid_unknown_fields=True):
     """Take a seat out of the network for `seconds`; `borrower` may use it without asking anybody."""
 
     request_id: str
@@ -132,7 +133,7 @@ class Borrow(msgspec.Struct, frozen=True, tag="borrow"):
         return self.firm_code, self.product_code
 
 
-class Free(msgspec.Struct, frozen=True, tag="free"):
+class Free(msgspec.Struct, frozen=True, tag="free", forbid_unknown_fields=True):
     """End a session, or give up a place in the queue. `client` None: whoever's it is (expiry, operator)."""
 
     session: str
@@ -142,7 +143,7 @@ class Free(msgspec.Struct, frozen=True, tag="free"):
     """The operator."""
 
 
-class GiveBack(msgspec.Struct, frozen=True, tag="give-back"):
+class GiveBack(msgspec.Struct, frozen=True, tag="give-back", forbid_unknown_fields=True):
     """End a borrowing. `client` None: whoever's it is (its time has come, operator)."""
 
     borrow: str
@@ -151,7 +152,7 @@ class GiveBack(msgspec.Struct, frozen=True, tag="give-back"):
     who: str = ""
 
 
-class SetAccess(msgspec.Struct, frozen=True, tag="set-access"):
+class SetAccess(msgspec.Struct, frozen=True, tag="set-access", forbid_unknown_fields=True):
     """From now on these rules say who may use what. `version`: of the list that it replaces."""
 
     access: AccessList
@@ -173,7 +174,7 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     count: Count
 
 
-class Note(msgspec.Struct, frozen=True, tag="note"):
+class Note(msgspec.Struct, frozen=True, tag="note", forbid_unknown_fields=True):
     """Put refusals into the record."""
 
     refusals: tuple[Refusal, ...]
@@ -187,7 +188,7 @@ Body = Annotated[bytes, msgspec.Meta(min_length=32)]
 """A command as `encode` writes it. None is shorter; what is would cost more than it weighs."""
 
 
-class Several(msgspec.Struct, frozen=True, tag="several"):
+class Several(msgspec.Struct, frozen=True, tag="several", forbid_unknown_fields=True):
     """Commands that came at the same time: carried out one after the other."""
 
     bodies: Annotated[tuple[Body, ...], msgspec.Meta(min_length=1, max_length=TOGETHER_MAX)]

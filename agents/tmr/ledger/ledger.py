@@ -45,6 +45,8 @@ _stored_decoder: Final[msgspec.msgpack.Decoder[Stored]] = msgspec.msgpack.Decode
 
 
 T = TypeVar("T")
+AHEAD_MAX: Final = 2_000
+"""Entries whose commands are kept between the look at them and `apply`."""
 FIRST: Final = 1
 """The first format of the journal. What `apply` does with an entry depends on its format, and on nothing that
 a version knows besides."""
@@ -57,6 +59,8 @@ class Ledger:
 
     def __init__(self, *, network: bool = False) -> None:
         self.network = network
+        self._ahead: dict[bytes, Command | Several] = {}
+        """Commands of bodies that were looked at: they need not be read twice."""
         self.restore(b"")
 
     # -- the state machine that the quorum drives ----------------------------------------------------------
@@ -68,8 +72,26 @@ class Ledger:
         self._books.recorder.settle()
         return outcome
 
+    def unreadable(self, body: bytes, entry_format: int = FIRST) -> str:
+        """Reason why this version cannot carry the body's commands out; empty: it can.
+
+        Whoever stores an entry asks first: to deny what a newer version carries out makes another state.
+        """
+        try:
+            command = decode(body)
+            if isinstance(command, Several):
+                for one in command.bodies:
+                    decode_shared(one)
+        except msgspec.MsgspecError as error:
+            return f"its command cannot be read ({error})"
+        if len(self._ahead) >= AHEAD_MAX:
+            self._ahead.clear()
+        self._ahead[body] = command
+        return ""
+
     def _outcome(self, body: bytes) -> Outcome | Each:
-        command = _read(decode, body)
+        known = self._ahead.pop(body, None)
+        command = _read(decode, body) if known is None else known
         if isinstance(command, Several):
             return Each(tuple([self._one(_read(decode_shared, one)) for one in command.bodies]))
         return self._one(command)

@@ -177,7 +177,7 @@ class Acceptor:
         container: str = "",
         newest: int = FORMAT,
     ) -> None:
-        formats.check(durable.entries, durable.snapshot, newest)
+        formats.check(durable.entries, durable.snapshot, newest, machine.unreadable)
         self.disk = durable.disk
         self.voting = durable.voting
         self.promised = durable.promised
@@ -357,7 +357,7 @@ class Acceptor:
 
     def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
         """Why this version cannot continue with these; empty: it can."""
-        return formats.newer(entries, snapshot, self.newest)
+        return formats.newer(entries, snapshot, self.newest, self._machine.unreadable)
 
     def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
         """This upstream could not apply it: nobody is at fault but whoever left the older version here."""

@@ -121,6 +121,9 @@ class StateMachine(Protocol):
     def apply(self, index: int, time_ms: int, body: bytes, entry_format: int) -> Any:
         """Carry out one committed entry of this format and return its outcome."""
 
+    def unreadable(self, body: bytes, entry_format: int) -> str:
+        """Reason why this version cannot carry a command of this format out; empty: it can."""
+
     def snapshot(self, entry_format: int) -> bytes:
         """The whole state in this format, for `restore`."""
 

@@ -5,7 +5,7 @@ writes it once the three members and both twins have announced that they can app
 less refuses what is newer, and says so.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
 import msgspec
@@ -29,8 +29,17 @@ def too_new(needed: int, known: int) -> str:
     )
 
 
-def newer(entries: Iterable[Entry], snapshot: Snapshot | None, known: int) -> str:
-    """Reason why a version that knows the format `known` cannot continue with these; empty: it can."""
+def newer(
+    entries: Iterable[Entry],
+    snapshot: Snapshot | None,
+    known: int,
+    unreadable: Callable[[bytes, int], str] = lambda _body, _format: "",
+) -> str:
+    """Reason why a version that knows the format `known` cannot continue with these; empty: it can.
+
+    `unreadable`: see `StateMachine`. A newer version may have written, by mistake, a command of its own in a
+    format that is known.
+    """
     if snapshot is not None and snapshot.format > known:
         return too_new(snapshot.format, known)
     for entry in entries:
@@ -47,12 +56,19 @@ def newer(entries: Iterable[Entry], snapshot: Snapshot | None, known: int) -> st
                 f"entry {entry.index} is of the kind {entry.kind!r}, which this version (format {known}) "
                 "does not know: install the version that the other machines have"
             )
+        if entry.kind == "command" and (why := unreadable(entry.body, entry.format)):
+            return (
+                f"entry {entry.index}: {why}: a newer version wrote it, or no twin of this system. Install "
+                "the version that the other machines have"
+            )
     return ""
 
 
-def check(entries: Iterable[Entry], snapshot: Snapshot, known: int) -> None:
+def check(
+    entries: Iterable[Entry], snapshot: Snapshot, known: int, unreadable: Callable[[bytes, int], str]
+) -> None:
     """Raise NewerFormat where what is stored was written by a version that knows more."""
-    if why := newer(entries, snapshot, known):
+    if why := newer(entries, snapshot, known, unreadable):
         raise NewerFormat(why)
 
 

@@ -223,6 +223,8 @@ class Twin:
         """When a pause of this machine by its host was noticed last."""
         self.paused_for = 0.0
         """Seconds that it lasted, about."""
+        self._unread: dict[int, str] = {}
+        """Slots of upstreams that sent what this version cannot apply → why."""
         self._fed_at = float("-inf")
         """When entries came last from whom it follows."""
         self._next_try = now + timing.retry * (rank + jitter())
@@ -370,7 +372,7 @@ class Twin:
         idle.sort(key=lambda slot: not self.peers[slot].reachable)
         for slot in idle:
             peer = self.peers[slot]
-            feeds = not feeding and self._is_source(slot)
+            feeds = not feeding and self._is_source(slot) and slot not in self._unread
             peer.following, peer.feeds = True, feeds
             peer.followed_at = now
             self._outputs.append(Send(slot, self._follow_request(slot, entries=feeds), now))
@@ -670,7 +672,7 @@ class Twin:
         if reply.entries or reply.snapshot is not None:
             self._fed_at = now
         if self._is_source(slot) and not self._undecided():
-            self._mirror(now, reply.snapshot, reply.entries)
+            self._mirror(now, slot, reply.snapshot, reply.entries)
         self._compare_mirrored(now, slot, reply)
         free = [one for one in self.peers if one.holder == "" and not one.foreign]
         if freed and self.role == "passive" and len(free) >= 2:
@@ -695,12 +697,15 @@ class Twin:
         """
         needs = sorted((peer.member.needs for peer in self.peers if peer.member is not None), reverse=True)
         needed = needs[1] if len(needs) >= 2 else FIRST
-        return formats.too_new(needed, self.newest) if needed > self.newest else ""
+        if needed > self.newest:
+            return formats.too_new(needed, self.newest)
+        return next(iter(self._unread.values())) if len(self._unread) >= 2 else ""
 
-    def _mirror(self, now: float, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
-        """Take over committed entries."""
-        if formats.newer(entries, snapshot, self.newest):
-            return  # no honest upstream sends it: it knows what this twin announced
+    def _mirror(self, now: float, slot: int, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
+        """Take over committed entries, or remember that this version cannot."""
+        if newer := self.newer(entries, snapshot):
+            self._unread[slot] = newer
+            return
         if snapshot is not None:
             if snapshot.index < self.commit:
                 return
@@ -713,6 +718,10 @@ class Twin:
             self._apply()
             self.anchors.mirrored(self.log, now)
             self._forget()
+
+    def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
+        """Reason why this version cannot continue with these; empty: it can."""
+        return formats.newer(entries, snapshot, self.newest, self._machine.unreadable)
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.log = Log.after(snapshot)
@@ -755,7 +764,8 @@ class Twin:
             return
         slots = sorted(votes, key=lambda slot: (self.rank_of(votes[slot][1]), self._is_source(slot)))
         best = votes[slots[-1]][1]
-        if newer := formats.newer(best.entries, best.snapshot, self.newest):
+        if newer := self.newer(best.entries, best.snapshot):
+            self._unread[slots[-1]] = newer
             self._step_down(now, newer)
             return
         adopted = self._adopt(best)

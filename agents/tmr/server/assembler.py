@@ -99,7 +99,7 @@ class Assembler:
 
     def _due(self, slot: int, now: float) -> bool:
         peer, source = self._core.twin.peers[slot], self._sources[slot]
-        if not peer.reachable or peer.member is None:
+        if not peer.reachable or peer.member is None or peer.foreign:
             return False
         if peer.member.disk != source.disk:  # a new container may have the generation of the old one
             source.disk, source.asked, source.seen = peer.member.disk, -1, -1

@@ -30,7 +30,7 @@ def _state(twin: Twin, slot: int, reach: Reach) -> UpstreamState:
         twin.upstreams[slot],
         peer.reachable,
         member is not None and member.voting and counts and peer.refused_upto is None,
-        "" if member is None else member.container,
+        "" if member is None or peer.foreign else member.container,
         0 if member is None else member.generation,
         reach.since_ms,
         reach.error,

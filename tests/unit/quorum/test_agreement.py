@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tmr.ledger import Ledger
+from tmr.ledger import Ledger, Note, encode
 from tmr.licensing.items import LicenceKey
 from tmr.quorum.acceptor import Acceptor, Durable, VotingWrite
 from tmr.quorum.agreement import Agreement
@@ -36,7 +36,7 @@ class Site:
         self.start_twin()
         self.go(8.0)
         assert self.twin.holds(self.now)
-        self.twin.submit(self.now, b"\x80")  # changes nothing; but from now on there is a digest
+        self.twin.submit(self.now, encode(Note(())))  # changes nothing; but from now on there is a digest
         self.go(1.0)
 
     def start_twin(self) -> None:

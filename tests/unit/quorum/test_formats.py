@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
-from tmr.ledger import Ledger
+from tmr.ledger import Free, Ledger, Several
+from tmr.ledger import encode as encode_command
 from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.entries import Entry, Membership, Owner, Snapshot, encode_format
 from tmr.quorum.formats import Announcements, NewerFormat
@@ -30,6 +32,13 @@ REIGN = Entry(1, 2, 1_000, "reign", b"")
 BEGINS = Entry(2, 2, 1_001, "format", encode_format(2))
 AFTER = Entry(3, 2, 1_002, "reign", b"", 2)
 
+UNKNOWN = msgspec.msgpack.encode({"type": "reserve", "seats": 2, "client": "alice"})
+"""A command of a newer version."""
+WITH_MORE = msgspec.msgpack.encode({"type": "note", "refusals": [], "priority": 7})
+"""A command that this version knows, and a field that it does not."""
+HIDDEN = encode_command(Several((encode_command(Free("s" * 32, None, "expiry")), UNKNOWN)))
+"""Among others in one entry."""
+
 
 def acceptor(*entries: Entry, newest: int = 1) -> Acceptor:
     durable = Durable("d1", True, 2, A, FOUNDED, [REIGN, *entries], 1 + len(entries), granted_ms=0)
@@ -47,6 +56,9 @@ def append(*entries: Entry) -> Append:
         ("format 2, and 1 is the newest", append(Entry(2, 2, 1_001, "command", b"", 2))),
         ("of the kind 'barrier'", append(Entry(2, 2, 1_001, "barrier", b""))),
         ("cannot be read", append(Entry(2, 2, 1_001, "format", b"\xc1"))),
+        ("its command cannot be read", append(Entry(2, 2, 1_001, "command", UNKNOWN))),
+        ("its command cannot be read", append(Entry(2, 2, 1_001, "command", WITH_MORE))),
+        ("its command cannot be read", append(Entry(2, 2, 1_001, "command", HIDDEN))),
         ("format 2, and 1 is", Install(2, A, 2_000, Snapshot(9, 2, 1_009, MEMBERS, b"new", 2))),
     ],
 )
@@ -65,6 +77,54 @@ def test_an_older_version_does_not_start_on_a_newer_store() -> None:
     with pytest.raises(NewerFormat, match="install the version"):
         acceptor(BEGINS, AFTER)
     assert acceptor(BEGINS, AFTER, newest=2).log.format == 2
+
+
+def test_no_version_starts_on_commands_that_it_does_not_know() -> None:
+    with pytest.raises(NewerFormat, match="its command cannot be read"):
+        acceptor(Entry(2, 2, 1_001, "command", UNKNOWN))
+
+
+def following(*journals: Acceptor) -> Twin:
+    """A twin without memory that has polled these upstreams, each of them twice with entries."""
+    twin = Twin(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
+    twin.eligible = False
+    for at in range(1, 9):
+        twin.tick(float(at))
+        for send in [one for one in twin.take() if isinstance(one, Send)]:
+            reply = journals[send.slot].handle(float(at), 2_000, send.request).reply
+            twin.receive(at + 0.1, send.slot, send.at, send.request, reply)
+        for peer in twin.peers:
+            peer.following = False
+    twin.eligible = True
+    return twin
+
+
+def knowing(*bodies: bytes) -> Acceptor:
+    """An upstream of a version that knows these commands."""
+
+    class Knows(Ledger):
+        def unreadable(self, body: bytes, entry_format: int = 1) -> str:
+            return ""
+
+    entries = [Entry(index, 2, 1_001, "command", body) for index, body in enumerate(bodies, 2)]
+    durable = Durable("d1", True, 2, A, FOUNDED, [REIGN, *entries], 1 + len(entries), granted_ms=0)
+    return Acceptor(durable, Knows(), 0.0, 2.0)
+
+
+def test_a_twin_does_not_apply_a_command_that_it_does_not_know_and_says_so() -> None:
+    twin = following(*[knowing(UNKNOWN) for _ in range(3)])
+    assert "entry 2: its command cannot be read" in twin.outdated
+    assert twin.commit == 0
+    twin.tick(100.0)
+    sent: list[Any] = [one.request for one in twin.take() if isinstance(one, Send)]
+    assert not [request for request in sent if isinstance(request, Acquire)]
+    assert not any(request.entries for request in sent if isinstance(request, Follow)), "it is not sent again"
+
+
+def test_one_upstream_with_such_a_command_stops_no_twin() -> None:
+    twin = following(knowing(UNKNOWN), knowing(), knowing())
+    assert twin.outdated == ""
+    assert twin.commit == 1
 
 
 def test_an_older_twin_gets_neither_the_lease_nor_entries() -> None:

@@ -14,6 +14,7 @@ from tmr.quorum.lease import Timing
 from tmr.quorum.log import Log
 from tmr.quorum.messages import Acquire, Append, Follow, Install, Refused, Request
 from tmr.quorum.proposer import Send, Twin
+from tmr.server.upstream_states import Reach, upstream_states
 
 
 class World(System):
@@ -144,6 +145,8 @@ def test_an_old_store_counts_for_nothing_and_stops_nobody() -> None:
     assert fresh.epoch == epoch, "nobody is deposed by the epochs of another founding"
     assert "another founding" in fresh.peers[0].alarm
     assert not fresh.is_member(0)
+    seen = upstream_states(fresh, (Reach(), Reach(), Reach()))[0]
+    assert (seen.voting, seen.container) == (False, ""), "nor does its container"
     assert fresh.anchors.objection is None
     assert "knows the founding" in world.upstreams[0].acceptor.foreign
     assert (old.promised, old.commit, old.entries) == before, "and it is not written to"

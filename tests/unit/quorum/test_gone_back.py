@@ -8,7 +8,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmr.ledger import Ledger
+from tmr.ledger import Ledger, Note
+from tmr.ledger import encode as encode_command
 from tmr.quorum.acceptor import (
     Acceptor,
     AppendWrite,
@@ -125,8 +126,8 @@ class System:
 
 
 def command(system: System, twin: Twin, reached: frozenset[int]) -> int:
-    """One more committed entry (which the ledger refuses: what it says is of no interest here)."""
-    index = twin.submit(system.now, b"\x81")
+    """One more committed entry, of no effect."""
+    index = twin.submit(system.now, encode_command(Note(())))
     system.let(twin, 1.0, reached)
     return index
 
