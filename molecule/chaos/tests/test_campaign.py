@@ -9,8 +9,9 @@ import sys
 import pytest
 from machines import LAB, ROOT
 
-SEED = 79
-"""Its first faults: a paused host, a flipped bit, a lost store, a switchover, two old copies."""
+SEED = 1568
+"""Its first faults: a lost store, a flipped bit, a freeze, a paused host, two old copies. A unit test holds
+it to the kinds that destroy."""
 MINUTES = "2.5"
 DIRECTORY = ROOT / "build" / "chaos" / "molecule"
 KINDS = 6

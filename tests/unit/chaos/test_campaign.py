@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from lab.chaos.observed import Journal, blank
 from lab.chaos.plan import ACTIVE, KINDS, LEASE_S, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, plan
 from lab.chaos.records import Operation, read
 from lab.chaos.watcher import Look
+from lab.names import ROOT
 
 from tmr.cli.vendor_options import read_items
 from tmr.client.models import Health, HealthState, Role, Status, UpstreamStatus
@@ -52,6 +54,15 @@ def test_faults_come_one_after_the_other_and_end_in_time(seed: int, seconds: flo
 @given(seeds)
 def test_ten_minutes_have_every_kind_of_fault(seed: int) -> None:
     assert {step.kind for step in plan(seed, 600)} == KINDS
+
+
+def test_the_seed_of_the_molecule_scenario_has_what_destroys_for_good() -> None:
+    """A kind that joins the deck deals all seeds anew: choose another seed there then."""
+    text = (ROOT / "molecule" / "chaos" / "tests" / "test_campaign.py").read_text()
+    found = re.search(r"^SEED = (\d+)$", text, re.MULTILINE)
+    assert found is not None
+    first = {step.kind for step in plan(int(found[1]), 150)[:6]}
+    assert first >= {*NEEDS_WHOLE, "host-pause"}
 
 
 @few
