@@ -17,7 +17,7 @@ from tmr.desk.problems import problem
 from tmr.rim.problem import Problem
 from tmr.rim.turns import Turns
 
-TURN_COST: Final = 3.0
+TURN_COST: Final = 1.0
 """Cost, without weights, of what is begun in one turn of the event loop, unless one alone costs more."""
 COST_BYTES: Final = 2048
 """Bytes of a body that cost as much as a request without one."""
