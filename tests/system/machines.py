@@ -267,9 +267,9 @@ class Machines:
             active = self.active_now()
             status = None if active is None else self.status(active)
             reasons = [] if status is None else status["health"]["reasons"]
-            return status is not None and all(one["machine"] != twin.config.parent.name for one in reasons)
+            return status is not None and all(one["machine"] != twin.name for one in reasons)
 
-        until(heard, f"{twin.config.parent.name} is ready to take over")
+        until(heard, f"{twin.name} is ready to take over")
 
     def switch_over(self) -> Twin:
         """Have the active twin hand over, once the other one could take over; the one that hands over."""

@@ -115,7 +115,7 @@ def test_a_session_lives_through_crash_and_switchover(site: Site) -> None:
         assert seats(client, 21) == 1
         assert time.monotonic() - began < 10
         first.start()
-        machines.whole()
+        machines.ready(machines.other(machines.whole()))
         with Client(site.config("operator", "olga")) as operator:
             before = operator.switchover().from_
             until(lambda: operator.status().name != before, "the other serves")
@@ -300,6 +300,7 @@ def test_commands(site: Site) -> None:
         text=True,
     )
     until(lambda: len(document(site.tmr("sessions", "--json"))["sessions"]) == 1, "the licence is held")
+    machines.ready(machines.other(twin))
     moved = document(site.tmr("switchover", "--json", role="operator", name="olga"))
     assert moved["from"] == twin.name
     assert moved["to"] == machines.other(twin).name
