@@ -13,13 +13,14 @@ from tests.simulation.weather import Weather
 from tmr.desk.in_flight import InFlight
 from tmr.desk.sessions import Sessions
 from tmr.desk.virtual import UpstreamState, VirtualContainer
-from tmr.ledger import Borrowed, Command, Consume, Consumed, Each, Grant, Ledger, Outcome
+from tmr.ledger import Borrowed, Command, Consume, Consumed, Each, Free, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
 from tmr.quorum.agreement import Agreement
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.entries import FIRST, Entry, Mark, Snapshot, encode_membership
 from tmr.quorum.lease import DRIFT, Timing
 from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
+from tmr.quorum.pause import PauseDetector
 from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
 from tmr.quorum.read_index import ReadIndex
 
@@ -312,6 +313,39 @@ class WaitsForARenewal(Timing, frozen=True):
         return self.ttl
 
 
+class _NoAllowance(PauseDetector):
+    """Clocks are taken to go at one rate."""
+
+    def observe(self, replica: str, reading: float, sent_at: float, now: float) -> float:
+        if (known := self._most.get(replica)) is not None:
+            self._most[replica] = known[0], now
+        return super().observe(replica, reading, sent_at, now)
+
+
+class TakesDriftForAPause(Twin):
+    """Clocks that differ in rate are taken for a pause, once they have come apart by a little."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self._pauses = _NoAllowance(self.timing.pause / 4, self.timing.ttl)
+
+
+class LeapsWithTheClocks(CertifiedClock):
+    """Certified time follows each step forward that the clocks take, also within a reign."""
+
+    def read(self, now_ms: float, floor_ms: int) -> int:
+        self._anchored = False
+        return super().read(now_ms, floor_ms)
+
+
+class FollowsEachStep(Twin):
+    """See LeapsWithTheClocks."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.certified = LeapsWithTheClocks()
+
+
 class TakesItBack(Twin):
     """A lease of which a twin heard before its own reign, and no more since, has ended only now."""
 
@@ -491,6 +525,34 @@ class AgesWithTheClocks(Ledger):
         return super().apply(index, time_ms, body, entry_format)
 
 
+class KeepsThemWaiting(Ledger):
+    """A seat that comes free is not given to whoever waits."""
+
+    def _carry_out(self, command: Command) -> Outcome:
+        queues = self._books.queues
+        if not isinstance(command, Free) or command.session in queues.places:
+            return super()._carry_out(command)
+        waiting, queues.by_product = queues.by_product, {}
+        outcome = super()._carry_out(command)
+        queues.by_product = waiting
+        return outcome
+
+
+class LastComesFirst(Ledger):
+    """The seat goes to the one that came last."""
+
+    def _carry_out(self, command: Command) -> Outcome:
+        queues = self._books.queues
+        if not isinstance(command, Free):
+            return super()._carry_out(command)
+        for product, queue in queues.by_product.items():
+            queues.by_product[product] = dict(reversed(queue.items()))
+        outcome = super()._carry_out(command)
+        for product, queue in queues.by_product.items():
+            queues.by_product[product] = dict(reversed(queue.items()))
+        return outcome
+
+
 class OneForAll(Ledger):
     """All commands of an entry have the outcome of the first."""
 
@@ -615,6 +677,10 @@ STRANGE = Weather(disagree=0.5, crash=0.5, hand_over=0.5)
 ODD = Weather(drop=0.02, crash=0.2, blackout=0.1, twins=0.2, hand_over=0.3, partition=0.2, diverge=0.3)
 """Ledgers that differ, while twins take turns and the power fails."""
 
+SETTING = Weather(leap=1.0)
+"""Clocks that are set again and again within a reign."""
+DRIFTING = Weather(drift=1.0)
+"""Clocks whose rates change, and else nothing."""
 SLOW = Weather(slowed=2.0, lonely=2.0, patience=0.1)
 """Commands that take longer than a client waits, while clients come back at the end of their time to live."""
 SET = Weather(drop=0.25, crash=0.8, hand_over=0.8, leap=1.0)
@@ -694,6 +760,10 @@ MUTATIONS: dict[str, Rules] = {
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
     "outcomes age with the clocks": Rules(ledger=AgesWithTheClocks, weather=SET),
+    "a free seat is given to nobody": Rules(ledger=KeepsThemWaiting),
+    "last come, first served": Rules(ledger=LastComesFirst),
+    "no drift allowance for a pause": Rules(twin=TakesDriftForAPause, weather=DRIFTING),
+    "time leaps within a reign": Rules(twin=FollowsEachStep, weather=SETTING),
     "one outcome for all of an entry": Rules(ledger=OneForAll),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
     "the journal kept for ever": Rules(twin=ForgetsNothing),

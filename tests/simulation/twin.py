@@ -220,7 +220,10 @@ class SimTwin:
         def handle() -> None:
             if not isinstance(request, Follow):
                 self._journal(slot)
+            before = self.twin.paused_at
             self.twin.receive(self.now(), slot, sent_at, request, reply)
+            if self.twin.paused_at != before:
+                self.world.witness.pause_noticed(self.name)
             self.turn()
 
         self.world.nemesis.reach(self, "answer received", handle)

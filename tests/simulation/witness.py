@@ -32,7 +32,9 @@ from .client import TTL
 from .clock import EPOCH_OF_WALL_CLOCKS
 from .licences import QUANTITY, UNITS
 from .linearizability import NotLinearizable
+from .order import Order
 from .seats import check_clients
+from .stores import Stores
 from .twin import WHOLE, Moment
 from .versions import LATER, LATER_COMMAND, ledger_of
 
@@ -101,6 +103,7 @@ class Witness:
         """When a twin was last seen to serve."""
         self._twins_changed_at = 0.0
         """When a twin last started, stopped, or handed over."""
+        self._stores = Stores()
         self._left: dict[tuple[str, str], int] = {}
         """Units that remained after each request for one unit, by client and idempotency key."""
 
@@ -158,6 +161,8 @@ class Witness:
 
         if isinstance(reply, Promise):
             self._asked_for[reply.epoch] = reply.owner.twin
+        elif isinstance(reply, Appended):
+            self._stores.acknowledged(acceptor, reply.match)
 
     def handed_over(self, twin: SimTwin) -> None:
         """The twin is about to give its reign back."""
@@ -183,6 +188,14 @@ class Witness:
             owner = self._reigns.setdefault(core.epoch, core.owner.nonce)
             if owner != core.owner.nonce:
                 self.fail(f"{core.owner.nonce} and {owner} both committed in epoch {core.epoch}")
+            members = core.log.membership.disks if core.log.membership is not None else ()
+            if len(stored := self._stores.of(applied.entry, members)) < 2:
+                self.fail(f"entry {applied.index} counts as committed, and only {stored} have it")
+
+    def pause_noticed(self, name: str) -> None:
+        """A twin says that its host paused it."""
+        if name not in self._went_on:
+            self.fail(f"{name} noticed a pause that never was")
 
     def acceptor_started(self, slot: int, acceptor: Any) -> None:
         """An upstream read its disk."""
@@ -383,16 +396,20 @@ class Witness:
         seats: dict[Moment, int] = {(0, WHOLE): 0}
         granted: dict[tuple[str, str], str] = {}
         record: dict[int, list[Chained]] = {}
-        digests = [ledger.digest()]
+        digests, order = [ledger.digest()], Order()
         for index in range(1, max(self.journal, default=0) + 1):
             entry = self.journal.get(index)
             if entry is None:
                 self.fail(f"journal entry {index} is missing")
             if index > 1 and entry.time_ms < self.journal[index - 1].time_ms:
                 self.fail(f"certified time ran backwards at {index}")
+            if index > 1 and (wrong := order.time(self.journal[index - 1], entry)):
+                self.fail(f"{wrong}, at entry {index}")
             if entry.kind == "command":
                 came = each(ledger.apply(index, entry.time_ms, entry.body, entry.format))
                 record[index] = list(ledger.lines)
+                if wrong := order.queue(ledger, came):
+                    self.fail(f"{wrong}, after entry {index}")
                 for number, (body, outcome) in enumerate(zip(bodies(entry), came, strict=True), 1):
                     outcomes[index, number] = outcome
                     self._count(outcome, held, ever)
