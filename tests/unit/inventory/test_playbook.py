@@ -19,7 +19,7 @@ AT_ONCE = 30.0
 pytestmark = pytest.mark.skipif(not ANSIBLE.exists(), reason="Ansible is not installed beside this Python")
 
 
-def play(inventory: Path, playbook: str, tmp_path: Path) -> subprocess.CompletedProcess[str]:
+def play(inventory: Path, playbook: str, tmp_path: Path, *more: str) -> subprocess.CompletedProcess[str]:
     environment = {
         **os.environ,
         "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
@@ -28,7 +28,7 @@ def play(inventory: Path, playbook: str, tmp_path: Path) -> subprocess.Completed
         # Whoever connects is found out: there is no such program.
         "ANSIBLE_SSH_EXECUTABLE": "/nonexistent/ssh",
     }
-    command = [str(ANSIBLE), "-i", str(inventory), str(ROOT / "ansible" / playbook)]
+    command = [str(ANSIBLE), "-i", str(inventory), str(ROOT / "ansible" / playbook), *more]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -74,3 +74,15 @@ def test_replace_upstream_wants_the_name_of_one(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert '"" is no upstream of the inventory' in " ".join(done.stdout.split()).replace("\\", "")
     assert "/nonexistent/ssh" not in done.stdout + done.stderr
+
+
+def test_upstreams_are_renewed_last_and_then_the_system_is_seen_to_answer(tmp_path: Path) -> None:
+    done = play(EXAMPLE, "site.yml", tmp_path, "--list-tasks")
+    assert done.returncode == 0, done.stdout + done.stderr
+    plays = [line.split(": ", 1)[1].split("\t")[0] for line in done.stdout.splitlines() if "play #" in line]
+    order = [one.split(" (", 1)[-1] for one in plays]
+    found = [
+        next(at for at, one in enumerate(order) if words in one)
+        for words in ("Check the inventory", "Prepare", "Twins and clients", "Upstreams", "See the system")
+    ]
+    assert found == sorted(found), order
