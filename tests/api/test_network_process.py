@@ -247,6 +247,9 @@ def test_the_tmr_command(server: UpstreamProcess, vendor: Vendor, tmp_path: Path
     tmr("run", *product, "1", "--borrowed", "--", "true")
     server.start()
     assert "there is no twin" in olga("switchover", code=1)
+    now = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime())
+    assert "already; nothing has changed" in olga("accept-time", now)
+    assert "Nothing waits to be accepted" in olga("accept-time", "2031-01-01T00:00Z", code=1)
     assert "granted" in olga("tracking", "show", "--firm", str(FIRM))
     record, request = tmp_path / "record.jsonl", tmp_path / "request.json"
     olga("tracking", "export", "--firm", str(FIRM), "-o", str(record))

@@ -18,6 +18,8 @@ class Clock:
         self.wall_skew_ms = 0.0
         self.set_ms = 0.0
         """By how much it was set forward, as the others were."""
+        self.synchronised = False
+        """The machine says that a time source keeps its wall clock."""
         self._stopped: float | None = None
 
     def monotonic(self, true: float) -> float:

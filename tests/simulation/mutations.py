@@ -429,7 +429,7 @@ class NewestClock(CertifiedClock):
     """Certified time is what the clock says that is furthest ahead."""
 
     def _agreed(self, now_ms: float) -> float | None:
-        fresh = [offset for offset, at in self._offsets.values() if now_ms - at <= self._fresh_ms]
+        fresh = [offset for offset, at, _ in self._offsets.values() if now_ms - at <= self._fresh_ms]
         return max(fresh) + now_ms if len(fresh) >= 2 else None
 
 
@@ -456,6 +456,36 @@ class TakesTheMedian(Twin):
     def __init__(self, *all_of_it: Any) -> None:
         super().__init__(*all_of_it)
         self.certified = BelievesTheMedian()
+
+
+class JumpsAtOnce(CertifiedClock):
+    """Certified time follows clocks that agree, however far they are ahead."""
+
+    def doubtful(self, agreed: float, known: float, now_ms: float) -> bool:
+        return False
+
+
+class OneSourceIsEnough(CertifiedClock):
+    """One clock that a time source keeps confirms a jump."""
+
+    def doubtful(self, agreed: float, known: float, now_ms: float) -> bool:
+        return super().doubtful(agreed, known, now_ms) and not self._synchronised(agreed, now_ms)
+
+
+class FollowsAJump(Twin):
+    """See JumpsAtOnce."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.certified = JumpsAtOnce()
+
+
+class BelievesOneSource(Twin):
+    """See OneSourceIsEnough."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.certified = OneSourceIsEnough()
 
 
 class FormatBeforeMembers(Twin):
@@ -703,6 +733,8 @@ FOREIGN = Weather(drop=0.02, crash=0.6, foreign=1.0)
 """Stores of another founding are put in place."""
 EXCHANGED = Weather(drop=0.02, crash=0.2, exchange=0.6)
 """New stores are put in place of all three."""
+BOOTED = Weather(drop=0.02, crash=0.2, boot=0.3)
+"""Sites that lose their power, and whose clocks show another time afterwards."""
 
 MUTATIONS: dict[str, Rules] = {
     "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, weather=LOST),
@@ -756,6 +788,8 @@ MUTATIONS: dict[str, Rules] = {
     "mirrors the wrong ledger again": Rules(twin=MirrorsTheWrongOne, weather=ODD),
     "newest clock is the time": Rules(twin=TakesTheNewestClock, weather=WRONG),
     "three clocks need no confirmation": Rules(twin=TakesTheMedian, weather=STRANGE),
+    "a jump of the clocks waits for nobody": Rules(twin=FollowsAJump, weather=BOOTED),
+    "one synchronised clock confirms a jump": Rules(twin=BelievesOneSource, weather=BOOTED),
     "time not clamped": Rules(twin=TimeIsNotClamped, weather=WRONG),
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),

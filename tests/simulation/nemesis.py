@@ -602,7 +602,8 @@ class Nemesis:
     # -- clocks --------------------------------------------------------------------------------------------
 
     def _wall_clock_jumps(self, fault: Fault) -> None:
-        self.world.clocks[fault.who[0]].wall_skew_ms = fault.value
+        clock = self.world.clocks[fault.who[0]]
+        clock.wall_skew_ms, clock.synchronised = fault.value, False
 
     def _two_wall_clocks_wrong(self, fault: Fault) -> bool:
         """Before the first time is committed, nothing could tell that two clocks of two are wrong."""
@@ -613,7 +614,7 @@ class Nemesis:
         world.disagree_until = world.now + seconds
         clocks = [world.clocks[name] for name in fault.who]
         for clock, part in zip(clocks, (1.0, 1.07), strict=True):
-            clock.wall_skew_ms = part * fault.value
+            clock.wall_skew_ms, clock.synchronised = part * fault.value, False
 
         def set_right() -> None:
             for clock in clocks:
@@ -625,8 +626,52 @@ class Nemesis:
     def _clocks_set(self, fault: Fault) -> None:
         """All three had been behind alike, and are right now: certified time leaps with the next reign."""
         self.world.set_ms += fault.value
+        self.world.right_ms += fault.value
+        self._set_clocks()
+
+    def _set_clocks(self, wrong_ms: float = 0.0, *, kept: Sequence[str] = ()) -> None:
+        """Set all to what is right, or wrong alike. Of `kept` their machines say that a time source keeps
+        them; what is set by hand, none does.
+        """
         for name in UPSTREAMS:
-            self.world.clocks[name].set_ms += fault.value
+            self.world.clocks[name].set_ms = self.world.right_ms + wrong_ms
+            self.world.clocks[name].synchronised = name in kept
+
+    def _known_time(self) -> bool:
+        """A journal says what time it was; and no ledger differs, which a power cut alone may strike."""
+        return bool(self.world.witness.journal) and self._alike()
+
+    def _wrong_clocks_at_boot(self, fault: Fault) -> bool:
+        """The power of all fails, and all three wall clocks are wrong alike afterwards, until they are set
+        right. One of the upstreams may believe that a time source keeps its clock.
+        """
+        if not self._known_time():
+            return False
+        self._power_cut(replace(fault, value=fault.value % 1))
+        self._set_clocks(fault.value, kept=UPSTREAMS[int(fault.value) % 4 :][:1])
+        self.world.after(self._until_calm(2.0 + fault.seconds), self._set_clocks)
+        return True
+
+    def _days_without_power(self, fault: Fault) -> bool:
+        """The clocks are right afterwards: the journal does not know that. An operator does."""
+        if not self._known_time():
+            return False
+        self._power_cut(replace(fault, value=fault.value % 1))
+        self.world.right_ms += fault.value
+        self._set_clocks()
+        return True
+
+    def _days_without_power_time_source(self, fault: Fault) -> bool:
+        """The same, and time sources answer some time after the start."""
+        if not self._days_without_power(fault):
+            return False
+
+        def synchronised() -> None:
+            self.world.set_ms = self.world.right_ms
+            self._set_clocks(kept=UPSTREAMS)
+
+        self.world.after(self._until_calm(fault.seconds * 3), synchronised)
+        return True
 
     def _clock_drifts(self, fault: Fault) -> None:
         self.world.clocks[fault.who[0]].drift(self.world.now, fault.value)

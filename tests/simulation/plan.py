@@ -58,6 +58,7 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
     for at in _moments(weather.clock, rnd, storm):
         skew = rnd.choice((-1, 1)) * 10 ** rnd.uniform(3, 9)
         faults.append(Fault("wall clock jumps", at, (wrong,), value=skew))
+    faults += [_at_boot(rnd, weather, at) for at in _moments(weather.boot, rnd, storm)]
     return sorted(faults, key=lambda fault: fault.at)
 
 
@@ -236,3 +237,10 @@ def _foreign(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 
 def _newer_command(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     return Fault("newer command", at, (rnd.choice(TWINS),))
+
+
+def _at_boot(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    """By more than certified time may go forward at once."""
+    kind = rnd.choice(("wrong clocks at boot", "days without power", "days without power, time source"))
+    days = rnd.choice((rnd.uniform(1.1, 3), rnd.uniform(3, 400)))
+    return Fault(kind, at, (*UPSTREAMS, *TWINS), rnd.uniform(0.05, 1.5), value=days * 86_400_000)

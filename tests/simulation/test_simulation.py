@@ -45,6 +45,8 @@ HAPPENS = (
     *("one genuine constituent", "statements withdrawn", "containers trusted"),
     *("twin cloned", "disk hangs"),
     *("slow links", "patience lost", "clocks set", "flapping upstreams", "deaths while flapping"),
+    *("wrong clocks at boot", "days without power", "days without power, time source"),
+    *("time accepted", "refused while the time is in doubt"),
     *("wall clock jumps", "two wall clocks wrong", "clock drifts"),
     *("ledger differs", "stored ledger differs", "twin ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),

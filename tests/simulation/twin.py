@@ -11,6 +11,7 @@ import msgspec
 from tmr.desk.in_flight import Fate, Submission, Undecided
 from tmr.desk.virtual import UpstreamState
 from tmr.ledger import (
+    AcceptTime,
     Assemble,
     Borrow,
     Borrowed,
@@ -484,6 +485,26 @@ class SimTwin:
         for go in ready:
             go()
 
+    # -- certified time ------------------------------------------------------------------------------------
+
+    def time_waits(self) -> int | None:
+        """What the clocks show, if certified time does not follow them."""
+        self.twin.certified.read(self.now() * 1000, self.twin.log.last_time)
+        return self.twin.certified.waits
+
+    def in_doubt(self) -> bool:
+        """Nothing new is decided, since it is not known what time it is."""
+        doubt = self.time_waits() is not None
+        self.world.stats["refused while the time is in doubt"] += doubt
+        return doubt
+
+    def accept_time(self, shown: int) -> None:
+        """An operator accepts what the clocks show."""
+        before = self.twin.log.last_time
+        if self.holds() and self.twin.certified.accept(self.now() * 1000, shown):
+            self.submit(AcceptTime(before, "olga"))
+            self.turn()
+
     # -- requests ------------------------------------------------------------------------------------------
 
     def checkout(self, client: str, request_id: str, ttl: int, wait: bool, respond: Reader) -> None:
@@ -506,7 +527,7 @@ class SimTwin:
         if known is not None:
             self._remembered(known.outcome, respond)
             return
-        if not self.available():
+        if not self.available() or self.in_doubt():
             return
         session = f"{self.rnd.getrandbits(64):016x}"
         grant = Grant(
@@ -543,14 +564,14 @@ class SimTwin:
 
     def units(self, client: str, request_id: str, session: str, units: int, respond: Reader) -> None:
         """`POST /v1/sessions/{id}/units`."""
-        if self._once(client, request_id, respond) and self.available():
+        if self._once(client, request_id, respond) and self.available() and not self.in_doubt():
             self._decide(Consume(request_id, client, session, units), client, request_id, respond)
 
     def borrow(self, client: str, request_id: str, respond: Reader) -> None:
         """`POST /v1/borrowings`."""
         if not self._once(client, request_id, respond):
             return
-        if not self.available():
+        if not self.available() or self.in_doubt():
             return
         name = f"{self.rnd.getrandbits(64):016x}"
         borrow = Borrow(request_id, client, name, FIRM, PRODUCT, (KEY,), 3600, client, client)

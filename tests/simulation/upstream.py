@@ -49,6 +49,11 @@ class SimUpstream:
         """This machine's monotonic clock."""
         return self.clock.monotonic(self.world.now)
 
+    def wall(self) -> int:
+        """This machine's wall clock, for an answer that also says whether it is synchronised."""
+        self.acceptor.clock_synchronised = self.clock.synchronised
+        return self.clock.wall_ms(self.world.now)
+
     def start(self) -> None:
         """The process starts, from what is durable."""
         self.up = True
@@ -136,7 +141,7 @@ class SimUpstream:
 
     def _handle(self, request: Request, respond: Respond) -> None:
         world = self.world
-        now, wall = self.now(), self.clock.wall_ms(world.now)
+        now, wall = self.now(), self.wall()
         if isinstance(request, Follow):
             self._follow(now, wall, request, respond)
             return
@@ -229,13 +234,13 @@ class SimUpstream:
         self.world.run_on(self, FOLLOW_WAIT, enough)
 
     def _answer_follow(self, request: Follow, respond: Respond) -> None:
-        reply = self.acceptor.handle(self.now(), self.clock.wall_ms(self.world.now), request).reply
+        reply = self.acceptor.handle(self.now(), self.wall(), request).reply
         self._settle([], lambda: respond(reply))
 
     def _wake(self) -> None:
         waiting, self.waiting = self.waiting, {}
         for request, respond in waiting.values():
-            self._follow(self.now(), self.clock.wall_ms(self.world.now), request, respond)
+            self._follow(self.now(), self.wall(), request, respond)
 
     def _watch_lease(self) -> None:
         """Followers hear of a lease that ends by itself."""

@@ -73,6 +73,8 @@ class Weather(msgspec.Struct, frozen=True):
     """A copy of a twin's machine runs beside it for a while, under the same name."""
     hang: float = 0
     """An upstream's disk takes seconds for what it was given; the machine goes on."""
+    boot: float = 0
+    """The power of all five fails, and afterwards all wall clocks show more than a day later."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -123,4 +125,5 @@ class Weather(msgspec.Struct, frozen=True):
             clone=rnd.choice([0, 0, 0.2]),
             hang=rnd.choice([0, 0, 0.2]),
             flapping=rnd.choice([0, 0, 0.1]),
+            boot=rnd.choice([0, 0, 0.15]),
         )

@@ -19,6 +19,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.licences import SimContainer
 from tests.simulation.names import CLIENTS, TWINS, UPSTREAMS
 from tests.simulation.nemesis import Machine, Nemesis
+from tests.simulation.operator import Operator
 from tests.simulation.rules import Rules
 from tests.simulation.twin import SimTwin
 from tests.simulation.upstream import FOLLOW_WAIT, SimUpstream
@@ -58,7 +59,9 @@ class World:
         """As each machine has it set for its next start; upstreams use the time to live alone."""
         self.weather = self.rules.weather or Weather.of(self.stream("weather"))
         self.set_ms = 0.0
-        """By how much the wall clocks of all upstreams were set forward."""
+        """By how much the wall clocks of all upstreams were set forward, and may be followed."""
+        self.right_ms = 0.0
+        """By how much they were set forward to what is right, whether anybody knows that or not."""
         self.disagree_until = 0.0
         """Until when two wall clocks are wrong in different ways; 0: they never were."""
         self.stats: Counter[str] = Counter()
@@ -84,6 +87,7 @@ class World:
         self.upstreams = [SimUpstream(self, slot) for slot in range(3)]
         self.twins = {name: SimTwin(self, name, rank) for rank, name in enumerate(TWINS)}
         self.clients = {name: SimClient(self, name) for name in clients}
+        self.operator = Operator(self)
         self.at(self.storm, self._calm)
         self.after(0, self._look)
 

@@ -50,6 +50,7 @@ _ELSEWHERE: Final = {
     "explain": ("tmr.cli.explain", "explain"),
     "return": ("tmr.cli.borrowing", "give_back"),
     "trust": ("tmr.cli.trust", "trust"),
+    "accept-time": ("tmr.cli.accept_time", "accept_time"),
     "tracking": ("tmr.cli.tracking", "tracking"),
     "vendor": ("tmr.cli.vendor", "vendor"),
 }

@@ -323,8 +323,15 @@ def _twins(views: Sequence[TwinView]) -> Table:
         row("Journal", lambda s: Text(f"{s.commit} committed"))
         row("Sessions", lambda s: Text(str(s.sessions)))
         row("Certified time", lambda s: Text(_clock(s.certified_time)))
+        if any(status.time_in_doubt for status in known):
+            row("The clocks show", _doubtful)
         row("Version", lambda s: Text(s.version))
     return table
+
+
+def _doubtful(status: Status) -> Text:
+    """What the clocks show, where certified time does not follow them."""
+    return Text("-" if status.time_in_doubt is None else moment(status.time_in_doubt), WARN)
 
 
 def _lease(status: Status) -> str:

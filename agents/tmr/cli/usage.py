@@ -83,6 +83,8 @@ class Usage:
 
     def add(self, line: Line) -> None:
         """Count one line."""
+        if line.event == "time-accepted":
+            return  # of no product
         product = self._products.setdefault(line.product_code, Product(line.product_code))
         seats = self._seats.setdefault(line.product_code, _Seats())
         match line.event:

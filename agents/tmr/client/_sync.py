@@ -302,6 +302,13 @@ class Client:
         """
         return self._run(operations.trust(upstream, fingerprint))
 
+    def accept_time(self, time: dt.datetime) -> models.TimeAccepted:
+        """Have certified time go on from what the clocks show, if that is near `time`.
+
+        Needs an operator's certificate. Raises Refused, and nothing has changed.
+        """
+        return self._run(operations.accept_time(time))
+
     # -- one call ------------------------------------------------------------------------------------------
 
     def _run(

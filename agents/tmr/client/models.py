@@ -682,6 +682,10 @@ class Status(_Answer):
     peer: str | None = Field(default=None, description="The twin that is believed to be active, if another.")
     version: str
     certified_time: AwareDatetime | None
+    time_in_doubt: AwareDatetime | None = Field(
+        default=None,
+        description="What the clocks show, where certified time does not follow them; null: it does.",
+    )
     upstreams: tuple[UpstreamStatus, ...]
     licences: tuple[LicenceStatus, ...]
     sessions: int = Field(ge=0)
@@ -721,6 +725,20 @@ class Trusted(_Answer):
     container: str = Field(description="Its serial.")
     fingerprint: str
     changed: bool = Field(description="False: it was believed before.")
+
+
+class TimeRequest(_Request):
+    """What time an operator says that it is."""
+
+    time: AwareDatetime = Field(description="Within ten minutes of what the clocks show.")
+
+
+class TimeAccepted(_Answer):
+    """Certified time goes on from what the clocks show."""
+
+    time: AwareDatetime = Field(description="Certified time now.")
+    before: AwareDatetime = Field(description="What it was before.")
+    changed: bool = Field(description="False: certified time was this already, nothing waited.")
 
 
 # -- borrowing ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 Source of paths and bodies: the client API's OpenAPI document, `/openapi.json` of a twin.
 """
 
+import datetime as dt
 import re
 import secrets
 from collections.abc import Callable, Iterable
@@ -39,6 +40,8 @@ from tmr.client.models import (
     Step,
     StepResult,
     Switchover,
+    TimeAccepted,
+    TimeRequest,
     Trusted,
     TrustRequest,
     UnitsRequest,
@@ -264,6 +267,13 @@ def trust(upstream: str, fingerprint: str) -> Operation[Trusted]:
     wanted = _checked(TrustRequest, upstream=upstream, fingerprint=fingerprint)
     request = Request("PUT", "/v1/operator/trust", wanted.model_dump_json().encode())
     return Operation(request, lambda a: _read(a, Trusted))
+
+
+def accept_time(time: dt.datetime) -> Operation[TimeAccepted]:
+    """Have certified time go on from what the clocks show. Sent twice, it takes effect once."""
+    wanted = _checked(TimeRequest, time=time)
+    request = Request("PUT", "/v1/operator/time", wanted.model_dump_json().encode())
+    return Operation(request, lambda a: _read(a, TimeAccepted))
 
 
 def session_request(**fields: object) -> SessionRequest:

@@ -27,6 +27,7 @@ it. Everything that the client raises is a `TmrError`:
         ├── TwinNotReady        the other twin could not take over at once
         ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
         ├── StorageFull         the upstreams' disks are nearly full: nothing new is stored
+        ├── TimeInDoubt         the clocks jumped by more than a day, and nothing confirms that
         ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
         ├── WrongRole           the certificate's role may not do this
         ├── ConflictingKey      an idempotency key used before for something else
@@ -178,6 +179,10 @@ class LicenceUnavailable(Refused):
 
 class StorageFull(Refused):
     """Too many upstreams are short of disk space to store anything new."""
+
+
+class TimeInDoubt(Refused):
+    """The clocks show a time that nothing confirms: nothing new is decided."""
 
 
 class OutsideTmr(Refused):
@@ -400,6 +405,24 @@ _ALL: Final = (
         "Make room on the upstreams that the detail names; what is held can be used and given back.",
         StorageFull,
         passing=True,
+    ),
+    ProblemType(
+        "time-in-doubt",
+        503,
+        None,
+        "The licence system does not know what time it is",
+        "Have an operator look at `tmr status`: set the clocks right, or accept what they show with "
+        "`tmr accept-time`.",
+        TimeInDoubt,
+        passing=True,
+    ),
+    ProblemType(
+        "time-refused",
+        409,
+        None,
+        "The time is not accepted",
+        "Compare with `tmr status`, and give the time that the clocks show, if it is right.",
+        Refused,
     ),
     ProblemType(
         "tmr-id-outside-tmr",

@@ -9,6 +9,7 @@ from tmr.desk.explain import Explainer
 from tmr.desk.gate import Gate
 from tmr.desk.lending import Lending
 from tmr.desk.service import Service
+from tmr.desk.time_doubt import TimeDoubt
 from tmr.ledger import each
 from tmr.quorum.proposer import Applied
 
@@ -33,6 +34,7 @@ class Desk:
         self.lending = Lending(gate, sign, fatal=fatal)
         self.access = AccessControl(gate)
         self.explainer = Explainer(gate)
+        self.time_doubt = TimeDoubt(gate)
 
     def begin_reign(self, now: float) -> None:
         """This server serves from now on."""
@@ -49,6 +51,7 @@ class Desk:
 
     def turn(self, now: float) -> None:
         """Do what is due by time. Only while this server may write to the journal."""
+        self.time_doubt.look()
         if not self.gate.leaving:
             self.service.expire(now)
             self.lending.expire()

@@ -22,6 +22,7 @@ class Explainer:
         """What the ledger would say. Raises Problem."""
         gate = self._gate
         mark = gate.check()
+        gate.demand_time()
         if peer.role != "operator" and (asked.client is not None or asked.address is not None):
             _operators_only()
         virtual, ledger = gate.virtual, gate.ledger

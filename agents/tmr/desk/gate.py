@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn, Protocol
 from tmr.desk.in_flight import Undecided
 from tmr.desk.problems import problem
 from tmr.desk.refusals import Refusals, Refused
-from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer
+from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer, written
 from tmr.ledger import Borrow, Command, Denied, Grant, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.quorum.proposer import NotActive, Overloaded
@@ -53,6 +53,17 @@ class Kernel(Protocol):
 
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds."""
+
+    @property
+    def last_ms(self) -> int:
+        """Time of the journal's last entry, Unix milliseconds; 0: there is none."""
+
+    @property
+    def time_waits(self) -> int | None:
+        """What the clocks show, if certified time does not follow them; as of its last reading."""
+
+    def accept_time(self, time_ms: int) -> bool:
+        """Certified time goes on from what the clocks show, if that waits and is near `time_ms`."""
 
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """The servers that hold the containers, as they are now."""
@@ -194,6 +205,18 @@ class Gate:
                 retry_after=LIMIT_RETRY_AFTER,
             )
 
+    def demand_time(self) -> None:
+        """Raise Problem time-in-doubt where it is not known what time it is: nothing new is decided."""
+        time_ms = self.kernel.certified_ms()
+        if (shown := self.kernel.time_waits) is not None:
+            raise problem(
+                "time-in-doubt",
+                f"The clocks show {written(shown)}, the journal goes on at {written(time_ms)}, and no time "
+                "source has confirmed that so much time has passed: what is held is kept and can be given "
+                "back, nothing new is decided.",
+                retry_after=LIMIT_RETRY_AFTER,
+            )
+
     # -- the journal ---------------------------------------------------------------------------------------
 
     async def outcome(self, asked: Outcome | asyncio.Future[Outcome]) -> Outcome:
@@ -259,7 +282,11 @@ class Gate:
         denied = self.ledger.review(request, self.kernel.certified_ms())
         known = self.ledger.remembered(request.client, request.request_id)
         if known is not None:
-            return denied or (self.decide(request) if again(known.outcome) else known.outcome)
+            if denied is not None or not again(known.outcome):
+                return denied or known.outcome
+            self.demand_time()
+            return self.decide(request)
+        self.demand_time()
         if keys and not request.keys:
             self.note(Denied("licence-unavailable", ""), Refused.by(request))
             raise self.unavailable(keys, self.kernel.upstreams())

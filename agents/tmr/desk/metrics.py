@@ -98,6 +98,11 @@ class _Gauges(Collector):
         yield GaugeMetricFamily("tmr_sessions", "Sessions held.", value=status.sessions)
         yield GaugeMetricFamily("tmr_commit_index", "Last committed journal index.", value=status.commit)
         yield GaugeMetricFamily(
+            "tmr_time_in_doubt",
+            "1 while certified time does not follow the clocks.",
+            value=float(status.time_in_doubt is not None),
+        )
+        yield GaugeMetricFamily(
             "tmr_alarms", "Alarms in the status; none if and only if it is healthy.", value=len(status.alarms)
         )
         yield from self._licences()

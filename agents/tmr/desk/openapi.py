@@ -23,7 +23,9 @@ JOURNAL: Final = ("overloaded",)
 """Problems of a route that writes to the journal, or that may be turned away (`tmr.desk.admission`)."""
 VALIDITY: Final = ("licence-expired", "licence-not-active")
 """A licence that is held is not valid any more."""
-STORING: Final = ("storage-full", *JOURNAL)
+DECIDING: Final = ("storage-full", "time-in-doubt")
+"""Problems of a route that decides something new."""
+STORING: Final = (*DECIDING, *JOURNAL)
 """Problems of a route that stores something new."""
 HOLDING: Final = ("session-lost", "access-denied", "licence-unavailable", *VALIDITY, *JOURNAL)
 """Problems of a route about a session that is held."""

@@ -33,12 +33,15 @@ from tmr.client.models import (
     SessionList,
     SessionRequest,
     Status,
+    TimeAccepted,
+    TimeRequest,
     UnitsRequest,
 )
 from tmr.desk.desk import Desk
 from tmr.desk.metrics import Metrics
 from tmr.desk.openapi import (
     ANYONE,
+    DECIDING,
     HOLDING,
     JOURNAL,
     OPERATORS,
@@ -81,6 +84,7 @@ def client_routes(app: FastAPI, desk: Desk) -> None:
     _session_routes(app, desk)
     _borrow_routes(app, desk)
     _access_routes(app, desk)
+    _time_route(app, desk)
 
 
 def _licence_routes(app: FastAPI, desk: Desk) -> None:
@@ -110,7 +114,7 @@ def _licence_routes(app: FastAPI, desk: Desk) -> None:
         "/v1/explain",
         response_model=Explanation,
         tags=["licences"],
-        openapi_extra=documented(*JOURNAL, takes=ExplainRequest),
+        openapi_extra=documented("time-in-doubt", *JOURNAL, takes=ExplainRequest),
     )
     async def explain(request: Request) -> Response:
         """What would happen to a request, and why. Nothing changes."""
@@ -176,7 +180,7 @@ def _session_routes(app: FastAPI, desk: Desk) -> None:
         response_model=Consumption,
         tags=["sessions"],
         openapi_extra=documented(
-            *HOLDING, "storage-full", "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
+            *HOLDING, *DECIDING, "not-enough-units", "conflicting-key", takes=UnitsRequest, key=True
         ),
     )
     async def consume(request: Request, session: SessionName) -> Response:
@@ -285,6 +289,20 @@ def _access_routes(app: FastAPI, desk: Desk) -> None:
         demand(peer, "operator")
         wanted = await body_of(request, AccessList)
         return answer(desk.access.check(wanted) if check else await desk.access.replace(peer, wanted))
+
+
+def _time_route(app: FastAPI, desk: Desk) -> None:
+    @app.put(
+        "/v1/operator/time",
+        response_model=TimeAccepted,
+        tags=["operation"],
+        openapi_extra=documented("time-refused", *JOURNAL, takes=TimeRequest, roles=OPERATORS),
+    )
+    async def accept_time(request: Request) -> Response:
+        """Have certified time go on from what the clocks show, if that is near what is given."""
+        peer = peer_of(request)
+        demand(peer, "operator")
+        return answer(await desk.time_doubt.accept(peer, await body_of(request, TimeRequest)))
 
 
 def status_routes(app: FastAPI, status: Callable[[], Status], metrics: Callable[[], bytes]) -> None:

@@ -52,6 +52,8 @@ BEATS: Final = 100
 """Sessions kept alive in one turn of the event loop."""
 EXPIRIES: Final = 500
 """Ends under way at which no further sessions are sent to theirs: releases by clients need room, too."""
+IDLE_MS: Final = 3_600_000
+"""An idle system writes an entry this often: after a power cut of all, so much time at most is unknown."""
 SOON_MS: Final = 7 * 86_400_000
 """A licence that ends within this time is told of with the grant."""
 
@@ -106,7 +108,9 @@ class Service:
         """Send to their end the sessions not heard in time, and refusals into the record."""
         for session in self.sessions.expired(now, max(0, EXPIRIES - len(self._ending))):
             watch(self._end(Free(session, None, "expiry")), self._fatal)
-        self.write_refusals(now, at_once=self.ledger.ripe(self.kernel.certified_ms()))
+        time_ms = self.kernel.certified_ms()
+        late = time_ms - self.kernel.last_ms >= IDLE_MS
+        self.write_refusals(now, at_once=late or self.ledger.ripe(time_ms))
 
     def write_refusals(self, now: float, *, at_once: bool = False) -> None:
         """Have refusals recorded that are due; `at_once`: write, though there may be none.
@@ -320,6 +324,7 @@ class Service:
         known = self.ledger.remembered(peer.account, request_id)
         if known is not None:
             return denied or known.outcome
+        gate.demand_time()
         held = self._own(peer, session)
         unusable = self._unusable(held.key, self.kernel.upstreams())
         if unusable is not None:

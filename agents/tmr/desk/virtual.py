@@ -80,9 +80,14 @@ def milliseconds(time: dt.datetime | None) -> int | None:
     return None if time is None else min(max(0, round(time.timestamp() * 1000)), EXPIRATION_MS_MAX)
 
 
+def doubtful(ms: int | None) -> dt.datetime | None:
+    """What clocks show, where certified time does not follow them; they may show any number."""
+    return None if ms is None else instant(min(max(0, ms), EXPIRATION_MS_MAX))
+
+
 def written(ms: int) -> str:
-    """Unix milliseconds for people."""
-    return f"{instant(ms):%Y-%m-%d %H:%M:%S} UTC"
+    """Unix milliseconds for people: clocks may show any number."""
+    return f"{instant(min(max(0, ms), EXPIRATION_MS_MAX)):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class VirtualContainer:

@@ -2,6 +2,7 @@
 
 from tmr.ledger.access import AccessList, Rule, Who, mistakes
 from tmr.ledger.commands import (
+    AcceptTime,
     AccessMode,
     Assemble,
     Borrow,
@@ -46,6 +47,7 @@ from tmr.ledger.use import Use
 
 __all__ = [
     "GENESIS",
+    "AcceptTime",
     "AccessList",
     "AccessMode",
     "AccessSet",

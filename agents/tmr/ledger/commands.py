@@ -180,6 +180,16 @@ class Note(msgspec.Struct, frozen=True, tag="note", forbid_unknown_fields=True):
     refusals: tuple[Refusal, ...]
 
 
+class AcceptTime(msgspec.Struct, frozen=True, tag="accept-time", forbid_unknown_fields=True):
+    """Put into the record that an operator, `who`, had certified time go on from this entry's time.
+
+    `before_ms`: what it was before. Nothing else depends on this command.
+    """
+
+    before_ms: Date
+    who: str
+
+
 TOGETHER_MAX: Final = 200
 """Commands in one entry: nobody else is heard before all of them are carried out."""
 
@@ -198,7 +208,7 @@ Request = Grant | Consume | Borrow
 """Commands with an idempotency key."""
 Shared = Request | Free | GiveBack
 """Commands that may share an entry with others. What changes containers or rules has one of its own."""
-Command = Shared | Assemble | Trust | SetAccess | Note | Withdraw
+Command = Shared | Assemble | Trust | SetAccess | Note | Withdraw | AcceptTime
 
 
 def question(request: Request) -> tuple[object, ...]:

@@ -13,6 +13,7 @@ from tmr.ledger.access import AccessList, mistakes
 from tmr.ledger.books import Books, conflicting_key
 from tmr.ledger.choose import Asked
 from tmr.ledger.commands import (
+    AcceptTime,
     Assemble,
     Borrow,
     Command,
@@ -130,6 +131,9 @@ class Ledger:
                 return self._set_access(command)
             case Note():
                 self._books.recorder.refused(command.refusals)
+                return Noted()
+            case AcceptTime():
+                self._books.recorder.time_accepted(command.before_ms, command.who)
                 return Noted()
         raise AssertionError(f"unknown command {command}")
 

@@ -125,7 +125,7 @@ class AccessSet(_Outcome, frozen=True, tag="access-set"):
 
 
 class Noted(_Outcome, frozen=True, tag="noted"):
-    """The refusals are in the record."""
+    """It is in the record."""
 
 
 Outcome = Granted | Waiting | Consumed | Borrowed | Denied | Freed | GivenBack | Assembled | AccessSet | Noted

@@ -23,6 +23,7 @@ Event = Literal[
     "units",
     "borrowed",
     "returned",
+    "time-accepted",
 ]
 """`emergency`: granted on an emergency licence. `ended`: by an operator. `returned`: also when time is up."""
 
@@ -56,6 +57,8 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
     detail: str = ""
     rule: str = ""
     """The access rule that decided. No line has words that a version made: its hash is part of the digest."""
+    before_ms: int | None = None
+    """Certified time before an operator accepted another."""
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):

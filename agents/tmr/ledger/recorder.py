@@ -87,6 +87,17 @@ class Recorder:
         """A seat came back."""
         self._borrowing("returned", borrowing, reason=by, detail=who)
 
+    def time_accepted(self, before_ms: int, who: str) -> None:
+        """An operator had time go on from now: every firm is told."""
+        for firm_code in sorted(self.heads):
+            self._line(
+                firm_code,
+                event="time-accepted",
+                product_code=0,
+                client=who,
+                before_ms=before_ms,
+            )
+
     def refused(self, refusals: Iterable[Refusal]) -> None:
         """Requests were refused from the mirror."""
         for refusal in refusals:

@@ -619,7 +619,7 @@ class Twin:
             peer.reachable = peer.reachable or poll or sent_at > peer.failed_at
         if not poll:
             peer.noted_at = max(peer.noted_at, sent_at)
-        self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000)
+        self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000, member.clock_synchronised)
 
     def _paused(self, member: Member, sent_at: float, now: float) -> bool:
         """This machine was paused by its host, and so gives its reign up: its clocks were no measure."""

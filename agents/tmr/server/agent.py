@@ -17,7 +17,7 @@ from tmr.desk.health import Facts, TakeOver, alarms, health
 from tmr.desk.metrics import Metrics
 from tmr.desk.problems import problem
 from tmr.desk.tracking import Archive, Tracking
-from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer, instant
+from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer, doubtful, instant
 from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS
 from tmr.quorum.entries import Owner
@@ -326,6 +326,7 @@ class Agent:
             peer=self._other(),
             version=self._version,
             certified_time=instant(time_ms) if time_ms else None,
+            time_in_doubt=doubtful(self.core.time_waits),
             upstreams=facts.upstreams,
             licences=facts.licences,
             sessions=len(self.core.ledger.sessions),
@@ -412,6 +413,7 @@ class Agent:
             *lease_alarms(twin),
             *pause_alarms(twin, now),
             *ledger_alarms(twin, now),
+            *self.desk.time_doubt.alarms(),
             *clock_alarms(twin.certified, now * 1000),
             *synchronisation_alarms(zip(twin.upstreams, twin.peers, strict=True)),
             *self._assembler.alarms,

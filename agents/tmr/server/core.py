@@ -155,6 +155,20 @@ class Core:
         """Certified time now, Unix milliseconds; 0 while nothing is known."""
         return self.twin.certified.read(self.clock() * 1000, self.twin.log.last_time)
 
+    @property
+    def last_ms(self) -> int:
+        """Time of the journal's last entry, Unix milliseconds; 0: there is none."""
+        return self.twin.log.last_time
+
+    @property
+    def time_waits(self) -> int | None:
+        """What the clocks show, if certified time does not follow them; as of its last reading."""
+        return self.twin.certified.waits
+
+    def accept_time(self, time_ms: int) -> bool:
+        """Certified time goes on from what the clocks show, if that waits and is near `time_ms`."""
+        return self.holds and self.twin.certified.accept(self.clock() * 1000, time_ms)
+
     def read_mark(self) -> float:
         """The mark of a request that came in just now, for `confirmed`."""
         return self.twin.read_mark(self.clock())

@@ -114,7 +114,23 @@ class LocalKernel:
 
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds: the own clock, which never runs backwards."""
-        return self._time.read(self._wall_ms(), self.clock() * 1000, self._node.acceptor.log.last_time)
+        return self._time.read(
+            self._wall_ms(), self.clock() * 1000, self.last_ms, lambda: self._node.clock_synchronised
+        )
+
+    @property
+    def last_ms(self) -> int:
+        """Time of the journal's last entry, Unix milliseconds; 0: there is none."""
+        return self._node.acceptor.log.last_time
+
+    @property
+    def time_waits(self) -> int | None:
+        """What the clock shows, if certified time does not follow it; as of its last reading."""
+        return self._time.waits
+
+    def accept_time(self, time_ms: int) -> bool:
+        """Certified time goes on from what the clock shows, if that waits and is near `time_ms`."""
+        return self.holds and self._time.accept(time_ms)
 
     def clock_behind_ms(self) -> int:
         """By how much the machine's clock was set back, if that is worth an alarm, else 0."""

@@ -12,7 +12,7 @@ from tmr.desk.health import Facts, alarms, health
 from tmr.desk.metrics import Metrics
 from tmr.desk.problems import problem
 from tmr.desk.tracking import Archive, Tracking
-from tmr.desk.virtual import VirtualContainer, instant
+from tmr.desk.virtual import VirtualContainer, doubtful, instant
 from tmr.ledger import Assemble, Assembled, Trust
 from tmr.licensing import BadShare, Serial, check_share, seal_borrow_file
 from tmr.quorum.proposer import Applied, NotActive, Overloaded
@@ -181,6 +181,7 @@ class NetworkServer:
             vip=(),
             version=self._version,
             certified_time=instant(time_ms),
+            time_in_doubt=doubtful(self.kernel.time_waits),
             upstreams=(me,),
             licences=licences,
             sessions=len(self.kernel.ledger.sessions),
@@ -196,6 +197,7 @@ class NetworkServer:
 
     def _alarms(self) -> list[str]:
         found = [*self._node.alarms(), *self.virtual.alarms(self.kernel.upstreams()), *self._rejected]
+        found += self.desk.time_doubt.alarms()
         if behind := self.kernel.clock_behind_ms():
             found.append(
                 f"the clock of {self.name} is {behind / 1000:.1f} s behind certified time, which never goes "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from machines import Machine
 
 NET_ADMIN_AND_RAW = 1 << 12 | 1 << 13
@@ -92,3 +94,16 @@ def test_a_client_listens_to_nothing(client: Machine) -> None:
 def test_arp_answers_for_the_own_interface_only(twin: Machine) -> None:
     for key, value in (("arp_ignore", 1), ("arp_announce", 2)):
         assert twin.host.sysctl(f"net.ipv4.conf.eth0.{key}") == value
+
+
+def test_an_upstream_starts_after_the_time_is_known_and_says_who_keeps_it(server: Machine) -> None:
+    """A machine of the lab has the clock of its host: chrony is configured and does not run."""
+    if "tmr-upstream" not in server.units:
+        return
+    order = properties(server, "tmr-upstream", "After", "Wants")
+    assert all("time-sync.target" in units.split() for units in order.values())
+    waits = server.run("systemctl cat chrony-wait.service")
+    assert "chronyc -h 127.0.0.1,::1 waitsync 30 " in waits and "TimeoutStartSec=45" in waits
+    status = json.loads(server.run("/opt/tmr/current/bin/tmr-upstream status --json"))
+    assert status["clock_synchronised"] is not None, "the unit may ask the kernel"
+    assert not [alarm for alarm in status["alarms"] if "time source" in alarm], "none is demanded there"

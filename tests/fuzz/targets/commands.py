@@ -4,6 +4,7 @@ from typing import Final
 
 from tests.unit.ledger.world import FIRM, START_MS, container_key, item, key, stated
 from tmr.ledger import (
+    AcceptTime,
     AccessList,
     Assemble,
     Borrow,
@@ -58,6 +59,7 @@ COMMANDS: Final[list[Command]] = [
     Free("s-1", "alice", "release"),
     Assemble(stated(2, (LICENCE,))),
     Trust("up2", raw_public_key(container_key(2))),
+    AcceptTime(START_MS, "olga"),
 ]
 
 

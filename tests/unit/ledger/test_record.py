@@ -1,7 +1,7 @@
 """One line for all that happened, in a chain for each Firm Code."""
 
 from tests.unit.ledger.world import World, item
-from tmr.ledger import Free, GiveBack, Head, Note, Refusal, link
+from tmr.ledger import AcceptTime, Free, GiveBack, Head, Note, Refusal, link
 
 
 def test_each_event_makes_its_line() -> None:
@@ -21,6 +21,17 @@ def test_each_event_makes_its_line() -> None:
     assert [line.units for line in world.record if line.event == "units"] == [2, 3]
     ended = world.record[7]
     assert (ended.id, ended.reason, ended.client, ended.tmr_id) == (session, "olga", "alice", 1)
+
+
+def test_every_firm_is_told_that_an_operator_accepted_the_time() -> None:
+    world = World(item())
+    world.do(AcceptTime(1_790_000_000_000, "operator olga"))
+    assert world.events() == [], "there is no record yet"
+    world.grant()
+    world.do(AcceptTime(1_790_000_000_000, "operator olga"))
+    line = world.record[-1]
+    assert (line.event, line.client, line.product_code) == ("time-accepted", "operator olga", 0)
+    assert line.before_ms == 1_790_000_000_000
 
 
 def test_the_chain_is_unbroken_over_a_snapshot() -> None:

@@ -1,4 +1,4 @@
-"""What the kernel says of the clock that this test runs with."""
+"""State of the clock that this test runs with, as the kernel tells it."""
 
 import subprocess
 import sys

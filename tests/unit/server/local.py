@@ -96,6 +96,8 @@ class Upstream:
         self.name = name
         self.up = True
         self.delay = 0.0
+        self.clock_off = 0
+        """Milliseconds by which its wall clock is wrong."""
         self._key = Ed25519PrivateKey.generate()
         self.box = Container.create(ACT_ID, raw_public_key(self._key))
         self.ledger = Ledger()
@@ -104,11 +106,15 @@ class Upstream:
             self.store.load(), self.ledger, boottime(), TTL, container=fingerprint(self.box.key)
         )
         failures: list[BaseException] = []
-        node = Node(self.acceptor, self.store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
+        node = Node(self.acceptor, self.store, clock=boottime, wall_ms=self.wall_ms, fatal=failures.append)
         keeper = Keeper(self.store, name, self.box, self._key, Path())
         self.recorder = Recorder(node, self.store, self.ledger, keeper, 400)
         self._news = asyncio.Event()
         self.hold(*items)
+
+    def wall_ms(self) -> int:
+        """What its clock shows."""
+        return wall_ms() + self.clock_off
 
     def hold(self, *items: ProductItem) -> None:
         """The container holds `items` from now on."""
@@ -130,13 +136,13 @@ class Upstream:
         end = boottime() + 5
         while self.up:
             now = boottime()
-            if isinstance(request, Follow) and self.acceptor.follow(now, wall_ms(), request) is None:
+            if isinstance(request, Follow) and self.acceptor.follow(now, self.wall_ms(), request) is None:
                 wait = min(end, self.acceptor.holder_until if self.acceptor.live_holder(now) else end) - now
                 if wait > 0:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._news.wait(), wait)
                     continue
-            answer = self.acceptor.handle(now, wall_ms(), request)
+            answer = self.acceptor.handle(now, self.wall_ms(), request)
             self.store.write(answer.writes)
             if answer.woke:
                 self._wake()

@@ -61,8 +61,14 @@ class Server:
             generation=self.keeper.container.generation,
             container=fingerprint(self.keeper.container.key),
         )
+        self.synchronised = False
         self.node = Node(
-            self.acceptor, self.store, clock=boottime, wall_ms=self.wall_ms, fatal=self.failures.append
+            self.acceptor,
+            self.store,
+            clock=boottime,
+            wall_ms=self.wall_ms,
+            fatal=self.failures.append,
+            synchronised=lambda: self.synchronised,
         )
         self.server = NetworkServer(
             name,
