@@ -150,6 +150,31 @@ def test_one_address_has_a_part_of_the_handshakes(system: System) -> None:
             one.close()
 
 
+HEAD = b"POST /read HTTP/1.1\r\nHost: x\r\n"
+SLOW = {
+    "idle": b"",
+    "slow-head": b"GET /name HTTP/1.1\r\nX: y",
+    "huge-head": b"GET /name HTTP/1.1\r\nX: " + b"y" * 31_000,
+    "slow-body": HEAD + b"Content-Length: 1000\r\n\r\nabc",
+    "chunks": HEAD + b"Transfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 500,
+}
+
+
+@pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW)
+def test_many_that_are_not_done_keep_nobody_waiting(system: System, sent: bytes) -> None:
+    """A hundred connections of one peer, at one address: another peer is answered at once, and again."""
+    with serving(system.upstream("up1")) as served, contextlib.ExitStack() as stack:
+        alice = system.client("alice")
+        many = [stack.enter_context(connect(served.port, alice, source="127.0.0.2")) for _ in range(100)]
+        for one in many:
+            one.sendall(sent)
+        until(lambda: served.connections("open") == 100, "all have been let in")
+        for _ in range(3):
+            with connect(served.port, system.client("bob")) as bob:
+                for _ in range(5):
+                    assert ask(bob) == (200, b"client bob")
+
+
 def test_what_comes_byte_by_byte_is_cut_off(small: Served, system: System) -> None:
     with connect(small.port, system.client("alice")) as head:
         assert not trickled(head, b"GET /name HTTP/1.1\r\nX: " + b"y" * 1000)
