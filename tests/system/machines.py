@@ -355,6 +355,10 @@ class Machines:
                 answer = admin.post("/v1/updates", content=issued.file)
                 assert answer.status_code in (200, 201, 204), answer.text
 
+    def forget_issued(self) -> None:
+        """The containers are new: the vendor begins anew with them."""
+        self._issued.clear()
+
     def serve(self, product: int, quantity: int | None) -> Twin:
         """Have a licence of `product` activated and shown; the active twin."""
         twin = self.whole()
