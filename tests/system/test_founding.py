@@ -36,7 +36,8 @@ def machines(request: pytest.FixtureRequest) -> Iterator[Machines]:
 def new_stores(machines: Machines, aside: Path) -> None:
     """The upstreams start with new stores; the former ones are kept."""
     for upstream in machines.upstreams:
-        upstream.kill()
+        upstream.kill()  # all before one starts: one at a time would be readmitted, and keep the founding
+    for upstream in machines.upstreams:
         state = upstream.config.parent / "state"
         state.rename(aside / upstream.name)
         state.mkdir(mode=0o700)
