@@ -14,7 +14,7 @@ from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.plan import LEASES, plan
 from tests.simulation.versions import ledger_of
 from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
-from tmr.quorum.anchor import contains
+from tmr.quorum.anchor import Anchor, contains
 from tmr.quorum.entries import Snapshot
 from tmr.quorum.lease import DRIFT
 from tmr.quorum.log import Log
@@ -493,6 +493,11 @@ class Nemesis:
                 return
             world.stats["old majority put back"] += 1
             world.tell(f"{fault.who[0]} and {fault.who[1]} are put back to copies {fault.value:.2f} s old")
+            for twin in world.twins.values():
+                # A later fault may restart it. With an anchor on disk that the copies have, or with none, it
+                # could miss nothing then: its anchor is written just before.
+                if twin.up and (twin.anchor is None or any(_shows(copy, twin.anchor) for copy in copies)):
+                    twin.keep_anchor()
             lease = LONGEST_LEASE * (1 + 2 * DRIFT)
             for upstream, copy in zip(old, copies, strict=True):
                 upstream.put(copy)
@@ -516,7 +521,6 @@ class Nemesis:
     def _missed(self, copies: list[Disk], third: SimUpstream, *, restart: bool) -> bool:
         """The third has on disk all that was ever committed; each twin knows of more than the copies have."""
         journal = self.world.witness.journal
-        logs = [Log.after(copy.load().snapshot, copy.load().entries) for copy in copies]
         whole = Log.after(third.disk.load().snapshot, third.disk.load().entries)
         last = max(journal, default=0)
         if not last or whole.last < last or whole.last_epoch < journal[last].epoch:
@@ -525,7 +529,7 @@ class Nemesis:
             return False  # from before the founding: no copy of a member, but a disk that is lost
         for twin in self.world.twins.values():
             known = twin.anchor if restart or not twin.up else twin.twin.anchor
-            if known is None or any(contains(log, known) for log in logs):
+            if known is None or any(_shows(copy, known) for copy in copies):
                 return False
         return all(third.disk.knows_more_of(copy) for copy in copies)
 
@@ -675,3 +679,9 @@ class Nemesis:
 
     def _clock_drifts(self, fault: Fault) -> None:
         self.world.clocks[fault.who[0]].drift(self.world.now, fault.value)
+
+
+def _shows(copy: Disk, anchor: Anchor) -> bool:
+    """The journal on the disk has the anchor's entry."""
+    stored = copy.load()
+    return contains(Log.after(stored.snapshot, stored.entries), anchor)
