@@ -1,4 +1,4 @@
-"""What the replayed journal must keep to: who came first is first, and time leaps once in a reign at most."""
+"""Order in the replayed journal: the queue is served in turn, and time leaps once in a reign at most."""
 
 from collections import Counter
 from collections.abc import Sequence
