@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 LONGEST_LEASE = max(LEASES)
+START = 0.05
+"""Seconds in which an upstream starts whose store was exchanged."""
 MESSAGE_KINDS = ("lost", "twice", "late")
 REISSUED = 0.6
 """Part of the new containers that the vendor issues the licence to during the storm."""
@@ -420,6 +422,7 @@ class Nemesis:
         self.exchanged |= {upstream.disk.name for upstream in world.upstreams}
         # Longer than a lease: else an active twin would have a new disk admitted once the others are back.
         seconds = LONGEST_LEASE * (1 + 2 * DRIFT) + fault.seconds
+        world.outlasts(seconds + START)
         self._for_a_while(seconds, list(zip(world.upstreams, former, strict=True)))
         if fault.value < 0.5:
             self._both_twins_restart(Fault("both twins restart", fault.at, TWINS, fault.value))
@@ -440,14 +443,14 @@ class Nemesis:
         """These upstreams start with what is in place now; then their own disks are put back."""
         self._replacing = True
         for upstream, _ in places:
-            self._up_again(upstream, 0.05)
+            self._up_again(upstream, START)
 
         def back() -> None:
             self._replacing = False
             for upstream, own in places:
                 self.world.tell(f"{upstream.name} has {own.name} again")
                 upstream.put(own)
-                self._back(upstream, 0.05)
+                self._back(upstream, START)
             if not self.world.stormy():
                 self._issue_what_is_needed()
 
@@ -499,6 +502,8 @@ class Nemesis:
                 if twin.up and (twin.anchor is None or any(_shows(copy, twin.anchor) for copy in copies)):
                     twin.keep_anchor()
             lease = LONGEST_LEASE * (1 + 2 * DRIFT)
+            # What the two lack, only the third has: without that nobody may serve.
+            world.outlasts(max(lease + 0.1, lease * power + fault.seconds))
             for upstream, copy in zip(old, copies, strict=True):
                 upstream.put(copy)
                 self._back(upstream, lease + 0.1)

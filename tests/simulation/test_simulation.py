@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.__main__ import soak
+from tests.simulation.faults import Fault
 from tests.simulation.mutations import MUTATIONS
-from tests.simulation.run import run_seed, run_seeds, small_journals
+from tests.simulation.names import UPSTREAMS
+from tests.simulation.run import failure_of, run_seed, run_seeds, small_journals
 from tests.simulation.schedules import SCHEDULES
-from tests.simulation.world import World
+from tests.simulation.witness import BACK
+from tests.simulation.world import CALM, STORM, World
 
 SEEDS = 10_000
 ENOUGH = 6_000
@@ -81,6 +84,22 @@ def test_a_seed_replays_exactly_and_so_do_its_faults() -> None:
     first = history(world)
     assert history(World(7)) == first
     assert history(World(7, faults=world.nemesis.made)) == first
+
+
+def test_service_is_due_once_a_majority_that_outlasts_the_storm_is_back() -> None:
+    """The former stores are back 4.3 s after the storm, and each counts its last lease anew."""
+    exchange = Fault("stores exchanged", STORM - 0.1, UPSTREAMS, 1.3, value=0.9)
+    world = World(1052, faults=[exchange], clients=())
+    assert failure_of(world) is None
+    assert world.stats["stores exchanged"] == 1
+    assert world.last_fault > STORM + 4
+    assert world.end == world.last_fault + CALM
+
+    deserted = World(1052, faults=[exchange], clients=())
+    for twin in deserted.twins.values():
+        deserted.at(STORM, twin.crash)
+    assert f"nobody serves, {BACK:.1f}" in str(failure_of(deserted))
+    assert deserted.now == pytest.approx(deserted.last_fault + BACK, abs=0.1)
 
 
 def test_a_soak_ends_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

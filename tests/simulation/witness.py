@@ -253,7 +253,7 @@ class Witness:
         if not founded or any(twin.holds() for twin in world.twins.values()):
             self._served_at = world.now
             return
-        calm_for = world.now - max(world.storm, self._served_at)
+        calm_for = world.now - max(world.last_fault, self._served_at)
         silent_for = world.now - max(self._served_at, self._twins_changed_at)
         if world.weather.elections_only and silent_for > SILENCE:
             self.fail(f"nobody has served for {silent_for:.2f} s, and only upstreams flap")

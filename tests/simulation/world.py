@@ -29,7 +29,7 @@ from tests.simulation.witness import Witness
 from tmr.quorum.messages import Follow, Release, Reply, Request
 
 STORM, CALM = 10.0, 8.0
-"""Seconds with faults, and seconds after them in which everything must come right."""
+"""Seconds with faults, and seconds after the last one in which everything must come right."""
 TTL = 2.0
 """Seconds of a lease, as all machines have it set at first."""
 LOOK = 0.05
@@ -55,6 +55,8 @@ class World:
         self.rules = rules or Rules()
         self.now = 0.0
         self.storm, self.end = storm, storm + CALM
+        self.last_fault = storm
+        """When the last fault is over: with the storm, or later if one takes a majority away for so long."""
         self.timings = dict.fromkeys((*UPSTREAMS, *TWINS), self.rules.timing(ttl=TTL))
         """As each machine has it set for its next start; upstreams use the time to live alone."""
         self.weather = self.rules.weather or Weather.of(self.stream("weather"))
@@ -184,8 +186,17 @@ class World:
         """Faults happen now."""
         return self.now < self.storm
 
+    def outlasts(self, seconds: float) -> None:
+        """A majority is away for so long, longer than a lease, also when the storm is over meanwhile.
+
+        Until then nobody can serve, and only then begins the time in which everything must come right: what
+        the upstreams granted before counts anew from their start.
+        """
+        self.last_fault = max(self.last_fault, self.now + seconds)
+        self.end = self.last_fault + CALM
+
     def _calm(self) -> None:
-        """From now on nothing goes wrong."""
+        """From now on nothing goes wrong, except that a majority may be away still: see `outlasts`."""
         self.tell("the storm is over")
         self.cut.clear()
         self.slow.clear()
