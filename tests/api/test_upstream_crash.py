@@ -51,7 +51,7 @@ async def reign(
     """Win `epoch` and append without end until the process dies; the last acknowledged (index, epoch)."""
     link = upstream.link()
     known = (have.previous_index, have.previous_epoch) if have else (0, 0)
-    promise = await link.call(Acquire(epoch, Owner("tmr1", f"run{epoch}"), 1000))
+    promise = await link.call(Acquire(epoch, A, 1000))
     assert isinstance(promise, Promise), promise
     at = (promise.member.last_index, promise.member.last_epoch)
     assert at >= known, "what was acknowledged is lost"

@@ -153,14 +153,13 @@ def test_the_record_is_whole_after_kill_9(upstream: UpstreamProcess) -> None:
 
     async def append(link: UpstreamLink, epoch: int) -> tuple[int, int]:
         """Append and commit until the process dies; the last entry acknowledged as committed and stored."""
-        owner = Owner("tmr1", f"run{epoch}")
-        promise = await link.call(Acquire(epoch, owner, 30_000))
+        promise = await link.call(Acquire(epoch, A, 30_000))
         assert isinstance(promise, Promise)
         at = (promise.member.last_index, promise.member.last_epoch)
         try:
             while True:
                 batch = tuple(noting(at[0] + 1 + n, epoch) for n in range(3))
-                reply = await link.call(Append(epoch, owner, 30_000, *at, batch, at[0]))
+                reply = await link.call(Append(epoch, A, 30_000, *at, batch, at[0]))
                 assert isinstance(reply, Appended)
                 at = (reply.match, epoch)
         except LinkError:
