@@ -169,16 +169,22 @@ class Disk:
         return empty
 
     def foreign(self, empty: "Disk") -> "Disk":
-        """A store of another founding, on an `empty` disk: the same epochs and indices, and other entries."""
-        kept = self.load()
+        """A store of another founding, on an `empty` disk: the same epochs and indices, and other entries.
+
+        Each is of a system of its own: two of one system, one after the other, are two that agree to a twin
+        that knows nothing and has not heard yet that the first one is gone.
+        """
+        kept, founding = self.load(), f"other-{empty.name}"
 
         def other(entry: Entry) -> Entry:
-            kind, body = ("command", encode(Note(()))) if entry.kind != "reign" else ("reign", b"other")
+            kind, body = (
+                ("command", encode(Note(()))) if entry.kind != "reign" else ("reign", founding.encode())
+            )
             return msgspec.structs.replace(entry, kind=kind, body=body)
 
         members = Membership((f"{empty.name}-1", f"{empty.name}-2", empty.name))
         kept.snapshot = msgspec.structs.replace(
-            kept.snapshot, membership=members, founding="other" if kept.snapshot.index else ""
+            kept.snapshot, membership=members, founding=founding if kept.snapshot.index else ""
         )
         kept.entries = [one if one.kind == "format" else other(one) for one in kept.entries]
         kept.disk, kept.marks = empty.name, ()

@@ -1083,7 +1083,10 @@ class Twin:
             return
         self.agreement.differs(slot, now)
         if self.agreement.outvoted:
+            serving, epoch = self.serving, self.epoch
             self._step_down(now, "two upstreams have another ledger: mirroring it anew", self.timing.ttl)
+            if not serving:
+                self._release(now, epoch)  # it had no address yet, and the other twin may have the right one
             self._drop_ledger()
 
     def _compare_mirrored(self, now: float, slot: int, reply: Followed) -> None:
