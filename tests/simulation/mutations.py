@@ -635,21 +635,6 @@ class PatienceDecides(InFlight):
         super().lose_patience(now)
 
 
-class TakesAReignInPart(Acceptor):
-    """A reign's journal counts as taken with its first message."""
-
-    def _taken_of(self, epoch: int, match: int, *, cut: bool = False) -> list[Write]:
-        return super()._taken_of(epoch, match, cut=True)
-
-
-class ForgetsAtOnce(Twin):
-    """What excused disks had confirmed is forgotten before a majority has all that the reign adopted."""
-
-    def _begin_reign(self, now: float, granted: dict[int, float]) -> None:
-        self.marks.reign_committed()
-        super()._begin_reign(now, granted)
-
-
 class IgnoresThoseGoneBack(Twin):
     """The readiness of an upstream that has gone back never counts, though all three are ready."""
 
@@ -724,8 +709,6 @@ LOST = Weather(drop=0.02, crash=0.2, partition=0.2, wipe=0.2, sole=0.4)
 """Stores that are lost, and then another machine."""
 COPIES = Weather(drop=0.02, crash=0.2, old_majority=1.0)
 """Old copies of one moment are put back on two upstreams."""
-STORMY_COPIES = Weather(drop=0.1, slow=0.03, crash=1.2, old_majority=0.6, downtimes=(0.05, 0.5))
-"""The same, and reigns end before these are brought up to date."""
 RENEWED = Weather(drop=0.02, crash=0.2, partition=0.2, upgrade=1.5)
 """Machines get another version, one after the other."""
 
@@ -803,8 +786,6 @@ MUTATIONS: dict[str, Rules] = {
     "the journal kept for ever": Rules(twin=ForgetsNothing),
     "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "no anchor is kept": Rules(keep_anchor=False, weather=COPIES),
-    "a reign is taken in part": Rules(acceptor=TakesAReignInPart, weather=STORMY_COPIES),
-    "confirmations forgotten at once": Rules(twin=ForgetsAtOnce, weather=STORMY_COPIES),
     "three ready are not enough": Rules(twin=IgnoresThoseGoneBack, weather=COPIES),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
     "a reign handed over is taken back": Rules(twin=TakesItBack, weather=HANDED),

@@ -268,6 +268,31 @@ def test_members_of_an_older_version_are_not_suspected() -> None:
     assert not twin.marks.gone_back(old.member, system.now)
 
 
+def test_confirmations_count_until_a_reign_that_all_three_elected_is_committed() -> None:
+    """The simulation cannot show this rule any more: the twins' anchors notice the same."""
+    system, twin = reign_of_tmr1()
+    old, marks = system.upstreams[0].acceptor.member(0), twin.marks
+    marks.learn(Mark("disk-0", 99, 99, 99), system.now)
+    assert marks.gone_back(old, system.now)
+    marks.excuse("disk-0")
+    assert not marks.gone_back(old, system.now)
+    marks.reign_ended()
+    assert marks.gone_back(old, system.now), "the reign ended before a majority had its journal"
+    marks.excuse("disk-0")
+    marks.reign_committed()
+    marks.reign_ended()
+    assert not marks.gone_back(old, system.now)
+
+
+def test_a_reign_is_taken_with_its_first_entry_and_not_before() -> None:
+    """An old copy has all that the reign adopted only then. The anchors notice the same."""
+    system, _ = reign_of_tmr1()
+    acceptor = system.upstreams[0].acceptor
+    epoch, last = acceptor.promised + 1, acceptor.log.last
+    assert acceptor._taken_of(epoch, last) == []
+    assert acceptor._taken_of(epoch, last, cut=True) == [ReignWrite(epoch)]
+
+
 marks = st.builds(Mark, st.just("d"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 
 
