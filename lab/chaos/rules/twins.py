@@ -41,7 +41,8 @@ def _holders(history: History, proof: Proof) -> None:
 def _was_paused(history: History, machines: Sequence[str], at: float) -> bool:
     """Whether one was just paused by its host: its clocks stood still, and so does what it knows of time.
 
-    It may hold the address until it hears of the new reign (explanation/protocol.md).
+    Until it notices that, it may hold the address and say that it serves. Rules about answers hold all the
+    same (explanation/protocol.md).
     """
     late = history.campaign.ttl + KERNEL_S
     return any(
@@ -80,9 +81,7 @@ def _together(history: History, proof: Proof) -> None:
         serving = [one.machine for one in twins if one.serving]
         for what, found in (("have the virtual address", holders), ("serve", serving)):
             proof.facts += 1
-            if len(found) > 1 and not (
-                what == "have the virtual address" and _was_paused(history, found, at)
-            ):
+            if len(found) > 1 and not _was_paused(history, found, at):
                 now[what] = " and ".join(found)
                 if before.get(what) == now[what]:
                     proof.violated(at, f"{now[what]} both {what}, in two looks in a row")
@@ -96,7 +95,11 @@ def _epochs(history: History, proof: Proof) -> None:
     owner: dict[int, str] = {}
     highest: Sample | None = None
     for at, machines in history.looks:
-        serving = [machines[name] for name in TWINS if name in machines and machines[name].serving]
+        serving = [
+            machines[name]
+            for name in TWINS
+            if name in machines and machines[name].serving and not _was_paused(history, (name,), at)
+        ]
         for sample in serving:
             proof.facts += 1
             first = owner.setdefault(sample.epoch, sample.machine)

@@ -619,6 +619,13 @@ def test_a_machine_that_its_host_paused_may_have_the_address_for_a_moment() -> N
     assert any("together" in text for text in judge(dataclasses.replace(allowed, holders=later)).violations)
 
 
+def test_a_machine_that_its_host_paused_may_say_that_it_serves_for_a_moment() -> None:
+    history = seen(serves, "tmr2", 0.5, 1.5)
+    assert any("both serve, in two looks" in text for text in judge(history).violations)
+    paused = dataclasses.replace(history, faults=[*history.faults, Fault("host-pause", ["tmr2"], 0.2, 0.4)])
+    assert not any("both serve, in two looks" in text for text in judge(paused).violations)
+
+
 def test_a_frozen_machine_keeps_the_address_until_its_lease_ends() -> None:
     history = seen(freezes_with_address, "tmr1", 1, 3)
     assert [text for text in judge(history).violations if text.startswith("twins")] == []
