@@ -205,3 +205,29 @@ def test_the_alarm_of_a_difference_ends() -> None:
     site.twin.agreement.differs(1, site.now)
     assert ledger_alarms(site.twin, site.now)
     assert not ledger_alarms(site.twin, site.now + DIFFERENCE_ALARM)
+
+
+def test_nobody_serves_before_two_members_have_its_ledger() -> None:
+    """Samples of the simulation seldom show this: where the twin was passive before, it compared already."""
+    site = Site()
+    twin = site.twin
+    twin.serving = False
+    twin.agreement.begin_reign()
+    twin._serve()
+    assert not twin.serving
+    twin.agreement.agrees(0, site.now)
+    twin._serve()
+    assert not twin.serving, "one member alone decides nothing"
+    twin.agreement.agrees(1, site.now)
+    twin._serve()
+    assert twin.serving
+
+
+def test_a_dropped_ledger_is_not_mirrored_again() -> None:
+    site = Site()
+    twin = site.twin
+    twin.agreement.differs(1, site.now)
+    twin.agreement.differs(2, site.now)
+    assert twin.agreement.outvoted
+    twin._drop_ledger()
+    assert [twin._is_source(slot) for slot in range(3)] == [False, True, True]
