@@ -199,13 +199,6 @@ class DeniesTheUnknown(Ledger):
 # -- the twin ------------------------------------------------------------------------------------------------
 
 
-class ForgetsNothing(Twin):
-    """A twin keeps all entries for ever."""
-
-    def _forget(self) -> None:
-        pass
-
-
 class LeaseFromTheAnswer(Twin):
     """The lease is computed from when the answer came."""
 
@@ -748,7 +741,6 @@ MUTATIONS: dict[str, Rules] = {
     "time leaps within a reign": Rules(twin=FollowsEachStep, weather=SETTING),
     "one outcome for all of an entry": Rules(ledger=OneForAll),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
-    "the journal kept for ever": Rules(twin=ForgetsNothing),
     "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
     "no anchor is kept": Rules(keep_anchor=False, weather=COPIES),
     "three ready are not enough": Rules(twin=IgnoresThoseGoneBack, weather=COPIES),
