@@ -55,6 +55,8 @@ HAPPENS = (
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )
 """What must have happened: a storm that never blew proves nothing."""
+RARE = frozenset({"stored ledger differs"})
+"""Needs three whole upstreams and nothing else under way; the weather of the mutations has it often."""
 
 
 @pytest.mark.timeout(3600)
@@ -71,7 +73,7 @@ def test_promises_hold_under_seeded_faults() -> None:
     told = ", ".join(f"{count} {what}" for what, count in sorted(happened.items()))
     print(f"\n{SEEDS} seeds in {cpu:.0f} s of processor time: {told}")
     assert not broken, f"{len(broken)} of {SEEDS} seeds, first: {min(broken.items())}"
-    assert not [what for what in HAPPENS if happened[what] < SEEDS / 100]
+    assert not [what for what in HAPPENS if happened[what] < SEEDS / (1000 if what in RARE else 100)]
 
 
 def test_a_seed_replays_exactly_and_so_do_its_faults() -> None:
