@@ -322,7 +322,9 @@ class Witness:
         noticed = core.role != "active" or core.epoch != epoch or seconds < 2 * core.timing.pause
         late = self.world.now - at > 2 * core.timing.ttl and self._upstream_stopped < at - seconds
         # Slow links widen the bounds of what an answer proves; the round before each answer stays.
-        slow = name in self.world.had_slow_links
+        # Where an upstream is cut off, paused or without disk, two that show the pause may come too late.
+        alone = any(self.world.stats[kind] for kind in ("cut", "one-way cut", "pause", "disk full"))
+        slow = alone or name in self.world.had_slow_links
         if late and not noticed and not slow and not self.world.rules.answer_unproved:
             self.fail(f"{name} was paused by its host for {seconds:.1f} s, and reigns on as if nothing were")
         return core.confirmed < mark
