@@ -2,10 +2,9 @@
 
 A connection whose peer has not shown a certificate yet waits in a small lobby. When the lobby is full, the
 connection that has waited longest is closed, of the address that has most there: handshakes that never end
-cannot keep out an honest one, which takes milliseconds. Handshakes begin in turns between addresses, few in
-one turn of the event loop. Inside, a peer has at most three quarters of the room; when all is taken, the peer
-with the most connections loses the one that has rested longest. The connections of a peer with many are read
-in turns (`crowded`, `reads`).
+cannot keep out an honest one, which takes milliseconds. Inside, a peer has at most three quarters of the
+room; when all is taken, the peer with the most connections loses the one that has rested longest. Handshakes
+and open connections take turns in the event loop (`fair_selector`).
 """
 
 import asyncio
