@@ -191,8 +191,8 @@ class Agent:
         self.gate.check()
         other = self.other_twin()
         if not other.ready:
-            why = other.reason or "two upstreams have not heard that it could"
-            raise problem("twin-not-ready", f"{self.config.peer} could not take over at once: {why}.")
+            why = f"{self.config.peer} could not take over at once: {other.reason}."
+            raise problem("twin-not-ready", why)
         return self.config.name
 
     # -- news ----------------------------------------------------------------------------------------------
@@ -338,8 +338,7 @@ class Agent:
     def _take_over(self) -> TakeOver:
         """Whether the other twin could take over, for the health of the system."""
         other = self.other_twin()
-        hindrance = "" if other.ready else other.reason or "two upstreams have not heard that it could"
-        return TakeOver(self.config.peer, other.heard, hindrance)
+        return TakeOver(self.config.peer, other.heard, other.reason)
 
     def _other(self) -> str | None:
         """The twin that holds the lease, as two upstreams told."""

@@ -17,6 +17,7 @@ FRESH: Final = 2.0
 """Seconds for which a report counts."""
 WITNESSES: Final = 2
 """Upstreams that must have heard the other twin: one that is wrong decides nothing."""
+NOT_TOLD: Final = "two upstreams have not heard that it could"
 
 
 class OtherTwin(msgspec.Struct, frozen=True):
@@ -69,7 +70,7 @@ class TwinReports:
             why = f"two upstreams have not heard it for {FRESH:g} s" if name else "no upstream has heard it"
             return OtherTwin(name, heard=False, ready=False, reason=why, front=UNKNOWN)
         ready = sum(one.ready for one in fresh) >= WITNESSES
-        reason = "" if ready else next((one.reason for one in fresh if not one.ready), "")
+        reason = "" if ready else next(one.reason for one in fresh if not one.ready) or NOT_TOLD
         front = sorted((one.front for one in fresh), reverse=True)[WITNESSES - 1]
         return OtherTwin(name, heard=True, ready=ready, reason=reason, front=front)
 
