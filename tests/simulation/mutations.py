@@ -144,7 +144,7 @@ class CommitsWhatItHas(Acceptor):
 class TrustsItsLedger(Acceptor):
     """A ledger that differs from the active's is not noticed."""
 
-    def _agrees(self, digest_index: int, digest: bytes) -> bool:
+    def _agrees(self, digest: bytes) -> bool:
         return True
 
 

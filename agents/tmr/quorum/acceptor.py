@@ -275,7 +275,7 @@ class Acceptor:
     @property
     def released(self) -> bool:
         """The lease of its promise was given back."""
-        return self._given_back is not None and self._given_back == (self.promised, self.owner)
+        return self._given_back == (self.promised, self.owner)
 
     # -- the lease -----------------------------------------------------------------------------------------
 
@@ -530,8 +530,8 @@ class Acceptor:
         self._applied, self._applied_bytes, self.rebuilt = self.snapshot.index, 0, self.rebuilt + 1
         return self._apply()
 
-    def _agrees(self, digest_index: int, digest: bytes) -> bool:
-        return not digest or digest_index != self._applied or digest == self._machine.digest()
+    def _agrees(self, digest: bytes) -> bool:
+        return digest == self._machine.digest()
 
     def _comparable(self, message: Append) -> bool:
         return bool(message.digest) and message.digest_index == self._applied
@@ -541,11 +541,11 @@ class Acceptor:
         if not self._comparable(message):
             return []
         lines: list[RecordWrite] = []
-        self.differs = not self._agrees(message.digest_index, message.digest)
+        self.differs = not self._agrees(message.digest)
         if self.differs and self._rebuilt_in != message.epoch:
             self._rebuilt_in = message.epoch
             lines = self._rebuild()
-            self.differs = not self._agrees(message.digest_index, message.digest)
+            self.differs = not self._agrees(message.digest)
         if not self.differs:
             self._rebuilt_in = -1
         return lines
