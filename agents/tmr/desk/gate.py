@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
+from tmr.client.models import BorrowRequest, SessionRequest
 from tmr.desk.in_flight import Undecided
 from tmr.desk.problems import problem
 from tmr.desk.refusals import Refusals, Refused
@@ -327,6 +328,13 @@ class Gate:
             constituents=constituents,
             unavailable=unavailable,
         )
+
+    def refuse_licence(
+        self, denied: Denied, asked: SessionRequest | BorrowRequest, keys: Sequence[LicenceKey]
+    ) -> NoReturn:
+        """Raise the problem that belongs to `denied`, the answer to a request for a licence."""
+        given = asked.model_dump(mode="json", exclude_none=True)
+        self.refuse(denied, given, (asked.firm_code, asked.product_code), keys)
 
     def refuse(
         self, denied: Denied, asked: dict[str, Any], product: tuple[int, int], keys: Sequence[LicenceKey]

@@ -67,12 +67,7 @@ class Lending:
         outcome = await gate.outcome(gate.ask(command, keys))
         await gate.proved(mark, keys)
         if isinstance(outcome, Denied):
-            gate.refuse(
-                outcome,
-                asked.model_dump(mode="json", exclude_none=True),
-                (asked.firm_code, asked.product_code),
-                keys,
-            )
+            gate.refuse_licence(outcome, asked, keys)
         assert isinstance(outcome, Borrowed)  # noqa: S101
         return _shown(self.own(peer, outcome.borrow))
 

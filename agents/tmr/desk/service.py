@@ -206,12 +206,7 @@ class Service:
                     return place
                 outcome = place
             if isinstance(outcome, Denied):
-                gate.refuse(
-                    outcome,
-                    asked.model_dump(mode="json", exclude_none=True),
-                    (asked.firm_code, asked.product_code),
-                    keys,
-                )
+                gate.refuse_licence(outcome, asked, keys)
             assert isinstance(outcome, Granted)  # noqa: S101
             if not self.virtual.available(outcome.key, self.kernel.upstreams()):
                 raise gate.unavailable([outcome.key], self.kernel.upstreams())
