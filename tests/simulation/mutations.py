@@ -23,6 +23,7 @@ from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Relea
 from tmr.quorum.pause import PauseDetector
 from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
 from tmr.quorum.read_index import ReadIndex
+from tmr.quorum.steady import SteadyClock
 
 # -- the upstream --------------------------------------------------------------------------------------------
 
@@ -232,6 +233,21 @@ class NoticesNoPause(Twin):
 
     def _paused(self, member: Member, sent_at: float, now: float) -> bool:
         return False
+
+
+class OwnClockAlone(SteadyClock):
+    """What the upstreams' clocks show is not held against one's own."""
+
+    def _take_off(self, now: float) -> None:
+        pass
+
+
+class GoesByItsOwnClock(Twin):
+    """See OwnClockAlone."""
+
+    def __init__(self, *all_of_it: Any) -> None:
+        super().__init__(*all_of_it)
+        self.steady = OwnClockAlone()
 
 
 class LeaseOfOne(Twin):
@@ -638,6 +654,8 @@ UNLIKE = Weather(slow=0.05, partition=0.6, pause=0.8, setting=1.5)
 """Machines that start again with another length of the lease, while links are cut."""
 STOPPED = Weather(slow=0.02, partition=0.3, host=1.5)
 """Machines that their hosts pause for seconds, and their clocks with them."""
+RACING = Weather(race=0.8, lonely=2.0)
+"""Twins whose clocks run fast, and clients that are cut off for about a time to live."""
 HANDED = Weather(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
 """Reigns that are handed over, while links are cut."""
 FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
@@ -711,6 +729,7 @@ MUTATIONS: dict[str, Rules] = {
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
     "answers what is not proved": Rules(answer_unproved=True, weather=STOPPED),
     "a pause by the host is not noticed": Rules(twin=NoticesNoPause, weather=STOPPED),
+    "a fast clock is believed": Rules(twin=GoesByItsOwnClock, weather=RACING),
     "a release forgotten in a restart": Rules(acceptor=ForgetsTheRelease, weather=FLAPPING),
     "a promise that was not heard is lost": Rules(acceptor=FencesItsCandidate, weather=FLAPPING),
     "an upstream that failed is asked later": Rules(timing=WaitsForARenewal, weather=FLAPPING),

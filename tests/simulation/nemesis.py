@@ -281,7 +281,8 @@ class Nemesis:
 
     def _paused_by_the_host(self, fault: Fault) -> bool:
         machine = self.world.machine(fault.who[0])
-        if not machine.up or self.world.paused(machine.name):
+        stands = self.world.paused(machine.name) or self.world.witness.is_stopped(machine.name)
+        if not machine.up or stands:
             return False
         self.world.stop_clocks(machine.name, self._until_calm(fault.seconds))
         return True
@@ -680,6 +681,22 @@ class Nemesis:
             self._set_clocks(kept=UPSTREAMS)
 
         self.world.after(self._until_calm(fault.seconds * 3), synchronised)
+        return True
+
+    def _clock_races(self, fault: Fault) -> None:
+        """A twin's monotonic clock goes at `value` seconds a second for a while."""
+        clock, world = self.world.clocks[fault.who[0]], self.world
+        clock.drift(world.now, fault.value)
+        world.after(self._until_calm(fault.seconds), lambda: clock.drift(world.now, 1.0))
+
+    def _clock_creeps(self, fault: Fault) -> bool:
+        """The same, too slow: as if its host paused it again and again."""
+        name = fault.who[0]
+        if self.world.witness.is_stopped(name):
+            return False
+        self._clock_races(fault)
+        self.world.witness.stopped(name)
+        self.world.after(self._until_calm(fault.seconds), lambda: self.world.witness.went_on(name, 0.0))
         return True
 
     def _clock_drifts(self, fault: Fault) -> None:

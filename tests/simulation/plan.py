@@ -51,6 +51,8 @@ def plan(weather: Weather, rnd: random.Random, storm: float) -> list[Fault]:
         (weather.hang, _hang),
         (weather.flapping, _flapping),
         (weather.upgrade, _newer_command),
+        (weather.race, _race),
+        (weather.creep, _creep),
     )
     faults = [make(rnd, weather, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
     # One wrong clock at a time is what the median survives; that one may jump again and again.
@@ -169,6 +171,14 @@ def _clone(rnd: random.Random, _weather: Weather, at: float) -> Fault:
 def _drift(rnd: random.Random, _weather: Weather, at: float) -> Fault:
     rate = 1 + rnd.choice((-1, 1, rnd.uniform(-1, 1))) * DRIFT
     return Fault("clock drifts", at, (rnd.choice((*UPSTREAMS, *TWINS, *CLIENTS)),), value=rate)
+
+
+def _race(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("clock races", at, (rnd.choice(TWINS),), rnd.uniform(1.0, 8.0), value=rnd.uniform(1.1, 4.0))
+
+
+def _creep(rnd: random.Random, _weather: Weather, at: float) -> Fault:
+    return Fault("clock creeps", at, (rnd.choice(TWINS),), rnd.uniform(1.0, 8.0), value=rnd.uniform(0.2, 0.9))
 
 
 def _diverge(rnd: random.Random, _weather: Weather, at: float) -> Fault:

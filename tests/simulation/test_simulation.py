@@ -51,6 +51,7 @@ HAPPENS = (
     *("wrong clocks at boot", "days without power", "days without power, time source"),
     *("time accepted", "refused while the time is in doubt"),
     *("wall clock jumps", "two wall clocks wrong", "clock drifts"),
+    *("clock races", "clock creeps"),
     *("ledger differs", "stored ledger differs", "twin ledger differs"),
     *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )

@@ -138,7 +138,7 @@ class SimTwin:
         )
         self.odd: int | None = None
         """Ledgers that were dropped when this one became another than the journal's; None: it did not."""
-        self.sessions = self.world.rules.sessions()
+        self.sessions = self.world.rules.sessions(self.twin.steady)
         self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.twin.timing.ttl)
         self._gone: dict[Withdraw, float] = {}
         """Containers that are gone, and since when."""
@@ -489,7 +489,7 @@ class SimTwin:
 
     def time_waits(self) -> int | None:
         """What the clocks show, if certified time does not follow them."""
-        self.twin.certified.read(self.now() * 1000, self.twin.log.last_time)
+        self.twin.certified.read(self.twin.steady.read(self.now()) * 1000, self.twin.log.last_time)
         return self.twin.certified.waits
 
     def in_doubt(self) -> bool:
@@ -501,7 +501,8 @@ class SimTwin:
     def accept_time(self, shown: int) -> None:
         """An operator accepts what the clocks show."""
         before = self.twin.log.last_time
-        if self.holds() and self.twin.certified.accept(self.now() * 1000, shown):
+        steady_ms = self.twin.steady.read(self.now()) * 1000
+        if self.holds() and self.twin.certified.accept(steady_ms, shown):
             self.submit(AcceptTime(before, "olga"))
             self.turn()
 

@@ -75,6 +75,10 @@ class Weather(msgspec.Struct, frozen=True):
     """An upstream's disk takes seconds for what it was given; the machine goes on."""
     boot: float = 0
     """The power of all five fails, and afterwards all wall clocks show more than a day later."""
+    race: float = 0
+    """The monotonic clock of a twin runs fast for a while, by much more than the bound."""
+    creep: float = 0
+    """The monotonic clock of a twin runs slow for a while, by much more than the bound."""
     downtimes: tuple[float, ...] = (0.05, 0.5, 3.0)
     """Seconds until a machine that crashed is up again."""
 
@@ -126,4 +130,6 @@ class Weather(msgspec.Struct, frozen=True):
             hang=rnd.choice([0, 0, 0.2]),
             flapping=rnd.choice([0, 0, 0.1]),
             boot=rnd.choice([0, 0, 0.15]),
+            race=rnd.choice([0, 0, 0.2]),
+            creep=rnd.choice([0, 0, 0.2]),
         )

@@ -13,6 +13,7 @@ from tmr.desk.virtual import MAJORITY, UpstreamState, VirtualContainer, written
 from tmr.ledger import Borrow, Command, Denied, Grant, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.quorum.steady import SteadyClock
 from tmr.rim.identity import Identity
 from tmr.rim.problem import Problem
 
@@ -31,6 +32,8 @@ class Kernel(Protocol):
     ledger: Ledger
     clock: Callable[[], float]
     """Seconds, monotonic."""
+    steady: SteadyClock
+    """The same, as slow as other clocks show: for sessions."""
 
     @property
     def name(self) -> str:

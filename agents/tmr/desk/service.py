@@ -71,7 +71,7 @@ class Service:
         self.kernel = gate.kernel
         self.ledger = gate.ledger
         self.virtual = gate.virtual
-        self.sessions = Sessions()
+        self.sessions = Sessions(gate.kernel.steady)
         self._fatal = fatal
         self._ending: dict[str, asyncio.Future[Outcome]] = {}
         self._noting: asyncio.Task[None] | None = None

@@ -18,6 +18,7 @@ from typing import Final, Literal
 import msgspec
 
 from tmr.quorum.lease import DRIFT
+from tmr.quorum.steady import SteadyClock
 
 Answer = Literal["alive", "ending", "unknown"]
 
@@ -44,7 +45,9 @@ class _Heard(msgspec.Struct):
 class Sessions:
     """See the module. Empty but between `begin_reign` and `end_reign`."""
 
-    def __init__(self) -> None:
+    def __init__(self, steady: SteadyClock | None = None) -> None:
+        self._steady = steady or SteadyClock()
+        """What all times are counted by: no client is to lose its session to a clock that runs fast."""
         self._reigns = False
         self._heard: dict[str, _Heard] = {}
         self._slots: dict[int, dict[str, None]] = {}
@@ -77,7 +80,7 @@ class Sessions:
         if session in self._heard:
             self.heartbeat(now, session)
         elif self._reigns:
-            heard = self._heard[session] = _Heard(now, ttl)
+            heard = self._heard[session] = _Heard(self._steady.read(now), ttl)
             self._place(session, heard, heard.due)
 
     def heartbeat(self, now: float, session: str) -> Answer:
@@ -87,13 +90,15 @@ class Sessions:
             return "unknown"
         if heard.ending:
             return "ending"
-        heard.at = now
+        heard.at = self._steady.read(now)
         return "alive"
 
     def remaining_ms(self, now: float, session: str) -> int | None:
         """Milliseconds until the session ends unless it is heard; None: not known."""
         heard = self._heard.get(session)
-        return None if heard is None else max(0, round((heard.at + heard.ttl - now) * 1000))
+        return (
+            None if heard is None else max(0, round((heard.at + heard.ttl - self._steady.read(now)) * 1000))
+        )
 
     def ending(self, session: str) -> None:
         """A command that ends the session is on its way to the journal."""
@@ -106,7 +111,7 @@ class Sessions:
         if heard is not None and heard.ending:
             heard.ending = False
             self._leave(session, heard)
-            self._place(session, heard, now + RETRY)
+            self._place(session, heard, self._steady.read(now) + RETRY)
 
     def ended(self, session: str) -> None:
         """The session is over."""
@@ -116,6 +121,7 @@ class Sessions:
 
     def expired(self, now: float, limit: int) -> list[str]:
         """At most `limit` sessions whose time to live is over; they are *ending* from now on."""
+        now = min(self._steady.read(now), self._steady.proven(now))
         over: list[str] = []
         for _ in range(STRETCH):
             while self._next and self._next[0] * SLOT <= now and not self._slots[self._next[0]]:

@@ -4,7 +4,7 @@ A jump of more than JUMP_MS beyond what the journal and the monotonic clock know
 agree are synchronised with a time source, or an operator accepts it. Until then time goes on by the monotonic
 clock, and `waits` has what the clocks show.
 
-Pure: fed with what the upstreams' clocks said and with the twin's monotonic clock, in milliseconds.
+Pure: fed with what the upstreams' clocks said and with the twin's steady clock, in milliseconds.
 """
 
 from collections.abc import Callable
@@ -139,7 +139,8 @@ class CertifiedClock:
         """
         self._new = self._new or (self._value is None and not floor_ms)
         agreed = self._agreed(now_ms)
-        elapsed = max(0.0, now_ms - self._at) if self._value is not None else 0.0
+        now_ms = max(now_ms, self._at)  # a steady clock falls back by what it was ahead
+        elapsed = now_ms - self._at if self._value is not None else 0.0
         low = (self._value or 0.0) + elapsed * (1 - STEP)
         if self._value is None and not floor_ms and agreed is None and self._offsets:
             # Nothing is known yet. The earliest may be wrong: the step that is left mends it.

@@ -53,6 +53,7 @@ from tmr.quorum.messages import (
     Request,
 )
 from tmr.quorum.pause import PauseDetector
+from tmr.quorum.steady import SteadyClock
 
 Role = Literal["passive", "probing", "candidate", "active"]
 
@@ -194,6 +195,7 @@ class Twin:
         self.commit = 0
         self.applied = 0
         self.certified = CertifiedClock()
+        self.steady = SteadyClock()
         self.marks = Marks()
         self.anchors = AnchorCheck(anchor)
         self.agreement = Agreement()
@@ -619,7 +621,9 @@ class Twin:
             peer.reachable = peer.reachable or poll or sent_at > peer.failed_at
         if not poll:
             peer.noted_at = max(peer.noted_at, sent_at)
-        self.certified.observe(self.upstreams[slot], member.wall_ms, now * 1000, member.clock_synchronised)
+        self.steady.observe(slot, member.clock_ms / 1000, sent_at, now)
+        steady_ms = self.steady.read(now) * 1000
+        self.certified.observe(self.upstreams[slot], member.wall_ms, steady_ms, member.clock_synchronised)
 
     def _paused(self, member: Member, sent_at: float, now: float) -> bool:
         """This machine was paused by its host, and so gives its reign up: its clocks were no measure."""
@@ -847,7 +851,7 @@ class Twin:
 
     def _add(self, kind: Kind, body: bytes, now: float) -> int:
         index = self.log.last + 1
-        time_ms = self.certified.read(now * 1000, self.log.last_time)
+        time_ms = self.certified.read(self.steady.read(now) * 1000, self.log.last_time)
         self.log.extend([Entry(index, self.epoch, time_ms, kind, body, self.format)])
         return index
 

@@ -35,7 +35,7 @@ from tmr.server.anchor_file import AnchorFile, AnchorWriter, Kept
 from tmr.server.assembler import Assembler
 from tmr.server.backfill import Backfill
 from tmr.server.borrow_files import borrow_file
-from tmr.server.clock_alarms import clock_alarms, synchronisation_alarms
+from tmr.server.clock_alarms import clock_alarms, fast_clock_alarms, synchronisation_alarms
 from tmr.server.config import ServerConfig
 from tmr.server.core import Core, Link
 from tmr.server.front import NOTHING, UNABLE, FrontComparison
@@ -413,7 +413,8 @@ class Agent:
             *pause_alarms(twin, now),
             *ledger_alarms(twin, now),
             *self.desk.time_doubt.alarms(),
-            *clock_alarms(twin.certified, now * 1000),
+            *clock_alarms(twin.certified, twin.steady.read(now) * 1000),
+            *fast_clock_alarms(twin.steady, now),
             *synchronisation_alarms(zip(twin.upstreams, twin.peers, strict=True)),
             *self._assembler.alarms,
             *self.backfill.alarms,

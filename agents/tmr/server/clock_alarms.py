@@ -1,11 +1,16 @@
 """Alarms of the upstreams' wall clocks, which make certified time."""
 
 from collections.abc import Iterable
+from typing import Final
 
 from tmr.desk.virtual import instant
 from tmr.licensing.items import EXPIRATION_MS_MAX
 from tmr.quorum.certified import AGREE_MS, CertifiedClock
 from tmr.quorum.proposer import Peer
+from tmr.quorum.steady import SteadyClock
+
+FAST_ALARM: Final = 3600.0
+"""Seconds that a monotonic clock of this machine that ran fast stays an alarm."""
 
 
 def clock_alarms(certified: CertifiedClock, now_ms: float) -> list[str]:
@@ -30,6 +35,18 @@ def synchronisation_alarms(peers: Iterable[tuple[str, Peer]]) -> list[str]:
     return [
         f"no time source keeps the clock of {' and '.join(found)}: run `chronyc tracking` there; where there "
         "is to be none, set tmr_upstream_clock_sync to false and run site.yml"
+    ]
+
+
+def fast_clock_alarms(steady: SteadyClock, now: float) -> list[str]:
+    """Alarm of this machine's monotonic clock, which ran faster than those of two upstreams."""
+    if now - steady.fast_at >= FAST_ALARM:
+        return []
+    return [
+        f"the clock of this machine got {steady.fast_by:.1f} s ahead of those of two upstreams within a "
+        f"minute, {now - steady.fast_at:.0f} s ago: it runs fast, or both upstreams stood still. Sessions "
+        "and certified time go by the slower clocks; look at this machine's clock source "
+        "(/sys/devices/system/clocksource/clocksource0/current_clocksource)"
     ]
 
 

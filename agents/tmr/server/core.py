@@ -91,6 +91,7 @@ class Core:
         self.ledger = ledger
         self.links = links
         self.reach = (Reach(), Reach(), Reach())
+        self.steady = twin.steady
         self.clock = clock
         self._wall_ms = wall_ms
         self._observe = observe
@@ -153,7 +154,7 @@ class Core:
 
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds; 0 while nothing is known."""
-        return self.twin.certified.read(self.clock() * 1000, self.twin.log.last_time)
+        return self.twin.certified.read(self.steady.read(self.clock()) * 1000, self.twin.log.last_time)
 
     @property
     def last_ms(self) -> int:
@@ -167,7 +168,7 @@ class Core:
 
     def accept_time(self, time_ms: int) -> bool:
         """Certified time goes on from what the clocks show, if that waits and is near `time_ms`."""
-        return self.holds and self.twin.certified.accept(self.clock() * 1000, time_ms)
+        return self.holds and self.twin.certified.accept(self.steady.read(self.clock()) * 1000, time_ms)
 
     def read_mark(self) -> float:
         """The mark of a request that came in just now, for `confirmed`."""

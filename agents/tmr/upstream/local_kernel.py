@@ -21,6 +21,7 @@ from tmr.quorum.certified import OwnClock
 from tmr.quorum.entries import FIRST, Entry, Kind, Membership, Owner, encode_format
 from tmr.quorum.messages import Acquire, Append, Appended, Found, Founded, Promise, Reply
 from tmr.quorum.proposer import BACKLOG, BATCH_ENTRIES, Applied, NotActive, Overloaded
+from tmr.quorum.steady import SteadyClock
 from tmr.upstream.node import Node, NodeFailed
 
 TTL_MS: Final = 1
@@ -75,6 +76,7 @@ class LocalKernel:
         self.name = name
         self.ledger: Ledger = ledger
         self.clock = clock
+        self.steady = SteadyClock()
         self._wall_ms = wall_ms
         self._observe = observe
         self._node = node

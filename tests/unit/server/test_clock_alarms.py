@@ -3,7 +3,8 @@
 from tmr.quorum.certified import CertifiedClock
 from tmr.quorum.messages import Member
 from tmr.quorum.proposer import Peer
-from tmr.server.clock_alarms import clock_alarms, synchronisation_alarms
+from tmr.quorum.steady import SteadyClock
+from tmr.server.clock_alarms import FAST_ALARM, clock_alarms, fast_clock_alarms, synchronisation_alarms
 
 TRUE = 1_800_000_000_000
 DAY = 86_400_000
@@ -43,3 +44,12 @@ def test_clocks_that_no_time_source_keeps_are_told_where_one_should() -> None:
     (alarm,) = synchronisation_alarms(peers)
     assert "the clock of up1 and up3: run `chronyc tracking`" in alarm
     assert synchronisation_alarms([peers[1], ("up3", peer(reachable=False, alarm=True)), ("x", Peer())]) == []
+
+
+def test_a_clock_that_ran_fast_is_told_for_an_hour() -> None:
+    steady = SteadyClock()
+    assert fast_clock_alarms(steady, 5.0) == []
+    steady.fast_at, steady.fast_by = 100.0, 3.21
+    (told,) = fast_clock_alarms(steady, 130.0)
+    assert "3.2 s ahead" in told and "30 s ago" in told
+    assert fast_clock_alarms(steady, 100.0 + FAST_ALARM) == []
