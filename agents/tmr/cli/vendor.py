@@ -299,10 +299,18 @@ def remove(
 
 @vendor.command()
 @issuing
+@click.option(
+    "--former-lost",
+    is_flag=True,
+    help="Two or three containers are new, because the former ones are lost. Units begin anew; a former pair "
+    "that still exists goes on working.",
+)
 @explained
-def reissue(directory: Path, requests: tuple[Path, ...], network: bool, out: Path) -> None:
+def reissue(directory: Path, requests: tuple[Path, ...], network: bool, out: Path, former_lost: bool) -> None:
     """Issue again what a system has, for instance when a new container replaces a broken one."""
-    record_and_write(directory, requests, [], out, network)
+    if network and former_lost:
+        raise click.UsageError("A network licence server's new container inherits nothing: issue anew.")
+    record_and_write(directory, requests, [], out, network, former_lost=former_lost)
 
 
 @vendor.command()
@@ -339,7 +347,13 @@ def show(file: Path, key_file: Path | None) -> None:
 
 
 def record_and_write(
-    directory: Path, requests: Iterable[Path], orders: Sequence[Order], out: Path, network: bool
+    directory: Path,
+    requests: Iterable[Path],
+    orders: Sequence[Order],
+    out: Path,
+    network: bool,
+    *,
+    former_lost: bool = False,
 ) -> None:
     """Issue, put the update on record, write it to `out`, and tell what it does."""
     opened = open_directory(directory)
@@ -360,6 +374,7 @@ def record_and_write(
                 issued_ms=time.time_ns() // 1_000_000,
                 update_id=uuid.uuid4().hex,
                 network=network,
+                former_lost=former_lost,
             )
         except NotIssued as error:
             if error.code != "update-pending":

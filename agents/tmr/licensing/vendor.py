@@ -125,18 +125,21 @@ def issue(
     issued_ms: int,
     update_id: str,
     network: bool = False,
+    former_lost: bool = False,
 ) -> Issued:
     """The next update for the system that made the requests (each already opened).
 
     Three requests are of a TMR system; one, with `network`, of a network licence server. The update states
     the items that the system has by `history`, after the `orders`; without any the same items again, for
-    instance for a container that replaces a broken one. Raises `NotIssued`; `BadItem` for unfit properties.
+    instance for a container that replaces a broken one. `former_lost`: two or three containers may be new,
+    since the vendor believes that the former ones are lost. Raises `NotIssued`; `BadItem` for unfit
+    properties.
     """
     act_id = _one_system(requests, firm_code, key, network)
     for request in requests:
         _known_container(history, request, network)
         _up_to_date(history, request)
-    past = _history_of(history, act_id, requests, network)
+    past = _history_of(history, act_id, requests, network, former_lost)
     had = past[-1].parts[0].items if past else ()
     if not had and not orders:
         raise NotIssued(
@@ -387,9 +390,10 @@ def _up_to_date(history: Sequence[Update], request: Request) -> None:
 
 
 def _history_of(
-    history: Sequence[Update], act_id: str, requests: Sequence[Request], network: bool
+    history: Sequence[Update], act_id: str, requests: Sequence[Request], network: bool, former_lost: bool
 ) -> list[Update]:
-    """The updates of this system. One of three containers may be new; two would serve its licences twice.
+    """The updates of this system. One of three containers may be new; two would serve its licences twice,
+    unless the former ones are lost.
 
     A plain licence works alone, so that a network licence server's new container never inherits any.
     """
@@ -401,11 +405,12 @@ def _history_of(
         return []
     parts = of_system[-1].parts
     new = {request.container for request in requests} - {part.container for part in parts}
-    if len(new) > 1:
+    if len(new) > 1 and not former_lost:
         raise NotIssued(
             "too-many-new",
             f"{' and '.join(sorted(new))} are new to the system {act_id}, which has "
             f"{', '.join(part.container for part in parts)}",
-            "replace one container at a time, or give a new system a CmActId of its own",
+            "replace one container at a time, give a new system a CmActId of its own, or reissue with "
+            "--former-lost if the former containers are lost",
         )
     return of_system

@@ -56,6 +56,7 @@ def issue_to(
     key: Ed25519PrivateKey = VENDOR,
     firm_code: int = FIRM,
     network: bool = False,
+    former_lost: bool = False,
 ) -> Issued:
     """Issue by request files of these containers, and add the update to the history."""
     orders = licence if isinstance(licence, Sequence) else [licence] if licence is not None else []
@@ -69,6 +70,7 @@ def issue_to(
         issued_ms=NOW_MS,
         update_id=f"update-{firm_code}-{len(history) + 1}",
         network=network,
+        former_lost=former_lost,
     )
     history.append(issued.update)
     return issued

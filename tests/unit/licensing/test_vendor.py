@@ -101,6 +101,17 @@ def test_two_new_containers_would_be_a_second_system() -> None:
     for licence in (EDITOR, None):
         error = refused("too-many-new", [system[0], *new], history, licence=licence)
         assert all(container.serial in error.reason for container in new)
+        assert "--former-lost" in error.remedy
+
+
+def test_all_containers_are_new_and_the_vendor_believes_that_the_former_are_lost() -> None:
+    history: list[Update] = []
+    activated(containers(), issue_to(containers(), history).file)
+    new = [Container.create(ACT_ID, raw_public_key(private_key(n))) for n in (20, 24, 28)]
+    refused("too-many-new", new, history, licence=None)
+    issued = issue_to(new, history, None, former_lost=True)
+    assert [part.counter for part in issued.update.parts] == [1, 1, 1]
+    assert {c.items for c in activated(new, issued.file)} == {history[0].parts[0].items}
 
 
 def test_not_three() -> None:

@@ -192,6 +192,19 @@ def test_reissue_for_a_new_container(home: Path, tmp_path: Path) -> None:
     assert len({activate(c, out.read_bytes(), trusted).items for c in system}) == 1
 
 
+def test_reissue_after_all_containers_were_lost(home: Path, tmp_path: Path) -> None:
+    trusted = {FIRM: public_key(home)}
+    assert run(*licence(home, request_files(tmp_path, containers()), tmp_path / "one")).exit_code == 0
+    system = [Container.create(ACT_ID, raw_public_key(private_key(n))) for n in (20, 24, 28)]
+    out = tmp_path / "again"
+    asked = ("reissue", "--dir", home, *request_files(tmp_path, system), "--out", out)
+    assert "--former-lost" in fails(*asked)
+    result = run(*asked, "--former-lost")
+    assert result.exit_code == 0, result.output
+    assert len({activate(c, out.read_bytes(), trusted).items for c in system}) == 1
+    assert "issue anew" in fails(*asked[:-1], tmp_path / "other", "--former-lost", "--network")
+
+
 def test_show(home: Path, tmp_path: Path) -> None:
     requests = request_files(tmp_path, containers())
     shown = run("show", requests[1])
