@@ -66,8 +66,8 @@ def _describe_founding(
         f"does not serve since {_moment(since_ms)}: {found}. This twin knows the founding "
         f"{objection.anchor.founding}, up to {known}. Put the former stores back: then it goes on, and "
         "nothing is lost. Only if they are lost, or this was meant: all sessions, borrowings and counted "
-        "units of the former founding are given up, and the vendor issues all licences anew. Then, on both "
-        f"twins: {accept}"
+        "units of the former founding are given up, and the vendor issues all licences anew. Then run "
+        f"the playbook found_anew.yml, or on both twins: {accept}"
     )
 
 

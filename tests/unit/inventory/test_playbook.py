@@ -86,3 +86,13 @@ def test_upstreams_are_renewed_last_and_then_the_system_is_seen_to_answer(tmp_pa
         for words in ("Check the inventory", "Prepare", "Twins and clients", "Upstreams", "See the system")
     ]
     assert found == sorted(found), order
+
+
+def test_a_system_is_not_founded_anew_by_accident(tmp_path: Path) -> None:
+    for more in ((), ("-e", "give_up=another"), ("-e", "give_up=plant", "--limit", "plant-up1,localhost")):
+        done = play(EXAMPLE, "playbooks/found_anew.yml", tmp_path, *more)
+        assert done.returncode != 0
+        said = " ".join(done.stdout.split())
+        assert "Nothing was changed" in said
+        assert ("without --limit" if "--limit" in more else "-e give_up=plant") in said
+        assert "/nonexistent/ssh" not in done.stdout + done.stderr
