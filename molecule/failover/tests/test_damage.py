@@ -1,8 +1,11 @@
-"""A flipped bit on one upstream's disk: all comes back by itself, and the damaged machine is named."""
+"""A flipped bit on one upstream's disk, and old copies of two: what comes back, and by whose word."""
 
 from __future__ import annotations
 
+import base64
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +16,19 @@ from system import (
     active_status,
     caught_up,
     lab,
+    machines_on,
+    roles,
     statuses,
     tmr,
     tmr_operator,
     until,
     whole,
 )
+from tmr.server.anchor_file import NAME, AnchorFile
 
 pytestmark = pytest.mark.timeout(900)
 STATE = "/var/lib/tmr-upstream"
+BIN = "/opt/tmr/current/bin"
 FLIP = """
 import sqlite3
 db = sqlite3.connect("/var/lib/tmr-upstream/upstream.db", isolation_level=None)
@@ -94,3 +101,65 @@ def test_a_flipped_bit_and_a_power_cut_of_all(products: Products) -> None:
         lambda: not any(alarm(name, f"the disk of {damaged}") for name in names("twins")),
         "the alarm ends with the next start",
     )
+
+
+def anchored(twin: str, index: int, directory: Path) -> bool:
+    """Whether the twin has on its disk that this entry was committed."""
+    kept = directory / NAME
+    kept.write_bytes(base64.b64decode(on(twin, f"base64 /var/lib/tmr-server/{NAME}")))
+    found = AnchorFile(directory).read()
+    return found is not None and found.anchor.index >= index
+
+
+def test_old_copies_of_two_serve_when_an_operator_says_so(products: Products, tmp_path: Path) -> None:
+    pair, third = names("upstreams")[:2], names("upstreams")[2]
+    take(products.units, 1, "before-the-copy")
+    for name in pair:
+        on(name, "systemctl stop tmr-upstream")
+    for name in pair:
+        on(name, f"rm -rf /root/moment; cp -a {STATE} /root/moment; systemctl start tmr-upstream")
+    until(whole, "all is as before")
+    at_the_copy = left(products.units)
+    assert take(products.units, 7, "after-the-copy") == at_the_copy - 7
+    index = active_status()["commit"]
+    for twin in names("twins"):
+        until(lambda twin=twin: anchored(twin, index, tmp_path), f"{twin} has it on its disk")  # type: ignore[misc]
+
+    for name in pair:
+        on(name, "systemctl stop tmr-upstream")
+    for name in pair:
+        on(name, f"rm -r {STATE}; mv /root/moment {STATE}; sync")
+    lab("power-off", *names("upstreams", "twins"))
+    lab("power-on", *pair, *names("twins"))
+    ids = {}
+    for twin in names("twins"):
+        told = until(lambda twin=twin: alarm(twin, "--accept-loss"), f"{twin} objects")  # type: ignore[misc]
+        assert re.search(r"would come back: .*\b7 of ", told), told
+        assert f"{third} may have it: bring that back" in told
+        ids[twin] = re.search(r"--accept-loss (\S+?)`", told)
+        assert ids[twin], told
+    assert "active" not in roles().values()
+    code, _, errors = tmr("list", "--patience", "4")
+    assert code == 3, errors
+
+    for twin, found in ids.items():
+        assert found is not None
+        on(
+            twin,
+            f"systemctl stop tmr-server; {BIN}/tmr-server --accept-loss {found[1]}; "
+            "systemctl start tmr-server",
+        )
+    until(lambda: "active" in roles().values(), "a twin serves")
+    assert not machines_on()[third]
+    assert left(products.units) == at_the_copy, "what was answered after the copy is given up"
+
+    lab("power-on", third)
+    refused = "what only this upstream has is lost"
+    until(lambda: alarm(third, refused), f"{third} keeps what it has as committed, and says so")
+    renew = "systemctl stop tmr-upstream; {}/tmr-upstream renew; systemctl start tmr-upstream"
+    on(third, renew.format(BIN))
+    until(whole, "the third upstream has begun anew, with its container")
+    assert left(products.units) == at_the_copy
+    assert not any(alarm(twin, "--accept-loss") for twin in names("twins"))
+    (votes,) = [one["votes"] for one in active_status()["licences"] if one["product_code"] == products.units]
+    assert votes == 3
