@@ -470,7 +470,7 @@ def test_a_licence_is_requested_issued_and_activated(tmp_path: Path, system: Sys
         assert machines[0].stop() == 0
         silent = machines[0].command("status")
         assert silent.returncode == 1
-        assert "the upstream is not running" in silent.stderr
+        assert "the upstream does not run" in silent.stderr
     finally:
         for machine in machines:
             machine.close()

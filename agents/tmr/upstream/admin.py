@@ -38,7 +38,8 @@ else:
             connection.close()
             if isinstance(error, FileNotFoundError | ConnectionRefusedError):
                 raise CommandFailed(
-                    f"{path}: nobody listens; the upstream is not running: systemctl start tmr-upstream"
+                    f"{path}: nobody listens; the upstream does not run, or its runtime directory was "
+                    "removed: systemctl restart tmr-upstream"
                 ) from None
             raise CommandFailed(
                 f"{path}: {error.strerror}; run this as root or as a member of the socket's group"
