@@ -56,7 +56,7 @@ lint: venv ## ruff, the generated sync client, import layers, yamllint, ansible-
 types: venv ## mypy --strict; what an upstream needs also for Windows
 	$(say) 'types'
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.rim -p tmr.quorum -p tmr.ledger -p tmr.licensing
+	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.standalone -p tmr.http -p tmr.service -p tmr.rpc -p tmr.net -p tmr.runtime -p tmr.quorum -p tmr.ledger -p tmr.licensing
 	$(BIN)/mypy lab tests bench agents/unasync.py
 
 audit: venv ## known weaknesses of the locked packages; says so where it cannot look (AUDIT=required: fails)

@@ -15,7 +15,7 @@ from tests.system.machines import FIRM, Machines
 
 from bench import debs, processes
 from bench.load.licences import Target
-from tmr.rim.tls import TlsFiles
+from tmr.net.tls import TlsFiles
 
 PRODUCT = 100
 SEATS = 1_000_000

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TypeVar
 
-from tmr.client import Client, TmrError, operations
+from tmr.client import Client, TmrError, _operations
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ def main() -> None:
     firm, product = (int(word) for word in sys.argv[1:3])
     over = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: over.set())
-    request = operations.session_request(
+    request = _operations.session_request(
         firm_code=firm, product_code=product, station="bench", user="bench", process="churn"
     )
     with Client() as client:

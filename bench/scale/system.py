@@ -17,13 +17,13 @@ from bench import processes
 from bench.load.licences import Target
 from tmr.licensing import Licence
 from tmr.quorum.lease import Timing
-from tmr.rim import record_wire
-from tmr.rim.upstream_link import CONTENT_TYPE
-from tmr.server.backfill import gap_of
-from tmr.upstream.wire import Status
+from tmr.rpc import record_messages
+from tmr.rpc.upstream_client import CONTENT_TYPE
+from tmr.twin.record_sync import gap_of
+from tmr.upstream.admin_messages import Status
 from tmr.vip import will
+from tmr.vip.config import ReleaseConfig
 from tmr.vip.config import Target as WillTarget
-from tmr.vip.config import WillConfig
 
 PRODUCT = 1_000
 """The first Product Code; each licence has the next one."""
@@ -125,16 +125,19 @@ class System:
 
     def record_gap(self, upstream: Upstream) -> bool:
         """The upstream lacks lines of the licence tracking record."""
-        tls, path = context(self.machines.pki.twin("tmr1")), record_wire.PATHS[record_wire.Look]
+        tls, path = (
+            context(self.machines.pki.twin("tmr1")),
+            record_messages.PATHS[record_messages.ListRecords],
+        )
         answer = httpx.post(
             f"https://127.0.0.1:{upstream.port}{path}",
-            content=record_wire.encode(record_wire.Look()),
+            content=record_messages.encode(record_messages.ListRecords()),
             headers={"Content-Type": CONTENT_TYPE},
             verify=tls,
             timeout=30,
         )
-        looked = record_wire.decode_answer(answer.content)
-        if not isinstance(looked, record_wire.Looked):
+        looked = record_messages.decode_answer(answer.content)
+        if not isinstance(looked, record_messages.RecordList):
             raise TypeError(f"{upstream.name} answered with {answer.status_code}: {answer.text[:200]}")
         return any(gap_of(firm) is not None for firm in looked.firms)
 
@@ -159,7 +162,7 @@ def status(upstream: Upstream) -> Status:
 def _executor(machines: Machines, twin: Twin) -> Callable[[bytes], None]:
     """Executes the last will of `twin` with the code of tmr-vip, which has its TLS context at hand, too."""
     files = machines.pki.twin(twin.name)
-    config = WillConfig(
+    config = ReleaseConfig(
         targets=tuple(WillTarget("127.0.0.1", upstream.port) for upstream in machines.upstreams),
         path="/v1/lease/release",
         certificate=Path(files.certificate),

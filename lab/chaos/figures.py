@@ -13,7 +13,7 @@ from lab.chaos.records import Fault
 from lab.chaos.rules.availability import Outage, outages, unexcused
 from lab.chaos.rules.excuses import Bounds, Excuse, excuses
 from lab.chaos.rules.intervals import common, union
-from lab.chaos.rules.twins import reigns
+from lab.chaos.rules.twins import terms
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
@@ -42,7 +42,7 @@ class Effect:
     gap: float
     unanswered: int
     retried: int
-    reigns: tuple[tuple[str, int], ...]
+    terms: tuple[tuple[str, int], ...]
     excused: str
 
 
@@ -55,7 +55,7 @@ class Findings:
     effects: tuple[Effect, ...]
     outages: tuple[Outage, ...]
     excuses: tuple[Excuse, ...]
-    reigns: tuple[tuple[float, str, int], ...]
+    terms: tuple[tuple[float, str, int], ...]
     kinds: dict[str, int]
     most: dict[Key, int]
     """For each licence the most seats that clients held at one time."""
@@ -72,7 +72,7 @@ class Findings:
 
 def findings(history: History, most: dict[Key, int]) -> Findings:
     """The figures of a history; `most` is what the rule about seats found."""
-    gaps, reasons, new = outages(history), excuses(history), reigns(history)
+    gaps, reasons, new = outages(history), excuses(history), terms(history)
     windows = union((one.begin, one.end) for one in reasons)
     return Findings(
         history,

@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 import msgspec
 
 from tmr.client import AsyncClient, LicenceUnavailable, NoService, Policy, Refused, SessionLost, TmrError
-from tmr.client import operations as wire
-from tmr.client.retry import Call, Send
+from tmr.client import _operations as wire
+from tmr.client._retry import Call, Send
 
 from .records import Operation, Verb
 

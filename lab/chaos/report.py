@@ -53,7 +53,7 @@ def cards(verdict: Verdict) -> list[tuple[str, str]]:
     return [
         (f"{sum(proof.facts for proof in verdict.proofs):,}", "facts checked"),
         (f"{len(found.effects)}", f"faults of {len(found.kinds)} kinds"),
-        (f"{max(0, len(found.reigns) - 1)}", "changes of reign"),
+        (f"{max(0, len(found.terms) - 1)}", "changes of term"),
         (f"{100 * (1 - found.silent / end):.1f} %", "of the time somebody was answered"),
         (seconds(longest), "longest silence"),
         (f"{lost}", "requests whose outcome their client never learnt"),

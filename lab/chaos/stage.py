@@ -17,8 +17,8 @@ from lab.demo.operator import Operator
 from lab.demo.site import BIN, Site
 from lab.errors import LabError
 from lab.topology import MACHINES
+from tmr.api.models import ConstituentState, Item
 from tmr.client import TmrError
-from tmr.client.models import ConstituentState, Item
 
 FIRM = 6000013
 _FIRST = 3000

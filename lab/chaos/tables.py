@@ -36,7 +36,7 @@ def tables(verdict: Verdict) -> Iterator[Table]:
     yield _faults(found)
     yield _outages(found)
     yield _licences(found)
-    yield _reigns(found)
+    yield _terms(found)
 
 
 def seconds(value: float) -> str:
@@ -101,14 +101,14 @@ def _faults(found: Findings) -> Table:
                 seconds(effect.gap) if effect.gap else "none",
                 str(effect.retried),
                 str(effect.unanswered),
-                ", ".join(f"{twin} in {epoch}" for twin, epoch in effect.reigns) or "-",
+                ", ".join(f"{twin} in {epoch}" for twin, epoch in effect.terms) or "-",
             )
         )
     return Table(
         "Faults, and what they caused",
         "Silence: the longest time in which clients waited and nobody was answered. Retried, unanswered: "
-        "requests that ended from this fault to the next. New reign: which twin took over, and its epoch.",
-        ("no", "at", "fault", "machines", "lasted", "silence", "retried", "unanswered", "new reign"),
+        "requests that ended from this fault to the next. New term: which twin took over, and its epoch.",
+        ("no", "at", "fault", "machines", "lasted", "silence", "retried", "unanswered", "new term"),
         tuple(rows),
         frozenset({0, 1, 4, 5, 6, 7}),
     )
@@ -132,7 +132,7 @@ def _outages(found: Findings) -> Table:
         "Longest silences",
         f"After the loss of the active twin, or when enough machines live again, {found.bounds.takeover:g} s "
         f"are allowed (three leases of {found.bounds.ttl:g} s, and {CLIENT_S:g} s for clients to notice); "
-        f"once a new reign was seen, {CLIENT_S:g} s.",
+        f"once a new term was seen, {CLIENT_S:g} s.",
         ("from", "lasted", "waiting", "fault responsible", "excuse"),
         rows,
         frozenset({0, 1, 2}),
@@ -160,14 +160,14 @@ def _licences(found: Findings) -> Table:
     )
 
 
-def _reigns(found: Findings) -> Table:
-    ends = [at for at, _, _ in found.reigns[1:]] + [found.history.end]
+def _terms(found: Findings) -> Table:
+    ends = [at for at, _, _ in found.terms[1:]] + [found.history.end]
     rows = tuple(
         (clock(at), twin, str(epoch), seconds(max(0.0, end - at)))
-        for (at, twin, epoch), end in zip(found.reigns, ends, strict=False)
+        for (at, twin, epoch), end in zip(found.terms, ends, strict=False)
     )
     return Table(
-        "Reigns",
+        "Terms",
         "As seen from outside.",
         ("from", "twin", "epoch", "lasted"),
         rows,

@@ -233,7 +233,7 @@ def _seats(axes: Axes, found: Findings, begin: float, end: float) -> None:
 
 
 def _epochs(axes: Axes, found: Findings, begin: float, end: float) -> None:
-    """Whose reign it is; each one is labelled where there is room."""
+    """Whose term it is; each one is labelled where there is room."""
     colours = dict(zip(TWINS, (palette.TMR1, palette.TMR2), strict=True))
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     looks = found.history.looked(begin - _MARGIN_S, end + _MARGIN_S)

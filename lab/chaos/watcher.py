@@ -21,8 +21,8 @@ from lab.demo.site import VIP
 from lab.keeper import BootRecord
 from lab.names import LabNames
 from lab.topology import machine_named
+from tmr.api.models import Role, Status
 from tmr.client import AsyncClient, Policy, TmrError, load
-from tmr.client.models import Role, Status
 
 _EVERY_S = 0.4
 _ANSWER_S = 0.35

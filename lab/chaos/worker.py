@@ -8,8 +8,8 @@ from contextlib import suppress
 
 import msgspec
 
-from tmr.client import operations
-from tmr.client.models import Borrowing, Consumption, Heartbeat, ItemList, Place, Session
+from tmr.api.models import Borrowing, Consumption, Heartbeat, ItemList, QueuePlace, Session
+from tmr.client import _operations
 
 from .habits import BORROW_S, TTL_S, Habit, Job, jobs
 from .observed import Counting, Journal, Observed, blank
@@ -103,8 +103,8 @@ class Worker:
                 return
             due = answer.sent + _BEAT_S if answer.answered else self._client.now + _BEAT_AGAIN_S
 
-    def _wanted(self, key: str, *, wait: bool) -> operations.Operation[Session | Place]:
-        request = operations.session_request(
+    def _wanted(self, key: str, *, wait: bool) -> _operations.Operation[Session | QueuePlace]:
+        request = _operations.session_request(
             firm_code=self._setting.firm,
             product_code=self._product,
             access_mode=self._habit.mode,
@@ -114,15 +114,15 @@ class Worker:
             process="chaos",
             wait=wait,
         )
-        return operations.open_session(request, key)
+        return _operations.open_session(request, key)
 
     async def _ask_for_seat(self, key: str, *, wait: bool) -> Operation:
         operation = blank("wait" if self._habit.wait else "checkout", self._product)
         operation.mode, operation.station = self._habit.mode, self._station
 
-        def told(operation: Operation, found: Session | Place) -> None:
+        def told(operation: Operation, found: Session | QueuePlace) -> None:
             operation.session, operation.epoch = found.id, found.epoch
-            if isinstance(found, Place):
+            if isinstance(found, QueuePlace):
                 operation.outcome, operation.status = "waiting", 202
                 return
             operation.outcome, operation.status = "granted", 201
@@ -162,7 +162,7 @@ class Worker:
         operation = blank("heartbeat", self._product)
         operation.session = session
         return await self._client.ask(
-            operation, operations.heartbeat(session), told, patience=_BEAT_PATIENCE_S
+            operation, _operations.heartbeat(session), told, patience=_BEAT_PATIENCE_S
         )
 
     async def _release(self, session: str) -> None:
@@ -171,7 +171,7 @@ class Worker:
 
         operation = blank("release", self._product)
         operation.session = session
-        await self._client.ask(operation, operations.release(session), told, patience=self._patience)
+        await self._client.ask(operation, _operations.release(session), told, patience=self._patience)
 
     # -- units, borrowing, looks -----------------------------------------------------------------------------
 
@@ -182,10 +182,10 @@ class Worker:
 
         operation = blank("consume", self._product)
         operation.session, operation.units = session, units
-        await self._client.ask(operation, operations.consume(session, units, _key()), told)
+        await self._client.ask(operation, _operations.consume(session, units, _key()), told)
 
     async def _borrow(self, job: Job) -> None:
-        request = operations.borrow_request(
+        request = _operations.borrow_request(
             firm_code=self._setting.firm,
             product_code=self._product,
             seconds=BORROW_S,
@@ -203,7 +203,7 @@ class Worker:
 
         operation = blank("borrow", self._product)
         operation.station = self._station
-        answer = await self._client.ask(operation, operations.borrow(request, _key()), told)
+        answer = await self._client.ask(operation, _operations.borrow(request, _key()), told)
         if answer.outcome != "borrowed":
             return
         await self._sleep(job.hold)
@@ -211,7 +211,7 @@ class Worker:
             back = blank("return", self._product)
             back.session, at_the_end = answer.session, self._over.is_set()
             back = await self._client.ask(
-                back, operations.give_back(answer.session), returned, patience=self._patience
+                back, _operations.give_back(answer.session), returned, patience=self._patience
             )
             if back.answered is not None or at_the_end:
                 return
@@ -228,7 +228,7 @@ class Worker:
 
         serial = await self._serial()
         if serial:
-            await self._client.ask(blank("read", self._product), operations.items(serial), told)
+            await self._client.ask(blank("read", self._product), _operations.items(serial), told)
 
     async def _serial(self) -> str:
         found: list[str] = []
@@ -237,9 +237,9 @@ class Worker:
             operation.outcome = "read"
             found.extend(container.serial for container in containers)  # type: ignore[attr-defined]
 
-        await self._client.ask(blank("read", 0), operations.containers(), told)
+        await self._client.ask(blank("read", 0), _operations.containers(), told)
         return found[0] if found else ""
 
 
 def _key() -> str:
-    return operations.new_key(time.time_ns() // 1_000_000)
+    return _operations.new_key(time.time_ns() // 1_000_000)

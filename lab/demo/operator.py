@@ -13,8 +13,8 @@ from typing import Final, TypeVar
 
 from lab.demo.site import TWINS, VIP
 from lab.errors import LabError
+from tmr.api.models import Borrowing, Item, Role, SessionList, Status, UpstreamStatus
 from tmr.client import Client, Policy, TmrError, TwinNotReady, load
-from tmr.client.models import Borrowing, Item, Role, SessionList, Status, UpstreamStatus
 
 _CLONE_NEWNET: Final = 0x40000000
 _POLICY: Final = Policy(patience=5.0, refusal_patience=1.0, connect=0.3, longest_connect=1.0)

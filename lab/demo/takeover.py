@@ -13,7 +13,7 @@ from lab.demo.licence import PRODUCT, SEATS
 from lab.demo.operator import Operator
 from lab.demo.site import TWINS, VIP, Site
 from lab.demo.witness import Witness
-from tmr.client.models import Role
+from tmr.api.models import Role
 
 _TAKE_OVER_S = 20.0
 _RETURN_S = 60.0

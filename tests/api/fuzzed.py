@@ -25,11 +25,11 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 
 from tests.support import pki
 from tests.support.lending import update_file
-from tests.unit.server.local import System, Twin, until
-from tmr.client.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
+from tests.support.tmr_system import System, Twin, until
+from tmr.api.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
 from tmr.licensing import ProductItem, raw_public_key
-from tmr.rim.serve import PeerServer, tcp_listener
-from tmr.rim.tls import TlsFiles, server_context
+from tmr.net.server import PeerServer, tcp_listener
+from tmr.net.tls import TlsFiles, server_context
 
 PLENTY, FULL, ALONE = 201, 202, 204
 """Product Codes: a licence that is to be had, one whose seats are taken, one on a single upstream."""

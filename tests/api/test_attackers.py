@@ -21,9 +21,9 @@ from tests.support.serving import answer, ask, connect, ended
 from tests.support.upstream_process import UpstreamProcess
 from tests.support.vendor import Vendor
 from tmr.licensing import Licence
-from tmr.quorum.entries import Owner
+from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Acquire, encode
-from tmr.rim.upstream_link import PATHS
+from tmr.rpc.upstream_client import PATHS
 
 HALF_OPEN = 2000
 LIMIT = 4096
@@ -342,7 +342,7 @@ def test_a_twins_key_is_of_use_at_its_place_alone(
 
 
 def probe(twin: str) -> bytes:
-    return encode(Acquire(1, Owner(twin, "x"), 1000, probe=True))
+    return encode(Acquire(1, ProposerId(twin, "x"), 1000, probe=True))
 
 
 def test_addresses_that_are_none_are_named(upstream: UpstreamProcess, tmp_path: Path, system: System) -> None:

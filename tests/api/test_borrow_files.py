@@ -14,22 +14,22 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.api.test_upstream import client, founded
+from tests.support import tmr_system
 from tests.support.lending import FIRM, FROM_MS, item, update_file
 from tests.support.pki import System, make_system
 from tests.support.upstream_process import UpstreamProcess
-from tests.unit.server import local
 from tmr.client.borrowed import BorrowedLicence, fingerprint, verify
-from tmr.ledger import Assemble, Borrow, Command, GiveBack, encode
+from tmr.ledger import Borrow, Command, GiveBack, StateContainers, encode
 from tmr.ledger.outcomes import Borrowed
 from tmr.licensing import Container, LicenceKey, check_share, open_request, public_key_to_pem, raw_public_key
-from tmr.quorum.entries import Entry, Membership, Owner
-from tmr.quorum.messages import Acquire, Append, Appended, Found, Founded, Joining, Promise
+from tmr.net.problem import Problem
+from tmr.quorum.entries import Entry, Membership, ProposerId
+from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Bootstrapped, NotVoting, Promise
 from tmr.quorum.read_index import ReadIndex, encode_read_index
-from tmr.rim.problem import Problem
-from tmr.rim.upstream_link import BORROWINGS, LinkRefused, UpstreamLink
-from tmr.server.borrow_files import borrow_file
+from tmr.rpc.upstream_client import BORROWINGS, LinkRefused, UpstreamLink
+from tmr.twin.borrow_files import borrow_file
 
-A = Owner("tmr1", "a")
+A = ProposerId("tmr1", "a")
 NAMES = ("up1", "up2", "up3")
 
 
@@ -94,14 +94,14 @@ class Site:
         asyncio.run(run())
 
     async def found(self, links: dict[str, UpstreamLink]) -> None:
-        """Found the system, reign, and let the journal know the containers."""
+        """Bootstrap the system, serve, and let the journal know the containers."""
         replies = [await link.call(Acquire(1, A, 1000, probe=True)) for link in links.values()]
-        one, two, three = [reply.member.disk for reply in replies if isinstance(reply, Joining)]
+        one, two, three = [reply.member.disk for reply in replies if isinstance(reply, NotVoting)]
         for link in links.values():
-            assert isinstance(await link.call(Found(A, Membership((one, two, three)))), Founded)
+            assert isinstance(await link.call(Bootstrap(A, Membership((one, two, three)))), Bootstrapped)
             assert isinstance(await link.call(Acquire(1, A, 30_000)), Promise)
         statements = [await link.container() for link in links.values()]
-        await self.commit(links, Assemble(tuple(statements)))
+        await self.commit(links, StateContainers(tuple(statements)))
 
     async def append(self, links: dict[str, UpstreamLink], command: Command) -> None:
         """Store the command, without saying that it is committed."""
@@ -288,7 +288,7 @@ def test_only_twins_are_answered_and_only_about_ids(tmp_path: Path, system: Syst
                 assert answer.json()["type"] == "urn:tmr:problem:bad-request"
             posted = http.post(f"{BORROWINGS}/bor-1", content=b"{}")
             assert posted.json()["type"] == "urn:tmr:problem:bad-request"
-            other = encode_read_index(ReadIndex(1, Owner("tmr2", "life"), 0))
+            other = encode_read_index(ReadIndex(1, ProposerId("tmr2", "life"), 0))
             posted = http.post(f"{BORROWINGS}/bor-1", content=other)
             assert (posted.status_code, posted.json()["type"]) == (403, "urn:tmr:problem:wrong-role")
             assert http.get(f"{BORROWINGS}/bor-1").status_code == 405
@@ -296,24 +296,26 @@ def test_only_twins_are_answered_and_only_about_ids(tmp_path: Path, system: Syst
         upstream.close()
 
 
-@local.scenario
+@tmr_system.scenario
 async def _lent_by_the_active_twin(directory: Path) -> None:
     vendor = Ed25519PrivateKey.generate()
-    async with local.running(directory) as system:
+    async with tmr_system.running(directory) as system:
         containers = [upstream.box for upstream in system.upstreams]
         file = update_file(vendor, containers, [item(activation_ms=None, expiration_ms=None)])
         for upstream in system.upstreams:
             upstream.activate(raw_public_key(vendor), file)
-        core = system.active.agent.core
-        await local.until(lambda: LicenceKey(FIRM, 201, 1) in core.ledger.licences, "the licence is known")
+        replicator = system.active.agent.replicator
+        await tmr_system.until(
+            lambda: LicenceKey(FIRM, 201, 1) in replicator.ledger.licences, "the licence is known"
+        )
         borrow = Borrow(
             "request-1", "alice", "bor-1", FIRM, 201, (LicenceKey(FIRM, 201, 1),), 3600, "ab" * 32, "cad-07"
         )
-        assert isinstance(await core.submit(borrow), Borrowed)
-        links = dict(zip(core.twin.upstreams, core.links, strict=True))
+        assert isinstance(await replicator.submit(borrow), Borrowed)
+        links = dict(zip(replicator.twin.upstreams, replicator.links, strict=True))
 
         def read() -> ReadIndex:
-            return ReadIndex(core.twin.epoch, core.twin.owner, core.twin.applied)
+            return ReadIndex(replicator.twin.epoch, replicator.twin.owner, replicator.twin.applied)
 
         tree = json.loads(await borrow_file(links, "bor-1", read))
         assert len(tree["borrowing"]["signatures"]) == 2

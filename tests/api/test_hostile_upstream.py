@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.unit.server.local import ask, item, key, running, scenario, until
+from tests.support.tmr_system import ask, item, key, running, scenario, until
 from tmr.quorum.entries import Entry, Snapshot
-from tmr.quorum.messages import Followed, Promise, Reply, Request
-from tmr.rim.clock import wall_ms
+from tmr.quorum.messages import Promise, Reply, Request, Subscribed
+from tmr.runtime.clock import wall_ms
 
 Lie = Callable[[Reply], Reply]
 
@@ -24,7 +24,7 @@ def _journal(*entries: Entry, state: bytes | None = None) -> Lie:
     """A journal of its own in every promise, and for who follows."""
 
     def lie(reply: Reply) -> Reply:
-        if not isinstance(reply, Promise | Followed):
+        if not isinstance(reply, Promise | Subscribed):
             return reply
         snapshot = None if state is None else Snapshot(10**6, 10**6, wall_ms(), None, state)
         return msgspec.structs.replace(reply, entries=entries, snapshot=snapshot)
@@ -35,7 +35,7 @@ def _journal(*entries: Entry, state: bytes | None = None) -> Lie:
 LIES: dict[str, Lie] = {
     "an epoch that is the last": _member(promised=2**53 - 1),
     "a commit index beyond its journal": _member(commit=10**9),
-    "entries with a gap": _journal(Entry(10**6, 1, 1, "reign", b"")),
+    "entries with a gap": _journal(Entry(10**6, 1, 1, "term", b"")),
     "a membership that cannot be read": _journal(Entry(1, 1, 1, "members", b"\xc1")),
     "a state that cannot be read": _journal(state=b"\xc1"),
 }
@@ -58,7 +58,7 @@ async def test_one_that_lies_does_not_count(tmp_path: Path, lie: str) -> None:
         async with system.active.client() as client:
             answer = await client.post("/v1/sessions", json=ask(), headers=key())
             assert answer.status_code == 201
-        reaches = [twin.agent.core.reach[0] for twin in system.twins]
+        reaches = [twin.agent.replicator.reach[0] for twin in system.twins]
         await until(
             lambda: any("does not hold together" in reach.error for reach in reaches), "the lie is noticed"
         )

@@ -15,14 +15,14 @@ from openapi_spec_validator import validate
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.support.lending import borrower, update_file
-from tests.unit.server.local import ALICE, FIRM, OLGA, ask, item, key, scenario, unhurried, until
-from tests.unit.server.network import Server, running
+from tests.support.network_server import Server, running
+from tests.support.tmr_system import ALICE, FIRM, OLGA, ask, item, key, scenario, unhurried, until
 from tmr.client.borrowed import verify
 from tmr.licensing import Container, public_key_to_pem, raw_public_key
+from tmr.net.identity import Identity
 from tmr.quorum import acceptor
-from tmr.rim.identity import Identity
+from tmr.upstream.admin_messages import Status
 from tmr.upstream.store import Store, StoreError
-from tmr.upstream.wire import Status
 
 
 def slug(answer: httpx.Response) -> str:
@@ -204,14 +204,14 @@ async def test_a_clock_that_was_set_back_gives_no_time_again(tmp_path: Path) -> 
             assert slug(await client.post("/v1/sessions", json=ask(), headers=key())) == "licence-expired"
             status = await get(client, "/v1/status")
             assert any("behind certified time" in alarm for alarm in status["alarms"])
-            before = system.active.core.certified_ms()
-            await until(lambda: system.active.core.certified_ms() > before, "time goes on")
+            before = system.active.replicator.certified_ms()
+            await until(lambda: system.active.replicator.certified_ms() > before, "time goes on")
             # A refusal is recorded within seconds; it brings the time to the disk.
             await client.post("/v1/explain", json=ask())
         await system.holds(item(expiration_ms=ends, name="changed"))
         await system.stop()
         server = await system.start(clock_off=-3_600_000)
-        assert server.core.certified_ms() >= before
+        assert server.replicator.certified_ms() >= before
         async with server.client() as client:
             assert slug(await client.post("/v1/sessions", json=ask(), headers=key())) == "licence-expired"
 
@@ -262,7 +262,7 @@ async def test_many_at_once_share_a_sync_and_a_snapshot_loses_nothing(
     monkeypatch.setattr(acceptor, "SNAPSHOT_SELDOM", 1)
     unhurried(monkeypatch)
     async with running(tmp_path, item(quantity=None, units=10_000)) as system:
-        before = system.active.node.syncs.count
+        before = system.active.runner.syncs.count
         async with system.active.client() as client:
             answers = await asyncio.gather(
                 *(client.post("/v1/sessions", json=ask(units=3), headers=key()) for _ in range(250))
@@ -270,11 +270,11 @@ async def test_many_at_once_share_a_sync_and_a_snapshot_loses_nothing(
         assert {answer.status_code for answer in answers} == {201}
         held = {answer.json()["id"] for answer in answers}
         assert len(held) == 250
-        assert system.active.node.syncs.count - before < 100
+        assert system.active.runner.syncs.count - before < 100
         assert system.active.acceptor.log.last < 100, "they shared entries"
         assert system.active.acceptor.snapshot.state, "compacted for their bytes"
         second = await system.restart()
-        assert set(second.core.ledger.sessions) == held
+        assert set(second.replicator.ledger.sessions) == held
         async with second.client() as client:
             serial = system.box.serial
             (shown,) = (await get(client, f"/v1/containers/{serial}/items"))["items"]

@@ -12,7 +12,7 @@ import pytest
 
 from tests.api import test_server_features as features
 from tests.api import test_server_sessions as sessions
-from tests.unit.server import network
+from tests.support import network_server
 
 TMR_ONLY: Final = {
     "test_a_borrowing_needs_a_licence_that_can_be_borrowed_and_a_certificate",  # a container without update
@@ -40,8 +40,8 @@ TESTS: Final = {
 @pytest.mark.parametrize("name", TESTS)
 def test_it_answers_alike(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     module, test = TESTS[name]
-    monkeypatch.setattr(module, "running", network.running)
-    monkeypatch.setattr(features, "takeover", network.takeover)
+    monkeypatch.setattr(module, "running", network_server.running)
+    monkeypatch.setattr(features, "takeover", network_server.takeover)
     run: Callable[[Path], None] = test
     run(tmp_path)
 

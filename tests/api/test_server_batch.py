@@ -4,8 +4,8 @@ import secrets
 from pathlib import Path
 from typing import Any
 
-from tests.unit.server.local import ALICE, BOB, ask, item, key, running, scenario
-from tmr.client.models import BATCH_MAX
+from tests.support.tmr_system import ALICE, BOB, ask, item, key, running, scenario
+from tmr.api.models import BATCH_MAX
 
 
 def opening(**values: Any) -> dict[str, Any]:
@@ -32,7 +32,7 @@ async def test_each_step_is_answered_in_its_place(tmp_path: Path) -> None:
             results = answer.json()["results"]
             assert [one["status"] for one in results] == [200, 201, 403, 404, 204, 409]
             assert results[0]["consumption"]["remaining"] == 6
-            assert results[1]["session"]["id"] in active.agent.core.ledger.sessions
+            assert results[1]["session"]["id"] in active.agent.replicator.ledger.sessions
             assert [one["problem"]["code"] for one in results if one["problem"]] == [231, 200, None]
             again = (await alice.post("/v1/batch", json={"steps": steps})).json()["results"]
             assert [one["status"] for one in again] == [200, 201, 403, 404, 204, 409]
@@ -52,7 +52,7 @@ async def test_a_batch_never_has_more_seats_than_there_are(tmp_path: Path) -> No
             "/v1/batch", json={"steps": [{"do": "release", "session": one} for one in held]}
         )
         assert [one["status"] for one in freed.json()["results"]] == [204] * 7
-        assert not system.active.agent.core.ledger.sessions
+        assert not system.active.agent.replicator.ledger.sessions
 
 
 @scenario
@@ -60,8 +60,10 @@ async def test_the_same_key_twice_in_one_batch_is_one_session(tmp_path: Path) ->
     async with running(tmp_path, item(quantity=7)) as system, system.active.client() as client:
         step = opening()
         results = (await client.post("/v1/batch", json={"steps": [step, step]})).json()["results"]
-        assert {one["session"]["id"] for one in results} == set(system.active.agent.core.ledger.sessions)
-        assert len(system.active.agent.core.ledger.sessions) == 1
+        assert {one["session"]["id"] for one in results} == set(
+            system.active.agent.replicator.ledger.sessions
+        )
+        assert len(system.active.agent.replicator.ledger.sessions) == 1
 
 
 @scenario
@@ -88,7 +90,7 @@ async def test_a_batch_with_a_mistake_does_nothing(tmp_path: Path) -> None:
             answer = await client.post("/v1/batch", json={"steps": steps})
             assert (answer.status_code, answer.json()["type"]) == (422, "urn:tmr:problem:bad-request")
             assert told in answer.json()["detail"]
-        assert not system.active.agent.core.ledger.sessions
+        assert not system.active.agent.replicator.ledger.sessions
 
 
 @scenario

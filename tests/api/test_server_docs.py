@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from tests.unit.server.local import System
-from tmr.client.problems import PROBLEMS
+from tests.support.tmr_system import System
+from tmr.api.problems import PROBLEMS
 
 TEXT = (Path(__file__).parents[2] / "docs/reference/api.md").read_text()
 

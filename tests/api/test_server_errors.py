@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.unit.server.local import ALICE, OLGA, ask, item, key, running, scenario
-from tmr.rim.identity import Identity
+from tests.support.tmr_system import ALICE, OLGA, ask, item, key, running, scenario
+from tmr.net.identity import Identity
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_wrong_member_is_named(tmp_path: Path, change: dict[str, Any], named: 
             assert (answer.status_code, answer.json()["type"]) == (422, "urn:tmr:problem:bad-request")
             assert named in answer.json()["detail"]
             assert "firm_code" in answer.json()["remedy"]
-            assert not system.active.agent.core.ledger.sessions
+            assert not system.active.agent.replicator.ledger.sessions
 
     run()
 
@@ -152,11 +152,11 @@ async def test_the_api_description_is_whole(tmp_path: Path) -> None:
     async with running(tmp_path, item()) as system, system.active.client() as client:
         document = (await client.get("/openapi.json")).json()
 
-        def references(node: Any) -> list[str]:
-            if isinstance(node, dict):
-                own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
-                return own + [ref for value in node.values() for ref in references(value)]
-            return [ref for value in node for ref in references(value)] if isinstance(node, list) else []
+        def references(runner: Any) -> list[str]:
+            if isinstance(runner, dict):
+                own = [runner["$ref"]] if isinstance(runner.get("$ref"), str) else []
+                return own + [ref for value in runner.values() for ref in references(value)]
+            return [ref for value in runner for ref in references(value)] if isinstance(runner, list) else []
 
         known = document["components"]["schemas"]
         assert references(document)

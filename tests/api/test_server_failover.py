@@ -5,11 +5,11 @@ import functools
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests.unit.server.local import OLGA, TTL, System, Twin, ask, item, key, running, scenario, until
-from tmr.client.models import Role
+from tests.support.tmr_system import OLGA, TTL, System, Twin, ask, item, key, running, scenario, until
+from tmr.api.models import Role
 from tmr.ledger import Ledger
-from tmr.quorum.proposer import Peer
-from tmr.server.twin_reports import OtherTwin
+from tmr.quorum.proposer import Progress
+from tmr.twin.twin_reports import OtherTwin
 
 
 def other(system: System, twin: Twin) -> Twin:
@@ -21,11 +21,11 @@ def other_twin(twin: Twin) -> OtherTwin:
     return twin.agent.other_twin()
 
 
-def one_is_left(peers: Iterable[Peer]) -> bool:
+def one_is_left(peers: Iterable[Progress]) -> bool:
     return sum(peer.reachable for peer in peers) == 1
 
 
-def all_answer(peers: Iterable[Peer]) -> bool:
+def all_answer(peers: Iterable[Progress]) -> bool:
     return all(peer.reachable for peer in peers)
 
 
@@ -53,12 +53,12 @@ async def test_without_the_vip_manager_the_other_twin_serves_and_the_session_liv
             assert beat.json()["epoch"] > granted["epoch"]
             again = (await client.post("/v1/sessions", json=ask(), headers=header)).json()
             assert again["id"] == granted["id"]
-            assert len(second.agent.core.ledger.sessions) == 1
+            assert len(second.agent.replicator.ledger.sessions) == 1
         async with first.client() as client:
             status = (await client.get("/v1/status")).json()
             assert any("tmr-vip" in alarm for alarm in status["alarms"])
         first.vip.start()
-        await until(lambda: first.agent.core.twin.eligible, "tmr-vip is back")
+        await until(lambda: first.agent.replicator.twin.eligible, "tmr-vip is back")
         await asyncio.sleep(2 * TTL)
         assert second.serves, "who returns stays passive"
 
@@ -71,8 +71,8 @@ async def test_the_lease_outlives_the_address_of_a_killed_vip_manager(tmp_path: 
         second = other(system, first)
         await until(lambda: first.vip.epoch, "the address is up")
         first.vip.stop()
-        await until(lambda: second.agent.core.twin.role == "active", "the other twin is elected")
-        assert second.agent.core.clock() * 1e9 >= first.vip.commands[-1]["deadline_ns"]
+        await until(lambda: second.agent.replicator.twin.role == "active", "the other twin is elected")
+        assert second.agent.replicator.clock() * 1e9 >= first.vip.commands[-1]["deadline_ns"]
 
 
 @scenario
@@ -140,13 +140,13 @@ async def test_a_switchover_drops_the_address_before_the_lease_is_released(tmp_p
             for upstream in system.upstreams:
                 upstream.delay = 0.03
             granting = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=key()))
-            await until(lambda: first.agent.core.pending, "a grant is on its way")
+            await until(lambda: first.agent.replicator.pending, "a grant is on its way")
             answer = await olga.post("/v1/operator/switchover")
             assert (answer.status_code, answer.json()) == (202, {"from": first.name})
             granted = await granting
             assert granted.status_code == 201, granted.text
         await serves(second)
-        assert len(second.agent.core.ledger.sessions) == 1
+        assert len(second.agent.replicator.ledger.sessions) == 1
         assert first.vip.commands[-1]["op"] == "drop"
         assert first.agent.role() is Role.PASSIVE
         async with second.client(OLGA) as olga, first.client(OLGA) as passive:
@@ -161,9 +161,9 @@ async def test_deadlines_told_to_the_vip_manager_only_grow_and_stay_within_the_l
         await until(lambda: len(twin.vip.commands) >= 5, "five renewals")
         deadlines = [command["deadline_ns"] for command in twin.vip.commands]
         assert deadlines == sorted(set(deadlines))
-        core = twin.agent.core
-        assert deadlines[-1] <= (core.clock() + core.twin.timing.usable) * 1e9
-        assert {command["epoch"] for command in twin.vip.commands} == {core.twin.epoch}
+        replicator = twin.agent.replicator
+        assert deadlines[-1] <= (replicator.clock() + replicator.twin.timing.usable) * 1e9
+        assert {command["epoch"] for command in twin.vip.commands} == {replicator.twin.epoch}
 
 
 @scenario
@@ -174,10 +174,10 @@ async def test_one_upstream_lost_two_lost_and_back(tmp_path: Path) -> None:
         async with active.client() as client:
             session = (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
             # What a twin tells of licences without a majority, it has from its mirror.
-            mirror = system.passive.agent.core.ledger
+            mirror = system.passive.agent.replicator.ledger
             await until(lambda: session in mirror.sessions, "the session is mirrored")
             up3.cut()
-            await until(lambda: not active.agent.core.twin.peers[2].reachable, "up3 is missed")
+            await until(lambda: not active.agent.replicator.twin.peers[2].reachable, "up3 is missed")
             assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
             container = (await client.get("/v1/containers")).json()["containers"][0]
             assert [one["state"] for one in container["upstreams"]] == ["available"] * 2 + ["unreachable"]
@@ -185,7 +185,7 @@ async def test_one_upstream_lost_two_lost_and_back(tmp_path: Path) -> None:
             up2.cut()
             await until(lambda: not active.serves, "the lease ends")
             for twin in system.twins:
-                peers = twin.agent.core.twin.peers
+                peers = twin.agent.replicator.twin.peers
                 await until(functools.partial(one_is_left, peers), "both twins know")
                 async with twin.client() as asking:
                     refusal = await asking.post("/v1/sessions", json=ask(), headers=key())
@@ -214,7 +214,7 @@ async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
     async with running(tmp_path, item(product=1), item(product=2)) as system:
         system.upstreams[2].hold(item(product=1))
         active = system.active
-        ledger = active.agent.core.ledger
+        ledger = active.agent.replicator.ledger
         await until(lambda: any(one.missing for one in ledger.merged.licences), "up3's container is seen")
         async with active.client() as client:
             ids = [
@@ -222,8 +222,8 @@ async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
                 for product in (1, 2)
             ]
             system.upstreams[0].cut()
-            await until(lambda: not active.agent.core.twin.peers[0].reachable, "up1 is missed")
-            serial = active.agent.virtual.serial
+            await until(lambda: not active.agent.replicator.twin.peers[0].reachable, "up1 is missed")
+            serial = active.agent.view.serial
             shown = (await client.get(f"/v1/containers/{serial}/items")).json()
             assert [one["product_code"] for one in shown["items"]] == [1]
             (away,) = shown["unavailable"]
@@ -240,7 +240,7 @@ async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
             assert refusal.json()["type"] == "urn:tmr:problem:licence-unavailable"
             assert "up3 holds no" in refusal.json()["detail"]
             system.upstreams[0].up = True
-            await until(lambda: active.agent.core.twin.peers[0].reachable, "up1 is back")
+            await until(lambda: active.agent.replicator.twin.peers[0].reachable, "up1 is back")
             both = await client.post("/v1/heartbeats", json={"sessions": ids})
             assert both.json() == {"alive": ids, "lost": [], "unavailable": [], "ended": []}
 
@@ -264,12 +264,12 @@ async def test_a_twin_whose_vip_manager_is_missing_is_never_elected(tmp_path: Pa
 @scenario
 async def test_the_passive_twin_mirrors_the_journal_whichever_upstream_feeds_it(tmp_path: Path) -> None:
     async with running(tmp_path, item(quantity=9)) as system:
-        active, mirror = system.active, system.passive.agent.core.ledger
+        active, mirror = system.active, system.passive.agent.replicator.ledger
         async with active.client() as client:
             for count, lost in enumerate((None, *system.upstreams), start=1):
                 for upstream in system.upstreams:
                     upstream.up = True
-                peers = active.agent.core.twin.peers
+                peers = active.agent.replicator.twin.peers
                 await until(functools.partial(all_answer, peers), "all three answer")
                 if lost is not None:
                     lost.cut()

@@ -13,7 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.lending import borrower, update_file
-from tests.unit.server.local import (
+from tests.support.tmr_system import (
     ALICE,
     BOB,
     FIRM,
@@ -102,7 +102,9 @@ async def test_too_many_units_are_refused_and_nothing_is_taken(tmp_path: Path) -
         together = await client.post("/v1/sessions", json=ask(units=6), headers=key())
         assert slug(together) == "not-enough-units"
         assert (
-            system.active.agent.core.ledger.use(next(iter(system.active.agent.core.ledger.licences))).seats
+            system.active.agent.replicator.ledger.use(
+                next(iter(system.active.agent.replicator.ledger.licences))
+            ).seats
             == 1
         )
         assert (await client.post(path, json={"units": 5}, headers=key())).json()["remaining"] == 0
@@ -121,7 +123,7 @@ async def test_a_refill_adds_to_what_is_left(tmp_path: Path) -> None:
         for upstream in system.upstreams:
             upstream.hold(item(units=25))
         path = f"/v1/sessions/{session['id']}/units"
-        ledger = system.active.agent.core.ledger
+        ledger = system.active.agent.replicator.ledger
         await until(lambda: ledger.remaining(next(iter(ledger.licences.values())).item) == 20, "the refill")
         assert (await client.post(path, json={"units": 15}, headers=key())).json()["remaining"] == 5
 
@@ -136,7 +138,7 @@ async def test_a_licence_before_its_activation_time(tmp_path: Path) -> None:
         answer = await client.post("/v1/sessions", json=ask(), headers=key())
         assert (answer.status_code, slug(answer)) == (409, "licence-not-active")
         assert (await client.get("/v1/status")).json()["licences"][0]["state"] == "not-active"
-        await until(lambda: system.active.agent.core.certified_ms() >= begins, "it becomes valid")
+        await until(lambda: system.active.agent.replicator.certified_ms() >= begins, "it becomes valid")
         await open_session(client)
 
 
@@ -151,8 +153,8 @@ async def test_a_usage_period_starts_with_the_first_use(tmp_path: Path) -> None:
             assert session["warnings"]
         second = await takeover(system)
         async with second.client() as client:
-            core = second.agent.core
-            await until(lambda: core.certified_ms() >= ends.timestamp() * 1000, "the Usage Period ends")
+            replicator = second.agent.replicator
+            await until(lambda: replicator.certified_ms() >= ends.timestamp() * 1000, "the Usage Period ends")
             beat = await client.put(f"/v1/sessions/{session['id']}/heartbeat")
             assert slug(beat) == "licence-expired"
             answer = await client.post("/v1/sessions", json=ask(), headers=key())
@@ -290,7 +292,7 @@ async def test_who_will_not_wait_any_longer_is_refused_or_has_the_seat(tmp_path:
         refused = await client.post("/v1/sessions", json=ask(units=16), headers=first)
         assert slug(refused) == "no-more-licences"
         assert refused.json()["holders"]
-        assert list(system.active.agent.core.ledger.waiting) == [places[1].json()["id"]]
+        assert list(system.active.agent.replicator.ledger.waiting) == [places[1].json()["id"]]
         await client.delete(f"/v1/sessions/{held['id']}")
         granted = await client.post("/v1/sessions", json=ask(units=16), headers=second)
         assert (granted.status_code, granted.json()["id"]) == (201, places[1].json()["id"])
@@ -303,7 +305,7 @@ async def test_a_place_that_nobody_asks_for_is_given_up(tmp_path: Path) -> None:
         await open_session(client)
         waiting = await client.post("/v1/sessions", json=ask(wait=True, ttl=5), headers=key())
         assert waiting.status_code == 202
-        await until(lambda: not system.active.agent.core.ledger.waiting, "the place is given up")
+        await until(lambda: not system.active.agent.replicator.ledger.waiting, "the place is given up")
 
 
 @scenario
@@ -327,7 +329,7 @@ async def test_a_seat_is_borrowed_used_offline_and_given_back(tmp_path: Path) ->
         update = update_file(vendor, [upstream.box for upstream in system.upstreams], [licence])
         for upstream in system.upstreams:
             upstream.activate(raw_public_key(vendor), update)
-        ledger = system.active.agent.core.ledger
+        ledger = system.active.agent.replicator.ledger
         await until(lambda: licence.key in ledger.licences, "the update is assembled")
         header, wish = key(), {**ask(), "seconds": 3600}
         system.upstreams[1].cut()
@@ -510,7 +512,7 @@ async def test_explain_says_what_would_happen_and_why(tmp_path: Path) -> None:
         async with active.client(ALICE) as alice, active.client(OLGA) as olga:
             await open_session(alice, user="anna", tmr_id=1)
             system.upstreams[2].cut()
-            await until(lambda: not active.agent.core.twin.peers[2].reachable, "up3 is away")
+            await until(lambda: not active.agent.replicator.twin.peers[2].reachable, "up3 is away")
             answer = (await alice.post("/v1/explain", json=ask())).json()
             assert answer["granted"] is True
             full, free = answer["licences"]
@@ -520,7 +522,7 @@ async def test_explain_says_what_would_happen_and_why(tmp_path: Path) -> None:
             assert (free["granted"], free["units_remaining"]) == (True, 9)
             answer = (await alice.post("/v1/explain", json=ask(tmr_id=1, borrow_seconds=60))).json()
             assert (answer["granted"], answer["problem"]) == (False, "borrow-failed")
-            assert not active.agent.core.ledger.borrowings
+            assert not active.agent.replicator.ledger.borrowings
             foreign = await alice.post("/v1/explain", json=ask(client="bob"))
             assert (foreign.status_code, slug(foreign)) == (403, "wrong-role")
             rules = [{"name": "no-bob", "effect": "deny", "who": {"certificates": ["bob"]}}]
@@ -541,11 +543,11 @@ async def test_refusals_reach_the_record_as_one_line(tmp_path: Path) -> None:
         active = system.active
         async with active.client() as client:
             await open_session(client)
-            before = active.agent.core.ledger.heads[FIRM].seq
+            before = active.agent.replicator.ledger.heads[FIRM].seq
             for _ in range(20):
                 await client.post("/v1/sessions", json=ask(), headers=key())
-            await until(lambda: active.agent.core.ledger.heads[FIRM].seq > before, "they are recorded")
-            assert active.agent.core.ledger.heads[FIRM].seq == before + 1
+            await until(lambda: active.agent.replicator.ledger.heads[FIRM].seq > before, "they are recorded")
+            assert active.agent.replicator.ledger.heads[FIRM].seq == before + 1
 
 
 @pytest.mark.parametrize("members", [{"wait": 1}, {"features": -1}, {"units": -1}, {"instance": "x\n"}])
@@ -579,7 +581,7 @@ async def test_who_waits_is_served_when_a_licence_becomes_valid(tmp_path: Path) 
         header = key()
         place = await client.post("/v1/sessions", json=ask(wait=True, ttl=60), headers=header)
         assert place.status_code == 202, place.text
-        await until(lambda: not system.active.agent.core.ledger.waiting, "the licence becomes valid")
+        await until(lambda: not system.active.agent.replicator.ledger.waiting, "the licence becomes valid")
         granted = await client.post("/v1/sessions", json=ask(wait=True, ttl=60), headers=header)
         assert (granted.status_code, granted.json()["in_use"]) == (201, 1)
 

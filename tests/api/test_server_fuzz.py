@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.fuzzed import ALONE, FULL, PLENTY, Findings, Served, fuzz, serving
 from tests.support.matrix import refused_by_role
-from tests.unit.server.local import FIRM, ask, item, key
+from tests.support.tmr_system import FIRM, ask, item, key
 
 DAY_MS = 86_400_000
 
@@ -88,7 +88,7 @@ def _known(served: Served, **more: Sequence[int | str]) -> Mapping[str, Sequence
         "body.reference": [0],
         "body.features": [0, 1],
         "body.units": [1, 2],
-        "path.serial": [str(served.twin.agent.virtual.serial)],
+        "path.serial": [str(served.twin.agent.view.serial)],
         **more,
     }
 
@@ -137,7 +137,7 @@ def test_access_lists(own: Served) -> None:
     )
     _well(found, but=["PUT /v1/access"])
     assert found.good("PUT /v1/access") >= 3
-    assert own.twin.agent.core.ledger.access_version > 1
+    assert own.twin.agent.replicator.ledger.access_version > 1
     assert "access-list-changed" in found.slugs()
     # Whatever list is in force now, it must not break what it is asked about.
     found = fuzz(own, files, examples=20, include="^/v1/(sessions|explain)", known=_known(own))

@@ -7,17 +7,17 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.server import local, network
-from tests.unit.server.local import ALICE, BOB, OLGA, ask, item, key, scenario, until
-from tmr.client.models import HEARTBEATS_MAX, TEXT_MAX, TTL_MAX, UNITS_MAX
-from tmr.desk import fair_share
-from tmr.desk.gate import LIMIT_RETRY_AFTER
-from tmr.desk.routes import BODY_LIMIT
+from tests.support import network_server, tmr_system
+from tests.support.tmr_system import ALICE, BOB, OLGA, ask, item, key, scenario, until
+from tmr.api.models import HEARTBEATS_MAX, TEXT_MAX, TTL_MAX, UNITS_MAX
+from tmr.http import fair_share
+from tmr.http.routes import BODY_LIMIT
 from tmr.ledger import choose, queue
 from tmr.ledger.access import ENTRIES_MAX, GROUPS_MAX, RULES_MAX
 from tmr.ledger.access import TEXT_MAX as RULE_TEXT_MAX
-from tmr.server import core as server_core
-from tmr.upstream import local_kernel
+from tmr.service.guard import LIMIT_RETRY_AFTER
+from tmr.standalone import local_command_log
+from tmr.twin import replicator as server_replicator
 
 PLENTY = item(quantity=None, units=1000, borrow_s=3600)
 
@@ -28,10 +28,10 @@ def slug(answer: httpx.Response) -> str:
 
 @scenario
 async def test_requests(tmp_path: Path) -> None:
-    async with local.running(tmp_path, PLENTY) as system:
+    async with tmr_system.running(tmp_path, PLENTY) as system:
         active = system.active
         async with active.client(ALICE) as client:
-            ledger = active.agent.core.ledger
+            ledger = active.agent.replicator.ledger
             session = (await client.post("/v1/sessions", json=ask(ttl=TTL_MAX), headers=key())).json()["id"]
             units = f"/v1/sessions/{session}/units"
             texts = ("station", "user", "process", "instance")
@@ -65,7 +65,7 @@ async def test_requests(tmp_path: Path) -> None:
 
 @scenario
 async def test_the_access_list(tmp_path: Path) -> None:
-    async with local.running(tmp_path, PLENTY) as system, system.active.client(OLGA) as olga:
+    async with tmr_system.running(tmp_path, PLENTY) as system, system.active.client(OLGA) as olga:
 
         def rules(count: int) -> dict[str, Any]:
             each = [{"name": f"r{number}", "who": {"users": [f"u{number}"]}} for number in range(count)]
@@ -95,7 +95,7 @@ async def test_the_access_list(tmp_path: Path) -> None:
         assert version == 4
 
 
-@pytest.mark.parametrize("running", [local.running, network.running])
+@pytest.mark.parametrize("running", [tmr_system.running, network_server.running])
 @scenario
 async def test_as_many_sessions_as_there_can_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: Any
@@ -126,7 +126,7 @@ async def test_as_many_sessions_as_there_can_be(
 async def test_places_in_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queue, "MAX_QUEUE", 2)
     monkeypatch.setattr(queue, "MAX_OF_CLIENT", 1)
-    async with local.running(tmp_path, item(quantity=1)) as system:
+    async with tmr_system.running(tmp_path, item(quantity=1)) as system:
         active = system.active
         async with active.client(ALICE) as alice, active.client(BOB) as bob:
             asked = ask(wait=True)
@@ -138,18 +138,18 @@ async def test_places_in_a_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             async with active.client(OLGA) as olga:
                 full = await olga.post("/v1/sessions", json=asked, headers=key())
             assert (full.status_code, slug(full)) == (409, "no-more-licences")
-            assert len(active.agent.core.ledger.waiting) == 2
+            assert len(active.agent.replicator.ledger.waiting) == 2
 
 
-@pytest.mark.parametrize("running", [local.running, network.running])
+@pytest.mark.parametrize("running", [tmr_system.running, network_server.running])
 @scenario
 async def test_commands_that_wait_to_be_stored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, running: Any
 ) -> None:
     async with running(tmp_path, PLENTY) as system, system.active.client() as client:
-        core = system.active.agent.core
-        monkeypatch.setattr(server_core, "BACKLOG", 4)
-        monkeypatch.setattr(local_kernel, "BACKLOG", 4)
+        replicator = system.active.agent.replicator
+        monkeypatch.setattr(server_replicator, "BACKLOG", 4)
+        monkeypatch.setattr(local_command_log, "BACKLOG", 4)
         monkeypatch.setattr(fair_share, "TURN_COST", 1000.0)  # all at once
         keys = [key() for _ in range(12)]
         answers = await asyncio.gather(
@@ -161,8 +161,8 @@ async def test_commands_that_wait_to_be_stored(
             if answer.status_code != 201:
                 assert (answer.status_code, slug(answer)) == (503, "overloaded")
                 assert answer.headers["retry-after"] == "1"
-        assert len(core.ledger.sessions) == len(keys) - len(refused), "nothing half done"
+        assert len(replicator.ledger.sessions) == len(keys) - len(refused), "nothing half done"
         for one in refused:
-            await until(lambda: core.pending == 0, "there is room")
+            await until(lambda: replicator.pending == 0, "there is room")
             assert (await client.post("/v1/sessions", json=ask(), headers=one)).status_code == 201
-        assert len(core.ledger.sessions) == len(keys)
+        assert len(replicator.ledger.sessions) == len(keys)

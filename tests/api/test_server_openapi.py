@@ -9,9 +9,9 @@ from fastapi import FastAPI
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
-from tests.unit.server.local import System
-from tmr.client.problems import MEDIA_TYPE, PROBLEMS
-from tmr.desk.openapi import complete, documented
+from tests.support.tmr_system import System
+from tmr.api.problems import MEDIA_TYPE, PROBLEMS
+from tmr.http.openapi import complete, documented
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,13 @@ import httpx
 import pytest
 
 from tests.api.fuzzed import Served, serving
+from tests.support import network_server, tmr_system
 from tests.support.serving import answer, connect
-from tests.unit.server import local, network
-from tests.unit.server.local import ALICE, BOB, FIRM, OLGA, ask, item, key, scenario, until
+from tests.support.tmr_system import ALICE, BOB, FIRM, OLGA, ask, item, key, scenario, until
+from tmr.api.models import HEARTBEATS_MAX, SessionRequest
 from tmr.client import AsyncClient, Client, Config, Policy, TlsFiles
-from tmr.client.models import HEARTBEATS_MAX, SessionRequest
-from tmr.desk import admission, fair_share, shedding
-from tmr.desk.admission import LIMITS, Load, Priority
+from tmr.http import fair_share, load_limits, load_shedding
+from tmr.http.load_limits import LIMITS, Load, Priority
 
 FEW = 8
 """Requests that are taken on at a time, here."""
@@ -33,7 +33,7 @@ Running = Callable[..., AbstractAsyncContextManager[Any]]
 @pytest.fixture(autouse=True)
 def limits(monkeypatch: pytest.MonkeyPatch) -> None:
     """As few as a test can bring forth in one process; a machine that is late by itself is no matter here."""
-    local.unhurried(monkeypatch)
+    tmr_system.unhurried(monkeypatch)
     monkeypatch.setitem(LIMITS, Priority.NEW, Load(FEW, FEW, oldest=60.0, lag=60.0))
 
 
@@ -46,7 +46,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def shed(answer: httpx.Response) -> str:
     """The answer's reason; it is one of a server with too much to do."""
     assert (answer.status_code, answer.json()["type"]) == (503, "urn:tmr:problem:overloaded")
-    assert 1 <= int(answer.headers["retry-after"]) <= admission.RETRY_MAX
+    assert 1 <= int(answer.headers["retry-after"]) <= load_limits.RETRY_MAX
     return str(answer.json()["detail"])
 
 
@@ -55,12 +55,12 @@ def metric(text: str, name: str) -> float:
     return float(line.split()[1])
 
 
-@pytest.mark.parametrize("running", [local.running, network.running])
+@pytest.mark.parametrize("running", [tmr_system.running, network_server.running])
 @scenario
 async def test_a_crowd_is_served_in_turns_while_sessions_are_held(tmp_path: Path, running: Running) -> None:
     async with running(tmp_path, PLENTY) as system:
         active = system.active
-        ledger = active.agent.core.ledger
+        ledger = active.agent.replicator.ledger
         async with active.client(BOB) as bob, active.client(ALICE) as alice, active.client(OLGA) as olga:
             body = ask(ttl=5)
             held = [(await bob.post("/v1/sessions", json=body, headers=key())).json()["id"] for _ in range(9)]
@@ -104,15 +104,15 @@ async def test_a_crowd_is_served_in_turns_while_sessions_are_held(tmp_path: Path
 @scenario
 async def test_slow_upstreams_have_new_requests_turned_away_and_ends_taken(tmp_path: Path) -> None:
     LIMITS[Priority.NEW] = Load(FEW, FEW, oldest=0.1, lag=60.0)  # type: ignore[index]
-    async with local.running(tmp_path, PLENTY) as system, system.active.client() as client:
-        core = system.active.agent.core
+    async with tmr_system.running(tmp_path, PLENTY) as system, system.active.client() as client:
+        replicator = system.active.agent.replicator
         held, other = [
             (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"] for _ in range(2)
         ]
         for upstream in system.upstreams:
             upstream.delay = 0.2
         first = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=key()))
-        await until(lambda: core.oldest > 0.1, "a command waits")
+        await until(lambda: replicator.oldest > 0.1, "a command waits")
         turned_away = key()
         refused, beaten, ended = await asyncio.gather(
             client.post("/v1/sessions", json=ask(), headers=turned_away),
@@ -124,15 +124,15 @@ async def test_slow_upstreams_have_new_requests_turned_away_and_ends_taken(tmp_p
         assert (await first).status_code == 201
         for upstream in system.upstreams:
             upstream.delay = 0.0
-        await until(lambda: core.pending == 0, "all is stored")
+        await until(lambda: replicator.pending == 0, "all is stored")
         answer = await client.post("/v1/sessions", json=ask(), headers=turned_away)
         assert answer.status_code == 201
-        assert len(core.ledger.sessions) == 3
+        assert len(replicator.ledger.sessions) == 3
 
 
 @scenario
 async def test_who_waits_in_a_queue_keeps_the_place_whatever_there_is_to_do(tmp_path: Path) -> None:
-    async with local.running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
+    async with tmr_system.running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
         await client.post("/v1/sessions", json=ask(), headers=key())
         mine = key()
         place = await client.post("/v1/sessions", json=ask(wait=True), headers=mine)
@@ -141,7 +141,7 @@ async def test_who_waits_in_a_queue_keeps_the_place_whatever_there_is_to_do(tmp_
         for upstream in system.upstreams:
             upstream.delay = 0.1
         stranger = asyncio.create_task(client.post("/v1/sessions", json=ask(wait=True), headers=key()))
-        await until(lambda: system.active.agent.core.pending, "somebody is in work")
+        await until(lambda: system.active.agent.replicator.pending, "somebody is in work")
         shed(await client.post("/v1/sessions", json=ask(wait=True), headers=key()))
         again = await client.post("/v1/sessions", json=ask(wait=True), headers=mine)
         assert (again.status_code, again.json()["id"]) == (202, place.json()["id"])
@@ -152,7 +152,7 @@ async def test_who_waits_in_a_queue_keeps_the_place_whatever_there_is_to_do(tmp_
 async def test_who_sends_slowly_takes_nobodys_place(tmp_path: Path) -> None:
     """A request is in work once its body has arrived; then it may be turned away."""
     LIMITS[Priority.NEW] = Load(1, FEW, oldest=60.0, lag=60.0)  # type: ignore[index]
-    async with local.running(tmp_path, PLENTY) as system, system.active.client() as client:
+    async with tmr_system.running(tmp_path, PLENTY) as system, system.active.client() as client:
         rest = asyncio.Event()
 
         async def slowly() -> AsyncIterator[bytes]:
@@ -166,7 +166,7 @@ async def test_who_sends_slowly_takes_nobodys_place(tmp_path: Path) -> None:
         for upstream in system.upstreams:
             upstream.delay = 0.1
         other = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=key()))
-        await until(lambda: system.active.agent.core.pending, "it is in work")
+        await until(lambda: system.active.agent.replicator.pending, "it is in work")
         rest.set()
         assert "such requests are in work" in shed(await slow)
         assert (await other).status_code == 201
@@ -179,14 +179,14 @@ FLOOD = 60
 UNKNOWN = {"sessions": [f"{number:032x}" for number in range(HEARTBEATS_MAX)]}
 
 
-@pytest.mark.parametrize("running", [local.running, network.running])
+@pytest.mark.parametrize("running", [tmr_system.running, network_server.running])
 @scenario
 async def test_a_flood_of_heartbeats_takes_one_share(
     tmp_path: Path, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "TTL", 20.0)
+    monkeypatch.setattr(tmr_system, "TTL", 20.0)
     async with running(tmp_path, PLENTY) as system:
-        active, epoch = system.active, system.active.agent.core.epoch
+        active, epoch = system.active, system.active.agent.replicator.epoch
         async with active.client(BOB) as bob, active.client(ALICE) as alice, active.client(OLGA) as olga:
             held = (await bob.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
             served = list[int]()
@@ -205,7 +205,7 @@ async def test_a_flood_of_heartbeats_takes_one_share(
             assert set(served) <= {200, 503}
             text = (await olga.get("/metrics")).text
             assert metric(text, 'tmr_requests_limited_total{reason="requests"}') == 0
-            assert system.active.agent.core.epoch == epoch, "the lease was kept"
+            assert system.active.agent.replicator.epoch == epoch, "the lease was kept"
 
 
 @scenario
@@ -214,7 +214,7 @@ async def test_what_is_beyond_the_bounds_of_a_client_is_refused(
 ) -> None:
     monkeypatch.setattr(fair_share, "OF_CLIENT_MAX", FEW)
     async with (
-        local.running(tmp_path, PLENTY) as system,
+        tmr_system.running(tmp_path, PLENTY) as system,
         system.active.client(BOB) as bob,
         system.active.client(ALICE) as alice,
         system.active.client(OLGA) as olga,
@@ -235,7 +235,7 @@ async def test_what_is_beyond_the_bounds_of_a_client_is_refused(
 def test_slow_bodies_of_one_client_are_bounded(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that came first may go on; no other client is concerned."""
     monkeypatch.setattr(fair_share, "SLOW_OF_CLIENT_MAX", 2)
-    monkeypatch.setattr(shedding, "SLOW", 0.05)
+    monkeypatch.setattr(load_shedding, "SLOW", 0.05)
     port, body = int(served.url.rpartition(":")[2]), b'{"sessions": ["unknown"]}'
     head = b"POST /v1/heartbeats HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body)
     limited = served.twin.agent.metrics.limited.labels("slow-body")
@@ -262,7 +262,7 @@ def test_slow_bodies_of_one_client_are_bounded(served: Served, monkeypatch: pyte
 @pytest.fixture
 def lasting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]:
     """The same, with a lease that outlasts pauses of a machine with more to do than this test."""
-    monkeypatch.setattr(local, "TTL", 20.0)
+    monkeypatch.setattr(tmr_system, "TTL", 20.0)
     with serving(tmp_path, [[PLENTY]] * 3) as found:
         yield found
 
@@ -270,7 +270,7 @@ def lasting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]
 def test_a_real_flood_costs_no_neighbour_an_answer(lasting: Served) -> None:
     """Over mutual TLS: more connections than are read from at any time, and the lease is kept."""
     served, connections = lasting, 20
-    twin = served.twin.agent.core.twin
+    twin = served.twin.agent.replicator.twin
     epoch, flooded, stop = twin.epoch, Counter[int](), threading.Event()
 
     def flood() -> None:
@@ -309,7 +309,7 @@ def config_of(served: Served, name: str) -> Config:
 
 def test_both_clients_come_back_until_they_are_served_and_keep_what_they_hold(served: Served) -> None:
     LIMITS[Priority.NEW] = Load(1, FEW, oldest=60.0, lag=60.0)  # type: ignore[index]
-    for upstream in served.twin.agent.core.links:
+    for upstream in served.twin.agent.replicator.links:
         upstream.delay = 0.02  # type: ignore[attr-defined]
     policy = Policy(patience=120.0, read=30.0, longest_busy_pause=1.0)
     wanted = SessionRequest(firm_code=FIRM, product_code=1, station="cad-07")

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from tests.unit.server.local import OLGA, ask, item, key, running, scenario
-from tmr.rim.identity import Identity
+from tests.support.tmr_system import OLGA, ask, item, key, running, scenario
+from tmr.net.identity import Identity
 
 CLIENT_OLGA = Identity("client", OLGA.name)
 

@@ -8,8 +8,8 @@ import httpx
 import pytest
 
 from tests.support.lending import borrower
-from tests.unit.server.local import ALICE, BOB, OLGA, ask, item, key, running, scenario
-from tmr.client.models import PAGE_MAX
+from tests.support.tmr_system import ALICE, BOB, OLGA, ask, item, key, running, scenario
+from tmr.api.models import PAGE_MAX
 
 
 async def listed(client: httpx.AsyncClient, path: str, limit: int) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from pathlib import Path
 
-from tests.unit.server.local import ALICE, BOB, FIRM, OLGA, ask, item, key, running, scenario, until
+from tests.support.tmr_system import ALICE, BOB, FIRM, OLGA, ask, item, key, running, scenario, until
 
 
 @scenario
@@ -62,7 +62,7 @@ async def test_the_same_key_is_the_same_session_and_another_request_is_refused(t
         assert first.json()["id"] == again.json()["id"]
         other = await client.post("/v1/sessions", json=ask(access_mode="exclusive"), headers=header)
         assert (other.status_code, other.json()["type"]) == (409, "urn:tmr:problem:conflicting-key")
-        assert len(system.active.agent.core.ledger.sessions) == 1
+        assert len(system.active.agent.replicator.ledger.sessions) == 1
 
 
 @scenario
@@ -74,7 +74,7 @@ async def test_twin_requests_at_the_same_moment_take_one_seat(tmp_path: Path) ->
         )
         assert {answer.status_code for answer in answers} == {201}
         assert len({answer.json()["id"] for answer in answers}) == 1
-        assert len(system.active.agent.core.ledger.sessions) == 1
+        assert len(system.active.agent.replicator.ledger.sessions) == 1
 
 
 @scenario
@@ -107,7 +107,7 @@ async def test_what_is_not_there_is_not_found(tmp_path: Path) -> None:
             assert (answer.status_code, answer.json()["code"]) == (404, 200)
         answer = await client.get("/v1/containers/131-1/items")
         assert answer.status_code == 404
-        assert str(system.active.agent.virtual.serial) in answer.json()["detail"]
+        assert str(system.active.agent.view.serial) in answer.json()["detail"]
 
 
 @scenario
@@ -127,7 +127,7 @@ async def test_a_licence_that_ends_is_not_kept_alive(tmp_path: Path) -> None:
     async with running(tmp_path, item(expiration_ms=ends)) as system, system.active.client() as client:
         session = (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
         assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
-        await until(lambda: system.active.agent.core.certified_ms() > ends, "the licence ends")
+        await until(lambda: system.active.agent.replicator.certified_ms() > ends, "the licence ends")
         answer = await client.put(f"/v1/sessions/{session}/heartbeat")
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:tmr:problem:licence-expired")
 
@@ -168,7 +168,7 @@ async def test_an_operator_may_end_a_session_of_a_client(tmp_path: Path) -> None
         async with active.client(ALICE) as alice, active.client(OLGA) as olga:
             session = (await alice.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
             assert (await olga.delete(f"/v1/sessions/{session}")).status_code == 204
-            assert not system.active.agent.core.ledger.sessions
+            assert not system.active.agent.replicator.ledger.sessions
 
 
 @scenario
@@ -178,7 +178,7 @@ async def test_a_silent_session_expires_and_one_that_is_heard_lives(tmp_path: Pa
         silent = (await client.post("/v1/sessions", json=ask(ttl=5), headers=header)).json()["id"]
         heard = (await client.post("/v1/sessions", json=ask(ttl=5), headers=key())).json()["id"]
         began = time.monotonic()
-        while silent in system.active.agent.core.ledger.sessions:
+        while silent in system.active.agent.replicator.ledger.sessions:
             assert (await client.put(f"/v1/sessions/{heard}/heartbeat")).status_code == 200
             assert time.monotonic() - began < 15
             await asyncio.sleep(0.1)
@@ -196,7 +196,7 @@ async def test_a_heartbeat_waits_for_an_end_that_is_under_way(tmp_path: Path) ->
         for upstream in system.upstreams:
             upstream.delay = 0.1
         release = asyncio.create_task(client.delete(f"/v1/sessions/{session}"))
-        await until(lambda: system.active.agent.core.pending, "the release is on its way")
+        await until(lambda: system.active.agent.replicator.pending, "the release is on its way")
         beat, beats = await asyncio.gather(
             client.put(f"/v1/sessions/{session}/heartbeat"),
             client.post("/v1/heartbeats", json={"sessions": [session]}),
@@ -212,7 +212,7 @@ async def test_a_newly_activated_licence_appears_and_a_changed_one_raises_an_ala
     async with running(tmp_path) as system, system.active.client() as client:
         assert (await client.get("/v1/status")).json()["licences"] == []
         system.upstreams[0].hold(item())
-        licences = system.active.agent.core.ledger
+        licences = system.active.agent.replicator.ledger
         await until(lambda: licences.merged.incomplete, "the first constituent is seen")
         answer = await client.post("/v1/sessions", json=ask(), headers=key())
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:tmr:problem:licence-unavailable")
@@ -236,7 +236,7 @@ async def test_a_retry_waits_for_its_first_attempt(tmp_path: Path) -> None:
     async with running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
         for upstream in system.upstreams:
             upstream.delay = 0.05
-        header, pending = key(), system.active.agent.core
+        header, pending = key(), system.active.agent.replicator
         first = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=header))
         await until(lambda: pending.pending, "the first attempt is on its way")
         again = asyncio.create_task(client.post("/v1/sessions", json=ask(), headers=header))

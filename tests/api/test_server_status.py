@@ -6,7 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tests.support.lending import borrower
-from tests.unit.server.local import ask, item, key, running, scenario
+from tests.support.tmr_system import ask, item, key, running, scenario
 
 
 @scenario

@@ -6,7 +6,7 @@ import httpx
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.unit.server.local import (
+from tests.support.tmr_system import (
     ALICE,
     OLGA,
     System,
@@ -90,12 +90,12 @@ async def test_a_container_that_is_gone_gives_nothing_with_one_that_is_left(tmp_
         assert "up2 holds no constituent of 1 licences" in await alarms(olga)
         status = (await olga.get("/v1/status")).json()
         assert status["upstreams"][1]["container"] is None, "the old container is not shown any more"
-        ledger = system.active.agent.core.ledger
+        ledger = system.active.agent.replicator.ledger
         await until(lambda: "up2" in ledger.withdrawn, "the journal withdraws what it stated")
         assert next(iter(ledger.licences.values())).agreeing == ("up1", "up3")
         system.upstreams[0].cut()
         agent = system.active.agent
-        await until(lambda: not agent.core.upstreams()[0].reachable, "up1 is missed")
+        await until(lambda: not agent.replicator.upstreams()[0].reachable, "up1 is missed")
         async with system.active.client() as alice:
             answer = await alice.post("/v1/sessions", json=ask(), headers=key())
             assert answer.status_code == 503, answer.text
@@ -113,7 +113,7 @@ async def test_a_container_that_answers_again_states_again(tmp_path: Path) -> No
         upstream = system.upstreams[1]
         former = (upstream._key, upstream.box, upstream.acceptor.container)
         new_container(upstream)
-        ledger = system.active.agent.core.ledger
+        ledger = system.active.agent.replicator.ledger
         await until(lambda: "up2" in ledger.withdrawn, "the journal withdraws what it stated")
         upstream._key, upstream.box, upstream.acceptor.container = former
         upstream.acceptor.generation = upstream.box.generation
@@ -126,7 +126,7 @@ async def test_what_is_not_trusted_says_why_and_changes_nothing(tmp_path: Path) 
     async with running(tmp_path, item()) as system, system.active.client(OLGA) as olga:
         shown = new_container(system.upstreams[1])
         await strange(system)
-        ledger = system.active.agent.core.ledger
+        ledger = system.active.agent.replicator.ledger
         before = dict(ledger.trusted)
 
         async def told(status: int, upstream: str = "up2", wanted: str = shown) -> str:

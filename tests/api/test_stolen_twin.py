@@ -13,7 +13,7 @@ from tests.support.stolen_twin import NAMES, STOLEN, TIME, TTL_MS, Site, Thief, 
 from tests.support.upstream_process import ACT_ID
 from tests.support.vendor import FIRM
 from tests.unit.ledger.world import sealed
-from tmr.ledger import Assemble, Borrow, Consume, Grant, Ledger, Note, Trust
+from tmr.ledger import Borrow, Consume, Grant, Ledger, RecordDenials, StateContainers, Trust
 from tmr.ledger import encode as encode_command
 from tmr.ledger.state import Stored
 from tmr.licensing import (
@@ -26,20 +26,20 @@ from tmr.licensing import (
     raw_public_key,
     sign,
 )
-from tmr.quorum.entries import Membership, Owner, Snapshot, encode_membership
+from tmr.quorum.entries import Membership, ProposerId, Snapshot, encode_membership
 from tmr.quorum.messages import (
     Acquire,
     Append,
     Appended,
     Fenced,
     Install,
-    Refused,
     Release,
     Released,
+    RequestRefused,
     decode_request,
     encode,
 )
-from tmr.rim.upstream_link import LinkError
+from tmr.rpc.upstream_client import LinkError
 
 KEY = LicenceKey(FIRM, 1001, 1)
 SEATS, UNITS = 2, 10
@@ -61,8 +61,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, system: System) -> Iterator[S
 
     async def begin(thief: Thief) -> None:
         await thief.found()
-        await thief.reign()
-        assert refusals(await thief.order(Assemble(await genuine(thief)))) == {}
+        await thief.term()
+        assert refusals(await thief.order(StateContainers(await genuine(thief)))) == {}
 
     try:
         made.steal(begin)
@@ -86,7 +86,7 @@ def forged(upstream: str, quantity: int = 1000) -> SignedStatement:
     return sign(Statement(upstream, serial, ACT_ID, 9, (item,)), key)
 
 
-NOTHING = encode_command(Note(()))
+NOTHING = encode_command(RecordDenials(()))
 """A command that changes nothing."""
 
 
@@ -117,7 +117,7 @@ async def agreed(thief: Thief) -> None:
 
 def test_the_journal_gives_out_no_more_seats_than_the_containers_hold(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         await thief.order(*(grant(number) for number in range(20)))
         assert replayed(thief).use(KEY).seats == SEATS
         await agreed(thief)
@@ -129,7 +129,7 @@ def test_units_are_not_given_back(site: Site) -> None:
     """A number below zero would be as good as a refill."""
 
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         await thief.order(
             grant(100, mode="no-user-limit"),
             Consume("u-1", "eve", "s-100", 7),
@@ -155,9 +155,9 @@ def test_units_are_not_given_back(site: Site) -> None:
 
 def test_containers_of_further_upstreams_are_nobodys(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         before = replayed(thief).licences
-        await thief.order(Assemble((forged("up4"), forged("up5"))))
+        await thief.order(StateContainers((forged("up4"), forged("up5"))))
         await thief.order(Trust("up4", bytes(32)), Trust("up5", bytes(32)))
         ledger = replayed(thief)
         assert dict(ledger.licences) == dict(before)
@@ -171,7 +171,7 @@ def test_no_two_containers_can_be_replaced(site: Site) -> None:
     """Each upstream refuses another key for itself, so that no majority stores it for two."""
 
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         both = [forged("up1"), forged("up2")]
         commands = [Trust(f"up{number}", one.key) for number, one in enumerate(both, 1)]
         entries = [thief.entry(encode_command(one), after=after) for after, one in enumerate(commands)]
@@ -180,7 +180,7 @@ def test_no_two_containers_can_be_replaced(site: Site) -> None:
         assert set(refusals(replies)) == {"up1", "up2"}
         assert "another key for up1" in refusals(replies)["up1"]
         (second,) = (await thief.write([thief.entry(encode_command(commands[1]))], "up2")).values()
-        assert isinstance(second, Refused)
+        assert isinstance(second, RequestRefused)
 
     site.steal(story)
     for upstream in site.upstreams[:2]:
@@ -190,7 +190,7 @@ def test_no_two_containers_can_be_replaced(site: Site) -> None:
 
 def test_no_snapshot_brings_containers_of_a_thief(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         ledger = replayed(thief)
         stored = msgspec.msgpack.decode(ledger.snapshot(), type=Stored)
         statements = {name: forged(name) for name in NAMES}
@@ -205,7 +205,7 @@ def test_no_snapshot_brings_containers_of_a_thief(site: Site) -> None:
 
 def test_no_snapshot_changes_what_a_container_stated(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         stored = msgspec.msgpack.decode(replayed(thief).snapshot(), type=Stored)
         for name, signed in stored.statements.items():
             payload = signed.payload.replace(b"\xa8quantity\x02", b"\xa8quantity\x7f")
@@ -219,7 +219,7 @@ def test_no_snapshot_changes_what_a_container_stated(site: Site) -> None:
 
 def test_no_snapshot_gives_units_back_or_forgets_the_record(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         await thief.order(grant(200, mode="no-user-limit"), Consume("u-200", "eve", "s-200", 1))
         state = replayed(thief).snapshot()
         for change, words in (
@@ -244,7 +244,7 @@ def test_no_snapshot_gives_units_back_or_forgets_the_record(site: Site) -> None:
 
 def test_a_twin_does_not_speak_for_the_other(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        thief.owner = Owner("tmr2", "forged")
+        thief.owner = ProposerId("tmr2", "forged")
         for name in NAMES:
             with pytest.raises(LinkError, match="speaks for 'tmr2'"):
                 await thief.links[name].call(Release(1, thief.owner))
@@ -254,7 +254,7 @@ def test_a_twin_does_not_speak_for_the_other(site: Site) -> None:
 
 def test_an_epoch_that_would_be_the_last_is_refused(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         last = 2**53 - 1
         for make in (
             lambda: Acquire(last, STOLEN, TTL_MS),
@@ -285,7 +285,7 @@ def test_numbers_that_the_store_cannot_hold_are_no_message(site: Site, number: i
 
 def test_entries_that_break_the_journal_are_refused_and_end_nobody(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         last = len(thief.entries)
         wrong = {
             "stands where": [thief.entry(NOTHING, index=last + 5)],
@@ -301,7 +301,7 @@ def test_entries_that_break_the_journal_are_refused_and_end_nobody(site: Site) -
             assert words in refusals(replies)["up1"]
         # The past: what is committed stays, whatever the epoch.
         rewritten = await thief.write(
-            [thief.entry(b"", index=1, kind="reign")], previous_index=0, previous_epoch=0, commit=0
+            [thief.entry(b"", index=1, kind="term")], previous_index=0, previous_epoch=0, commit=0
         )
         assert "committed here" in refusals(rewritten)["up3"]
         beyond = await thief.write([], commit=10**6)
@@ -313,7 +313,7 @@ def test_entries_that_break_the_journal_are_refused_and_end_nobody(site: Site) -
 
 def test_members_that_are_there_are_not_replaced(site: Site) -> None:
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         one, two, three = thief.disks
         for disks, retired in (
             (("x", "y", "z"), (one, two, three)),
@@ -332,12 +332,12 @@ def test_what_was_sent_before_does_nothing_again(site: Site) -> None:
     """Replayed: messages of a former epoch, of the same twin's former life, and of a lease given back."""
 
     async def story(thief: Thief) -> None:
-        await thief.reign()
+        await thief.term()
         old = thief.epoch, thief.owner
         recorded = thief.entry(b"")
         await thief.ask(lambda: Release(thief.epoch, thief.owner))
-        thief.owner = Owner("tmr1", "another life")
-        await thief.reign()
+        thief.owner = ProposerId("tmr1", "another life")
+        await thief.term()
         before = {n: r.member for n, r in (await thief.write([])).items()}
         snapshot = Snapshot(99, 1, TIME, thief.membership, b"")
         for make in (
@@ -353,7 +353,7 @@ def test_what_was_sent_before_does_nothing_again(site: Site) -> None:
         assert {n: (m.promised, m.last_index, m.commit) for n, m in after.items()} == {
             n: (m.promised, m.last_index, m.commit) for n, m in before.items()
         }
-        again = thief.entry(b"", kind="reign")
+        again = thief.entry(b"", kind="term")
         for _ in range(2):  # the same append twice is stored once
             replies = await thief.write([again], previous_index=again.index - 1, previous_epoch=thief.epoch)
             thief.entries = thief.entries[: again.index]
@@ -375,8 +375,8 @@ def test_what_a_stolen_twin_can_destroy(tmp_path: Path, system: System) -> None:
 
     async def story(thief: Thief) -> None:
         await thief.found()
-        await thief.reign()
-        await thief.order(Assemble(await genuine(thief)), grant(1))
+        await thief.term()
+        await thief.order(StateContainers(await genuine(thief)), grant(1))
         await thief.order(grant(2), time_ms=1_950_000_000_000)
         ledger = replayed(thief)
         assert ledger.use(KEY).seats == 1, "time moved ahead ends licences for good"

@@ -7,11 +7,11 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.support import network_server
 from tests.support.lending import borrower
-from tests.unit.server import network
-from tests.unit.server.local import ALICE, OLGA, System, Twin, ask, item, key, running, scenario, until
-from tmr.desk.service import IDLE_MS
-from tmr.rim.clock import wall_ms
+from tests.support.tmr_system import ALICE, OLGA, System, Twin, ask, item, key, running, scenario, until
+from tmr.runtime.clock import wall_ms
+from tmr.service.sessions import IDLE_MS
 
 DAYS_MS = 3 * 86_400_000
 
@@ -31,7 +31,7 @@ async def status(client: httpx.AsyncClient) -> dict[str, object]:
 
 
 def set_clocks(system: System, off_ms: int, *synchronised: bool) -> None:
-    """All clocks alike, while the active twin reigns: the next reign sees it."""
+    """All clocks alike, while the active twin is active: the next term sees it."""
     for number, upstream in enumerate(system.upstreams):
         upstream.clock_off = off_ms
         upstream.acceptor.clock_synchronised = number < len(synchronised) and synchronised[number]
@@ -56,7 +56,7 @@ async def test_nothing_new_is_decided_before_an_operator_accepts_the_time(tmp_pa
             other = (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
         set_clocks(system, DAYS_MS)
         twin = await failover(system)
-        journal = twin.agent.core.twin.log
+        journal = twin.agent.replicator.twin.log
         async with twin.client(ALICE, der) as client, twin.client(OLGA) as olga:
             refused = await client.post("/v1/sessions", json=ask(), headers=key())
             assert (refused.status_code, slug(refused)) == (503, "time-in-doubt")
@@ -114,7 +114,7 @@ async def test_two_clocks_that_a_time_source_keeps_need_no_operator(tmp_path: Pa
             answer = await client.post("/v1/sessions", json=ask(), headers=key())
             assert answer.status_code == (201 if kept == 2 else 503), answer.text
         set_clocks(system, DAYS_MS, True, True)
-        certified = twin.agent.core.certified_ms
+        certified = twin.agent.replicator.certified_ms
         await until(lambda: certified() > wall_ms() + DAYS_MS - 60_000, "the time is believed")
 
 
@@ -126,15 +126,17 @@ async def test_clocks_that_are_set_right_end_it(tmp_path: Path) -> None:
         async with twin.client() as client:
             assert slug(await client.post("/v1/sessions", json=ask(), headers=key())) == "time-in-doubt"
             set_clocks(system, 0)
-            core = twin.agent.core
-            await until(lambda: core.certified_ms() > 0 and core.time_waits is None, "the doubt ends")
+            replicator = twin.agent.replicator
+            await until(
+                lambda: replicator.certified_ms() > 0 and replicator.time_waits is None, "the doubt ends"
+            )
             assert (await client.post("/v1/sessions", json=ask(), headers=key())).status_code == 201
-            assert core.certified_ms() < wall_ms() + 60_000
+            assert replicator.certified_ms() < wall_ms() + 60_000
 
 
 @scenario
 async def test_a_network_licence_server_has_one_clock_to_doubt(tmp_path: Path) -> None:
-    async with network.running(tmp_path, item()) as system:
+    async with network_server.running(tmp_path, item()) as system:
         server = system.active
         async with server.client(ALICE) as client, server.client(OLGA) as olga:
             session = (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
@@ -151,16 +153,16 @@ async def test_a_network_licence_server_has_one_clock_to_doubt(tmp_path: Path) -
             assert slug(await client.post("/v1/explain", json=ask())) == "time-in-doubt"
             server.synchronised = True
             assert (await client.post("/v1/explain", json=ask())).status_code == 200
-            assert server.core.certified_ms() > wall_ms() + 2 * DAYS_MS - 60_000
+            assert server.replicator.certified_ms() > wall_ms() + 2 * DAYS_MS - 60_000
 
 
 @scenario
 async def test_an_idle_system_writes_what_time_it_is(tmp_path: Path) -> None:
-    """Each hour: so a long quiet time is no jump for the next reign."""
-    async with network.running(tmp_path) as system:
-        core = system.active.core
-        await until(lambda: core.pending == 0, "the container is assembled")
+    """Each hour: so a long quiet time is no jump for the next term."""
+    async with network_server.running(tmp_path) as system:
+        replicator = system.active.replicator
+        await until(lambda: replicator.pending == 0, "the container is assembled")
         entries = system.active.acceptor.log.last
         system.active.clock_off = (IDLE_MS * 3) // 2
-        await until(lambda: core.last_ms > wall_ms() + IDLE_MS, "an entry is written")
+        await until(lambda: replicator.last_ms > wall_ms() + IDLE_MS, "an entry is written")
         assert system.active.acceptor.log.last == entries + 1

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.unit.server.local import (
+from tests.support.tmr_system import (
     FIRM,
     OLGA,
     System,
@@ -141,7 +141,7 @@ async def test_what_an_upstream_missed_is_brought_to_it(
     monkeypatch.setattr(proposer, "KEEP", 15)
     async with running(tmp_path, item()) as system:
         twin = system.active
-        twin.agent.backfill.begin_reign(float("inf"))
+        twin.agent.record_sync.begin_term(float("inf"))
         up1, _, up3 = system.upstreams
         await sessions(twin, 5)
         up3.cut()
@@ -154,13 +154,13 @@ async def test_what_an_upstream_missed_is_brought_to_it(
         partial = Reader((await export(twin)).content.splitlines())
         assert 0 < len(list(partial)) < 92
         assert not partial.span.whole, "up3 vouches only for what it has"
-        twin.agent.backfill.interval = 0.05
-        twin.agent.backfill.begin_reign(0.0)
+        twin.agent.record_sync.interval = 0.05
+        twin.agent.record_sync.begin_term(0.0)
         await until(lambda: whole(up3), "the lines were copied")
         lines, by = verified(system, await export(twin))
         assert by == {"up2", "up3"}
         assert [line.seq for line in lines] == list(range(1, 93))
-        assert twin.agent.backfill.alarms == ()
+        assert twin.agent.record_sync.alarms == ()
 
 
 async def pruned(upstream: Upstream, lines: int) -> None:
@@ -178,8 +178,8 @@ async def test_what_is_too_old_goes_and_is_not_brought_back(tmp_path: Path) -> N
         lines, _ = verified(system, await export(twin))
         for upstream in system.upstreams:
             await pruned(upstream, len(lines))
-        twin.agent.backfill.interval = 0.02
-        twin.agent.backfill.begin_reign(0.0)
+        twin.agent.record_sync.interval = 0.02
+        twin.agent.record_sync.begin_term(0.0)
         await sessions(twin, 1)
         answer = await export(twin)
         assert [line.seq for line in verified(system, answer)[0]] in ([6, 7, 8], [7, 8])
@@ -190,7 +190,7 @@ async def test_what_is_too_old_goes_and_is_not_brought_back(tmp_path: Path) -> N
         later = Reader((await export(twin, **{"from": after})).content.splitlines())
         assert [line.seq for line in later] == [7, 8]
         assert later.span.whole, "nothing of this span was too old"
-        assert twin.agent.backfill.alarms == ()
+        assert twin.agent.record_sync.alarms == ()
 
 
 @scenario
@@ -205,9 +205,9 @@ async def test_nobody_vouches_for_the_future(tmp_path: Path) -> None:
 async def test_one_upstream_alone_vouches_for_nothing(tmp_path: Path) -> None:
     async with running(tmp_path, item()) as system:
         twin = system.active
-        twin.agent.backfill.begin_reign(float("inf"))
+        twin.agent.record_sync.begin_term(float("inf"))
         await sessions(twin, 2)
-        heads = twin.agent.core.ledger.heads
+        heads = twin.agent.replicator.ledger.heads
         await until(lambda: all(one.ledger.heads == heads for one in system.upstreams), "all have the lines")
         for upstream in system.upstreams[:2]:
             with upstream.store.transaction():

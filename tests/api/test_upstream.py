@@ -17,25 +17,25 @@ from tests.support.pki import System, make_system
 from tests.support.upstream_process import ACT_ID, UpstreamProcess
 from tests.support.vendor import FIRM, Vendor
 from tmr.licensing import Licence, open_statement
-from tmr.quorum.entries import Membership, Owner
+from tmr.net.tls import TlsFiles
+from tmr.quorum.entries import Membership, ProposerId
 from tmr.quorum.messages import (
     Acquire,
+    Bootstrap,
+    Bootstrapped,
     Busy,
-    Follow,
-    Followed,
-    Found,
-    Founded,
-    Joining,
+    NotVoting,
     Promise,
     Release,
+    Subscribe,
+    Subscribed,
     encode,
 )
-from tmr.rim.clock_sync import synchronised
-from tmr.rim.tls import TlsFiles
-from tmr.rim.upstream_link import PATHS, LinkError, UpstreamLink, contexts
+from tmr.rpc.upstream_client import PATHS, LinkError, UpstreamLink, contexts
+from tmr.runtime.clock_sync import synchronised
 from tmr.upstream.config import DISK_RESERVE_MAX
 
-A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
+A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 T = TypeVar("T")
 
 
@@ -86,13 +86,13 @@ def linked(upstream: UpstreamProcess, work: Callable[..., Awaitable[T]], *twins:
 async def founded(link: UpstreamLink) -> None:
     """The upstream belongs to a system of three from now on."""
     joining = await link.call(Acquire(1, A, 1000, probe=True))
-    if isinstance(joining, Joining):
-        found = Found(A, Membership((joining.member.disk, "d2", "d3")))
-        assert isinstance(await link.call(found), Founded)
+    if isinstance(joining, NotVoting):
+        found = Bootstrap(A, Membership((joining.member.disk, "d2", "d3")))
+        assert isinstance(await link.call(found), Bootstrapped)
 
 
 async def next_epoch(link: UpstreamLink) -> int:
-    reply = await link.call(Follow(Owner("tmr1", "look"), 0, 0, "?", -1))
+    reply = await link.call(Subscribe(ProposerId("tmr1", "look"), 0, 0, "?", -1))
     return reply.member.promised + 1
 
 
@@ -308,14 +308,14 @@ def test_follow_wakes_at_once_on_release(upstream: UpstreamProcess) -> None:
         busy = await two.call(Acquire(epoch + 1, B, 30_000))
         assert isinstance(busy, Busy)
         assert busy.holder == "tmr1"
-        waiting = asyncio.create_task(two.call(Follow(B, 0, 0, "tmr1", epoch)))
+        waiting = asyncio.create_task(two.call(Subscribe(B, 0, 0, "tmr1", epoch)))
         # Other calls of the same twin are answered while its long poll waits.
         await two.container()
         assert not waiting.done()
         await one.call(Release(epoch, A))
         released = time.monotonic()
         reply = await waiting
-        assert isinstance(reply, Followed)
+        assert isinstance(reply, Subscribed)
         assert reply.holder == ""
         granted = await two.call(Acquire(epoch + 1, B, 30_000))
         assert isinstance(granted, Promise)
@@ -366,7 +366,7 @@ def test_a_link_survives_a_restart_of_the_upstream(tmp_path: Path, system: Syste
 
     async def story(link: UpstreamLink) -> None:
         before = await link.container()
-        poll = asyncio.create_task(link.call(Follow(A, 0, 0, "", 0)))
+        poll = asyncio.create_task(link.call(Subscribe(A, 0, 0, "", 0)))
         await link.container()
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, made.kill)

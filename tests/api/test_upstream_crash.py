@@ -10,13 +10,13 @@ import pytest
 
 from tests.support.pki import System, make_system
 from tests.support.upstream_process import UpstreamProcess
-from tmr.quorum.entries import Entry, Membership, Owner
-from tmr.quorum.messages import Acquire, Append, Appended, Busy, Found, Joining, Promise
-from tmr.rim.upstream_link import LinkError
-from tmr.upstream.keeper import KEY_FILE
+from tmr.quorum.entries import Entry, Membership, ProposerId
+from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Busy, NotVoting, Promise
+from tmr.rpc.upstream_client import LinkError
+from tmr.upstream.container_store import KEY_FILE
 from tmr.upstream.store import FILE
 
-A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
+A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 
 
 @pytest.fixture(scope="module")
@@ -34,18 +34,18 @@ def upstream(tmp_path: Path, system: System) -> Iterator[UpstreamProcess]:
 
 
 def entry(index: int, epoch: int) -> Entry:
-    return Entry(index, epoch, 1_000 + index, "reign", b"\0" * 200)
+    return Entry(index, epoch, 1_000 + index, "term", b"\0" * 200)
 
 
 async def founded(upstream: UpstreamProcess) -> None:
     link = upstream.link()
     joining = await link.call(Acquire(1, A, 1000))
-    assert isinstance(joining, Joining)
-    await link.call(Found(A, Membership((joining.member.disk, "d2", "d3"))))
+    assert isinstance(joining, NotVoting)
+    await link.call(Bootstrap(A, Membership((joining.member.disk, "d2", "d3"))))
     await link.close()
 
 
-async def reign(
+async def term(
     upstream: UpstreamProcess, epoch: int, have: Append | None, begun: asyncio.Event
 ) -> tuple[int, int]:
     """Win `epoch` and append without end until the process dies; the last acknowledged (index, epoch)."""
@@ -81,7 +81,7 @@ def test_what_was_acknowledged_survives_kill_9(upstream: UpstreamProcess) -> Non
         for epoch in range(1, 6):
             have = Append(epoch, A, 0, *known, (), 0)
             begun = asyncio.Event()
-            task = asyncio.create_task(reign(upstream, epoch, have, begun))
+            task = asyncio.create_task(term(upstream, epoch, have, begun))
             await asyncio.wait([task, asyncio.create_task(begun.wait())], return_when="FIRST_COMPLETED")
             await asyncio.sleep(0.2 + rng.random() * 0.4)
             await loop.run_in_executor(None, upstream.kill)
@@ -125,7 +125,7 @@ def test_a_full_disk_ends_the_process_and_loses_nothing_acknowledged(upstream: U
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, lambda: upstream.start(file_limit=300_000))
         await founded(upstream)
-        acknowledged = await reign(upstream, 1, None, asyncio.Event())
+        acknowledged = await term(upstream, 1, None, asyncio.Event())
         assert await loop.run_in_executor(None, upstream.wait) == 1
         assert "the store failed; ending at once" in upstream.output()
         await loop.run_in_executor(None, upstream.start)

@@ -7,41 +7,42 @@ from pathlib import Path
 import pytest
 from starlette.routing import Route
 
+from tmr.daemons import upstream
 from tmr.ledger import Ledger
+from tmr.net.tls import TlsFiles
 from tmr.quorum.acceptor import Acceptor
-from tmr.rim.clock import boottime, wall_ms
-from tmr.rim.tls import TlsFiles
-from tmr.upstream import main, status
+from tmr.runtime.clock import boottime, wall_ms
+from tmr.upstream import status
+from tmr.upstream.acceptor_runner import AcceptorRunner
 from tmr.upstream.app import create_app
 from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
-from tmr.upstream.keeper import Keeper
+from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.metrics import Metrics
-from tmr.upstream.node import Node
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
-from tmr.upstream.twins import Twins
+from tmr.upstream.twin_policy import TwinCertificatePolicy
 
 REFERENCE = (Path(__file__).parents[2] / "docs" / "reference" / "upstream.md").read_text()
 
 
 def test_routes_and_metrics_are_documented(tmp_path: Path) -> None:
     store = Store.open(tmp_path, "m")
-    keeper = Keeper.open(store, "up1", "lab-1", tmp_path)
+    container_store = ContainerStore.open(store, "up1", "lab-1", tmp_path)
     ledger = Ledger()
     acceptor = Acceptor(store.load(), ledger, boottime(), 2.0)
     failures: list[BaseException] = []
-    node = Node(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
+    runner = AcceptorRunner(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
     metrics = Metrics()
-    recorder = Recorder(node, store, ledger, keeper, 400)
+    recorder = Recorder(runner, store, ledger, container_store, 400)
     app = create_app(
-        node,
-        keeper,
-        Borrowings(node, keeper, ledger),
+        runner,
+        container_store,
+        Borrowings(runner, container_store, ledger),
         recorder,
         metrics,
-        lambda: status.read("up1", "lab", node, keeper, boottime()),
-        Twins(metrics),
+        lambda: status.read("up1", "lab", runner, container_store, boottime()),
+        TwinCertificatePolicy(metrics),
     )
     routes = [route for route in app.router.routes if isinstance(route, Route)]
     assert len(routes) > 10
@@ -53,7 +54,7 @@ def test_routes_and_metrics_are_documented(tmp_path: Path) -> None:
     for name in names:
         if not name.endswith("_created"):
             assert f"`{name}" in REFERENCE
-    asyncio.run(node.stop())
+    asyncio.run(runner.stop())
     assert failures == []
 
 
@@ -65,7 +66,7 @@ def test_keys_are_documented(key: str) -> None:
 def test_tls_keys_and_commands_are_documented() -> None:
     for key in TlsFiles.__struct_fields__:
         assert f"`tls.{key}`" in REFERENCE
-    (commands,) = [a for a in main._parser()._actions if isinstance(a, argparse._SubParsersAction)]
+    (commands,) = [a for a in upstream._parser()._actions if isinstance(a, argparse._SubParsersAction)]
     assert commands.choices
     for command in commands.choices:
         assert f"tmr-upstream [--config FILE] {command}" in REFERENCE

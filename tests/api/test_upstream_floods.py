@@ -11,16 +11,16 @@ import httpx
 import pytest
 
 from tests.support.pki import System, make_system
+from tests.support.tmr_system import until
 from tests.support.upstream_process import UpstreamProcess
-from tests.unit.server.local import until
-from tmr.quorum.entries import Owner
-from tmr.quorum.messages import Follow, Followed, Joining, encode
-from tmr.rim import frames
-from tmr.rim.frame_server import AT_ONCE
-from tmr.rim.peer_requests import OF_PEER_MAX
-from tmr.rim.room import limits
-from tmr.rim.tls import client_context
-from tmr.rim.upstream_link import UpstreamLink
+from tmr.net import framing
+from tmr.net.connection_limits import limits
+from tmr.net.frame_server import AT_ONCE
+from tmr.net.peer_requests import OF_PEER_MAX
+from tmr.net.tls import client_context
+from tmr.quorum.entries import ProposerId
+from tmr.quorum.messages import NotVoting, Subscribe, Subscribed, encode
+from tmr.rpc.upstream_client import UpstreamLink
 
 OPEN_FILES = 1024
 ADDRESS = "127.0.0.2"
@@ -49,8 +49,8 @@ class Flood:
 
     def __init__(self, upstream: UpstreamProcess, system: System, twin: str) -> None:
         self._port = upstream.port
-        self._tls = client_context(system.twin(twin), system.name, "upstream", frames.ALPN)
-        self._question = encode(Follow(Owner(twin, "flood"), 0, 0, "?", -1))
+        self._tls = client_context(system.twin(twin), system.name, "upstream", framing.ALPN)
+        self._question = encode(Subscribe(ProposerId(twin, "flood"), 0, 0, "?", -1))
         self.answers = Counter[int]()
 
     @contextlib.asynccontextmanager
@@ -79,7 +79,7 @@ class Flood:
             self.answers[head[8]] += 1
 
     async def _ask(self, writer: asyncio.StreamWriter) -> None:
-        burst = b"".join(frames.encode(number, self._question) for number in range(4 * AT_ONCE))
+        burst = b"".join(framing.encode(number, self._question) for number in range(4 * AT_ONCE))
         while True:
             writer.write(burst)
             await writer.drain()
@@ -88,8 +88,8 @@ class Flood:
 async def asked(link: UpstreamLink) -> None:
     """Whatever else goes on, the upstream answers, on the kept connection and on new ones."""
     for _ in range(QUESTIONS):
-        reply = await link.call(Follow(Owner("tmr1", "honest"), 0, 0, "?", -1))
-        assert isinstance(reply, Followed | Joining), reply
+        reply = await link.call(Subscribe(ProposerId("tmr1", "honest"), 0, 0, "?", -1))
+        assert isinstance(reply, Subscribed | NotVoting), reply
         await link.renew()
 
 
@@ -111,7 +111,7 @@ def test_one_twins_flood_keeps_the_other_from_nothing(
     async def story() -> None:
         link = upstream.link("tmr1")
         async with asyncio.timeout(PATIENCE), Flood(upstream, system, twin).of(2) as flood:
-            await until(lambda: flood.answers[frames.MESSAGE] > 500, "the flood is answered")
+            await until(lambda: flood.answers[framing.MESSAGE] > 500, "the flood is answered")
             before = flood.answers.total()
             await asked(link)
             assert flood.answers.total() > before
@@ -125,7 +125,7 @@ def test_requests_of_one_peer_are_bounded(upstream: UpstreamProcess, system: Sys
 
     async def story() -> None:
         async with asyncio.timeout(PATIENCE), Flood(upstream, system, "tmr2").of(40) as flood:
-            await until(lambda: flood.answers[frames.PROBLEM] > 100, "what is beyond is refused")
+            await until(lambda: flood.answers[framing.PROBLEM] > 100, "what is beyond is refused")
 
     assert OF_PEER_MAX < 40 * AT_ONCE
     asyncio.run(story())
@@ -167,7 +167,7 @@ def test_strangers_handshakes_keep_nobody_out(upstream: UpstreamProcess, system:
             over.set()
             await asyncio.gather(*tasks)
         assert metrics['tmr_connections_refused_total{kind="crowded"}'] >= 50
-        assert metrics['tmr_connections{state="handshake"}'] <= limits(OPEN_FILES).lobby
+        assert metrics['tmr_connections{state="handshake"}'] <= limits(OPEN_FILES).pending
         for writer in kept:
             writer.close()
         await link.close()

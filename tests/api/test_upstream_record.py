@@ -14,16 +14,27 @@ from tests.api.test_upstream import client
 from tests.support.pki import System, make_system
 from tests.support.record import FIRM, head_of, lines
 from tests.support.upstream_process import UpstreamProcess
-from tmr.ledger import Chained, Ledger, Note, Refusal, encode, unbroken
+from tmr.ledger import ChainedLine, DenialCount, Ledger, RecordDenials, encode, unbroken
 from tmr.ledger.export import open_attestation
 from tmr.licensing import open_request, open_statement
-from tmr.quorum.entries import Entry, Membership, Owner
-from tmr.quorum.messages import Acquire, Append, Appended, Found, Joining, Promise
-from tmr.rim import record_wire
-from tmr.rim.record_wire import PATHS, Attest, Attested, Fill, Filled, Look, Looked, NotAttested, Page, Read
-from tmr.rim.upstream_link import LinkError, UpstreamLink
+from tmr.quorum.entries import Entry, Membership, ProposerId
+from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, NotVoting, Promise
+from tmr.rpc import record_messages
+from tmr.rpc.record_messages import (
+    PATHS,
+    AttestRecord,
+    LinePage,
+    LinesStored,
+    ListRecords,
+    NotAttested,
+    ReadLines,
+    RecordAttested,
+    RecordList,
+    StoreLines,
+)
+from tmr.rpc.upstream_client import LinkError, UpstreamLink
 
-A = Owner("tmr1", "a")
+A = ProposerId("tmr1", "a")
 
 
 @pytest.fixture(scope="module")
@@ -43,14 +54,15 @@ def upstream(tmp_path: Path, system: System) -> Iterator[UpstreamProcess]:
 def noting(index: int, epoch: int = 1) -> Entry:
     """A command that adds two lines to the record."""
     refusals = tuple(
-        Refusal(FIRM, 201, "no-more-licences", "", "alice", "cad-07", "", "", index * 2 + n) for n in (0, 1)
+        DenialCount(FIRM, 201, "no-more-licences", "", "alice", "cad-07", "", "", index * 2 + n)
+        for n in (0, 1)
     )
-    return Entry(index, epoch, 1_000 * index, "command", encode(Note(refusals)))
+    return Entry(index, epoch, 1_000 * index, "command", encode(RecordDenials(refusals)))
 
 
-def truth(count: int) -> list[Chained]:
+def truth(count: int) -> list[ChainedLine]:
     """The lines that the first `count` entries make, by the production ledger."""
-    ledger, found = Ledger(), list[Chained]()
+    ledger, found = Ledger(), list[ChainedLine]()
     for index in range(1, count + 1):
         entry = noting(index)
         ledger.apply(entry.index, entry.time_ms, entry.body)
@@ -59,13 +71,13 @@ def truth(count: int) -> list[Chained]:
 
 
 @asynccontextmanager
-async def reigning(upstream: UpstreamProcess, entries: int, commit: int) -> AsyncIterator[UpstreamLink]:
+async def active_twin(upstream: UpstreamProcess, entries: int, commit: int) -> AsyncIterator[UpstreamLink]:
     """A twin whose journal of `entries` the upstream has; `commit` of them are committed."""
     link = upstream.link()
     try:
         joining = await link.call(Acquire(1, A, 1000))
-        assert isinstance(joining, Joining)
-        await link.call(Found(A, Membership((joining.member.disk, "d2", "d3"))))
+        assert isinstance(joining, NotVoting)
+        await link.call(Bootstrap(A, Membership((joining.member.disk, "d2", "d3"))))
         assert isinstance(await link.call(Acquire(1, A, 30_000)), Promise)
         made = tuple(noting(n) for n in range(1, entries + 1))
         assert isinstance(await link.call(Append(1, A, 30_000, 0, 0, made, 0)), Appended)
@@ -80,7 +92,7 @@ def test_the_record_is_the_twins_alone(upstream: UpstreamProcess, system: System
     name = {"client": "alice", "operator": "olga", "upstream": "up2"}[role]
     with client(upstream, system.files(role, name)) as http:
         for path in PATHS.values():
-            assert http.post(path, content=record_wire.encode(Look())).status_code == 403
+            assert http.post(path, content=record_messages.encode(ListRecords())).status_code == 403
 
 
 def test_what_is_no_question_is_refused(upstream: UpstreamProcess, system: System) -> None:
@@ -94,31 +106,33 @@ def test_what_is_no_question_is_refused(upstream: UpstreamProcess, system: Syste
             b"\xc1",
             msgspec.msgpack.encode({"type": "read", "firm_code": -1, "first": 1, "last": 2}),
         ):
-            answer = ask(PATHS[Read], body)
+            answer = ask(PATHS[ReadLines], body)
             assert answer.status_code == 422
             assert answer.json()["type"] == "urn:tmr:problem:bad-request"
-        assert "/v1/record/look" in ask(PATHS[Read], record_wire.encode(Look())).json()["remedy"]
+        assert (
+            "/v1/record/look" in ask(PATHS[ReadLines], record_messages.encode(ListRecords())).json()["remedy"]
+        )
 
 
 def test_a_container_vouches_for_what_its_record_has(upstream: UpstreamProcess) -> None:
     made = truth(6)
 
     async def run() -> None:
-        async with reigning(upstream, 6, 5) as link:
+        async with active_twin(upstream, 6, 5) as link:
             head = head_of(made[:10])
-            looked = await link.record(Look())
-            assert isinstance(looked, Looked)
+            looked = await link.record(ListRecords())
+            assert isinstance(looked, RecordList)
             ((firm),) = looked.firms
             assert (firm.firm_code, firm.head, [(run.first, run.last) for run in firm.runs]) == (
                 FIRM,
                 10,
                 [(1, 10)],
             )
-            page = await link.record(Read(FIRM, 3, 99))
-            assert isinstance(page, Page)
+            page = await link.record(ReadLines(FIRM, 3, 99))
+            assert isinstance(page, LinePage)
             assert list(page.lines) == made[2:10]
-            attested = await link.record(Attest(FIRM, 2_000, 4_000, head.seq, head.hash, 5))
-            assert isinstance(attested, Attested)
+            attested = await link.record(AttestRecord(FIRM, 2_000, 4_000, head.seq, head.hash, 5))
+            assert isinstance(attested, RecordAttested)
             assert (attested.span.first_seq, attested.span.last_seq) == (3, 6)
             attestation, envelope = open_attestation(attested.envelope)
             assert attestation.span == attested.span
@@ -129,7 +143,7 @@ def test_a_container_vouches_for_what_its_record_has(upstream: UpstreamProcess) 
             request = open_request(upstream.command("request", "--firm", str(FIRM)).stdout.strip().encode())
             assert request.container_key == signed.key.hex()
             # What it cannot know, or knows better.
-            early = await link.record(Attest(FIRM, None, None, 12, made[11].hash, 6))
+            early = await link.record(AttestRecord(FIRM, None, None, 12, made[11].hash, 6))
             assert isinstance(early, NotAttested)
             assert early.yet
             for seq, hash_, index in (
@@ -137,12 +151,14 @@ def test_a_container_vouches_for_what_its_record_has(upstream: UpstreamProcess) 
                 (10, made[9].hash[::-1], 5),
                 (12, made[11].hash, 5),
             ):
-                assert isinstance(await link.record(Attest(FIRM, None, None, seq, hash_, index)), NotAttested)
-            older = await link.record(Attest(FIRM, None, None, 8, made[7].hash, 4))
-            assert isinstance(older, Attested)
+                assert isinstance(
+                    await link.record(AttestRecord(FIRM, None, None, seq, hash_, index)), NotAttested
+                )
+            older = await link.record(AttestRecord(FIRM, None, None, 8, made[7].hash, 4))
+            assert isinstance(older, RecordAttested)
             assert open_attestation(older.envelope)[0].time_ms == 4_000
-            filled = await link.record(Fill(FIRM, tuple(lines(3))))
-            assert isinstance(filled, Filled)
+            filled = await link.record(StoreLines(FIRM, tuple(lines(3))))
+            assert isinstance(filled, LinesStored)
             assert (filled.stored, bool(filled.reason)) == (0, True)
 
     asyncio.run(run())
@@ -167,7 +183,7 @@ def test_the_record_is_whole_after_kill_9(upstream: UpstreamProcess) -> None:
 
     async def run() -> int:
         loop = asyncio.get_running_loop()
-        async with reigning(upstream, 1, 1):
+        async with active_twin(upstream, 1, 1):
             pass
         for epoch in range(2, 6):
             link = upstream.link()
@@ -178,15 +194,15 @@ def test_the_record_is_whole_after_kill_9(upstream: UpstreamProcess) -> None:
             await link.close()
             await loop.run_in_executor(None, upstream.start)
             link = upstream.link()
-            looked = await link.record(Look())
-            assert isinstance(looked, Looked)
+            looked = await link.record(ListRecords())
+            assert isinstance(looked, RecordList)
             (firm,) = looked.firms
             (whole,) = firm.runs
             assert (whole.first, whole.last) == (1, firm.head)
-            found: list[Chained] = []
+            found: list[ChainedLine] = []
             while len(found) < firm.head:
-                page = await link.record(Read(FIRM, len(found) + 1, firm.head))
-                assert isinstance(page, Page)
+                page = await link.record(ReadLines(FIRM, len(found) + 1, firm.head))
+                assert isinstance(page, LinePage)
                 found += page.lines
             assert unbroken(found)
             assert found == truth(firm.head // 2)

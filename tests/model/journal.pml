@@ -1,18 +1,18 @@
 /* The journal of the quorum protocol: one history, whatever is lost, late, doubled or replaced.
 
-   A *reign* is one candidacy of one life of a twin, and what follows it; a *disk* is one store of an upstream.
+   A *term* is one candidacy of one life of a twin, and what follows it; a *disk* is one store of an upstream.
    Wider than the code on purpose, so that fewer things need an argument:
    - every message that was ever sent may arrive at any time, any number of times, in any order, or never;
-   - all reigns, and all disks that ever were in a slot, are there at once; whoever crashes just does no more;
+   - all terms, and all disks that ever were in a slot, are there at once; whoever crashes just does no more;
    - no lease keeps a twin from being elected, or a deposed one from going on.
-   Bounds: REIGNS candidacies, LENGTH entries, DISKS disks (0..2 founded the system; 3 replaces disk 0;
+   Bounds: TERMS candidacies, LENGTH entries, DISKS disks (0..2 founded the system; 3 replaces disk 0;
    4 replaces disk 1, or with -DAGAIN disk 3).
-   -DLIVES: reigns 1 and 2 are two lives of one twin that took the same epoch.
+   -DLIVES: terms 1 and 2 are two lives of one twin that took the same epoch.
    -DWITHOUT_...: one rule taken away; each must give an error.
    docs/explanation/model.md has the map to the code. */
 
-#ifndef REIGNS
-#define REIGNS 3
+#ifndef TERMS
+#define TERMS 3
 #endif
 #ifndef LENGTH
 #define LENGTH 3
@@ -21,32 +21,32 @@
 #define DISKS 4
 #endif
 
-/* An entry: number of the reign that wrote it, plus 8 for each disk number above 2 that it puts in. 0: none. */
+/* An entry: number of the term that wrote it, plus 8 for each disk number above 2 that it puts in. 0: none. */
 #define author(entry) ((entry) & 7)
 #define puts_in(entry, disk) (((entry) >> 3) == (disk) - 2)
 #define members_entry(entry) ((entry) > 7)
 
-/* What orders reigns. Without LIVES each has an epoch of its own. */
+/* What orders terms. Without LIVES each has an epoch of its own. */
 #ifdef LIVES
-#define epoch_of(reign) ((reign) > 1 -> (reign) - 1 : (reign))
+#define epoch_of(term) ((term) > 1 -> (term) - 1 : (term))
 #else
-#define epoch_of(reign) (reign)
+#define epoch_of(term) (term)
 #endif
 #define epoch_at(entry) epoch_of(author(entry))
 
 byte journal[DISKS * LENGTH]; /* what is on each disk */
-byte promised[DISKS];         /* by reign number: epoch and owner in one */
+byte promised[DISKS];         /* by term number: epoch and owner in one */
 bool voting[DISKS];
 #define on(disk, at) journal[(disk) * LENGTH + (at)]
 
-byte log[REIGNS * LENGTH]; /* of a candidate: the best promise so far; of an active: its own */
-bool reigns[REIGNS + 1];
-byte votes[REIGNS + 1];       /* bit set of disks */
-byte begins[REIGNS + 1];      /* length of the log with the `reign` entry */
-byte commit[REIGNS + 1];
-byte match[(REIGNS + 1) * DISKS];
-#define at(reign, index) log[((reign) - 1) * LENGTH + (index)]
-#define stored(reign, disk) match[(reign) * DISKS + (disk)]
+byte log[TERMS * LENGTH]; /* of a candidate: the best promise so far; of an active: its own */
+bool terms[TERMS + 1];
+byte votes[TERMS + 1];       /* bit set of disks */
+byte begins[TERMS + 1];      /* length of the log with the `term` entry */
+byte commit[TERMS + 1];
+byte match[(TERMS + 1) * DISKS];
+#define at(term, index) log[((term) - 1) * LENGTH + (index)]
+#define stored(term, disk) match[(term) * DISKS + (disk)]
 
 byte history[LENGTH];         /* a witness: what was committed, by anybody */
 
@@ -65,17 +65,17 @@ hidden byte i, size, other, count, has3, has4, same, hit;
 #define is_member(disk) ((disk) == 3 -> has3 : ((disk) != 0 || !has3))
 #endif
 
-inline length_of_log(reign) {
+inline length_of_log(term) {
   size = 0;
-  do :: size < LENGTH && at(reign, size) != 0 -> size++ :: else -> break od
+  do :: size < LENGTH && at(term, size) != 0 -> size++ :: else -> break od
 }
 
 /* Sets has3 and has4: which new disks the first `upto` entries of the log put in. */
-inline membership_at(reign, upto) {
+inline membership_at(term, upto) {
   has3 = 0; has4 = 0; i = 0;
   do
   :: i < upto ->
-     if :: puts_in(at(reign, i), 3) -> has3 = 1 :: puts_in(at(reign, i), 4) -> has4 = 1 :: else fi;
+     if :: puts_in(at(term, i), 3) -> has3 = 1 :: puts_in(at(term, i), 4) -> has4 = 1 :: else fi;
      i++
   :: else -> break
   od
@@ -84,11 +84,11 @@ inline membership_at(reign, upto) {
 /* -- the upstream ------------------------------------------------------------------------------------------ */
 
 #ifdef WITHOUT_FENCING
-#define fences(disk, reign) false
+#define fences(disk, term) false
 #elif defined(WITHOUT_NONCE)
-#define fences(disk, reign) (epoch_of(reign) < epoch_of(promised[disk]))
+#define fences(disk, term) (epoch_of(term) < epoch_of(promised[disk]))
 #else
-#define fences(disk, reign) (epoch_of(reign) <= epoch_of(promised[disk]) && promised[disk] != (reign))
+#define fences(disk, term) (epoch_of(term) <= epoch_of(promised[disk]) && promised[disk] != (term))
 #endif
 
 /* Nothing that the witness saw committed may leave a disk that has it. */
@@ -101,43 +101,43 @@ inline cut(disk, from) {
 }
 
 /* A promise becomes known to the candidate: the best journal is kept, by (epoch, index). */
-inline vote(reign, disk) {
+inline vote(term, disk) {
   if
-  :: !reigns[reign] && (votes[reign] & bit_of(disk)) == 0 ->
+  :: !terms[term] && (votes[term] & bit_of(disk)) == 0 ->
      other = 0;
      do :: other < LENGTH && on(disk, other) != 0 -> other++ :: else -> break od;
-     length_of_log(reign);
+     length_of_log(term);
      if
 #ifdef WITHOUT_EPOCH_RANK
      :: other > size
 #else
-     :: other > 0 && (size == 0 || epoch_at(on(disk, other - 1)) > epoch_at(at(reign, size - 1)) ||
-        (epoch_at(on(disk, other - 1)) == epoch_at(at(reign, size - 1)) && other > size))
+     :: other > 0 && (size == 0 || epoch_at(on(disk, other - 1)) > epoch_at(at(term, size - 1)) ||
+        (epoch_at(on(disk, other - 1)) == epoch_at(at(term, size - 1)) && other > size))
 #endif
-        -> i = 0; do :: i < LENGTH -> at(reign, i) = on(disk, i); i++ :: else -> break od
+        -> i = 0; do :: i < LENGTH -> at(term, i) = on(disk, i); i++ :: else -> break od
      :: else
      fi;
-     votes[reign] = votes[reign] | bit_of(disk)
+     votes[term] = votes[term] | bit_of(disk)
   :: else
   fi
 }
 
 /* `Acquire` arrives; the answer is lost or not. */
 #ifdef WITHOUT_SYNC
-#define promise(disk, reign) skip
+#define promise(disk, term) skip
 #else
-#define promise(disk, reign) promised[disk] = reign
+#define promise(disk, term) promised[disk] = term
 #endif
 #ifdef WITHOUT_NONCE
 /* The answer counts for the twin's next life, too. */
-#define heard_by_other_life(reign, disk) if :: reign == 1 -> vote(2, disk) :: else fi
+#define heard_by_other_life(term, disk) if :: term == 1 -> vote(2, disk) :: else fi
 #else
-#define heard_by_other_life(reign, disk) skip
+#define heard_by_other_life(term, disk) skip
 #endif
-#define grants(disk, reign) (voting[disk] && epoch_of(reign) > epoch_of(promised[disk]))
+#define grants(disk, term) (voting[disk] && epoch_of(term) > epoch_of(promised[disk]))
 #define ACQUIRE(disk) \
-  :: d_step { grants(disk, r) -> printf("reign %d: disk %d promises\n", r, disk); promise(disk, r); vote(r, disk); heard_by_other_life(r, disk) } \
-  :: d_step { grants(disk, r) -> printf("reign %d: disk %d promises, the answer is lost\n", r, disk); promised[disk] = r }
+  :: d_step { grants(disk, r) -> printf("term %d: disk %d promises\n", r, disk); promise(disk, r); vote(r, disk); heard_by_other_life(r, disk) } \
+  :: d_step { grants(disk, r) -> printf("term %d: disk %d promises, the answer is lost\n", r, disk); promised[disk] = r }
 
 /* -- the twin ---------------------------------------------------------------------------------------------- */
 
@@ -166,7 +166,7 @@ inline vote(reign, disk) {
 #define counted_votes (counted(0) + counted(1) + counted(2))
 #endif
 
-/* What the twin will reign with: its mirror of `mirrored` committed entries, then the best promise. */
+/* What the twin will term with: its mirror of `mirrored` committed entries, then the best promise. */
 #define merged(index, mirrored) ((index) < (mirrored) -> history[index] : at(r, index))
 
 #ifdef WITHOUT_RISING_EPOCHS
@@ -175,7 +175,7 @@ inline vote(reign, disk) {
 #define newer_than_log(mirrored) (size == 0 || epoch_at(merged(size - 1, mirrored)) < epoch_of(r))
 #endif
 
-inline begin_reign(mirrored) {
+inline begin_term(mirrored) {
   has3 = 0; has4 = 0; size = 0;
   do
   :: size < LENGTH && merged(size, mirrored) != 0 ->
@@ -191,19 +191,19 @@ inline begin_reign(mirrored) {
   :: size < LENGTH && counted_votes >= VOTES && newer_than_log(mirrored) ->
      i = 0;
      do :: i < mirrored -> at(r, i) = history[i]; i++ :: else -> break od;
-     printf("reign %d begins at entry %d\n", r, size + 1);
-     reigns[r] = true; votes[r] = 0;
+     printf("term %d begins at entry %d\n", r, size + 1);
+     terms[r] = true; votes[r] = 0;
      at(r, size) = r; begins[r] = size + 1
   :: else
   fi
 }
 #define BEGIN(mirrored) \
-  :: d_step { !reigns[r] && votes[r] != 0 && (mirrored == 0 || history[mirrored - 1] != 0) -> \
-       begin_reign(mirrored) }
+  :: d_step { !terms[r] && votes[r] != 0 && (mirrored == 0 || history[mirrored - 1] != 0) -> \
+       begin_term(mirrored) }
 
-#define serving(reign) (reigns[reign] && commit[reign] >= begins[reign])
+#define serving(term) (terms[term] && commit[term] >= begins[term])
 
-#define stores(disk) (is_member(disk) && stored(reign, disk) >= count -> 1 : 0)
+#define stores(disk) (is_member(disk) && stored(term, disk) >= count -> 1 : 0)
 #if DISKS > 4
 #define counted_stores (stores(0) + stores(1) + stores(2) + stores(3) + stores(4))
 #elif DISKS > 3
@@ -212,39 +212,39 @@ inline begin_reign(mirrored) {
 #define counted_stores (stores(0) + stores(1) + stores(2))
 #endif
 #ifdef WITHOUT_OWN_EPOCH
-#define counts(reign, index) true
+#define counts(term, index) true
 #else
-#define counts(reign, index) (epoch_at(at(reign, index)) == epoch_of(reign))
+#define counts(term, index) (epoch_at(at(term, index)) == epoch_of(term))
 #endif
 
 /* Commits the longest prefix that two members have stored, if its last entry counts. */
-inline advance(reign) {
-  length_of_log(reign);
-  membership_at(reign, size);
+inline advance(term) {
+  length_of_log(term);
+  membership_at(term, size);
   count = size;
   do
-  :: count > commit[reign] && counted_stores < STORES -> count--
+  :: count > commit[term] && counted_stores < STORES -> count--
   :: else -> break
   od;
   if
-  :: count > commit[reign] && counts(reign, count - 1) ->
-     printf("reign %d: committed up to %d\n", reign, count);
-     commit[reign] = count; i = 0;
+  :: count > commit[term] && counts(term, count - 1) ->
+     printf("term %d: committed up to %d\n", term, count);
+     commit[term] = count; i = 0;
      do
-     :: i < count -> assert(history[i] == 0 || history[i] == at(reign, i)); history[i] = at(reign, i); i++
+     :: i < count -> assert(history[i] == 0 || history[i] == at(term, i)); history[i] = at(term, i); i++
      :: else -> break
      od
   :: else
   fi
 }
 
-inline appended(reign, disk, upto) {
-  if :: stored(reign, disk) < upto -> stored(reign, disk) = upto; advance(reign) :: else fi
+inline appended(term, disk, upto) {
+  if :: stored(term, disk) < upto -> stored(term, disk) = upto; advance(term) :: else fi
 }
 
 /* `Append` of entry `upto` arrives; with the commit index, up to which the upstream applies. */
 inline append(disk, upto) {
-  printf("reign %d: disk %d takes entry %d, of reign %d\n", r, disk, upto, author(at(r, upto - 1)));
+  printf("term %d: disk %d takes entry %d, of term %d\n", r, disk, upto, author(at(r, upto - 1)));
   promised[disk] = r;
   if
   :: upto == 1 || (on(disk, upto - 2) != 0 && epoch_at(on(disk, upto - 2)) == epoch_at(at(r, upto - 2))) ->
@@ -264,16 +264,16 @@ inline append(disk, upto) {
 #endif
      appended(r, disk, upto)
 #ifdef WITHOUT_NONCE
-     ; if :: r == 1 && reigns[2] -> length_of_log(2); if :: size >= upto -> appended(2, disk, upto) :: else fi :: else fi
+     ; if :: r == 1 && terms[2] -> length_of_log(2); if :: size >= upto -> appended(2, disk, upto) :: else fi :: else fi
 #endif
   :: else -> printf("  conflict\n")
   fi
 }
 #define APPEND(disk, upto) \
-  :: d_step { reigns[r] && at(r, upto - 1) != 0 && voting[disk] && !fences(disk, r) -> append(disk, upto) }
+  :: d_step { terms[r] && at(r, upto - 1) != 0 && voting[disk] && !fences(disk, r) -> append(disk, upto) }
 
 #define COMMAND \
-  :: d_step { serving(r) && at(r, LENGTH - 1) == 0 -> length_of_log(r); at(r, size) = r; printf("reign %d: command, entry %d\n", r, size + 1) }
+  :: d_step { serving(r) && at(r, LENGTH - 1) == 0 -> length_of_log(r); at(r, size) = r; printf("term %d: command, entry %d\n", r, size + 1) }
 
 #ifdef AGAIN
 #define may_replace(disk) ((disk) == 3 -> !has3 : has3 && !has4)
@@ -287,7 +287,7 @@ inline readmit(disk) {
   length_of_log(r);
   membership_at(r, size);
   if
-  :: (has3 + has4 == same) && may_replace(disk) -> printf("reign %d: disk %d into the membership, entry %d\n", r, disk, size + 1);
+  :: (has3 + has4 == same) && may_replace(disk) -> printf("term %d: disk %d into the membership, entry %d\n", r, disk, size + 1);
      at(r, size) = r + 8 * ((disk) - 2)
   :: else
   fi
@@ -299,7 +299,7 @@ inline install(disk, upto) {
   membership_at(r, upto);
   if
   :: is_member(disk) ->
-     printf("reign %d: snapshot up to %d for disk %d\n", r, upto, disk);
+     printf("term %d: snapshot up to %d for disk %d\n", r, upto, disk);
      promised[disk] = r;
      if
      :: on(disk, upto - 1) != 0 && epoch_at(on(disk, upto - 1)) == epoch_at(at(r, upto - 1))
@@ -316,7 +316,7 @@ inline install(disk, upto) {
   fi
 }
 #define INSTALL(disk, upto) \
-  :: d_step { reigns[r] && commit[r] >= upto && !fences(disk, r) -> install(disk, upto) }
+  :: d_step { terms[r] && commit[r] >= upto && !fences(disk, r) -> install(disk, upto) }
 
 /* -- the world --------------------------------------------------------------------------------------------- */
 
@@ -331,7 +331,7 @@ inline install(disk, upto) {
 #define MIRRORED BEGIN(0) BEGIN(1)
 #endif
 
-proctype Reign(byte r) {
+proctype Term(byte r) {
   do
   ACQUIRE(0) ACQUIRE(1) ACQUIRE(2)
   MIRRORED
@@ -366,12 +366,12 @@ init {
     i = 0
   };
   atomic {
-    run Reign(1); run Reign(2);
-#if REIGNS > 2
-    run Reign(3);
+    run Term(1); run Term(2);
+#if TERMS > 2
+    run Term(3);
 #endif
-#if REIGNS > 3
-    run Reign(4);
+#if TERMS > 3
+    run Term(4);
 #endif
 #ifdef WITHOUT_READMISSION
     run Loss();

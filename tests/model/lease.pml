@@ -6,18 +6,18 @@
    Without the guard the two are equal, for every drift: that is the case here. Whatever makes a grant longer or a use
    shorter does what a lost message does, too.
 
-   A *reign* is one candidacy and what follows it; odd ones are of one twin, even ones of the other, and a new one ends
-   the twin's last, as its restart does. A lease is kept from every other reign, so two reigns of different twins stand for
+   A *term* is one candidacy and what follows it; odd ones are of one twin, even ones of the other, and a new one ends
+   the twin's last, as its restart does. A lease is kept from every other term, so two terms of different twins stand for
    two machines of one name as well. A request arrives when it is sent, and its answer at any time after; besides,
    every request that was ever sent arrives at any time, any number of times, with an answer that is too late to count.
    (A request that is under way for a while counts for less, as its use begins with its sending.)
-   Whether a reign is committed is ignored: its lease is exclusive without.
+   Whether a term is committed is ignored: its lease is exclusive without.
 
-   Bounds: REIGNS, GRANT ticks, LOSSES: a disk may be lost.
+   Bounds: TERMS, GRANT ticks, LOSSES: a disk may be lost.
    -DWITHOUT_...: one rule taken away; each must give an error. docs/explanation/model.md has the map to the code. */
 
-#ifndef REIGNS
-#define REIGNS 2
+#ifndef TERMS
+#define TERMS 2
 #endif
 #ifndef GRANT
 #define GRANT 2
@@ -29,20 +29,20 @@
 #endif
 
 /* Of each upstream. */
-byte promised[3];    /* reign: epoch and owner in one */
+byte promised[3];    /* term: epoch and owner in one */
 byte holder[3];      /* whose lease lives; 0: nobody's */
 byte held[3];        /* ticks since the grant */
-bool given_back[3];  /* the promised reign released it */
+bool given_back[3];  /* the promised term released it */
 
-/* Of each reign; and of each reign with each upstream. */
-mtype = { unborn, candidate, reigning, over };
-mtype phase[REIGNS + 1] = unborn;
-bool reigned[REIGNS + 1];
-byte votes[REIGNS + 1];         /* bit set of upstreams */
-byte granted[(REIGNS + 1) * 3]; /* 1 + ticks since the newest message was sent that was granted; 0: none that counts */
-byte answer[(REIGNS + 1) * 3];  /* under way, 1 + ticks since what it answers was sent; 0: none */
-#define grant_of(reign, up) granted[(reign) * 3 + (up)]
-#define answer_of(reign, up) answer[(reign) * 3 + (up)]
+/* Of each term; and of each term with each upstream. */
+mtype = { unborn, candidate, terming, over };
+mtype phase[TERMS + 1] = unborn;
+bool termed[TERMS + 1];
+byte votes[TERMS + 1];         /* bit set of upstreams */
+byte granted[(TERMS + 1) * 3]; /* 1 + ticks since the newest message was sent that was granted; 0: none that counts */
+byte answer[(TERMS + 1) * 3];  /* under way, 1 + ticks since what it answers was sent; 0: none */
+#define grant_of(term, up) granted[(term) * 3 + (up)]
+#define answer_of(term, up) answer[(term) * 3 + (up)]
 
 #ifdef LOSSES
 bool joining[3];     /* on a new disk: does not vote */
@@ -62,8 +62,8 @@ hidden byte i, k;
 #define NEEDED 2
 #endif
 #define one_if(condition) ((condition) -> 1 : 0)
-#define holds(reign) (phase[reign] == reigning && \
-  one_if(grant_of(reign, 0)) + one_if(grant_of(reign, 1)) + one_if(grant_of(reign, 2)) >= NEEDED)
+#define holds(term) (phase[term] == terming && \
+  one_if(grant_of(term, 0)) + one_if(grant_of(term, 1)) + one_if(grant_of(term, 2)) >= NEEDED)
 
 /* -- the upstream ------------------------------------------------------------------------------------------ */
 
@@ -73,30 +73,30 @@ hidden byte i, k;
 #define was_given_back(up) given_back[up]
 #endif
 #ifdef WITHOUT_FENCING
-#define fences(up, reign) ((reign) == promised[up] && was_given_back(up))
+#define fences(up, term) ((term) == promised[up] && was_given_back(up))
 #else
-#define fences(up, reign) ((reign) < promised[up] || ((reign) == promised[up] && was_given_back(up)))
+#define fences(up, term) ((term) < promised[up] || ((term) == promised[up] && was_given_back(up)))
 #endif
 #ifdef WITHOUT_BLOCKING
-#define blocked(up, reign) false
+#define blocked(up, term) false
 #else
-#define blocked(up, reign) (holder[up] != 0 && holder[up] != (reign))
+#define blocked(up, term) (holder[up] != 0 && holder[up] != (term))
 #endif
 /* Whoever has the promise and has not heard of it asks again. */
-#define has_promise(up, reign) ((reign) == promised[up] && !was_given_back(up))
-#define may_acquire(up, reign) \
-  (is_voting(up) && ((reign) > promised[up] || has_promise(up, reign)) && !blocked(up, reign))
-#define may_append(up, reign) (is_voting(up) && !fences(up, reign))
+#define has_promise(up, term) ((term) == promised[up] && !was_given_back(up))
+#define may_acquire(up, term) \
+  (is_voting(up) && ((term) > promised[up] || has_promise(up, term)) && !blocked(up, term))
+#define may_append(up, term) (is_voting(up) && !fences(up, term))
 
-inline grant(up, reign) {
-  assert(promised[up] != reign || !given_back[up]); /* what was released stays released */
-  if :: promised[up] != reign -> promised[up] = reign; given_back[up] = false :: else fi;
-  holder[up] = reign; held[up] = 0
+inline grant(up, term) {
+  assert(promised[up] != term || !given_back[up]); /* what was released stays released */
+  if :: promised[up] != term -> promised[up] = term; given_back[up] = false :: else fi;
+  holder[up] = term; held[up] = 0
 }
 
-inline release(up, reign) {
+inline release(up, term) {
   given_back[up] = true;
-  if :: holder[up] == reign -> holder[up] = 0; held[up] = 0 :: else fi
+  if :: holder[up] == term -> holder[up] = 0; held[up] = 0 :: else fi
 }
 
 /* What was in memory is lost: the owner of the last promise has the lease for a whole TTL, unless it was given back. */
@@ -111,68 +111,68 @@ inline restart(up) {
 
 /* -- the twin ---------------------------------------------------------------------------------------------- */
 
-inline no_answers(reign) {
-  answer_of(reign, 0) = 0; answer_of(reign, 1) = 0; answer_of(reign, 2) = 0
+inline no_answers(term) {
+  answer_of(term, 0) = 0; answer_of(term, 1) = 0; answer_of(term, 2) = 0
 }
 
-inline end_reign(reign) {
-  phase[reign] = over; votes[reign] = 0;
-  grant_of(reign, 0) = 0; grant_of(reign, 1) = 0; grant_of(reign, 2) = 0;
-  no_answers(reign)
+inline end_term(term) {
+  phase[term] = over; votes[term] = 0;
+  grant_of(term, 0) = 0; grant_of(term, 1) = 0; grant_of(term, 2) = 0;
+  no_answers(term)
 }
 
-inline try_election(reign) {
-  printf("reign %d: candidate\n", reign);
+inline try_election(term) {
+  printf("term %d: candidate\n", term);
   i = 1;
   do
-  :: i < reign -> if :: same_twin(i, reign) -> end_reign(i) :: else fi; i++
+  :: i < term -> if :: same_twin(i, term) -> end_term(i) :: else fi; i++
   :: else -> break
   od;
-  phase[reign] = candidate
+  phase[term] = candidate
 }
 
-inline note_grant(reign, up) {
+inline note_grant(term, up) {
 #ifdef WITHOUT_COUNTING_FROM_SENDING
-  grant_of(reign, up) = 1
+  grant_of(term, up) = 1
 #else
   if
-  :: answer_of(reign, up) <= USE && (grant_of(reign, up) == 0 || answer_of(reign, up) < grant_of(reign, up)) ->
-     grant_of(reign, up) = answer_of(reign, up)
+  :: answer_of(term, up) <= USE && (grant_of(term, up) == 0 || answer_of(term, up) < grant_of(term, up)) ->
+     grant_of(term, up) = answer_of(term, up)
   :: else
   fi
 #endif
 }
 
-inline count_vote(reign, up) {
-  votes[reign] = votes[reign] | (1 << up);
+inline count_vote(term, up) {
+  votes[term] = votes[term] | (1 << up);
   if
 #ifdef WITHOUT_MAJORITY
-  :: votes[reign] != 0 ->
+  :: votes[term] != 0 ->
 #else
-  :: votes[reign] == 3 || votes[reign] > 4 ->
+  :: votes[term] == 3 || votes[term] > 4 ->
 #endif
-     printf("reign %d begins\n", reign);
-     phase[reign] = reigning; reigned[reign] = true; votes[reign] = 0;
-     no_answers(reign)
+     printf("term %d begins\n", term);
+     phase[term] = terming; termed[term] = true; votes[term] = 0;
+     no_answers(term)
   :: else
   fi
 }
 
 /* The promise of all this: nobody else holds. */
-inline alone(reign) {
+inline alone(term) {
   k = 1;
   do
-  :: k <= REIGNS -> assert(k == reign || !holds(k) || !holds(reign)); k++
+  :: k <= TERMS -> assert(k == term || !holds(k) || !holds(term)); k++
   :: else -> break
   od
 }
 
-inline answered(reign, up) {
-  printf("reign %d: hears from upstream %d\n", reign, up);
-  note_grant(reign, up);
-  answer_of(reign, up) = 0;
-  if :: phase[reign] == candidate -> count_vote(reign, up) :: else fi;
-  alone(reign);
+inline answered(term, up) {
+  printf("term %d: hears from upstream %d\n", term, up);
+  note_grant(term, up);
+  answer_of(term, up) = 0;
+  if :: phase[term] == candidate -> count_vote(term, up) :: else fi;
+  alone(term);
   k = 0
 }
 
@@ -181,21 +181,21 @@ inline answered(reign, up) {
 #define EACH(WHAT) WHAT(0) WHAT(1) WHAT(2)
 #define ACQUIRE(up) \
   :: d_step { phase[r] == candidate && may_acquire(up, r) -> \
-       printf("upstream %d: promise to reign %d\n", up, r); grant(up, r); answer_of(r, up) = 1 }
+       printf("upstream %d: promise to term %d\n", up, r); grant(up, r); answer_of(r, up) = 1 }
 #define APPEND(up) \
-  :: d_step { phase[r] == reigning && may_append(up, r) -> \
-       printf("upstream %d: append of reign %d\n", up, r); grant(up, r); answer_of(r, up) = 1 }
+  :: d_step { phase[r] == terming && may_append(up, r) -> \
+       printf("upstream %d: append of term %d\n", up, r); grant(up, r); answer_of(r, up) = 1 }
 #define ANSWERED(up) \
   :: d_step { answer_of(r, up) != 0 -> answered(r, up) }
 #define LATE_ACQUIRE(up) \
   :: d_step { phase[r] != unborn && may_acquire(up, r) -> \
-       printf("upstream %d: late promise to reign %d\n", up, r); grant(up, r) }
+       printf("upstream %d: late promise to term %d\n", up, r); grant(up, r) }
 #define LATE_APPEND(up) \
-  :: d_step { reigned[r] && may_append(up, r) -> \
-       printf("upstream %d: late append of reign %d\n", up, r); grant(up, r) }
+  :: d_step { termed[r] && may_append(up, r) -> \
+       printf("upstream %d: late append of term %d\n", up, r); grant(up, r) }
 #define RELEASE(up) \
   :: d_step { phase[r] == over && promised[up] == r -> \
-       printf("upstream %d: release of reign %d\n", up, r); release(up, r) }
+       printf("upstream %d: release of term %d\n", up, r); release(up, r) }
 
 #ifdef LOSSES
 #ifdef WITHOUT_READMISSION
@@ -209,27 +209,27 @@ inline answered(reign, up) {
        promised[up] = 0; holder[up] = 0; held[up] = 0; given_back[up] = false }
 
 /* The two others commit the new membership: what the old disk voted or granted counts no more in it. */
-inline readmit(reign, up) {
-  printf("reign %d: readmits upstream %d\n", reign, up);
-  readmitted_by = reign; k = 1;
+inline readmit(term, up) {
+  printf("term %d: readmits upstream %d\n", term, up);
+  readmitted_by = term; k = 1;
   do
-  :: k <= REIGNS -> votes[k] = votes[k] & (7 - (1 << up)); answer_of(k, up) = 0; k++
+  :: k <= TERMS -> votes[k] = votes[k] & (7 - (1 << up)); answer_of(k, up) = 0; k++
   :: else -> break
   od;
-  grant_of(reign, up) = 0
+  grant_of(term, up) = 0
 }
 #define READMIT(up) \
   :: d_step { joining[up] && readmitted_by < r && holds(r) && \
               promised[(up + 1) % 3] == r && promised[(up + 2) % 3] == r -> readmit(r, up) }
 #define INSTALL(up) \
   :: d_step { joining[up] && readmitted_by == r && promised[up] <= r -> \
-       printf("reign %d: snapshot for upstream %d\n", r, up); joining[up] = false; grant(up, r) }
+       printf("term %d: snapshot for upstream %d\n", r, up); joining[up] = false; grant(up, r) }
 #endif
 
-proctype Reign(byte r) {
+proctype Term(byte r) {
   do
   :: d_step { phase[r] == unborn -> try_election(r) }
-  :: d_step { (phase[r] == candidate || phase[r] == reigning) -> printf("reign %d: gives back\n", r); end_reign(r) }
+  :: d_step { (phase[r] == candidate || phase[r] == terming) -> printf("term %d: gives back\n", r); end_term(r) }
   EACH(ACQUIRE) EACH(APPEND) EACH(ANSWERED) EACH(LATE_ACQUIRE) EACH(LATE_APPEND) EACH(RELEASE)
 #ifdef LOSSES
   EACH(READMIT) EACH(INSTALL)
@@ -251,7 +251,7 @@ inline tick() {
   od;
   i = 3;
   do
-  :: i < (REIGNS + 1) * 3 ->
+  :: i < (TERMS + 1) * 3 ->
      if :: granted[i] != 0 -> granted[i]++ :: else fi;
      if :: granted[i] > USE -> granted[i] = 0 :: else fi;
      if
@@ -277,12 +277,12 @@ proctype World() {
 
 init {
   atomic {
-    run Reign(1); run Reign(2);
-#if REIGNS > 2
-    run Reign(3);
+    run Term(1); run Term(2);
+#if TERMS > 2
+    run Term(3);
 #endif
-#if REIGNS > 3
-    run Reign(4);
+#if TERMS > 3
+    run Term(4);
 #endif
     run World()
   }

@@ -20,7 +20,7 @@ _HEADERS = Path("/usr/include/stdio.h")
 
 
 class Search(msgspec.Struct, frozen=True):
-    """A model, its bounds (`REIGNS=3`), and the rule taken away (`FENCING`), if any."""
+    """A model, its bounds (`TERMS=3`), and the rule taken away (`FENCING`), if any."""
 
     model: str
     bounds: tuple[str, ...]

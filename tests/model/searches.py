@@ -3,30 +3,30 @@
 from tests.model.search import Search
 
 CLAIMS = (
-    Search("journal", ("REIGNS=3", "LENGTH=3", "DISKS=3")),
-    Search("journal", ("REIGNS=4", "LENGTH=2", "DISKS=3")),
-    Search("journal", ("REIGNS=4", "LENGTH=2", "DISKS=3", "LIVES")),
-    Search("journal", ("REIGNS=3", "LENGTH=2", "DISKS=4")),
-    Search("journal", ("REIGNS=2", "LENGTH=3", "DISKS=5")),
-    Search("lease", ("REIGNS=2", "GRANT=2")),
-    Search("lease", ("REIGNS=3", "GRANT=1", "LOSSES")),
+    Search("journal", ("TERMS=3", "LENGTH=3", "DISKS=3")),
+    Search("journal", ("TERMS=4", "LENGTH=2", "DISKS=3")),
+    Search("journal", ("TERMS=4", "LENGTH=2", "DISKS=3", "LIVES")),
+    Search("journal", ("TERMS=3", "LENGTH=2", "DISKS=4")),
+    Search("journal", ("TERMS=2", "LENGTH=3", "DISKS=5")),
+    Search("lease", ("TERMS=2", "GRANT=2")),
+    Search("lease", ("TERMS=3", "GRANT=1", "LOSSES")),
 )
 """Searched by every `make model`."""
 
 DEEP = (
-    Search("journal", ("REIGNS=3", "LENGTH=3", "DISKS=4")),
-    Search("journal", ("REIGNS=4", "LENGTH=2", "DISKS=4")),
-    Search("journal", ("REIGNS=2", "LENGTH=4", "DISKS=5")),
-    Search("journal", ("REIGNS=2", "LENGTH=4", "DISKS=5", "AGAIN")),
-    Search("lease", ("REIGNS=2", "GRANT=2", "LOSSES")),
-    Search("lease", ("REIGNS=3", "GRANT=2")),
-    Search("lease", ("REIGNS=2", "GRANT=3")),
+    Search("journal", ("TERMS=3", "LENGTH=3", "DISKS=4")),
+    Search("journal", ("TERMS=4", "LENGTH=2", "DISKS=4")),
+    Search("journal", ("TERMS=2", "LENGTH=4", "DISKS=5")),
+    Search("journal", ("TERMS=2", "LENGTH=4", "DISKS=5", "AGAIN")),
+    Search("lease", ("TERMS=2", "GRANT=2", "LOSSES")),
+    Search("lease", ("TERMS=3", "GRANT=2")),
+    Search("lease", ("TERMS=2", "GRANT=3")),
 )
 """Searched by `make model-deep`, besides."""
 
-_THREE = ("REIGNS=3", "LENGTH=2", "DISKS=3")
-_NEW_DISK = ("REIGNS=2", "LENGTH=3", "DISKS=4")
-_LEASE = ("REIGNS=2", "GRANT=1")
+_THREE = ("TERMS=3", "LENGTH=2", "DISKS=3")
+_NEW_DISK = ("TERMS=2", "LENGTH=3", "DISKS=4")
+_LEASE = ("TERMS=2", "GRANT=1")
 
 MUTATIONS = (
     Search("journal", _THREE, "FENCING"),
@@ -38,7 +38,7 @@ MUTATIONS = (
     Search("journal", _THREE, "MAJORITY_OF_STORES"),
     Search("journal", _THREE, "READMISSION"),
     Search("journal", (*_THREE, "LIVES"), "NONCE"),
-    Search("journal", ("REIGNS=4", "LENGTH=2", "DISKS=3"), "OWN_EPOCH"),
+    Search("journal", ("TERMS=4", "LENGTH=2", "DISKS=3"), "OWN_EPOCH"),
     Search("journal", _NEW_DISK, "DISK_IDENTITY"),
     Search("journal", _NEW_DISK, "SNAPSHOT_FIRST"),
     Search("lease", _LEASE, "MAJORITY"),

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Self
 
 from tests.netns.world import boottime_ns
-from tmr.server.front import FrontComparison
-from tmr.server.vip_link import VipLink
+from tmr.twin.front_comparison import FrontComparison
+from tmr.twin.vip_client import VipLink
 
 TTL_S, USABLE_S, TICK_S = 2.0, 1.76, 0.04
 

@@ -3,7 +3,7 @@
 from tests.netns.conftest import Front
 from tests.netns.pair import PATIENCE_S, paired
 from tests.netns.world import HOSTS, boottime_ns, until
-from tmr.server.front import NOTHING, TARGET
+from tmr.twin.front_comparison import NOTHING, TARGET
 
 GATEWAY = f"10.20.0.{HOSTS['client']}"
 

@@ -256,7 +256,7 @@ def test_carrier_loss_drops_the_address_and_is_reported(front: Front) -> None:
         assert space.has()
 
 
-def test_foreign_claims_are_reported_and_defended(front: Front) -> None:
+def test_foterm_claims_are_reported_and_defended(front: Front) -> None:
     lan = front.lan
     commander = front.commander(front.manager("tmr1", BOTH))
     mac, intruder = lan["tmr1"].mac, lan["up1"].mac
@@ -375,7 +375,7 @@ def test_supervisor_hears_of_readiness_life_and_end(front: Front) -> None:
     manager.until_notified("STOPPING=1")
 
 
-def test_flood_of_foreign_claims_does_not_crowd_out_commands(front: Front) -> None:
+def test_flood_of_foterm_claims_does_not_crowd_out_commands(front: Front) -> None:
     lan = front.lan
     commander = front.commander(front.manager("tmr1"))
     intruder = lan["up1"].mac

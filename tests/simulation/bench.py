@@ -2,15 +2,15 @@
 finds.
 """
 
+from tests.simulation.invariant_checker import Violation
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.rules import Rules
-from tests.simulation.witness import Violation
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
-from tmr.quorum.messages import Follow, Release
-from tmr.quorum.proposer import Applied, Send, Twin
+from tmr.quorum.messages import Release, Subscribe
+from tmr.quorum.proposer import Applied, Proposer, Send
 
 TTL = 2.0
 WALL_MS = 1_800_000_000_000
@@ -34,7 +34,7 @@ class Bench:
             rules_acceptor(self.rules, Durable(disk, voting=True, snapshot=snapshot), self.now)
             for disk in DISKS
         ]
-        self.twins: dict[str, Twin] = {}
+        self.twins: dict[str, Proposer] = {}
         for name in TWINS:
             self.start(name)
 
@@ -43,7 +43,7 @@ class Bench:
     def start(self, name: str) -> None:
         """The twin's process starts, again perhaps."""
         self._lives += 1
-        owner = Owner(name, f"life-{self._lives}")
+        owner = ProposerId(name, f"life-{self._lives}")
         self.twins[name] = self.rules.twin(
             owner, TWINS.index(name), UPSTREAMS, self.rules.ledger(), self.timing, self.now, lambda: 0.5
         )
@@ -83,7 +83,7 @@ class Bench:
         for output in self.twins[name].take():
             if isinstance(output, Applied):
                 self._committed(output.entry, name)
-            elif isinstance(output, Send) and not isinstance(output.request, Follow):
+            elif isinstance(output, Send) and not isinstance(output.request, Subscribe):
                 self._sent[name].append(output)
 
     def lose(self, name: str) -> None:
@@ -123,7 +123,7 @@ class Bench:
     def elect(self, name: str, *slots: int) -> bool:
         """The twin tries to be elected by these upstreams: once, and again where it hears of a higher epoch.
 
-        Whether it becomes active; its reign is not stored yet.
+        Whether it becomes active; its term is not stored yet.
         """
         for _ in range(3):
             self.lose(name)

@@ -7,16 +7,16 @@ from tmr.quorum.messages import (
     Busy,
     Conflict,
     Fenced,
-    Follow,
-    Followed,
     Install,
-    Joining,
-    Member,
+    NotVoting,
     Probed,
     Promise,
     Release,
+    ReplicaState,
     Reply,
     Request,
+    Subscribe,
+    Subscribed,
 )
 
 
@@ -33,7 +33,7 @@ def brief(message: Request | Reply) -> str:
             return f"{name} epoch {epoch}, snapshot at {snapshot.index}"
         case Release(epoch=epoch):
             return f"{name} epoch {epoch}"
-        case Follow(have_index=have):
+        case Subscribe(have_index=have):
             return f"{name} from {have}"
         case Busy(epoch=epoch, holder=holder, wait_ms=wait):
             return f"{name} epoch {epoch}: {holder} holds for {wait} ms more"
@@ -41,14 +41,16 @@ def brief(message: Request | Reply) -> str:
             return f"{name} epoch {epoch}, equal up to {match}; {_member(member)}"
         case Conflict(member=member, epoch=epoch, try_from=try_from):
             return f"{name} epoch {epoch}, try from {try_from}; {_member(member)}"
-        case Probed(member=member) | Promise(member=member) | Fenced(member=member) | Joining(member=member):
+        case (
+            Probed(member=member) | Promise(member=member) | Fenced(member=member) | NotVoting(member=member)
+        ):
             return f"{name} epoch {message.epoch}; {_member(member)}"
-        case Followed(holder=holder, entries=entries):
+        case Subscribed(holder=holder, entries=entries):
             return f"{name}: held by {holder or 'nobody'}, {len(entries)} entries"
     return name
 
 
-def _member(member: Member) -> str:
+def _member(member: ReplicaState) -> str:
     return (
         f"{member.disk}{'' if member.voting else ' (no vote)'} promised {member.promised}, "
         f"last {member.last_index} of epoch {member.last_epoch}, commit {member.commit}"

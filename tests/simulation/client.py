@@ -92,7 +92,7 @@ class SimClient:
     def _believe(self, sent: float) -> None:
         """It takes nothing off for clocks that differ in rate: the end of the session allows for that."""
         self.until = max(self.until, sent + TTL)
-        self.world.witness.use_moved()
+        self.world.checker.use_moved()
 
     def _work(self) -> None:
         rnd, boot = self.rnd, self.boot
@@ -176,7 +176,7 @@ class SimClient:
         self.waits_by = operation.key if answer.what == "waiting" else ""
         if answer.what == "borrowed":
             self.borrowed = answer.session
-            self.world.witness.use_moved()
+            self.world.checker.use_moved()
         if answer.what == "granted":
             self.session = answer.session
             self.until = float("-inf")
@@ -208,6 +208,6 @@ class SimClient:
             self.heard[session] = max(sent_true, self.heard.get(session, sent_true))
             self._believe(sent)
         elif self.holding():
-            self.world.witness.fail(f"{self.name} lost session {session} although it was heard in time")
+            self.world.checker.fail(f"{self.name} lost session {session} although it was heard in time")
         else:
             self.session = ""

@@ -11,18 +11,18 @@ from typing import Any
 import msgspec
 
 from tests.simulation.licences import SimContainer
-from tmr.ledger import Ledger, Note, encode
+from tmr.ledger import Ledger, RecordDenials, encode
 from tmr.quorum.acceptor import (
+    AckedPositionsWrite,
     AppendWrite,
     CommitWrite,
     CutWrite,
     Durable,
-    MarksWrite,
     PromiseWrite,
     RecordWrite,
-    ReignWrite,
     ReleaseWrite,
     SnapshotWrite,
+    TermWrite,
     VotingWrite,
     Write,
 )
@@ -118,9 +118,9 @@ class Disk:
                     kept.entries = [*kept.entries, *entries]
                 case CommitWrite(commit):
                     kept.commit = commit
-                case ReignWrite(epoch):
-                    kept.reign = epoch
-                case MarksWrite(marks):
+                case TermWrite(epoch):
+                    kept.term = epoch
+                case AckedPositionsWrite(marks):
                     kept.marks = marks
                 case VotingWrite(voting):
                     kept.voting = voting
@@ -156,7 +156,7 @@ class Disk:
         """The snapshot becomes that of another state, which holds together. Returns it."""
         kept = self._kept.snapshot
         ledger.restore(kept.state, kept.format)
-        ledger._books.memory.steady_ms += 1
+        ledger._ledger_state.memory.steady_ms += 1
         state = ledger.snapshot(kept.format)
         self._kept.snapshot = msgspec.structs.replace(kept, state=state)
         return state
@@ -178,7 +178,9 @@ class Disk:
 
         def other(entry: Entry) -> Entry:
             kind, body = (
-                ("command", encode(Note(()))) if entry.kind != "reign" else ("reign", founding.encode())
+                ("command", encode(RecordDenials(())))
+                if entry.kind != "term"
+                else ("term", founding.encode())
             )
             return msgspec.structs.replace(entry, kind=kind, body=body)
 
@@ -199,9 +201,9 @@ class Disk:
 
     def knows_more_of(self, other: "Disk") -> bool:
         """The upstream of this disk was told that `other` had confirmed more than it has."""
-        log, reign = Log.after(other._kept.snapshot, other._kept.entries), other._kept.reign
+        log, term = Log.after(other._kept.snapshot, other._kept.entries), other._kept.term
         return any(
-            mark.disk == other._kept.disk and mark.missed_by(reign, log.last_epoch, log.last)
+            mark.disk == other._kept.disk and mark.missed_by(term, log.last_epoch, log.last)
             for mark in self._kept.marks
         )
 

@@ -8,28 +8,28 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.rules import Rules
-from tests.simulation.weather import Weather
-from tmr.desk.in_flight import InFlight
-from tmr.desk.sessions import Sessions
-from tmr.desk.virtual import UpstreamState, VirtualContainer
-from tmr.ledger import Borrowed, Command, Consume, Consumed, Each, Free, Grant, Ledger, Outcome
+from tmr.ledger import BatchOutcome, Borrowed, Command, Consume, Consumed, Free, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
 from tmr.quorum.agreement import Agreement
-from tmr.quorum.certified import CertifiedClock
-from tmr.quorum.entries import FIRST, Entry, Mark, Snapshot, encode_membership
+from tmr.quorum.consensus_clock import CertifiedClock
+from tmr.quorum.entries import FIRST, AckedPosition, Entry, Snapshot, encode_membership
 from tmr.quorum.lease import DRIFT, Timing
-from tmr.quorum.messages import Acquire, Append, Install, Member, Promise, Release, Request
+from tmr.quorum.messages import Acquire, Append, Install, Promise, Release, ReplicaState, Request
 from tmr.quorum.pause import PauseDetector
-from tmr.quorum.proposer import NotActive, Peer, Serving, Twin
+from tmr.quorum.proposer import NotActive, Progress, Proposer, Serving
 from tmr.quorum.read_index import ReadIndex
-from tmr.quorum.steady import SteadyClock
+from tmr.quorum.steady_clock import SteadyClock
+from tmr.service.container_view import ContainerView, UpstreamState
+from tmr.service.in_flight import InFlight
+from tmr.service.liveness import LivenessTable
 
 # -- the upstream --------------------------------------------------------------------------------------------
 
 
 class NoFencing(Acceptor):
-    """An upstream takes the appends of a reign that is over."""
+    """An upstream takes the appends of a term that is over."""
 
     def fences(self, message: Append | Install) -> bool:
         return False
@@ -90,7 +90,7 @@ class ShortensALease(Acceptor):
 
 
 class LateReleaseCounts(Acceptor):
-    """A lease is given back by a release of an earlier reign of its holder."""
+    """A lease is given back by a release of an earlier term of its holder."""
 
     def _release(self, wall_ms: int, message: Release) -> Answer:
         return super()._release(wall_ms, replace(message, epoch=self.promised))
@@ -200,38 +200,38 @@ class DeniesTheUnknown(Ledger):
 # -- the twin ------------------------------------------------------------------------------------------------
 
 
-class LeaseFromTheAnswer(Twin):
+class LeaseFromTheAnswer(Proposer):
     """The lease is computed from when the answer came."""
 
-    def _granted(self, peer: Peer, sent_at: float, granted_ms: int, now: float) -> None:
-        super()._granted(peer, now, granted_ms, now)
+    def _granted(self, progress: Progress, sent_at: float, granted_ms: int, now: float) -> None:
+        super()._granted(progress, now, granted_ms, now)
 
 
-class LeaseOfItsOwnLength(Twin):
+class LeaseOfItsOwnLength(Proposer):
     """A twin counts with its own setting, whatever an upstream says that it granted."""
 
-    def _granted(self, peer: Peer, sent_at: float, granted_ms: int, now: float) -> None:
-        super()._granted(peer, sent_at, round(self.timing.ttl * 1000), now)
+    def _granted(self, progress: Progress, sent_at: float, granted_ms: int, now: float) -> None:
+        super()._granted(progress, sent_at, round(self.timing.ttl * 1000), now)
 
 
 class NoDriftAllowance(Timing, frozen=True):
     """A lease is used for as long as it was granted, less the guard."""
 
     def usable_of(self, granted: float) -> float:
-        return min(granted, self.ttl) - self.guard
+        return min(granted, self.ttl) - self.validator
 
 
 class NoGuard(Timing, frozen=True):
     """A lease is used until it ends, though the kernel removes the address late."""
 
     def usable_of(self, granted: float) -> float:
-        return super().usable_of(granted) + self.guard
+        return super().usable_of(granted) + self.validator
 
 
-class NoticesNoPause(Twin):
+class NoticesNoPause(Proposer):
     """The upstreams' clocks are not compared with one's own."""
 
-    def _paused(self, member: Member, sent_at: float, now: float) -> bool:
+    def _paused(self, member: ReplicaState, sent_at: float, now: float) -> bool:
         return False
 
 
@@ -242,7 +242,7 @@ class OwnClockAlone(SteadyClock):
         pass
 
 
-class GoesByItsOwnClock(Twin):
+class GoesByItsOwnClock(Proposer):
     """See OwnClockAlone."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -250,16 +250,16 @@ class GoesByItsOwnClock(Twin):
         self.steady = OwnClockAlone()
 
 
-class LeaseOfOne(Twin):
+class LeaseOfOne(Proposer):
     """One upstream's grant makes a lease."""
 
     @property
     def deadline(self) -> float:
-        granted = [peer.granted_until for peer in self.peers if peer.granted_until is not None]
+        granted = [progress.granted_until for progress in self.peers if progress.granted_until is not None]
         return max(granted, default=float("-inf"))
 
 
-class KeepsItsLedger(Twin):
+class KeepsItsLedger(Proposer):
     """A twin keeps the ledger that two upstreams contradict."""
 
     def _drop_ledger(self) -> None:
@@ -273,7 +273,7 @@ class ConfirmedByNobody(Agreement):
         return True
 
 
-class SendsItsLedger(Twin):
+class SendsItsLedger(Proposer):
     """A twin sends its ledger to upstreams that have another one, although nobody confirms it."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -281,7 +281,7 @@ class SendsItsLedger(Twin):
         self.agreement = ConfirmedByNobody()
 
 
-class KeepsWhatItWasGranted(Twin):
+class KeepsWhatItWasGranted(Proposer):
     """A candidate that gives up tries anew, and gives nothing back."""
 
     def _persist(self, now: float) -> None:
@@ -289,7 +289,7 @@ class KeepsWhatItWasGranted(Twin):
         self._try_election(now)
 
 
-class ThrowsVotesAway(Twin):
+class ThrowsVotesAway(Proposer):
     """An upstream that fails in an election is asked again with the next one, for which all are asked."""
 
     def _ask_again(self, now: float) -> None:
@@ -317,7 +317,7 @@ class _NoAllowance(PauseDetector):
         return super().observe(replica, reading, sent_at, now)
 
 
-class TakesDriftForAPause(Twin):
+class TakesDriftForAPause(Proposer):
     """Clocks that differ in rate are taken for a pause, once they have come apart by a little."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -326,14 +326,14 @@ class TakesDriftForAPause(Twin):
 
 
 class LeapsWithTheClocks(CertifiedClock):
-    """Certified time follows each step forward that the clocks take, also within a reign."""
+    """Certified time follows each step forward that the clocks take, also within a term."""
 
     def read(self, now_ms: float, floor_ms: int) -> int:
         self._anchored = False
         return super().read(now_ms, floor_ms)
 
 
-class FollowsEachStep(Twin):
+class FollowsEachStep(Proposer):
     """See LeapsWithTheClocks."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -341,15 +341,15 @@ class FollowsEachStep(Twin):
         self.certified = LeapsWithTheClocks()
 
 
-class TakesItBack(Twin):
-    """A lease of which a twin heard before its own reign, and no more since, has ended only now."""
+class TakesItBack(Proposer):
+    """A lease of which a twin heard before its own term, and no more since, has ended only now."""
 
-    def awaits(self, peer: Peer) -> bool:
-        self._reigned = 0
-        return super().awaits(peer)
+    def awaits(self, progress: Progress) -> bool:
+        self._served_epoch = 0
+        return super().awaits(progress)
 
 
-class LongestJournal(Twin):
+class LongestJournal(Proposer):
     """The longest journal is adopted, whatever its epoch."""
 
     @staticmethod
@@ -357,43 +357,43 @@ class LongestJournal(Twin):
         return promise.member.last_index, promise.member.last_epoch
 
 
-class OneVoteIsEnough(Twin):
+class OneVoteIsEnough(Proposer):
     """An entry counts as committed when one upstream stored it."""
 
     def _advance(self) -> bool:
         for slot in self._member_slots():
-            self.peers[slot].match = max(peer.match for peer in self.peers)
+            self.peers[slot].match = max(progress.match for progress in self.peers)
         return super()._advance()
 
 
-class BelievesAnOldCopy(Twin):
+class BelievesAnOldCopy(Proposer):
     """An upstream counts, whatever it confirmed before and no longer has."""
 
     def _distrust(self, slot: int, now: float) -> None:
         pass
 
     @staticmethod
-    def misses(mark: Mark, member: Member) -> bool:
+    def misses(mark: AckedPosition, member: ReplicaState) -> bool:
         return False
 
 
-class CountsOlderEpochs(Twin):
+class CountsOlderEpochs(Proposer):
     """Entries of older epochs are counted for commitment."""
 
     def counts(self, index: int) -> bool:
         return True
 
 
-class ServesAtOnce(Twin):
-    """A twin serves before its reign is committed."""
+class ServesAtOnce(Proposer):
+    """A twin serves before its term is committed."""
 
-    def _begin_reign(self, now: float, granted: dict[int, float]) -> None:
-        super()._begin_reign(now, granted)
+    def _begin_term(self, now: float, granted: dict[int, float]) -> None:
+        super()._begin_term(now, granted)
         self.serving = True
         self._outputs.append(Serving(self.epoch))
 
 
-class ReadmitsTheRetired(Twin):
+class ReadmitsTheRetired(Proposer):
     """A disk that was replaced is admitted like a new one."""
 
     def _join(self, now: float, slot: int, disk: str) -> None:
@@ -405,7 +405,7 @@ class ReadmitsTheRetired(Twin):
             self._replicate(now)
 
 
-class AdmitsAtOnce(Twin):
+class AdmitsAtOnce(Proposer):
     """A new disk gets the snapshot, and with it the vote, before its admission is committed."""
 
     def _join(self, now: float, slot: int, disk: str) -> None:
@@ -451,7 +451,7 @@ class OneSourceIsEnough(CertifiedClock):
         return super().doubtful(agreed, known, now_ms) and not self._synchronised(agreed, now_ms)
 
 
-class FollowsAJump(Twin):
+class FollowsAJump(Proposer):
     """See JumpsAtOnce."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -459,7 +459,7 @@ class FollowsAJump(Twin):
         self.certified = JumpsAtOnce()
 
 
-class BelievesOneSource(Twin):
+class BelievesOneSource(Proposer):
     """See OneSourceIsEnough."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -467,22 +467,22 @@ class BelievesOneSource(Twin):
         self.certified = OneSourceIsEnough()
 
 
-class FormatBeforeMembers(Twin):
+class FormatBeforeMembers(Proposer):
     """The next format begins before all members have announced it."""
 
     @staticmethod
-    def known_to_members(members: Sequence[Member]) -> int:
+    def known_to_members(members: Sequence[ReplicaState]) -> int:
         return max(member.format for member in members)
 
 
-class FormatBeforeTwins(Twin):
+class FormatBeforeTwins(Proposer):
     """The next format begins before the other twin has announced it."""
 
-    def known_to_twins(self, members: Sequence[Member]) -> int:
+    def known_to_twins(self, members: Sequence[ReplicaState]) -> int:
         return self.newest
 
 
-class TakesTheNewestClock(Twin):
+class TakesTheNewestClock(Proposer):
     """See NewestClock."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -490,7 +490,7 @@ class TakesTheNewestClock(Twin):
         self.certified = NewestClock()
 
 
-class TimeIsNotClamped(Twin):
+class TimeIsNotClamped(Proposer):
     """See FollowsClocks."""
 
     def __init__(self, *all_of_it: Any) -> None:
@@ -506,7 +506,7 @@ class ForgetsRequests(Ledger):
 
     def _carry_out(self, command: Command) -> Outcome:
         if isinstance(command, Grant):
-            self._books.memory.drop(command.client, command.request_id)
+            self._ledger_state.memory.drop(command.client, command.request_id)
         return super()._carry_out(command)
 
     def remembered(self, client: str, request_id: str) -> None:
@@ -522,15 +522,17 @@ class SpendsAgain(Ledger):
 
     def _carry_out(self, command: Command) -> Outcome:
         if isinstance(command, Consume):
-            self._books.memory.drop(command.client, command.request_id)
+            self._ledger_state.memory.drop(command.client, command.request_id)
         return super()._carry_out(command)
 
 
 class AgesWithTheClocks(Ledger):
     """Outcomes are forgotten by certified time, which leaps."""
 
-    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
-        self._books.memory.steady_ms += max(0, time_ms - self._books.time_ms)
+    def apply(
+        self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST
+    ) -> Outcome | BatchOutcome:
+        self._ledger_state.memory.steady_ms += max(0, time_ms - self._ledger_state.time_ms)
         return super().apply(index, time_ms, body, entry_format)
 
 
@@ -538,7 +540,7 @@ class KeepsThemWaiting(Ledger):
     """A seat that comes free is not given to whoever waits."""
 
     def _carry_out(self, command: Command) -> Outcome:
-        queues = self._books.queues
+        queues = self._ledger_state.queues
         if not isinstance(command, Free) or command.session in queues.places:
             return super()._carry_out(command)
         waiting, queues.by_product = queues.by_product, {}
@@ -551,7 +553,7 @@ class LastComesFirst(Ledger):
     """The seat goes to the one that came last."""
 
     def _carry_out(self, command: Command) -> Outcome:
-        queues = self._books.queues
+        queues = self._ledger_state.queues
         if not isinstance(command, Free):
             return super()._carry_out(command)
         for product, queue in queues.by_product.items():
@@ -565,10 +567,12 @@ class LastComesFirst(Ledger):
 class OneForAll(Ledger):
     """All commands of an entry have the outcome of the first."""
 
-    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
+    def apply(
+        self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST
+    ) -> Outcome | BatchOutcome:
         outcome = super().apply(index, time_ms, body, entry_format)
-        if isinstance(outcome, Each):
-            return Each(outcome.outcomes[:1] * len(outcome.outcomes))
+        if isinstance(outcome, BatchOutcome):
+            return BatchOutcome(outcome.outcomes[:1] * len(outcome.outcomes))
         return outcome
 
 
@@ -578,26 +582,26 @@ class LendsForNothing(Ledger):
     def _carry_out(self, command: Command) -> Outcome:
         outcome = super()._carry_out(command)
         if isinstance(outcome, Borrowed) and outcome.borrow in self.borrowings:
-            self._books.seats.take_back(self.borrowings[outcome.borrow])
+            self._ledger_state.seats.take_back(self.borrowings[outcome.borrow])
         return outcome
 
 
-class CountsWhatIsRemembered(VirtualContainer):
+class CountsWhatIsRemembered(ContainerView):
     """What an upstream's container stated counts while the upstream answers, with whatever container."""
 
     def counting(self, upstreams: Iterable[UpstreamState]) -> frozenset[str]:
         return frozenset(one.name for one in upstreams if one.counts)
 
 
-class NoFreshTime(Sessions):
+class NoFreshTime(LivenessTable):
     """A new active takes it that nobody was heard for a time to live."""
 
-    def begin_reign(self, now: float, sessions: Iterable[tuple[str, int]]) -> None:
+    def begin_term(self, now: float, sessions: Iterable[tuple[str, int]]) -> None:
         lives = list(sessions)
-        super().begin_reign(now - max((ttl for _, ttl in lives), default=0), lives)
+        super().begin_term(now - max((ttl for _, ttl in lives), default=0), lives)
 
 
-class ExpiresToTheSecond(Sessions):
+class ExpiresToTheSecond(LivenessTable):
     """A session ends when its time to live is over by the twin's clock, though its client's may be slow."""
 
     def granted(self, now: float, session: str, ttl: int) -> None:
@@ -614,7 +618,7 @@ class PatienceDecides(InFlight):
         super().lose_patience(now)
 
 
-class IgnoresThoseGoneBack(Twin):
+class IgnoresThoseGoneBack(Proposer):
     """The readiness of an upstream that has gone back never counts, though all three are ready."""
 
     def _count_probes(self, now: float) -> None:
@@ -622,155 +626,155 @@ class IgnoresThoseGoneBack(Twin):
         super()._count_probes(now)
 
 
-class TakesAnyFounding(Twin):
+class TakesAnyFounding(Proposer):
     """A journal of another founding is taken like the own one."""
 
-    def is_foreign(self, member: Member) -> bool:
+    def is_foreign(self, member: ReplicaState) -> bool:
         return False
 
 
-class FoundsAnyway(Twin):
+class FoundsAnyway(Proposer):
     """Three new stores are founded, whatever system the twin knows."""
 
-    def may_found(self, members: Sequence[Member], now: float) -> bool:
+    def may_found(self, members: Sequence[ReplicaState], now: float) -> bool:
         return True
 
 
-CUT_OFF = Weather(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
+CUT_OFF = FaultProfile(drop=0.02, slow=0.02, crash=0.4, partition=1.5, pause=0.1)
 """Twins that lose sight of upstreams, again and again."""
-FROZEN = Weather(slow=0.05, partition=0.3, pause=1.5)
+FROZEN = FaultProfile(slow=0.05, partition=0.3, pause=1.5)
 """Machines that stop for seconds and go on as if nothing had happened."""
-FLAPPING = Weather(flapping=0.5, hand_over=0.3)
+FLAPPING = FaultProfile(flapping=0.5, hand_over=0.3)
 """Upstreams whose processes die in turn, within a lease, while twins take turns."""
-PARTED = Weather(partition=1.5, drift=0.5)
+PARTED = FaultProfile(partition=1.5, drift=0.5)
 """Links that are cut, and else a quick network: leases end, and the next begins at once."""
-APART = Weather(partition=1.5, drift=0.5, setting=0.5)
+APART = FaultProfile(partition=1.5, drift=0.5, setting=0.5)
 """The same with longer leases, too: drift adds up."""
-ALONE = Weather(lonely=3.0, drift=0.5)
+ALONE = FaultProfile(lonely=3.0, drift=0.5)
 """Clients that are cut off for about a time to live."""
-LATE = Weather(slow=0.2, lonely=2.0)
+LATE = FaultProfile(slow=0.2, lonely=2.0)
 """Clients that are cut off for about a time to live, and messages that come late."""
-UNLIKE = Weather(slow=0.05, partition=0.6, pause=0.8, setting=1.5)
+UNLIKE = FaultProfile(slow=0.05, partition=0.6, pause=0.8, setting=1.5)
 """Machines that start again with another length of the lease, while links are cut."""
-STOPPED = Weather(slow=0.02, partition=0.3, host=1.5)
+STOPPED = FaultProfile(slow=0.02, partition=0.3, host=1.5)
 """Machines that their hosts pause for seconds, and their clocks with them."""
-RACING = Weather(race=0.8, lonely=2.0)
+RACING = FaultProfile(race=0.8, lonely=2.0)
 """Twins whose clocks run fast, and clients that are cut off for about a time to live."""
-HANDED = Weather(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
-"""Reigns that are handed over, while links are cut."""
-FLICKER = Weather(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
+HANDED = FaultProfile(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
+"""Terms that are handed over, while links are cut."""
+FLICKER = FaultProfile(drop=0.02, slow=0.05, crash=1.5, partition=1.0, downtimes=(0.05,))
 """Processes that die and are back at once, while links are cut."""
-CLONED = Weather(partition=0.3, crash=0.2, clone=0.6)
+CLONED = FaultProfile(partition=0.3, crash=0.2, clone=0.6)
 """Copies of twins' machines that run beside these."""
-NEW_DISKS = Weather(drop=0.05, crash=0.4, partition=0.6, wipe=0.6, replace=0.6)
+NEW_DISKS = FaultProfile(drop=0.05, crash=0.4, partition=0.6, wipe=0.6, replace=0.6)
 """Disks that are lost, machines that are replaced."""
-FULL = Weather(drop=0.02, crash=0.5, full=1.0, partition=0.3)
+FULL = FaultProfile(drop=0.02, crash=0.5, full=1.0, partition=0.3)
 """Disks that are full."""
-WRONG = Weather(clock=1.0, drift=0.5, partition=0.3, crash=0.3)
+WRONG = FaultProfile(clock=1.0, drift=0.5, partition=0.3, crash=0.3)
 """Clocks that jump."""
-ODD = Weather(drop=0.02, crash=0.2, blackout=0.1, twins=0.5, hand_over=0.6, partition=0.2, diverge=0.8)
+ODD = FaultProfile(drop=0.02, crash=0.2, blackout=0.1, twins=0.5, hand_over=0.6, partition=0.2, diverge=0.8)
 """Ledgers that differ, while twins take turns and the power fails."""
 
-SETTING = Weather(leap=1.0)
-"""Clocks that are set again and again within a reign."""
-DRIFTING = Weather(drift=1.0)
+SETTING = FaultProfile(leap=1.0)
+"""Clocks that are set again and again within a term."""
+DRIFTING = FaultProfile(drift=1.0)
 """Clocks whose rates change, and else nothing."""
-SLOW = Weather(slowed=2.0, lonely=2.0, patience=0.1)
+SLOW = FaultProfile(slowed=2.0, lonely=2.0, patience=0.1)
 """Commands that take longer than a client waits, while clients come back at the end of their time to live."""
-SET = Weather(drop=0.25, crash=0.8, hand_over=0.8, leap=1.0)
+SET = FaultProfile(drop=0.25, crash=0.8, hand_over=0.8, leap=1.0)
 """Clocks that are set while twins take turns, and answers that are lost."""
-RESTORED = Weather(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
+RESTORED = FaultProfile(drop=0.1, slow=0.05, crash=0.4, partition=0.8, pause=0.1, restore=1.0)
 """Old copies are put back while machines come and go."""
 
-ROT = Weather(drop=0.02, rot=0.5)
+ROT = FaultProfile(drop=0.02, rot=0.5)
 """Bits of journals that change while the power is off."""
-LOST = Weather(drop=0.02, crash=0.2, partition=0.2, wipe=0.2, sole=0.4)
+LOST = FaultProfile(drop=0.02, crash=0.2, partition=0.2, wipe=0.2, sole=0.4)
 """Stores that are lost, and then another machine."""
-COPIES = Weather(drop=0.02, crash=0.2, old_majority=1.0)
+COPIES = FaultProfile(drop=0.02, crash=0.2, old_majority=1.0)
 """Old copies of one moment are put back on two upstreams."""
-RENEWED = Weather(drop=0.02, crash=0.2, partition=0.2, upgrade=1.5)
+RENEWED = FaultProfile(drop=0.02, crash=0.2, partition=0.2, upgrade=1.5)
 """Machines get another version, one after the other."""
 
-FOREIGN = Weather(drop=0.02, crash=0.6, foreign=1.0)
+FOREIGN = FaultProfile(drop=0.02, crash=0.6, foreign=1.0)
 """Stores of another founding are put in place."""
-EXCHANGED = Weather(drop=0.02, crash=0.2, exchange=0.6)
+EXCHANGED = FaultProfile(drop=0.02, crash=0.2, exchange=0.6)
 """New stores are put in place of all three."""
-BOOTED = Weather(drop=0.02, crash=0.2, boot=0.3)
+BOOTED = FaultProfile(drop=0.02, crash=0.2, boot=0.3)
 """Sites that lose their power, and whose clocks show another time afterwards."""
 
 MUTATIONS: dict[str, Rules] = {
-    "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, weather=LOST),
+    "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, profile=LOST),
     "a return is signed past": Rules(obstacle=signs_whatever_is_applied),
-    "a statement stays in the journal": Rules(withdraw_after=math.inf, weather=LOST),
+    "a statement stays in the journal": Rules(withdraw_after=math.inf, profile=LOST),
     "no fencing": Rules(acceptor=NoFencing),
-    "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, weather=FROZEN),
-    "one grant is a lease": Rules(twin=LeaseOfOne, weather=CUT_OFF),
-    "longest journal adopted": Rules(twin=LongestJournal, weather=CUT_OFF),
-    "older epochs counted": Rules(twin=CountsOlderEpochs, weather=CUT_OFF),
-    "serves before its reign is committed": Rules(twin=ServesAtOnce, weather=CUT_OFF),
-    "uncommitted tail kept": Rules(acceptor=KeepsItsTail, weather=CUT_OFF),
+    "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, profile=FROZEN),
+    "one grant is a lease": Rules(twin=LeaseOfOne, profile=CUT_OFF),
+    "longest journal adopted": Rules(twin=LongestJournal, profile=CUT_OFF),
+    "older epochs counted": Rules(twin=CountsOlderEpochs, profile=CUT_OFF),
+    "serves before its term is committed": Rules(twin=ServesAtOnce, profile=CUT_OFF),
+    "uncommitted tail kept": Rules(acceptor=KeepsItsTail, profile=CUT_OFF),
     "acknowledged tail forgotten": Rules(acceptor=ForgetsItsTail),
-    "commit index believed blindly": Rules(acceptor=CommitsWhatItHas, weather=CUT_OFF),
-    "a damaged row is believed": Rules(believe_damaged_rows=True, weather=ROT),
-    "disk lost without readmission": Rules(vote_with_an_empty_disk=True, weather=NEW_DISKS),
-    "votes before it is whole": Rules(acceptor=VotesAtOnce, weather=NEW_DISKS),
-    "vote before its admission is committed": Rules(twin=AdmitsAtOnce, weather=NEW_DISKS),
-    "retired disk readmitted": Rules(twin=ReadmitsTheRetired, weather=NEW_DISKS),
-    "expiry races a renewal": Rules(renew_while_expiring=True, weather=LATE),
+    "commit index believed blindly": Rules(acceptor=CommitsWhatItHas, profile=CUT_OFF),
+    "a damaged row is believed": Rules(believe_damaged_rows=True, profile=ROT),
+    "disk lost without readmission": Rules(vote_with_an_empty_disk=True, profile=NEW_DISKS),
+    "votes before it is whole": Rules(acceptor=VotesAtOnce, profile=NEW_DISKS),
+    "vote before its admission is committed": Rules(twin=AdmitsAtOnce, profile=NEW_DISKS),
+    "retired disk readmitted": Rules(twin=ReadmitsTheRetired, profile=NEW_DISKS),
+    "expiry races a renewal": Rules(renew_while_expiring=True, profile=LATE),
     "no fresh time to live after a failover": Rules(sessions=NoFreshTime),
     "answer before fsync": Rules(answer_before_fsync=True),
-    "promise kept in memory": Rules(acceptor=PromisesInMemory, weather=FLICKER),
-    "torn write believed": Rules(believe_torn_writes=True, weather=FLICKER),
-    "full disk swallowed": Rules(swallow_full_disk=True, weather=FULL),
+    "promise kept in memory": Rules(acceptor=PromisesInMemory, profile=FLICKER),
+    "torn write believed": Rules(believe_torn_writes=True, profile=FLICKER),
+    "full disk swallowed": Rules(swallow_full_disk=True, profile=FULL),
     "answers without a lease": Rules(answer_without_lease=True),
     "answer before commitment": Rules(answer_before_commit=True),
     "lease granted while another lives": Rules(acceptor=GrantsToAnybody),
-    "lease taken over from the same name": Rules(acceptor=TakesTheNameForTheTwin, weather=CLONED),
-    "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, weather=FLICKER),
-    "answers what is not proved": Rules(answer_unproved=True, weather=STOPPED),
-    "a pause by the host is not noticed": Rules(twin=NoticesNoPause, weather=STOPPED),
-    "a fast clock is believed": Rules(twin=GoesByItsOwnClock, weather=RACING),
-    "a release forgotten in a restart": Rules(acceptor=ForgetsTheRelease, weather=FLAPPING),
-    "a promise that was not heard is lost": Rules(acceptor=FencesItsCandidate, weather=FLAPPING),
-    "an upstream that failed is asked later": Rules(timing=WaitsForARenewal, weather=FLAPPING),
-    "a candidate gives nothing back": Rules(twin=KeepsWhatItWasGranted, weather=FLAPPING),
-    "votes are thrown away": Rules(twin=ThrowsVotesAway, weather=FLAPPING),
+    "lease taken over from the same name": Rules(acceptor=TakesTheNameForTheTwin, profile=CLONED),
+    "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, profile=FLICKER),
+    "answers what is not proved": Rules(answer_unproved=True, profile=STOPPED),
+    "a pause by the host is not noticed": Rules(twin=NoticesNoPause, profile=STOPPED),
+    "a fast clock is believed": Rules(twin=GoesByItsOwnClock, profile=RACING),
+    "a release forgotten in a restart": Rules(acceptor=ForgetsTheRelease, profile=FLAPPING),
+    "a promise that was not heard is lost": Rules(acceptor=FencesItsCandidate, profile=FLAPPING),
+    "an upstream that failed is asked later": Rules(timing=WaitsForARenewal, profile=FLAPPING),
+    "a candidate gives nothing back": Rules(twin=KeepsWhatItWasGranted, profile=FLAPPING),
+    "votes are thrown away": Rules(twin=ThrowsVotesAway, profile=FLAPPING),
     "a late release counts": Rules(acceptor=LateReleaseCounts),
-    "a lease of its own length": Rules(twin=LeaseOfItsOwnLength, weather=UNLIKE),
-    "a restart forgets how long it granted": Rules(acceptor=ForgetsHowLong, weather=UNLIKE),
-    "a lease is shortened": Rules(acceptor=ShortensALease, weather=UNLIKE),
-    "no drift allowance for a lease": Rules(timing=NoDriftAllowance, weather=APART),
-    "no drift allowance for a session": Rules(sessions=ExpiresToTheSecond, weather=ALONE),
-    "no time for the kernel": Rules(timing=NoGuard, weather=PARTED),
+    "a lease of its own length": Rules(twin=LeaseOfItsOwnLength, profile=UNLIKE),
+    "a restart forgets how long it granted": Rules(acceptor=ForgetsHowLong, profile=UNLIKE),
+    "a lease is shortened": Rules(acceptor=ShortensALease, profile=UNLIKE),
+    "no drift allowance for a lease": Rules(timing=NoDriftAllowance, profile=APART),
+    "no drift allowance for a session": Rules(sessions=ExpiresToTheSecond, profile=ALONE),
+    "no time for the kernel": Rules(timing=NoGuard, profile=PARTED),
     "one vote commits": Rules(twin=OneVoteIsEnough),
-    "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, weather=ODD),
-    "digest believed one-sided": Rules(acceptor=BelievesTheTwin, weather=ODD),
-    "a contradicted ledger is kept": Rules(twin=KeepsItsLedger, weather=ODD),
-    "a ledger that nobody confirms is sent": Rules(twin=SendsItsLedger, weather=ODD),
-    "newest clock is the time": Rules(twin=TakesTheNewestClock, weather=WRONG),
-    "a jump of the clocks waits for nobody": Rules(twin=FollowsAJump, weather=BOOTED),
-    "one synchronised clock confirms a jump": Rules(twin=BelievesOneSource, weather=BOOTED),
-    "time not clamped": Rules(twin=TimeIsNotClamped, weather=WRONG),
+    "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, profile=ODD),
+    "digest believed one-sided": Rules(acceptor=BelievesTheTwin, profile=ODD),
+    "a contradicted ledger is kept": Rules(twin=KeepsItsLedger, profile=ODD),
+    "a ledger that nobody confirms is sent": Rules(twin=SendsItsLedger, profile=ODD),
+    "newest clock is the time": Rules(twin=TakesTheNewestClock, profile=WRONG),
+    "a jump of the clocks waits for nobody": Rules(twin=FollowsAJump, profile=BOOTED),
+    "one synchronised clock confirms a jump": Rules(twin=BelievesOneSource, profile=BOOTED),
+    "time not clamped": Rules(twin=TimeIsNotClamped, profile=WRONG),
     "retries are new requests": Rules(ledger=ForgetsRequests),
     "retries take units again": Rules(ledger=SpendsAgain),
-    "outcomes age with the clocks": Rules(ledger=AgesWithTheClocks, weather=SET),
+    "outcomes age with the clocks": Rules(ledger=AgesWithTheClocks, profile=SET),
     "a free seat is given to nobody": Rules(ledger=KeepsThemWaiting),
     "last come, first served": Rules(ledger=LastComesFirst),
-    "no drift allowance for a pause": Rules(twin=TakesDriftForAPause, weather=DRIFTING),
-    "time leaps within a reign": Rules(twin=FollowsEachStep, weather=SETTING),
+    "no drift allowance for a pause": Rules(twin=TakesDriftForAPause, profile=DRIFTING),
+    "time leaps within a term": Rules(twin=FollowsEachStep, profile=SETTING),
     "one outcome for all of an entry": Rules(ledger=OneForAll),
     "borrowed seats are free": Rules(ledger=LendsForNothing),
-    "an old copy is believed": Rules(twin=BelievesAnOldCopy, weather=RESTORED),
-    "no anchor is kept": Rules(keep_anchor=False, weather=COPIES),
-    "three ready are not enough": Rules(twin=IgnoresThoseGoneBack, weather=COPIES),
+    "an old copy is believed": Rules(twin=BelievesAnOldCopy, profile=RESTORED),
+    "no anchor is kept": Rules(keep_anchor=False, profile=COPIES),
+    "three ready are not enough": Rules(twin=IgnoresThoseGoneBack, profile=COPIES),
     "a snapshot before the record": Rules(acceptor=LinesAfterTheSnapshot),
-    "a reign handed over is taken back": Rules(twin=TakesItBack, weather=HANDED),
-    "patience decides what becomes of a command": Rules(in_flight=PatienceDecides, weather=SLOW),
-    "format begun before all members know it": Rules(twin=FormatBeforeMembers, weather=RENEWED),
-    "format begun before both twins know it": Rules(twin=FormatBeforeTwins, weather=RENEWED),
-    "newer entries taken": Rules(acceptor=TakesWhatIsNewer, weather=RENEWED),
+    "a term handed over is taken back": Rules(twin=TakesItBack, profile=HANDED),
+    "patience decides what becomes of a command": Rules(in_flight=PatienceDecides, profile=SLOW),
+    "format begun before all members know it": Rules(twin=FormatBeforeMembers, profile=RENEWED),
+    "format begun before both twins know it": Rules(twin=FormatBeforeTwins, profile=RENEWED),
+    "newer entries taken": Rules(acceptor=TakesWhatIsNewer, profile=RENEWED),
     "lease given back and revived": Rules(acceptor=RevivesALease),
-    "another founding is taken": Rules(twin=TakesAnyFounding, weather=FOREIGN),
-    "new stores are founded anyway": Rules(twin=FoundsAnyway, weather=EXCHANGED),
-    "unknown commands taken": Rules(ledger=DeniesTheUnknown, weather=RENEWED),
+    "another founding is taken": Rules(twin=TakesAnyFounding, profile=FOREIGN),
+    "new stores are founded anyway": Rules(twin=FoundsAnyway, profile=EXCHANGED),
+    "unknown commands taken": Rules(ledger=DeniesTheUnknown, profile=RENEWED),
 }

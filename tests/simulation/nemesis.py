@@ -65,8 +65,8 @@ class Nemesis:
         self._drawn = script is None
         self._links: dict[tuple[str, str], _Link] = {}
         self._armed: dict[str, Fault] = {}
-        weather = world.weather
-        self._message_rates = (weather.drop, weather.duplicate, weather.slow)
+        profile = world.profile
+        self._message_rates = (profile.drop, profile.duplicate, profile.slow)
         self._message_rate = sum(self._message_rates)
         self._scripted: dict[tuple[str, str], list[Fault]] = {}
         self._flapping_until = 0.0
@@ -85,7 +85,7 @@ class Nemesis:
         self._wrong_since = 0
         """Its process of this number was the last one before that."""
         self.made: list[Fault] = []
-        for fault in plan(weather, self._rnd, world.storm) if script is None else script:
+        for fault in plan(profile, self._rnd, world.storm) if script is None else script:
             if fault.kind in MESSAGE_KINDS:
                 self._scripted.setdefault((fault.who[0], fault.who[1]), []).append(fault)
             else:
@@ -121,7 +121,7 @@ class Nemesis:
         (kind,) = self._rnd.choices(MESSAGE_KINDS, self._message_rates)
         seconds = self._rnd.uniform(0.1, 5.0) if kind == "late" else 0.0
         if kind == "twice" and self._rnd.random() < 0.3:
-            seconds = self._rnd.uniform(0.5, 9.0)  # the copy comes when other reigns have begun and ended
+            seconds = self._rnd.uniform(0.5, 9.0)  # the copy comes when other is active have begun and ended
         return Fault(kind, who=(source, target), seconds=seconds, number=number)
 
     # -- at a named point ----------------------------------------------------------------------------------
@@ -215,7 +215,7 @@ class Nemesis:
     def _version(self, fault: Fault) -> bool:
         """Another version is installed; the machine starts again with it."""
         name, version = fault.who[0], int(fault.value)
-        if not self.world.weather.upgrade or self.world.versions[name] == version:
+        if not self.world.profile.upgrade or self.world.versions[name] == version:
             return False
         self.world.versions[name] = version
         if name in self.world.twins and self.world.twins[name].up:
@@ -281,7 +281,7 @@ class Nemesis:
 
     def _paused_by_the_host(self, fault: Fault) -> bool:
         machine = self.world.machine(fault.who[0])
-        stands = self.world.paused(machine.name) or self.world.witness.is_stopped(machine.name)
+        stands = self.world.paused(machine.name) or self.world.checker.is_stopped(machine.name)
         if not machine.up or stands:
             return False
         self.world.stop_clocks(machine.name, self._until_calm(fault.seconds))
@@ -371,7 +371,7 @@ class Nemesis:
     def _impostor(self, name: str) -> Disk:
         """An empty disk that claims to be the lost one: what readmission is there to prevent."""
         disk = Disk(name, self.world.new_disk().container)
-        first = self.world.witness.foundation
+        first = self.world.checker.foundation
         if first is not None:
             disk.write([SnapshotWrite(first, keep_tail=False), VotingWrite(voting=True)])
             disk.sync()
@@ -380,7 +380,7 @@ class Nemesis:
     def _replaced(self, fault: Fault) -> bool:
         """A new machine has the address; after `value` seconds the old one has it again, for a while."""
         # While the system is being founded either of the two may become the member, and the other is retired.
-        if not self.whole() or not self.world.witness.journal:
+        if not self.whole() or not self.world.checker.journal:
             return False
         world, upstream = self.world, self.world.upstreams[UPSTREAMS.index(fault.who[0])]
         old = upstream.put(world.new_disk())
@@ -526,7 +526,7 @@ class Nemesis:
 
     def _missed(self, copies: list[Disk], third: SimUpstream, *, restart: bool) -> bool:
         """The third has on disk all that was ever committed; each twin knows of more than the copies have."""
-        journal = self.world.witness.journal
+        journal = self.world.checker.journal
         whole = Log.after(third.disk.load().snapshot, third.disk.load().entries)
         last = max(journal, default=0)
         if not last or whole.last < last or whole.last_epoch < journal[last].epoch:
@@ -618,7 +618,7 @@ class Nemesis:
     def _two_wall_clocks_wrong(self, fault: Fault) -> bool:
         """Before the first time is committed, nothing could tell that two clocks of two are wrong."""
         world = self.world
-        if world.disagree_until > world.now or not world.witness.journal:
+        if world.disagree_until > world.now or not world.checker.journal:
             return False
         seconds = self._until_calm(fault.seconds)
         world.disagree_until = world.now + seconds
@@ -634,7 +634,7 @@ class Nemesis:
         return True
 
     def _clocks_set(self, fault: Fault) -> None:
-        """All three had been behind alike, and are right now: certified time leaps with the next reign."""
+        """All three had been behind alike, and are right now: certified time leaps with the next term."""
         self.world.set_ms += fault.value
         self.world.right_ms += fault.value
         self._set_clocks()
@@ -649,7 +649,7 @@ class Nemesis:
 
     def _known_time(self) -> bool:
         """A journal says what time it was; and no ledger differs, which a power cut alone may strike."""
-        return bool(self.world.witness.journal) and self._alike()
+        return bool(self.world.checker.journal) and self._alike()
 
     def _wrong_clocks_at_boot(self, fault: Fault) -> bool:
         """The power of all fails, and all three wall clocks are wrong alike afterwards, until they are set
@@ -692,11 +692,11 @@ class Nemesis:
     def _clock_creeps(self, fault: Fault) -> bool:
         """The same, too slow: as if its host paused it again and again."""
         name = fault.who[0]
-        if self.world.witness.is_stopped(name):
+        if self.world.checker.is_stopped(name):
             return False
         self._clock_races(fault)
-        self.world.witness.stopped(name)
-        self.world.after(self._until_calm(fault.seconds), lambda: self.world.witness.went_on(name, 0.0))
+        self.world.checker.stopped(name)
+        self.world.after(self._until_calm(fault.seconds), lambda: self.world.checker.went_on(name, 0.0))
         return True
 
     def _clock_drifts(self, fault: Fault) -> None:

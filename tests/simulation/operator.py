@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tests.simulation.clock import EPOCH_OF_WALL_CLOCKS
-from tmr.quorum.certified import AGREE_MS
+from tmr.quorum.consensus_clock import AGREE_MS
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

@@ -1,4 +1,4 @@
-"""Order in the replayed journal: the queue is served in turn, and time leaps once in a reign at most."""
+"""Order in the replayed journal: the queue is served in turn, and time leaps once in a term at most."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from tmr.ledger import Ledger, Outcome, Waiting
 from tmr.quorum.entries import Entry
 
 LEAP_MS: Final = 60_000
-"""More than this between two entries of one reign is a leap: a run is much shorter."""
+"""More than this between two entries of one term is a leap: a run is much shorter."""
 
 
 class Order:
@@ -21,11 +21,11 @@ class Order:
         self._leaps: Counter[int] = Counter()
 
     def time(self, before: Entry, entry: Entry) -> str:
-        """Certified time follows the clocks once in a reign, not whenever they are set."""
+        """Certified time follows the clocks once in a term, not whenever they are set."""
         if entry.epoch != before.epoch or entry.time_ms - before.time_ms <= LEAP_MS:
             return ""
         self._leaps[entry.epoch] += 1
-        return "certified time leaps again in one reign" if self._leaps[entry.epoch] > 1 else ""
+        return "certified time leaps again in one term" if self._leaps[entry.epoch] > 1 else ""
 
     def queue(self, ledger: Ledger, outcomes: Sequence[Outcome]) -> str:
         """Nobody waits who could have a seat, or is overtaken by one who came later."""

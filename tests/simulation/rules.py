@@ -4,28 +4,28 @@ from collections.abc import Callable
 
 import msgspec
 
-from tests.simulation.weather import Weather
-from tmr.desk.in_flight import InFlight
-from tmr.desk.sessions import Sessions
-from tmr.desk.virtual import VirtualContainer
+from tests.simulation.fault_profile import FaultProfile
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.lease import Timing
-from tmr.quorum.proposer import Twin
+from tmr.quorum.proposer import Proposer
 from tmr.quorum.read_index import ReadIndex, obstacle
+from tmr.service.container_view import ContainerView
+from tmr.service.in_flight import InFlight
+from tmr.service.liveness import LivenessTable
 
 
 class Rules(msgspec.Struct, frozen=True):
     """What a world runs: the production classes, unless a test puts a broken one in their place."""
 
     acceptor: type[Acceptor] = Acceptor
-    twin: type[Twin] = Twin
+    twin: type[Proposer] = Proposer
     ledger: type[Ledger] = Ledger
-    sessions: type[Sessions] = Sessions
+    sessions: type[LivenessTable] = LivenessTable
     in_flight: type[InFlight] = InFlight
     timing: type[Timing] = Timing
     obstacle: Callable[[Acceptor, float, ReadIndex], str | None] = obstacle
-    view: type[VirtualContainer] = VirtualContainer
+    view: type[ContainerView] = ContainerView
     withdraw_after: float = 0.0
     """Seconds that a twin waits before it has a statement of a container that is gone withdrawn."""
     answer_before_fsync: bool = False
@@ -38,5 +38,5 @@ class Rules(msgspec.Struct, frozen=True):
     believe_torn_writes: bool = False
     keep_anchor: bool = True
     believe_damaged_rows: bool = False
-    weather: Weather | None = None
+    profile: FaultProfile | None = None
     """None: drawn from the seed. A mutation is tried in the weather that its rule is there for."""

@@ -9,8 +9,8 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import CLIENTS
 from tests.simulation.rules import Rules
 from tests.simulation.world import STORM, World
-from tmr.desk import sessions
 from tmr.quorum import acceptor, proposer
+from tmr.service import liveness
 
 Result = tuple[int, str | None, Counter[str]]
 """The seed, what went wrong if anything did, and what happened in numbers."""
@@ -18,7 +18,7 @@ Result = tuple[int, str | None, Counter[str]]
 
 def small_journals() -> None:
     """Compact early and send little at once, so that a short run meets snapshots and split batches too."""
-    sessions.SLOT = 0.01  # type: ignore[misc]
+    liveness.SLOT = 0.01  # type: ignore[misc]
     acceptor.SNAPSHOT_EVERY = 20  # type: ignore[misc]
     acceptor.TAIL = 5  # type: ignore[misc]
     acceptor.FOLLOW_BYTES = 1_500  # type: ignore[misc]

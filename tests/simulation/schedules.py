@@ -3,9 +3,9 @@
 from collections.abc import Callable
 
 from tests.simulation.bench import TTL, Bench
+from tests.simulation.invariant_checker import Violation
 from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
-from tests.simulation.witness import Violation
-from tmr.ledger import Assemble, Borrow, GiveBack, Note, encode
+from tmr.ledger import Borrow, GiveBack, RecordDenials, StateContainers, encode
 from tmr.quorum.messages import Install
 from tmr.quorum.proposer import SPARE_PAUSE, Send
 from tmr.quorum.read_index import ReadIndex
@@ -23,8 +23,8 @@ def older_entry_on_two(bench: Bench) -> None:
     """
     a, b = "tmr1", "tmr2"
     must(bench.elect(a, 0, 1))
-    bench.exchange(a, 0, 1)  # its reign is committed
-    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.exchange(a, 0, 1)  # its term is committed
+    bench.twins[a].submit(bench.now, encode(RecordDenials(())))
     bench.exchange(a, 0)  # entry 2 is on up1 alone
     bench.start(a)
     bench.wait(LONGER_THAN_A_LEASE)
@@ -48,7 +48,7 @@ def released_lease_stays_released(bench: Bench) -> None:
     a, b = "tmr1", "tmr2"
     must(bench.elect(a, 0, 1, 2))
     bench.exchange(a, 0, 1, 2)
-    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.twins[a].submit(bench.now, encode(RecordDenials(())))
     late = [bench.sent(a, slot) for slot in range(3)]
     bench.last_will(a)
     for one in late:
@@ -58,8 +58,8 @@ def released_lease_stays_released(bench: Bench) -> None:
         raise Violation("the lease was given back, and nobody else gets it")
 
 
-def release_of_an_earlier_reign(bench: Bench) -> None:
-    """The release of a reign that was given back arrives when the same twin reigns again."""
+def release_of_an_earlier_term(bench: Bench) -> None:
+    """The release of a term that was given back arrives when the same twin is active again."""
     a, b = "tmr1", "tmr2"
     must(bench.elect(a, 0, 1))
     bench.exchange(a, 0, 1, times=2)
@@ -182,7 +182,7 @@ def renewal_of_a_longer_lease(bench: Bench) -> None:
     bench.exchange(a, 0, 1, times=2)
     for slot in (0, 1):
         bench.restart_upstream(slot, ttl=TTL / 4)
-    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.twins[a].submit(bench.now, encode(RecordDenials(())))
     bench.exchange(a, 0, 1, times=2)
     bench.wait(TTL / 2)
     must(bench.twins[a].holds(bench.now))
@@ -199,7 +199,7 @@ def snapshot_that_comes_twice(bench: Bench) -> None:
     must(bench.elect(a, 0, 1, 2))
     bench.exchange(a, 0, 1, times=3)
     for _ in range(4):
-        bench.twins[a].submit(bench.now, encode(Note(())))
+        bench.twins[a].submit(bench.now, encode(RecordDenials(())))
         bench.exchange(a, 0, 1, times=3)
     bench.exchange(a, 2)  # the first entry: the next ones are gone from the active's journal
     bench.wait(2 * SPARE_PAUSE)
@@ -208,7 +208,7 @@ def snapshot_that_comes_twice(bench: Bench) -> None:
     assert snapshot is not None and isinstance(snapshot.request, Install)
     bench.hand(a, snapshot)
     bench.wait(2 * SPARE_PAUSE)
-    bench.twins[a].submit(bench.now, encode(Note(())))
+    bench.twins[a].submit(bench.now, encode(RecordDenials(())))
     bench.exchange(a, 2, 1)  # the entry behind it is on up3 and up2, and committed
     must(bench.twins[a].commit > snapshot.request.snapshot.index)
     bench.hand(a, snapshot, answer=False)
@@ -226,7 +226,7 @@ def signature_after_a_return(bench: Bench) -> None:
     bench.exchange(a, 0, 1, 2, times=2)
     twin, serial = bench.twins[a], "borrowing-1"
     for command, times in (
-        (Assemble(statements()), 3),
+        (StateContainers(statements()), 3),
         (Borrow("key-1", "alice", serial, FIRM, PRODUCT, (KEY,), 3600, "00" * 32, "cad-07"), 3),
         (GiveBack(serial, "alice", "release"), 1),
     ):
@@ -254,7 +254,7 @@ SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "votes are thrown away": upstreams_up_in_turn,
     "a candidate gives nothing back": candidate_that_gives_up,
     "lease forgotten in a restart": restart_while_a_lease_lives,
-    "a late release counts": release_of_an_earlier_reign,
+    "a late release counts": release_of_an_earlier_term,
     "a restart forgets how long it granted": restart_with_a_shorter_lease,
     "a lease is shortened": renewal_of_a_longer_lease,
     "a return is signed past": signature_after_a_return,

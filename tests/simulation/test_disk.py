@@ -5,9 +5,9 @@ import pytest
 from tests.simulation.disk import Disk, Survived
 from tests.simulation.licences import SimContainer
 from tmr.quorum.acceptor import AppendWrite, CommitWrite, PromiseWrite, Write
-from tmr.quorum.entries import Entry, Owner
+from tmr.quorum.entries import Entry, ProposerId
 
-FIRST: list[Write] = [PromiseWrite(3, Owner("tmr1", "a")), AppendWrite((Entry(1, 3, 0, "reign", b""),))]
+FIRST: list[Write] = [PromiseWrite(3, ProposerId("tmr1", "a")), AppendWrite((Entry(1, 3, 0, "term", b""),))]
 SECOND: list[Write] = [CommitWrite(1)]
 
 

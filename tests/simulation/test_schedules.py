@@ -5,10 +5,10 @@ from collections.abc import Iterator
 import pytest
 
 from tests.simulation.bench import Bench
+from tests.simulation.invariant_checker import Violation
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.schedules import SCHEDULES
-from tests.simulation.witness import Violation
-from tmr.ledger import Note, encode
+from tmr.ledger import RecordDenials, encode
 from tmr.quorum import proposer
 from tmr.quorum.messages import Append, Install
 
@@ -38,7 +38,7 @@ def test_no_snapshot_is_made_for_who_does_not_answer() -> None:
     bench.exchange(active, 0, 1, times=3)
     twin = bench.twins[active]
     for _ in range(5):
-        twin.submit(bench.now, encode(Note(())))
+        twin.submit(bench.now, encode(RecordDenials(())))
         bench.exchange(active, 0, 1, times=3)
     lost = bench.sent(active, 2)
     assert lost is not None

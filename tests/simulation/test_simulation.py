@@ -12,11 +12,11 @@ import pytest
 
 from tests.simulation.__main__ import soak
 from tests.simulation.faults import Fault
+from tests.simulation.invariant_checker import BACK
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.names import UPSTREAMS
 from tests.simulation.run import failure_of, run_seed, run_seeds, small_journals
 from tests.simulation.schedules import SCHEDULES
-from tests.simulation.witness import BACK
 from tests.simulation.world import CALM, STORM, World
 
 SEEDS = 10_000
@@ -53,7 +53,7 @@ HAPPENS = (
     *("wall clock jumps", "two wall clocks wrong", "clock drifts"),
     *("clock races", "clock creeps"),
     *("ledger differs", "stored ledger differs", "twin ledger differs"),
-    *("expiries", "reigns", "operations", "calls linearized", "retries", "lines", "shared entries"),
+    *("expiries", "terms", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )
 """What must have happened: a storm that never blew proves nothing."""
 RARE = frozenset({"stored ledger differs"})
@@ -81,7 +81,7 @@ def test_a_seed_replays_exactly_and_so_do_its_faults() -> None:
     def history(world: World) -> list[object]:
         world.run()
         clients = [client.history for client in world.clients.values()]
-        return [world.witness.journal, clients, [disk.disk.load() for disk in world.upstreams]]
+        return [world.checker.journal, clients, [disk.disk.load() for disk in world.upstreams]]
 
     world = World(7)
     first = history(world)

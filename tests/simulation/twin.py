@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from tmr.desk.in_flight import Fate, Submission, Undecided
-from tmr.desk.virtual import UpstreamState
 from tmr.ledger import (
     AcceptTime,
-    Assemble,
     Borrow,
     Borrowed,
     Command,
@@ -25,6 +22,7 @@ from tmr.ledger import (
     Grant,
     Granted,
     Outcome,
+    StateContainers,
     Trust,
     Waiting,
     Withdraw,
@@ -35,10 +33,12 @@ from tmr.ledger import (
 )
 from tmr.licensing.items import LicenceKey
 from tmr.quorum.anchor import Anchor
-from tmr.quorum.entries import Owner
-from tmr.quorum.messages import Follow, Reply, Request
+from tmr.quorum.entries import ProposerId
+from tmr.quorum.messages import Reply, Request, Subscribe
 from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Serving
-from tmr.server.upstream_states import Reach, upstream_states
+from tmr.service.container_view import UpstreamState
+from tmr.service.in_flight import Fate, Submission, Undecided
+from tmr.twin.upstream_states import Reachability, upstream_states
 
 from .licences import ACT_ID, FIRM, KEY, PRODUCT
 from .names import UPSTREAMS
@@ -122,11 +122,11 @@ class SimTwin:
         """The process starts: nothing is remembered."""
         self.boot += 1
         self.up = True
-        self.world.witness.twin_changed()
+        self.world.checker.twin_changed()
         version = self.world.started(self.name)
         self.ledger = ledger_of(self.world, version)
         self.twin = self.world.rules.twin(
-            Owner(self.named, f"{self.name}-{self.boot}"),
+            ProposerId(self.named, f"{self.name}-{self.boot}"),
             self.rank,
             UPSTREAMS,
             self.ledger,
@@ -139,7 +139,7 @@ class SimTwin:
         self.odd: int | None = None
         """Ledgers that were dropped when this one became another than the journal's; None: it did not."""
         self.sessions = self.world.rules.sessions(self.twin.steady)
-        self.in_flight = self.world.rules.in_flight(self.world.weather.patience * self.twin.timing.ttl)
+        self.in_flight = self.world.rules.in_flight(self.world.profile.patience * self.twin.timing.ttl)
         self._gone: dict[Withdraw, float] = {}
         """Containers that are gone, and since when."""
         self.virtual = self.world.rules.view(self.ledger, ACT_ID)
@@ -173,7 +173,7 @@ class SimTwin:
 
     def stop(self) -> None:
         """Stop in good order."""
-        self.world.witness.twin_changed()
+        self.world.checker.twin_changed()
         self.twin.retire(self.now(), "orderly stop")
         self.turn()
         self.keep_anchor()
@@ -181,8 +181,8 @@ class SimTwin:
 
     def hand_over(self) -> None:
         """Give the lease back for the other twin to take."""
-        self.world.witness.handed_over(self)
-        self.world.witness.twin_changed()
+        self.world.checker.handed_over(self)
+        self.world.checker.twin_changed()
         self.twin.retire(self.now(), "switchover")
         self.turn()
 
@@ -191,7 +191,7 @@ class SimTwin:
 
         In an active twin in what no client asks for: an answer may leave before the next comparison.
         """
-        self.ledger._books.meters.spend(NOBODYS if self.twin.role == "active" else KEY, 1)
+        self.ledger._ledger_state.usage.spend(NOBODYS if self.twin.role == "active" else KEY, 1)
         self.odd = self.twin.dropped
 
     def holds(self) -> bool:
@@ -219,12 +219,12 @@ class SimTwin:
         """An upstream answered."""
 
         def handle() -> None:
-            if not isinstance(request, Follow):
+            if not isinstance(request, Subscribe):
                 self._journal(slot)
             before = self.twin.paused_at
             self.twin.receive(self.now(), slot, sent_at, request, reply)
             if self.twin.paused_at != before:
-                self.world.witness.pause_noticed(self.name)
+                self.world.checker.pause_noticed(self.name)
             self.turn()
 
         self.world.nemesis.reach(self, "answer received", handle)
@@ -239,7 +239,7 @@ class SimTwin:
         self._journal()
         self._outbox += self.twin.take()
         if self.twin.role == "active":
-            self.world.witness.lease_moved()
+            self.world.checker.lease_moved()
         if not self._carrying:
             self._carry_out()
 
@@ -274,32 +274,32 @@ class SimTwin:
             case Applied():
                 self._applied(output)
             case Serving(epoch):
-                self.world.stats["reigns"] += 1
+                self.world.stats["terms"] += 1
                 self.world.tell(f"{self.name} serves in epoch {epoch}")
                 lives = [(held.id, held.ttl) for held in self.ledger.sessions.values()]
                 for queue in self.ledger.queues.values():
                     lives += [(place, waiter.grant.ttl) for place, waiter in queue.items()]
-                self.sessions.begin_reign(self.now(), lives)
+                self.sessions.begin_term(self.now(), lives)
             case RoleChanged(role, _, reason):
                 self.world.tell(f"{self.name} is {role}: {reason}")
                 if role == "active":
-                    self.world.witness.elected(self)
+                    self.world.checker.elected(self)
                 else:
                     self.ends.clear()
                     self.reads.clear()
-                    self.sessions.end_reign()
-                    self.in_flight.end_reign()
+                    self.sessions.end_term()
+                    self.in_flight.end_term()
 
     def _keep_house(self) -> None:
         self._look_after_containers()
         for session in self.sessions.expired(self.now(), 10):
             self.world.stats["expiries"] += 1
-            self.world.witness.expires(self, session)
+            self.world.checker.expires(self, session)
             self.submit(Free(session, None, "expiry"))
 
     def upstreams(self) -> tuple[UpstreamState, ...]:
         """The three as this twin sees them now."""
-        return upstream_states(self.twin, (Reach(),) * 3)
+        return upstream_states(self.twin, (Reachability(),) * 3)
 
     def available(self) -> bool:
         """Two constituents of the licence count."""
@@ -334,9 +334,9 @@ class SimTwin:
             ):
                 stated.append(container.statement(upstream.name))
         if stated:
-            self._assemble(Assemble(tuple(stated)))
+            self._assemble(StateContainers(tuple(stated)))
 
-    def _assemble(self, command: Assemble | Trust | Withdraw) -> None:
+    def _assemble(self, command: StateContainers | Trust | Withdraw) -> None:
         """Journal what concerns containers; nothing more of it before its fate is known."""
         self._assembling += 1
         self.submit(command)
@@ -393,7 +393,7 @@ class SimTwin:
     # -- outcomes ------------------------------------------------------------------------------------------
 
     def _applied(self, applied: Applied) -> None:
-        self.world.witness.applied(self, applied)
+        self.world.checker.applied(self, applied)
         outcomes = () if applied.outcome is None else each(applied.outcome)
         for outcome in outcomes:
             self._keep_in_step(outcome)
@@ -425,7 +425,7 @@ class SimTwin:
                 self.sessions.kept(self.now(), command.session)  # once freed, there is nothing to keep
             case GiveBack():
                 self.asked.pop((command.client or "", command.borrow), None)
-            case Assemble() | Trust() | Withdraw():
+            case StateContainers() | Trust() | Withdraw():
                 self._assembling -= 1
 
     @staticmethod
@@ -451,7 +451,7 @@ class SimTwin:
 
         def leave() -> None:
             if answer.what == "alive":
-                self.world.witness.told_alive(answer.session, respond.since)
+                self.world.checker.told_alive(answer.session, respond.since)
             respond.respond(answer)
 
         def check() -> None:
@@ -460,7 +460,7 @@ class SimTwin:
                     if not self.available():
                         self.world.stats["not answered for want of a constituent"] += 1
                         return
-                    self.world.witness.gives(self)
+                    self.world.checker.gives(self)
                 self.world.nemesis.reach(self, "checked, not answered", leave)
 
         def proved() -> None:
@@ -598,7 +598,7 @@ class SimTwin:
         if answer == "ending" and self.world.rules.renew_while_expiring:
             return "alive"
         if answer == "alive" and session in self.ends:
-            self.world.witness.fail(f"{self.name} says that {session} lives, and its end may be committed")
+            self.world.checker.fail(f"{self.name} says that {session} lives, and its end may be committed")
         return answer
 
     def heartbeat(self, session: str, respond: Reader) -> None:

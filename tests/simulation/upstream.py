@@ -1,5 +1,6 @@
-"""An upstream: the production acceptor over a simulated disk, with batches as `tmr.upstream.node` makes
-them.
+"""An upstream: the production acceptor over a simulated disk.
+
+Batches are made as `tmr.upstream.acceptor_runner` makes them.
 
 The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time
 is made durable, and an answer leaves once everything decided before it is on disk. A sync that fails ends
@@ -15,17 +16,17 @@ from tests.simulation.disk import Disk
 from tests.simulation.licences import KEY
 from tests.simulation.names import UPSTREAMS
 from tests.simulation.versions import ledger_of
-from tmr.quorum.acceptor import CommitWrite, Hint, MarksWrite, Write
-from tmr.quorum.entries import Owner
+from tmr.quorum.acceptor import AckedPositionsWrite, CommitWrite, Hint, Write
+from tmr.quorum.entries import ProposerId
 from tmr.quorum.formats import NewerFormat
-from tmr.quorum.messages import Follow, Probed, Promise, Reply, Request
-from tmr.upstream.guard import OwnContainer
+from tmr.quorum.messages import Probed, Promise, Reply, Request, Subscribe
+from tmr.upstream.own_container import OwnContainerValidator
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 FOLLOW_WAIT = 4.0
-"""Seconds after which a `Follow` is answered without news; 1 in production."""
+"""Seconds after which a `Subscribe` is answered without news; 1 in production."""
 Respond = Callable[[Reply], None]
 
 
@@ -60,7 +61,7 @@ class SimUpstream:
         self.boot += 1
         self.refuses = False
         self.connections.clear()
-        self.waiting: dict[Owner, tuple[Follow, Respond]] = {}
+        self.waiting: dict[ProposerId, tuple[Subscribe, Respond]] = {}
         self._filling: list[Callable[[], None]] | None = None
         self._writes: list[Write] = []
         self._running: list[Callable[[], None]] | None = None
@@ -83,7 +84,7 @@ class SimUpstream:
                 self.now(),
                 world.timings[self.name].ttl,
                 container.generation,
-                OwnContainer(self.ledger, self.name, container.key),
+                OwnContainerValidator(self.ledger, self.name, container.key),
                 container.fingerprint,
                 version,
             )
@@ -92,11 +93,11 @@ class SimUpstream:
             self.crash()
             return
         self._hints: list[Write] = list(self.acceptor.regenerated)
-        world.witness.acceptor_started(self.slot, self.acceptor)
+        world.checker.acceptor_started(self.slot, self.acceptor)
 
     def crash(self, share: float = 0.0) -> None:
         """The process is killed, or the power cut; `share` of what was written and not synced survives."""
-        self.world.witness.genuine_until(self.slot)
+        self.world.checker.genuine_until(self.slot)
         self.up = False
         self.boot += 1
         survived = self.disk.crash(share)
@@ -125,13 +126,13 @@ class SimUpstream:
         """This address belongs to a machine with `disk` from now on. Returns the disk of the one before."""
         if self.up:
             self.crash()
-        self.world.witness.genuine_until(self.slot)
+        self.world.checker.genuine_until(self.slot)
         self.disk, before = disk, self.disk
         return before
 
     def diverge(self) -> None:
         """The ledger in memory becomes another than the journal says."""
-        self.ledger._books.meters.spend(KEY, 1)
+        self.ledger._ledger_state.usage.spend(KEY, 1)
 
     # -- deciding ------------------------------------------------------------------------------------------
 
@@ -142,17 +143,17 @@ class SimUpstream:
     def _handle(self, request: Request, respond: Respond) -> None:
         world = self.world
         now, wall = self.now(), self.wall()
-        if isinstance(request, Follow):
+        if isinstance(request, Subscribe):
             self._follow(now, wall, request, respond)
             return
         self.acceptor.generation = self.disk.container.generation
         result = self.acceptor.handle(now, wall, request)
-        world.witness.acceptor_moved(self.slot, self.acceptor)
+        world.checker.acceptor_moved(self.slot, self.acceptor)
         if isinstance(result.reply, Probed | Promise):
-            world.witness.lease_over(self.slot, request.owner)
+            world.checker.lease_over(self.slot, request.owner)
 
         def leave() -> None:
-            world.witness.voted(self.slot, self.acceptor, result.reply)
+            world.checker.voted(self.slot, self.acceptor, result.reply)
             respond(result.reply)
             if result.woke:
                 self._wake()
@@ -168,7 +169,7 @@ class SimUpstream:
     def _settle(self, writes: list[Write], leave: Callable[[], None]) -> None:
         """Have `leave` called when `writes`, and all that was decided before, are on disk."""
         if writes and all(isinstance(write, Hint) for write in writes):
-            newer = tuple({type(write) for write in writes} & {CommitWrite, MarksWrite})
+            newer = tuple({type(write) for write in writes} & {CommitWrite, AckedPositionsWrite})
             self._hints = [*(hint for hint in self._hints if not isinstance(hint, newer)), *writes]
             writes = []
         if writes:
@@ -215,7 +216,7 @@ class SimUpstream:
 
     # -- following -----------------------------------------------------------------------------------------
 
-    def _follow(self, now: float, wall: int, request: Follow, respond: Respond) -> None:
+    def _follow(self, now: float, wall: int, request: Subscribe, respond: Respond) -> None:
         earlier = self.waiting.pop(request.owner, None)
         if earlier is not None:
             self._answer_follow(*earlier)
@@ -233,7 +234,7 @@ class SimUpstream:
 
         self.world.run_on(self, FOLLOW_WAIT, enough)
 
-    def _answer_follow(self, request: Follow, respond: Respond) -> None:
+    def _answer_follow(self, request: Subscribe, respond: Respond) -> None:
         reply = self.acceptor.handle(self.now(), self.wall(), request).reply
         self._settle([], lambda: respond(reply))
 
@@ -252,7 +253,7 @@ class SimUpstream:
         def look() -> None:
             self._timer = False
             if self.acceptor.live_holder(self.now()) is None:
-                self.world.witness.lease_over(self.slot)
+                self.world.checker.lease_over(self.slot)
             if self.waiting:
                 self._wake()
 

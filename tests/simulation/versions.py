@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from msgspec.structs import replace
 
-from tmr.ledger import Command, Denied, Each, Ledger, Note, Outcome, encode
+from tmr.ledger import BatchOutcome, Command, Denied, Ledger, Outcome, RecordDenials, encode
 from tmr.quorum.entries import FIRST
 
 if TYPE_CHECKING:
@@ -33,8 +33,10 @@ class Later(Ledger):
     def unreadable(self, body: bytes, entry_format: int = FIRST) -> str:
         return "" if body == LATER_COMMAND else super().unreadable(body, entry_format)
 
-    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
-        body = encode(Note(())) if body == LATER_COMMAND else body
+    def apply(
+        self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST
+    ) -> Outcome | BatchOutcome:
+        body = encode(RecordDenials(())) if body == LATER_COMMAND else body
         outcome = super().apply(index, time_ms, body, entry_format)
         self.counted += entry_format >= LATER
         return outcome
@@ -72,7 +74,7 @@ def ledger_of(world: World, version: int) -> Ledger:
 
 def first_version(world: World) -> int:
     """Version that all machines have at first; the later one in half of the runs with upgrades."""
-    return world.stream("versions").choice((FIRST, LATER)) if world.weather.upgrade else FIRST
+    return world.stream("versions").choice((FIRST, LATER)) if world.profile.upgrade else FIRST
 
 
 def finish(world: World) -> None:

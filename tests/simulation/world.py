@@ -15,7 +15,9 @@ from tests.simulation.brief import brief
 from tests.simulation.client import SimClient
 from tests.simulation.clock import Clock
 from tests.simulation.disk import Disk
+from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.faults import Fault
+from tests.simulation.invariant_checker import InvariantChecker
 from tests.simulation.licences import SimContainer
 from tests.simulation.names import CLIENTS, TWINS, UPSTREAMS
 from tests.simulation.nemesis import Machine, Nemesis
@@ -24,9 +26,7 @@ from tests.simulation.rules import Rules
 from tests.simulation.twin import SimTwin
 from tests.simulation.upstream import FOLLOW_WAIT, SimUpstream
 from tests.simulation.versions import finish, first_version
-from tests.simulation.weather import Weather
-from tests.simulation.witness import Witness
-from tmr.quorum.messages import Follow, Release, Reply, Request
+from tmr.quorum.messages import Release, Reply, Request, Subscribe
 
 STORM, CALM = 10.0, 8.0
 """Seconds with faults, and seconds after the last one in which everything must come right."""
@@ -59,7 +59,7 @@ class World:
         """When the last fault is over: with the storm, or later if one takes a majority away for so long."""
         self.timings = dict.fromkeys((*UPSTREAMS, *TWINS), self.rules.timing(ttl=TTL))
         """As each machine has it set for its next start; upstreams use the time to live alone."""
-        self.weather = self.rules.weather or Weather.of(self.stream("weather"))
+        self.profile = self.rules.profile or FaultProfile.of(self.stream("weather"))
         self.set_ms = 0.0
         """By how much the wall clocks of all upstreams were set forward, and may be followed."""
         self.right_ms = 0.0
@@ -84,7 +84,7 @@ class World:
         self._paused: dict[str, float] = {}
         self.streams = {name: self.stream(name + " sends") for name in (*UPSTREAMS, *TWINS, *CLIENTS)}
         self.clocks = {name: Clock(rnd) for name, rnd in self.streams.items()}
-        self.witness = Witness(self)
+        self.checker = InvariantChecker(self)
         self.nemesis = Nemesis(self, faults)
         self.upstreams = [SimUpstream(self, slot) for slot in range(3)]
         self.twins = {name: SimTwin(self, name, rank) for rank, name in enumerate(TWINS)}
@@ -172,14 +172,14 @@ class World:
             self.now, _, what = heapq.heappop(queue)
             what()
         # What a client or an expiry began in the last moment is still under way.
-        while queue and queue[0][0] <= self.end + LAST_MOMENT and not self.witness.settled():
+        while queue and queue[0][0] <= self.end + LAST_MOMENT and not self.checker.settled():
             self.now, _, what = heapq.heappop(queue)
             what()
-        self.witness.final()
+        self.checker.final()
 
     def _look(self) -> None:
         """Look every now and then who serves."""
-        self.witness.service_seen()
+        self.checker.service_seen()
         self.after(LOOK, self._look)
 
     def stormy(self) -> bool:
@@ -201,7 +201,7 @@ class World:
         self.cut.clear()
         self.slow.clear()
         self.nemesis.calm()
-        if self.weather.upgrade:
+        if self.profile.upgrade:
             finish(self)
         for upstream in self.upstreams:
             upstream.full_until = 0.0
@@ -216,12 +216,12 @@ class World:
         """The host pauses the machine: it stands still, and its clocks with it."""
         self.pause(name, seconds)
         self.clocks[name].stop(self.now)
-        self.witness.stopped(name)
+        self.checker.stopped(name)
 
         def go_on() -> None:
             # Whatever else holds the machine up longer: its clocks go on.
             self.clocks[name].go_on(self.now)
-            self.witness.went_on(name, seconds)
+            self.checker.went_on(name, seconds)
 
         self.after(seconds, go_on)
 
@@ -305,7 +305,7 @@ class World:
             self.tell(f"{twin.name} to {upstream.name}: {brief(request)}")
         self.send(twin.name, upstream.name, arrive)
         if not isinstance(request, Release):
-            limit = FOLLOW_WAIT + 1.0 if isinstance(request, Follow) else twin.twin.timing.request_timeout
+            limit = FOLLOW_WAIT + 1.0 if isinstance(request, Subscribe) else twin.twin.timing.request_timeout
             self.after(limit, lambda: self._arrive("", twin.name, timeout))
 
 

@@ -14,10 +14,10 @@ from cryptography.x509.oid import NameOID
 
 from tmr.client.borrowed import fingerprint
 from tmr.licensing import (
+    BorrowTerms,
     Container,
     Part,
     ProductItem,
-    Terms,
     Update,
     activate,
     public_key_to_pem,
@@ -120,9 +120,9 @@ class Lender:
         trusted = {FIRM: raw_public_key(self.vendor)}
         self.containers = [activate(container, file, trusted) for container in self.containers]
 
-    def terms(self, to: Borrower, **values: Any) -> Terms:
+    def terms(self, to: Borrower, **values: Any) -> BorrowTerms:
         """What the ledger would say."""
-        terms = Terms(
+        terms = BorrowTerms(
             "bor-1", "alice", to.fingerprint, "cad-07", "Zoë", FROM_MS, FROM_MS + 3 * DAY_MS, self.item
         )
         return msgspec.structs.replace(terms, **values)

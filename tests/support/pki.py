@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from tmr.rim.tls import TlsFiles
+from tmr.net.tls import TlsFiles
 
 VALID = (-300.0, 86_400.0)
 """Seconds from now: when a certificate or a list begins and ends."""

@@ -6,7 +6,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from msgspec.structs import replace
 
-from tmr.ledger import Chained, Head, Line
+from tmr.ledger import ChainedLine, Head, Line
 from tmr.ledger import export as form
 from tmr.ledger.record import Event, chain
 from tmr.licensing import container_serial, raw_public_key
@@ -14,9 +14,9 @@ from tmr.licensing import container_serial, raw_public_key
 FIRM = 6_000_010
 
 
-def lines(count: int, firm: int = FIRM, after: Head | None = None, **values: Any) -> list[Chained]:
+def lines(count: int, firm: int = FIRM, after: Head | None = None, **values: Any) -> list[ChainedLine]:
     """`count` lines that follow `after`: line n is of certified time 1000 n and of journal entry n."""
-    head, made = after or Head(), list[Chained]()
+    head, made = after or Head(), list[ChainedLine]()
     events: tuple[Event, ...] = ("granted", "released")
     for _ in range(count):
         seq = head.seq + 1
@@ -34,7 +34,7 @@ def lines(count: int, firm: int = FIRM, after: Head | None = None, **values: Any
     return made
 
 
-def head_of(made: list[Chained]) -> Head:
+def head_of(made: list[ChainedLine]) -> Head:
     """Where the chain stands after the last of the lines."""
     return Head(made[-1].seq, made[-1].hash) if made else Head()
 
@@ -43,16 +43,16 @@ KEYS = tuple(Ed25519PrivateKey.from_private_bytes(bytes([n]) * 32) for n in (1, 
 """Of the containers of up1, up2, up3."""
 
 
-def span_of(made: Sequence[Chained], **values: Any) -> form.Span:
+def span_of(made: Sequence[ChainedLine], **values: Any) -> form.RecordSpan:
     """The span that the lines, at least one, make up."""
     first, last = made[0], made[-1]
-    span = form.Span(
+    span = form.RecordSpan(
         first.firm_code, None, None, first.seq, first.before.hex(), last.seq, last.hash.hex(), whole=True
     )
     return replace(span, **values)
 
 
-def attested(span: form.Span, number: int, **values: Any) -> bytes:
+def attested(span: form.RecordSpan, number: int, **values: Any) -> bytes:
     """What the container of up`number` signs."""
     key = KEYS[number - 1]
     serial = str(container_serial(raw_public_key(key)))
@@ -62,7 +62,7 @@ def attested(span: form.Span, number: int, **values: Any) -> bytes:
     return form.attest(replace(attestation, **values), key)
 
 
-def exported(made: Sequence[Chained], *, by: Sequence[int] = (1, 2), **values: Any) -> list[bytes]:
+def exported(made: Sequence[ChainedLine], *, by: Sequence[int] = (1, 2), **values: Any) -> list[bytes]:
     """The lines of a file, as a twin makes it."""
     span = span_of(made, **values)
     end = form.end(span, [attested(span, number) for number in by])

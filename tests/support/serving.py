@@ -12,14 +12,14 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tmr.rim import fair_selector
-from tmr.rim.body import read_body
-from tmr.rim.frames import ALPN
-from tmr.rim.identity import Identity
-from tmr.rim.problem import bad_request, install
-from tmr.rim.room import Limits, Room
-from tmr.rim.serve import PeerServer, peer_of, tcp_listener
-from tmr.rim.tls import HTTP, Renewal, TlsFiles, server_context
+from tmr.net import fair_selector
+from tmr.net.body import read_body
+from tmr.net.connection_limits import ConnectionLimiter, ConnectionLimits
+from tmr.net.framing import ALPN
+from tmr.net.identity import Identity
+from tmr.net.problem import bad_request, install
+from tmr.net.server import PeerServer, peer_of, tcp_listener
+from tmr.net.tls import HTTP, Renewal, TlsFiles, server_context
 
 PATIENCE = 30.0
 
@@ -35,7 +35,7 @@ def until(condition: Callable[[], bool], what: str) -> None:
 class Served:
     """Where it listens, and what is in it. `asked`: the paths of requests that reached the application."""
 
-    def __init__(self, server: PeerServer, room: Room, port: int, asked: list[str]) -> None:
+    def __init__(self, server: PeerServer, room: ConnectionLimiter, port: int, asked: list[str]) -> None:
         self.server = server
         self.room = room
         self.port = port
@@ -54,7 +54,7 @@ class Served:
 
 @contextlib.contextmanager
 def serving(
-    files: TlsFiles, *, system: str = "lab", limits: Limits | None = None, frames: bool = False
+    files: TlsFiles, *, system: str = "lab", limits: ConnectionLimits | None = None, frames: bool = False
 ) -> Iterator[Served]:
     """`GET /name`: who asks; `/read`: the body's length; `/large` has 32 MiB, `/wait` waits, `/fault` fails.
 
@@ -100,7 +100,7 @@ def serving(
                 await asyncio.sleep(PATIENCE)
         return f"{peer} from {address}: ".encode() + body
 
-    room = Room(limits)
+    room = ConnectionLimiter(limits)
     spoken = (ALPN, HTTP) if frames else (HTTP,)
     tls = server_context(files, room.handshake_failed, spoken)
     listener = tcp_listener("127.0.0.1", 0, tls)

@@ -10,13 +10,23 @@ from tests.support.upstream_process import UpstreamProcess
 from tests.support.vendor import FIRM, Vendor
 from tmr.ledger import Command, encode
 from tmr.licensing.vendor import Order
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
-from tmr.quorum.messages import Acquire, Append, Appended, Found, Founded, Install, Promise, Refused, Reply
-from tmr.rim.upstream_link import UpstreamLink
+from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Appended,
+    Bootstrap,
+    Bootstrapped,
+    Install,
+    Promise,
+    Reply,
+    RequestRefused,
+)
+from tmr.rpc.upstream_client import UpstreamLink
 
 NAMES: Final = ("up1", "up2", "up3")
 TIME: Final = 1_900_000_000_000
-STOLEN: Final = Owner("tmr1", "stolen")
+STOLEN: Final = ProposerId("tmr1", "stolen")
 TTL_MS: Final = 30_000
 
 
@@ -44,7 +54,7 @@ class Site:
         """`work` with the key of the twin, and links to all upstreams."""
 
         async def run() -> None:
-            thief = Thief({one.name: one.link(twin) for one in self.upstreams}, Owner(twin, "stolen"))
+            thief = Thief({one.name: one.link(twin) for one in self.upstreams}, ProposerId(twin, "stolen"))
             try:
                 async with asyncio.timeout(90):
                     await work(thief)
@@ -58,7 +68,7 @@ class Site:
 class Thief:
     """See the module. `entries`: the journal from its beginning, as the thief knows it."""
 
-    def __init__(self, links: dict[str, UpstreamLink], owner: Owner) -> None:
+    def __init__(self, links: dict[str, UpstreamLink], owner: ProposerId) -> None:
         self.links = links
         self.owner = owner
         self.epoch = 0
@@ -75,13 +85,13 @@ class Thief:
         return {name: await link.call(make()) for name, link in self.links.items() if name in (only or NAMES)}
 
     async def found(self) -> None:
-        """Nobody reigned yet: make the three one system."""
+        """No twin was elected yet: make the three one system."""
         members = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, probe=True))
         disks = tuple(reply.member.disk for reply in members.values())
-        founded = await self.ask(lambda: Found(self.owner, Membership((disks[0], disks[1], disks[2]))))
-        assert all(isinstance(reply, Founded) for reply in founded.values()), founded
+        founded = await self.ask(lambda: Bootstrap(self.owner, Membership((disks[0], disks[1], disks[2]))))
+        assert all(isinstance(reply, Bootstrapped) for reply in founded.values()), founded
 
-    async def reign(self) -> None:
+    async def term(self) -> None:
         """Be elected, as any twin may be, and write the first entry."""
         seen = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, probe=True))
         self.disks = tuple(reply.member.disk for reply in seen.values())
@@ -93,7 +103,7 @@ class Thief:
         assert best.snapshot is not None
         assert best.snapshot.index == 0
         self.entries = list(best.entries)
-        stored = await self.write([self.entry(b"", kind="reign")])
+        stored = await self.write([self.entry(b"", kind="term")])
         assert all(isinstance(reply, Appended) for reply in stored.values()), stored
 
     def entry(self, body: bytes, *, after: int = 0, **values: Any) -> Entry:
@@ -147,4 +157,4 @@ class Thief:
 
 def refusals(replies: dict[str, Reply]) -> dict[str, str]:
     """Who refused, and why."""
-    return {name: reply.reason for name, reply in replies.items() if isinstance(reply, Refused)}
+    return {name: reply.reason for name, reply in replies.items() if isinstance(reply, RequestRefused)}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.pki import System
-from tmr.rim.upstream_link import UpstreamLink, contexts
+from tmr.rpc.upstream_client import UpstreamLink, contexts
 
 ACT_ID = "lab-0123456789abcdef"
 PATIENCE = 30.0
@@ -73,7 +73,7 @@ class UpstreamProcess:
     def command(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run `tmr-upstream --config … ARGUMENTS` to its end."""
         return subprocess.run(
-            [sys.executable, "-m", "tmr.upstream.main", "--config", str(self.config), *arguments],
+            [sys.executable, "-m", "tmr.daemons.upstream", "--config", str(self.config), *arguments],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -97,7 +97,7 @@ class UpstreamProcess:
 
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "tmr.upstream.main", "--config", str(self.config)],
+                [sys.executable, "-m", "tmr.daemons.upstream", "--config", str(self.config)],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 env={**os.environ, "PYTHONWARNINGS": "error", **self.environment},

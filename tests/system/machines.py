@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.support.pki import System, make_system
 from tests.system.vip_peer import VipPeer
 from tmr.licensing import Licence, Update, issue, open_request, public_key_to_pem, raw_public_key
-from tmr.rim.tls import TlsFiles
+from tmr.net.tls import TlsFiles
 
 ACT_ID = "lab-0123456789abcdef"
 FIRM = 6_000_010
@@ -156,7 +156,7 @@ class Upstream(Daemon):
                 name=name, port=port, directory=directory, ttl=ttl, vendors=vendors, act_id=ACT_ID, tls=tls
             )
         )
-        super().__init__("tmr.upstream.main", config)
+        super().__init__("tmr.daemons.upstream", config)
         self.name = name
         self.port = port
         self._socket = directory / "admin.sock"
@@ -178,7 +178,7 @@ class Twin(Daemon):
         text = SERVER_TOML.format(name=name, port=port, directory=directory, ttl=ttl, act_id=ACT_ID, tls=tls)
         text += "".join(SERVER_UPSTREAM_TOML.format(name=one.name, port=one.port) for one in upstreams)
         config.write_text(text)
-        super().__init__("tmr.server.main", config)
+        super().__init__("tmr.daemons.server", config)
         self.name = name
         self.port = port
         self._tls = tls

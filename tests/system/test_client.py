@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.system.front import OWN, VIP, Front
 from tests.system.machines import FIRM, TTL, Machines, Twin, until
 from tests.system.told import told
+from tmr.api.models import Health, HealthState
 from tmr.client import (
     Client,
     Config,
@@ -30,7 +31,6 @@ from tmr.client import (
     SessionState,
     TlsFiles,
 )
-from tmr.client.models import Health, HealthState
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import pytest
 from tests.system.machines import Machines, Twin, body, key, until
 from tests.system.told import told
 from tmr.licensing import Licence
-from tmr.server.anchor_file import AnchorFile
+from tmr.twin.anchor_file import AnchorFile
 
 PRODUCT = 92
 NEW = re.compile(r"founding-[0-9a-f]+-new")

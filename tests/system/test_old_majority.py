@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from tests.system.machines import Daemon, Machines, Twin, body, key, until
-from tmr.server.anchor_file import AnchorFile
+from tmr.twin.anchor_file import AnchorFile
 
 PRODUCT, OTHER_PRODUCT = 91, 93
 

@@ -87,7 +87,7 @@ def test_kill_9_of_the_active_and_the_session_lives_on(machines: Machines) -> No
     assert machines.active() is second
 
 
-def test_a_frozen_active_answers_nothing_from_its_old_reign(machines: Machines) -> None:
+def test_a_frozen_active_answers_nothing_from_its_old_term(machines: Machines) -> None:
     first = machines.serve(product=4, quantity=5)
     second = machines.other(first)
     granted = grant(machines, first, 4)

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 from rich.console import RenderableType
 from rich.text import Text
 
+from tmr.api.access import AccessList, AccessRule, SubjectMatch
 from tmr.cli.common import FILE, LOOK, Settings, common
 from tmr.cli.tables import FAINT, grid
 from tmr.client import Client, ConfigError, Policy
-from tmr.client.access import AccessList, AccessRule, Who
 
 
 @click.group()
@@ -135,6 +135,10 @@ def _about(rule: AccessRule) -> str | Text:
     return f"{rule.firm_code}:{product}" + ("" if rule.tmr_id is None else f" #{rule.tmr_id}")
 
 
-def _who(who: Who) -> str | Text:
-    said = [f"{name} {', '.join(entries)}" for name in Who.model_fields if (entries := getattr(who, name))]
+def _who(who: SubjectMatch) -> str | Text:
+    said = [
+        f"{name} {', '.join(entries)}"
+        for name in SubjectMatch.model_fields
+        if (entries := getattr(who, name))
+    ]
     return "; ".join(said) or Text("everyone", FAINT)

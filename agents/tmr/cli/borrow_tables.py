@@ -7,10 +7,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tmr.api.models import Borrowing
 from tmr.cli.ids import spelled
-from tmr.cli.tables import BAD, FAINT, Fitting, chosen, grid, moment, person
+from tmr.cli.tables import BAD, FAINT, FirstFitting, chosen, grid, moment, person
 from tmr.client.borrow_store import Stored
-from tmr.client.models import Borrowing
 
 
 def stored(one: Stored) -> list[RenderableType]:
@@ -29,7 +29,7 @@ def borrowed(kept: Sequence[Stored], known: Sequence[Borrowing] | None) -> list[
     """The files on this machine, and the borrowings that the server knows; None: it did not answer."""
     out: list[RenderableType] = []
     if kept:
-        here = Fitting([_kept(kept)], [_kept(kept, short=True)])
+        here = FirstFitting([_kept(kept)], [_kept(kept, short=True)])
         out += [Text("On this machine", "bold"), here]
     else:
         out.append("No borrow file is on this machine.")
@@ -37,7 +37,7 @@ def borrowed(kept: Sequence[Stored], known: Sequence[Borrowing] | None) -> list[
         out += ["", Text("The server does not answer.", FAINT)]
     elif known:
         there = partial(_known, known)
-        ways = Fitting(
+        ways = FirstFitting(
             [there()],
             [there("Since")],
             [there("Since", "Client")],

@@ -8,17 +8,17 @@ from typing import Final, NoReturn
 
 import click
 
+from tmr.api.models import Borrowing
+from tmr.api.problems import problem
 from tmr.cli import borrow_tables
 from tmr.cli.common import FIRM_CODE, LOOK, PRODUCT_CODE, TMR_ID, Settings, common, version_options
 from tmr.cli.ids import find
 from tmr.cli.spelling import PERIOD
 from tmr.client import Client, Config, ConfigError, EntryNotFound, NoService, Policy, TmrError
+from tmr.client._operations import borrow_request
 from tmr.client.borrow_problems import BorrowError, BorrowStoreError
 from tmr.client.borrow_store import BorrowStore, Stored
 from tmr.client.borrowed import BorrowedLicence
-from tmr.client.models import Borrowing
-from tmr.client.operations import borrow_request
-from tmr.client.problems import problem
 from tmr.client.session import own_station, own_user
 
 WATCH: Final = 60.0

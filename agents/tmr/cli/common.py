@@ -14,6 +14,7 @@ import click
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
+from tmr.api.models import CODE_MAX, FIRM_CODE_MIN
 from tmr.cli import tables
 from tmr.cli.spelling import FEATURES, TIME
 from tmr.client import (
@@ -28,7 +29,6 @@ from tmr.client import (
     Untrusted,
     load,
 )
-from tmr.client.models import CODE_MAX, FIRM_CODE_MIN
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -196,7 +196,7 @@ def _print(stream: Any, renderables: Iterable[RenderableType]) -> None:
         console.width = PIPE_WIDTH
     with console.capture() as printed:
         for renderable in renderables:
-            console.print(tables.Clean(renderable))
+            console.print(tables.WithoutControlCharacters(renderable))
     text = printed.get()
     if not console.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())

@@ -6,12 +6,12 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
+from tmr.api.models import Candidate, Explanation
 from tmr.cli.common import LOOK, Settings, common, licence_options, mode_option, version_options
 from tmr.cli.spelling import PERIOD
 from tmr.cli.tables import BAD, GOOD, WARN, constituents, holders, moment, use
 from tmr.client import Client
-from tmr.client.models import Candidate, Explanation
-from tmr.client.operations import explain_request
+from tmr.client._operations import explain_request
 from tmr.client.session import own_station, own_user
 
 

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from tmr.api.models import Health, HealthReason, HealthState
 from tmr.cli.tables import TwinView
-from tmr.client.models import Health, HealthReason, HealthState
 
 EXIT_CODES: Final = {HealthState.HEALTHY: 0, HealthState.DEGRADED: 1, HealthState.DOWN: 3}
 """Exit codes of `tmr status`."""

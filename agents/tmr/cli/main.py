@@ -19,6 +19,8 @@ from typing import Final
 
 import click
 
+from tmr.api.models import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX, ItemList, QueuePlace, Role
+from tmr.api.problems import problem
 from tmr.cli import hold, tables
 from tmr.cli.common import (
     LOOK,
@@ -35,8 +37,6 @@ from tmr.cli.health import EXIT_CODES, system_health
 from tmr.cli.ids import find
 from tmr.cli.spelling import KEY
 from tmr.client import AccessMode, AsyncClient, Client, Config, NoService, Policy, SessionLost, TmrError
-from tmr.client.models import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX, ItemList, Place, Role
-from tmr.client.problems import problem
 from tmr.client.session import default_request
 
 SWITCHOVER_TIME: Final = 15.0
@@ -344,7 +344,7 @@ class _Waiting:
     def __init__(self) -> None:
         self._told = 0
 
-    def __call__(self, place: Place) -> None:
+    def __call__(self, place: QueuePlace) -> None:
         if place.position != self._told:
             self._told = place.position
             until = (

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from tmr.client.models import IDEMPOTENCY_KEY
+from tmr.api.models import IDEMPOTENCY_KEY
 
 YEAR_MAX: Final = 9998
 SECONDS_MAX: Final = 100 * 366 * 86_400
@@ -84,7 +84,7 @@ def key(text: str) -> str:
     return text
 
 
-class Spelled(click.ParamType):  # type: ignore[type-arg]
+class ParsedParameter(click.ParamType):  # type: ignore[type-arg]
     """A parameter that one of these parsers reads."""
 
     def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
@@ -101,7 +101,9 @@ class Spelled(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{value!r}: {error}.", param, ctx)
 
 
-PERIOD: Final = Spelled("period", period)
-KEY: Final = Spelled("key", key)
-FEATURES: Final = Spelled("bits", features)
-TIME: Final = Spelled("time", lambda text: datetime.fromtimestamp(moment(text, end=False) / 1000, UTC))
+PERIOD: Final = ParsedParameter("period", period)
+KEY: Final = ParsedParameter("key", key)
+FEATURES: Final = ParsedParameter("bits", features)
+TIME: Final = ParsedParameter(
+    "time", lambda text: datetime.fromtimestamp(moment(text, end=False) / 1000, UTC)
+)

@@ -17,9 +17,7 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from tmr.cli.ids import spelled
-from tmr.cli.spelling import bits_of, written_period
-from tmr.client.models import (
+from tmr.api.models import (
     UNFIT,
     Candidate,
     Constituent,
@@ -38,7 +36,9 @@ from tmr.client.models import (
     Unavailable,
     UpstreamStatus,
 )
-from tmr.client.problems import NoService, TmrError, TwinAnswer
+from tmr.api.problems import NoService, TmrError, TwinAnswer
+from tmr.cli.ids import spelled
+from tmr.cli.spelling import bits_of, written_period
 
 GOOD: Final = "green"
 WARN: Final = "yellow"
@@ -140,7 +140,7 @@ def _usable(found: Sequence[Item], now: dt.datetime) -> RenderableType:
     for item in found:
         if _options(item):
             below.add_row(item.label, _options(item))
-    return Fitting([table(options=True)], [table(options=False), "", below])
+    return FirstFitting([table(options=True)], [table(options=False), "", below])
 
 
 def use(licence: Item | LicenceStatus | Candidate) -> Text:
@@ -410,7 +410,7 @@ def sessions(held: Sequence[HeldSession], queue: Sequence[QueuedRequest] = ()) -
         table = partial(_held, held)
         short = partial(_held, held, short=True)
         out = [
-            Fitting(
+            FirstFitting(
                 [table()],
                 [table("Since")],
                 [short("Since")],
@@ -421,7 +421,7 @@ def sessions(held: Sequence[HeldSession], queue: Sequence[QueuedRequest] = ()) -
     if queue:
         rows = partial(_queue, queue)
         few = [rows("Since", short=True)], [rows("Since", "Mode", short=True)]
-        out += ["", Text("Waiting for a seat", "bold"), Fitting([rows()], [rows(short=True)], *few)]
+        out += ["", Text("Waiting for a seat", "bold"), FirstFitting([rows()], [rows(short=True)], *few)]
     return out
 
 
@@ -540,7 +540,7 @@ def _reasons(reasons: Sequence[TwinAnswer], known: str) -> Table:
     return table
 
 
-class Fitting:
+class FirstFitting:
     """The first of several ways to show something whose tables fit the width; else the last."""
 
     def __init__(self, *ways: Sequence[RenderableType]) -> None:
@@ -558,7 +558,7 @@ class Fitting:
         yield from next((way for way in self._ways if fits(way)), self._ways[-1])
 
 
-class Clean:
+class WithoutControlCharacters:
     """Shows `renderable` without characters that would do something to the terminal.
 
     Names and details come from other people's machines.

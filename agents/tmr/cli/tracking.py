@@ -40,7 +40,7 @@ KEY_MAX: Final = 65_536
 _NEW: Final = os.O_CREAT | os.O_EXCL | os.O_WRONLY
 
 
-class Spoilt(TmrError):
+class InvalidExport(TmrError):
     """A record that is not as a TMR system exported it."""
 
 
@@ -318,7 +318,7 @@ def _sound(reader: Reader, name: str) -> Iterator[Line]:
     try:
         yield from reader
     except BadExport as error:
-        raise Spoilt(f"{name}, {error}", f"{error.remedy[:1].upper()}{error.remedy[1:]}.") from error
+        raise InvalidExport(f"{name}, {error}", f"{error.remedy[:1].upper()}{error.remedy[1:]}.") from error
 
 
 def _keys(requests: Iterable[Path], given: Iterable[str]) -> dict[str, bytes]:

@@ -28,13 +28,13 @@ from tmr.licensing import (
     ENVELOPE_MAX,
     Change,
     Licence,
+    LicenceSelector,
     LicensingError,
     NotIssued,
     Refill,
     Removal,
     Request,
     Update,
-    Which,
     fingerprint,
     issue,
     open_request,
@@ -192,11 +192,11 @@ def naming(command: Callable[P, R]) -> Callable[P, R]:
     return tmr_id(product(reference(command)))
 
 
-def which(tmr_id: int | None, product: int | None, reference: int) -> Which:
+def which(tmr_id: int | None, product: int | None, reference: int) -> LicenceSelector:
     """The licence that is named."""
     if tmr_id is None and product is None:
         raise click.UsageError("Say which licence: --tmr-id N, or with --network --product CODE.")
-    return Which(tmr_id, product, reference)
+    return LicenceSelector(tmr_id, product, reference)
 
 
 @vendor.command("issue")

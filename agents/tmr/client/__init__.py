@@ -5,17 +5,15 @@
     with Client() as client, client.session(firm_code=6000010, product_code=201) as session:
         work()
 
-`AsyncClient` is the same for asyncio. Errors are drawn in `tmr.client.problems`, answers in
-`tmr.client.models`, the configuration in `tmr.client.config`.
+`AsyncClient` is the same for asyncio. Errors are drawn in `tmr.api.problems`, answers in
+`tmr.api.models`, the configuration in `tmr.client.config`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from tmr.client._heartbeat_schedule import SessionState
-from tmr.client.config import Config, TlsFiles, load
-from tmr.client.models import AccessMode
-from tmr.client.problems import (
+from tmr.api.models import AccessMode
+from tmr.api.problems import (
     AccessDenied,
     AccessListChanged,
     BadAnswer,
@@ -46,7 +44,9 @@ from tmr.client.problems import (
     Untrusted,
     WrongRole,
 )
-from tmr.client.retry import Policy
+from tmr.client._heartbeat_schedule import SessionState
+from tmr.client._retry import Policy
+from tmr.client.config import Config, TlsFiles, load
 
 if TYPE_CHECKING:
     from tmr.client._async import AsyncClient, AsyncClientSession

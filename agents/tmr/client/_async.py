@@ -10,18 +10,16 @@ from typing import Self, TypeVar
 
 import httpx
 
-from tmr.client import models, operations, waiting
+from tmr.api import models
+from tmr.api.access import AccessList
+from tmr.api.models import TTL_DEFAULT, AccessMode
+from tmr.api.problems import SessionLost, TmrError
+from tmr.client import _operations, waiting
 from tmr.client._heartbeat_loop import HeartbeatTask
 from tmr.client._heartbeat_schedule import SessionState
-from tmr.client.access import AccessList
-from tmr.client.clock import elapsed
-from tmr.client.config import Config, load
-from tmr.client.models import TTL_DEFAULT, AccessMode
-from tmr.client.operations import Operation
-from tmr.client.problems import SessionLost, TmrError
-from tmr.client.retry import Call, Done, Policy, Send, Wait
-from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
-from tmr.client.transport import (
+from tmr.client._operations import Operation
+from tmr.client._retry import Call, Done, Policy, Send, Wait
+from tmr.client._transport import (
     Credentials,
     Pools,
     answer_of,
@@ -29,6 +27,9 @@ from tmr.client.transport import (
     failure_of,
     http_request,
 )
+from tmr.client.clock import elapsed
+from tmr.client.config import Config, load
+from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class AsyncClient:
 
     `config`: without it, client.toml is read (see `tmr.client.config`). Use it in one event loop.
     All methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
-    (`tmr.client.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
+    (`tmr.api.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
     suspended.
     """
 
@@ -97,7 +98,7 @@ class AsyncClient:
         station: str | None = None,
         user: str | None = None,
         process: str | None = None,
-        on_wait: Callable[[models.Place], None] | None = None,
+        on_wait: Callable[[models.QueuePlace], None] | None = None,
         on_lost: Callable[["AsyncClientSession"], None] | None = None,
     ) -> "AsyncClientSession":
         """A licence for the length of an `async with` block; it is asked for when the block begins.
@@ -135,7 +136,7 @@ class AsyncClient:
         *,
         key: str | None = None,
         patience: float | None = None,
-        on_wait: Callable[[models.Place], None] | None = None,
+        on_wait: Callable[[models.QueuePlace], None] | None = None,
     ) -> models.Session:
         """Ask for a licence, without heartbeats: for programs that send them by themselves.
 
@@ -149,17 +150,17 @@ class AsyncClient:
         request: models.SessionRequest,
         key: str | None,
         patience: float | None,
-        on_wait: Callable[[models.Place], None] | None,
+        on_wait: Callable[[models.QueuePlace], None] | None,
     ) -> tuple[models.Session, float]:
         """The session, and when the request that it answers was sent."""
         wanted = waiting.Acquisition(
-            request, key, patience, self.clock(), lambda: operations.new_key(_now_ms())
+            request, key, patience, self.clock(), lambda: _operations.new_key(_now_ms())
         )
         try:
             while True:
                 sent = self.clock()
                 try:
-                    found = await self._run(operations.open_session(wanted.request, wanted.key))
+                    found = await self._run(_operations.open_session(wanted.request, wanted.key))
                 except SessionLost as lost:
                     wanted.lost(lost)
                     continue
@@ -175,7 +176,7 @@ class AsyncClient:
 
     async def _leave_queue(self, place: str) -> None:
         try:
-            await self._run(operations.release(place), policy=self.policy.for_release())
+            await self._run(_operations.release(place), policy=self.policy.for_release())
         except TmrError as error:
             log.warning("the place %s in the queue could not be given up: %s", place, error)
 
@@ -183,50 +184,50 @@ class AsyncClient:
         self, sessions: Sequence[str], sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
     ) -> models.Heartbeats:
         policy = self.policy.for_heartbeats()
-        return await self._run(operations.heartbeats(sessions), policy=policy, sleep=sleep)
+        return await self._run(_operations.heartbeats(sessions), policy=policy, sleep=sleep)
 
     async def heartbeat(self, session: str) -> models.Heartbeat:
         """Keep the session alive. Raises SessionLost."""
-        return await self._run(operations.heartbeat(session))
+        return await self._run(_operations.heartbeat(session))
 
     async def heartbeats(self, sessions: Sequence[str]) -> models.Heartbeats:
         """Keep up to 1000 sessions alive in one request."""
-        return await self._run(operations.heartbeats(sessions))
+        return await self._run(_operations.heartbeats(sessions))
 
     async def batch(self, steps: Sequence[models.Step]) -> tuple[models.StepResult, ...]:
         """Up to 200 requests in one; each result is what the step would have been answered alone.
 
         A step that was refused raises nothing: look at each result's `problem`.
         """
-        return await self._run(operations.batch(steps))
+        return await self._run(_operations.batch(steps))
 
     async def release(self, session: str) -> None:
         """Give the session back; one that has ended already is no error."""
-        await self._run(operations.release(session))
+        await self._run(_operations.release(session))
 
     async def consume(self, session: str, units: int, *, key: str | None = None) -> models.Consumption:
         """Take units from the licence of a session, exactly once over all retries.
 
         `key`: an idempotency key, for a program that repeats the call by itself: each key takes them once.
         """
-        return await self._run(operations.consume(session, units, key or operations.new_key(_now_ms())))
+        return await self._run(_operations.consume(session, units, key or _operations.new_key(_now_ms())))
 
     # -- borrowing -----------------------------------------------------------------------------------------
 
     async def borrow(self, request: models.BorrowRequest, *, key: str | None = None) -> models.Borrowing:
         """Take a seat out of the network; `borrow_file` is what is used without the network."""
-        return await self._run(operations.borrow(request, key or operations.new_key(_now_ms())))
+        return await self._run(_operations.borrow(request, key or _operations.new_key(_now_ms())))
 
     async def borrow_file(self, borrowing: str) -> bytes:
         """The signed file of a borrowing, to be kept with `tmr.client.borrowed`."""
-        return await self._run(operations.borrow_file(borrowing))
+        return await self._run(_operations.borrow_file(borrowing))
 
     async def borrowings(self) -> tuple[models.Borrowing, ...]:
         """The own borrowings; with an operator's certificate, everybody's."""
         found: list[models.Borrowing] = []
         after: str | None = None
         while True:
-            page = await self._run(operations.borrowings(after))
+            page = await self._run(_operations.borrowings(after))
             found += page.borrowings
             after = page.next
             if after is None:
@@ -234,18 +235,18 @@ class AsyncClient:
 
     async def give_back(self, borrowing: str) -> None:
         """End a borrowing early; one that has ended already is no error."""
-        await self._run(operations.give_back(borrowing))
+        await self._run(_operations.give_back(borrowing))
 
     # -- what there is -------------------------------------------------------------------------------------
 
     async def containers(self) -> tuple[models.Container, ...]:
         """The virtual container."""
-        return await self._run(operations.containers())
+        return await self._run(_operations.containers())
 
     async def items(self, serial: str | None = None) -> models.ItemList:
         """The licences in the container `serial`; without it, in all containers."""
         serials = [serial] if serial else [container.serial for container in await self.containers()]
-        lists = [await self._run(operations.items(each)) for each in serials]
+        lists = [await self._run(_operations.items(each)) for each in serials]
         return models.ItemList(
             items=tuple(item for each in lists for item in each.items),
             unavailable=tuple(item for each in lists for item in each.unavailable),
@@ -261,7 +262,7 @@ class AsyncClient:
         queue: list[models.QueuedRequest] = []
         after: str | None = None
         while True:
-            page = await self._run(operations.sessions(after))
+            page = await self._run(_operations.sessions(after))
             held += page.sessions
             queue += page.queue
             after = page.next
@@ -270,18 +271,18 @@ class AsyncClient:
 
     async def explain(self, request: models.ExplainRequest) -> models.Explanation:
         """What would happen to a request, and everything that decides it."""
-        return await self._run(operations.explain(request))
+        return await self._run(_operations.explain(request))
 
     async def status(self, address: str | None = None) -> models.Status:
         """What the active twin knows; with `address`, the twin there, active or not, asked once."""
         if address is None:
-            return await self._run(operations.status())
+            return await self._run(_operations.status())
         once = replace(self.policy, patience=0.0, refusal_patience=0.0)
-        return await self._run(operations.status(), policy=once, servers=[address], twins=())
+        return await self._run(_operations.status(), policy=once, servers=[address], twins=())
 
     async def access(self) -> AccessList:
         """The access list in force. Needs an operator's certificate."""
-        return await self._run(operations.access())
+        return await self._run(_operations.access())
 
     async def set_access(self, wanted: AccessList, *, check_only: bool = False) -> AccessList:
         """Put an access list into force, or only check it. Needs an operator's certificate.
@@ -289,25 +290,25 @@ class AsyncClient:
         `wanted.version` is that of the list which it replaces. Raises AccessListChanged, and BadRequest with
         all mistakes.
         """
-        return await self._run(operations.set_access(wanted, check_only=check_only))
+        return await self._run(_operations.set_access(wanted, check_only=check_only))
 
     async def switchover(self) -> models.Switchover:
         """Make the active twin step down. Needs an operator's certificate."""
-        return await self._run(operations.switchover())
+        return await self._run(_operations.switchover())
 
     async def trust(self, upstream: str, fingerprint: str) -> models.Trusted:
         """Believe the new container of an upstream. Needs an operator's certificate.
 
         `fingerprint`: as `tmr-upstream status` shows it there. Raises Refused, and nothing has changed.
         """
-        return await self._run(operations.trust(upstream, fingerprint))
+        return await self._run(_operations.trust(upstream, fingerprint))
 
     async def accept_time(self, time: dt.datetime) -> models.TimeAccepted:
         """Have certified time go on from what the clocks show, if that is near `time`.
 
         Needs an operator's certificate. Raises Refused, and nothing has changed.
         """
-        return await self._run(operations.accept_time(time))
+        return await self._run(_operations.accept_time(time))
 
     # -- one call ------------------------------------------------------------------------------------------
 
@@ -336,7 +337,7 @@ class AsyncClient:
                 case Send() as send:
                     await self._attempt(operation.request, send, call)
 
-    async def _attempt(self, request: operations.Request, send: Send, call: Call) -> None:
+    async def _attempt(self, request: _operations.Request, send: Send, call: Call) -> None:
         if self._credentials.refresh():
             await _close(self._pools.renew())
         pool = self._pools.take(send.address)
@@ -362,7 +363,7 @@ class AsyncClientSession(SessionView):
         client: AsyncClient,
         request: models.SessionRequest,
         patience: float | None,
-        on_wait: Callable[[models.Place], None] | None,
+        on_wait: Callable[[models.QueuePlace], None] | None,
         on_lost: Callable[["AsyncClientSession"], None] | None,
     ) -> None:
         self._client = client
@@ -409,7 +410,7 @@ class AsyncClientSession(SessionView):
             return
         try:
             policy = self._client.policy.for_release()
-            await self._client._run(operations.release(self.id), policy=policy)
+            await self._client._run(_operations.release(self.id), policy=policy)
         except TmrError as error:
             log_unreleased(self.licence, error)
 

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
-from tmr.client import models
+from tmr.api import models
 from tmr.client._heartbeat_schedule import HeartbeatSchedule
+from tmr.client._retry import Policy
 from tmr.client.clock import LONGEST_WAIT
-from tmr.client.retry import Policy
 from tmr.client.session import log
 
 NAME: Final = "tmr-heartbeats"

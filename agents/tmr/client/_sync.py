@@ -10,18 +10,16 @@ from typing import Self, TypeVar
 
 import httpx
 
-from tmr.client import models, operations, waiting
+from tmr.api import models
+from tmr.api.access import AccessList
+from tmr.api.models import TTL_DEFAULT, AccessMode
+from tmr.api.problems import SessionLost, TmrError
+from tmr.client import _operations, waiting
 from tmr.client._heartbeat_loop import HeartbeatThread
 from tmr.client._heartbeat_schedule import SessionState
-from tmr.client.access import AccessList
-from tmr.client.clock import elapsed
-from tmr.client.config import Config, load
-from tmr.client.models import TTL_DEFAULT, AccessMode
-from tmr.client.operations import Operation
-from tmr.client.problems import SessionLost, TmrError
-from tmr.client.retry import Call, Done, Policy, Send, Wait
-from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
-from tmr.client.transport import (
+from tmr.client._operations import Operation
+from tmr.client._retry import Call, Done, Policy, Send, Wait
+from tmr.client._transport import (
     Credentials,
     Pools,
     answer_of,
@@ -29,6 +27,9 @@ from tmr.client.transport import (
     failure_of,
     http_request,
 )
+from tmr.client.clock import elapsed
+from tmr.client.config import Config, load
+from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 
 T = TypeVar("T")
 
@@ -41,7 +42,7 @@ class Client:
 
     `config`: without it, client.toml is read (see `tmr.client.config`). Several threads may use it at once.
     All methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
-    (`tmr.client.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
+    (`tmr.api.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
     suspended.
     """
 
@@ -97,7 +98,7 @@ class Client:
         station: str | None = None,
         user: str | None = None,
         process: str | None = None,
-        on_wait: Callable[[models.Place], None] | None = None,
+        on_wait: Callable[[models.QueuePlace], None] | None = None,
         on_lost: Callable[["ClientSession"], None] | None = None,
     ) -> "ClientSession":
         """A licence for the length of a `with` block; it is asked for when the block begins.
@@ -135,7 +136,7 @@ class Client:
         *,
         key: str | None = None,
         patience: float | None = None,
-        on_wait: Callable[[models.Place], None] | None = None,
+        on_wait: Callable[[models.QueuePlace], None] | None = None,
     ) -> models.Session:
         """Ask for a licence, without heartbeats: for programs that send them by themselves.
 
@@ -149,17 +150,17 @@ class Client:
         request: models.SessionRequest,
         key: str | None,
         patience: float | None,
-        on_wait: Callable[[models.Place], None] | None,
+        on_wait: Callable[[models.QueuePlace], None] | None,
     ) -> tuple[models.Session, float]:
         """The session, and when the request that it answers was sent."""
         wanted = waiting.Acquisition(
-            request, key, patience, self.clock(), lambda: operations.new_key(_now_ms())
+            request, key, patience, self.clock(), lambda: _operations.new_key(_now_ms())
         )
         try:
             while True:
                 sent = self.clock()
                 try:
-                    found = self._run(operations.open_session(wanted.request, wanted.key))
+                    found = self._run(_operations.open_session(wanted.request, wanted.key))
                 except SessionLost as lost:
                     wanted.lost(lost)
                     continue
@@ -175,7 +176,7 @@ class Client:
 
     def _leave_queue(self, place: str) -> None:
         try:
-            self._run(operations.release(place), policy=self.policy.for_release())
+            self._run(_operations.release(place), policy=self.policy.for_release())
         except TmrError as error:
             log.warning("the place %s in the queue could not be given up: %s", place, error)
 
@@ -183,50 +184,50 @@ class Client:
         self, sessions: Sequence[str], sleep: Callable[[float], object] = time.sleep
     ) -> models.Heartbeats:
         policy = self.policy.for_heartbeats()
-        return self._run(operations.heartbeats(sessions), policy=policy, sleep=sleep)
+        return self._run(_operations.heartbeats(sessions), policy=policy, sleep=sleep)
 
     def heartbeat(self, session: str) -> models.Heartbeat:
         """Keep the session alive. Raises SessionLost."""
-        return self._run(operations.heartbeat(session))
+        return self._run(_operations.heartbeat(session))
 
     def heartbeats(self, sessions: Sequence[str]) -> models.Heartbeats:
         """Keep up to 1000 sessions alive in one request."""
-        return self._run(operations.heartbeats(sessions))
+        return self._run(_operations.heartbeats(sessions))
 
     def batch(self, steps: Sequence[models.Step]) -> tuple[models.StepResult, ...]:
         """Up to 200 requests in one; each result is what the step would have been answered alone.
 
         A step that was refused raises nothing: look at each result's `problem`.
         """
-        return self._run(operations.batch(steps))
+        return self._run(_operations.batch(steps))
 
     def release(self, session: str) -> None:
         """Give the session back; one that has ended already is no error."""
-        self._run(operations.release(session))
+        self._run(_operations.release(session))
 
     def consume(self, session: str, units: int, *, key: str | None = None) -> models.Consumption:
         """Take units from the licence of a session, exactly once over all retries.
 
         `key`: an idempotency key, for a program that repeats the call by itself: each key takes them once.
         """
-        return self._run(operations.consume(session, units, key or operations.new_key(_now_ms())))
+        return self._run(_operations.consume(session, units, key or _operations.new_key(_now_ms())))
 
     # -- borrowing -----------------------------------------------------------------------------------------
 
     def borrow(self, request: models.BorrowRequest, *, key: str | None = None) -> models.Borrowing:
         """Take a seat out of the network; `borrow_file` is what is used without the network."""
-        return self._run(operations.borrow(request, key or operations.new_key(_now_ms())))
+        return self._run(_operations.borrow(request, key or _operations.new_key(_now_ms())))
 
     def borrow_file(self, borrowing: str) -> bytes:
         """The signed file of a borrowing, to be kept with `tmr.client.borrowed`."""
-        return self._run(operations.borrow_file(borrowing))
+        return self._run(_operations.borrow_file(borrowing))
 
     def borrowings(self) -> tuple[models.Borrowing, ...]:
         """The own borrowings; with an operator's certificate, everybody's."""
         found: list[models.Borrowing] = []
         after: str | None = None
         while True:
-            page = self._run(operations.borrowings(after))
+            page = self._run(_operations.borrowings(after))
             found += page.borrowings
             after = page.next
             if after is None:
@@ -234,18 +235,18 @@ class Client:
 
     def give_back(self, borrowing: str) -> None:
         """End a borrowing early; one that has ended already is no error."""
-        self._run(operations.give_back(borrowing))
+        self._run(_operations.give_back(borrowing))
 
     # -- what there is -------------------------------------------------------------------------------------
 
     def containers(self) -> tuple[models.Container, ...]:
         """The virtual container."""
-        return self._run(operations.containers())
+        return self._run(_operations.containers())
 
     def items(self, serial: str | None = None) -> models.ItemList:
         """The licences in the container `serial`; without it, in all containers."""
         serials = [serial] if serial else [container.serial for container in self.containers()]
-        lists = [self._run(operations.items(each)) for each in serials]
+        lists = [self._run(_operations.items(each)) for each in serials]
         return models.ItemList(
             items=tuple(item for each in lists for item in each.items),
             unavailable=tuple(item for each in lists for item in each.unavailable),
@@ -261,7 +262,7 @@ class Client:
         queue: list[models.QueuedRequest] = []
         after: str | None = None
         while True:
-            page = self._run(operations.sessions(after))
+            page = self._run(_operations.sessions(after))
             held += page.sessions
             queue += page.queue
             after = page.next
@@ -270,18 +271,18 @@ class Client:
 
     def explain(self, request: models.ExplainRequest) -> models.Explanation:
         """What would happen to a request, and everything that decides it."""
-        return self._run(operations.explain(request))
+        return self._run(_operations.explain(request))
 
     def status(self, address: str | None = None) -> models.Status:
         """What the active twin knows; with `address`, the twin there, active or not, asked once."""
         if address is None:
-            return self._run(operations.status())
+            return self._run(_operations.status())
         once = replace(self.policy, patience=0.0, refusal_patience=0.0)
-        return self._run(operations.status(), policy=once, servers=[address], twins=())
+        return self._run(_operations.status(), policy=once, servers=[address], twins=())
 
     def access(self) -> AccessList:
         """The access list in force. Needs an operator's certificate."""
-        return self._run(operations.access())
+        return self._run(_operations.access())
 
     def set_access(self, wanted: AccessList, *, check_only: bool = False) -> AccessList:
         """Put an access list into force, or only check it. Needs an operator's certificate.
@@ -289,25 +290,25 @@ class Client:
         `wanted.version` is that of the list which it replaces. Raises AccessListChanged, and BadRequest with
         all mistakes.
         """
-        return self._run(operations.set_access(wanted, check_only=check_only))
+        return self._run(_operations.set_access(wanted, check_only=check_only))
 
     def switchover(self) -> models.Switchover:
         """Make the active twin step down. Needs an operator's certificate."""
-        return self._run(operations.switchover())
+        return self._run(_operations.switchover())
 
     def trust(self, upstream: str, fingerprint: str) -> models.Trusted:
         """Believe the new container of an upstream. Needs an operator's certificate.
 
         `fingerprint`: as `tmr-upstream status` shows it there. Raises Refused, and nothing has changed.
         """
-        return self._run(operations.trust(upstream, fingerprint))
+        return self._run(_operations.trust(upstream, fingerprint))
 
     def accept_time(self, time: dt.datetime) -> models.TimeAccepted:
         """Have certified time go on from what the clocks show, if that is near `time`.
 
         Needs an operator's certificate. Raises Refused, and nothing has changed.
         """
-        return self._run(operations.accept_time(time))
+        return self._run(_operations.accept_time(time))
 
     # -- one call ------------------------------------------------------------------------------------------
 
@@ -336,7 +337,7 @@ class Client:
                 case Send() as send:
                     self._attempt(operation.request, send, call)
 
-    def _attempt(self, request: operations.Request, send: Send, call: Call) -> None:
+    def _attempt(self, request: _operations.Request, send: Send, call: Call) -> None:
         if self._credentials.refresh():
             _close(self._pools.renew())
         pool = self._pools.take(send.address)
@@ -362,7 +363,7 @@ class ClientSession(SessionView):
         client: Client,
         request: models.SessionRequest,
         patience: float | None,
-        on_wait: Callable[[models.Place], None] | None,
+        on_wait: Callable[[models.QueuePlace], None] | None,
         on_lost: Callable[["ClientSession"], None] | None,
     ) -> None:
         self._client = client
@@ -409,7 +410,7 @@ class ClientSession(SessionView):
             return
         try:
             policy = self._client.policy.for_release()
-            self._client._run(operations.release(self.id), policy=policy)
+            self._client._run(_operations.release(self.id), policy=policy)
         except TmrError as error:
             log_unreleased(self.licence, error)
 

@@ -29,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from tmr.api.problems import ConfigError
 from tmr.client.borrow_problems import (
     BadBorrowFile,
     BeyondLicence,
@@ -41,7 +42,6 @@ from tmr.client.borrow_problems import (
     TooFewSignatures,
     WrongVendor,
 )
-from tmr.client.problems import ConfigError
 
 BORROWING_TYPE: Final = "application/vnd.tmr.borrowing+json"
 UPDATE_TYPE: Final = "application/vnd.tmr.update+json"

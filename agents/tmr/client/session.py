@@ -8,9 +8,10 @@ import socket
 import sys
 from pathlib import Path
 
-from tmr.client import models, operations
-from tmr.client.models import TEXT_MAX, UNFIT
-from tmr.client.problems import SessionLost, TmrError, problem
+from tmr.api import models
+from tmr.api.models import TEXT_MAX, UNFIT
+from tmr.api.problems import SessionLost, TmrError, problem
+from tmr.client import _operations
 
 log = logging.getLogger("tmr.client")
 
@@ -64,7 +65,7 @@ def default_request(**fields: object) -> models.SessionRequest:
     filled = {
         name: known[name]() if value is None and name in known else value for name, value in fields.items()
     }
-    return operations.session_request(**filled)
+    return _operations.session_request(**filled)
 
 
 def log_unreleased(session: models.Session, error: TmrError) -> None:

@@ -10,8 +10,8 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
+from tmr.api.problems import ConfigError, Untrusted
 from tmr.client.config import TlsFiles
-from tmr.client.problems import ConfigError, Untrusted
 
 SERVER_ROLES: Final = ("twin", "upstream")
 

@@ -7,10 +7,10 @@ from urllib.parse import urlencode
 
 import httpx
 
+from tmr.client._operations import Answer, Request
+from tmr.client._retry import Call, Done, Send, Wait
 from tmr.client._sync import Client
-from tmr.client.operations import Answer, Request
-from tmr.client.retry import Call, Done, Send, Wait
-from tmr.client.transport import answer_of, failure_of, http_request
+from tmr.client._transport import answer_of, failure_of, http_request
 
 READ: Final = 30.0
 """Seconds that the next part of an export may take: upstreams read it from their disks."""

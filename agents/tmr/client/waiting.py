@@ -6,8 +6,8 @@ A place is kept by asking for it, with the same request and the same idempotency
 from collections.abc import Callable
 from typing import Final
 
-from tmr.client.models import Place, Session, SessionRequest
-from tmr.client.problems import SessionLost
+from tmr.api.models import QueuePlace, Session, SessionRequest
+from tmr.api.problems import SessionLost
 
 NEXT: Final = 0.5
 """Seconds between requests of whoever is next …"""
@@ -22,7 +22,7 @@ def patience(wait: bool | float) -> float | None:
     return None if wait is True else float(wait)
 
 
-def pause(place: Place, deadline: float | None, now: float) -> float | None:
+def pause(place: QueuePlace, deadline: float | None, now: float) -> float | None:
     """Seconds until the place is asked for again; None: the deadline (monotonic) is over."""
     if deadline is not None and now >= deadline:
         return None
@@ -57,7 +57,7 @@ class Acquisition:
     ) -> None:
         self.request = request
         self.key = key or new_key()
-        self.place: Place | None = None
+        self.place: QueuePlace | None = None
         """The place in the queue that it has, to be given up if nobody asks for it any more."""
         self._deadline = None if patience is None else now + patience
         self._tries = 0 if key is not None else TRIES if request.wait else 1
@@ -72,7 +72,7 @@ class Acquisition:
         self.request = anew(self.request, error, waited=waited)
         self.key = self._new_key()
 
-    def answered(self, found: Session | Place) -> None:
+    def answered(self, found: Session | QueuePlace) -> None:
         """There is a session, or a place."""
         self.place = None if isinstance(found, Session) else found
 

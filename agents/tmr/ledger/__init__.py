@@ -1,21 +1,22 @@
 """The ledger: the deterministic state machine that the journal drives."""
 
-from tmr.ledger.access import AccessList, Rule, Who, mistakes
+from tmr.ledger.access import AccessList, Rule, SubjectMatch, mistakes
+from tmr.ledger.batching import BatchedEntry, together
 from tmr.ledger.commands import (
     AcceptTime,
     AccessMode,
-    Assemble,
     Borrow,
     Command,
+    CommandBatch,
     Consume,
+    DenialCount,
     Free,
     GiveBack,
     Grant,
-    Note,
-    Refusal,
+    RecordDenials,
     Request,
     SetAccess,
-    Several,
+    StateContainers,
     Trust,
     Withdraw,
     decode,
@@ -23,27 +24,26 @@ from tmr.ledger.commands import (
     encoded_as,
 )
 from tmr.ledger.ledger import Ledger
-from tmr.ledger.memory import Remembered
+from tmr.ledger.memory import StoredOutcome
 from tmr.ledger.outcomes import (
     AccessSet,
-    Assembled,
+    BatchOutcome,
     Borrowed,
     Consumed,
+    ContainersStated,
+    DenialsRecorded,
     Denied,
-    Each,
     Freed,
     GivenBack,
     Granted,
-    Noted,
     Outcome,
     Reason,
     Waiting,
     each,
 )
-from tmr.ledger.record import GENESIS, Chained, Head, Line, decode_line, link, unbroken
+from tmr.ledger.record import GENESIS, ChainedLine, Head, Line, decode_line, link, unbroken
 from tmr.ledger.state import Borrowing, Ended, Session, Waiter
-from tmr.ledger.together import Joined, together
-from tmr.ledger.use import Use
+from tmr.ledger.use import SeatUse
 
 __all__ = [
     "GENESIS",
@@ -51,17 +51,20 @@ __all__ = [
     "AccessList",
     "AccessMode",
     "AccessSet",
-    "Assemble",
-    "Assembled",
+    "BatchOutcome",
+    "BatchedEntry",
     "Borrow",
     "Borrowed",
     "Borrowing",
-    "Chained",
+    "ChainedLine",
     "Command",
+    "CommandBatch",
     "Consume",
     "Consumed",
+    "ContainersStated",
+    "DenialCount",
+    "DenialsRecorded",
     "Denied",
-    "Each",
     "Ended",
     "Free",
     "Freed",
@@ -70,25 +73,22 @@ __all__ = [
     "Grant",
     "Granted",
     "Head",
-    "Joined",
     "Ledger",
     "Line",
-    "Note",
-    "Noted",
     "Outcome",
     "Reason",
-    "Refusal",
-    "Remembered",
+    "RecordDenials",
     "Request",
     "Rule",
+    "SeatUse",
     "Session",
     "SetAccess",
-    "Several",
+    "StateContainers",
+    "StoredOutcome",
+    "SubjectMatch",
     "Trust",
-    "Use",
     "Waiter",
     "Waiting",
-    "Who",
     "Withdraw",
     "decode",
     "decode_line",

@@ -28,7 +28,7 @@ TEXT_MAX: Final = 128
 SEATS_MAX: Final = 2**31 - 1
 
 
-class Who(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class SubjectMatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Whom a rule is about. Each list that is given must match, by any one of its entries; none: everyone.
 
     `users`, `hosts` and `certificates` may hold `*` and `?`; hosts are compared without regard to case.
@@ -47,7 +47,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
 
     name: str
     effect: Effect
-    who: Who = Who()
+    who: SubjectMatch = SubjectMatch()
     seats: int | None = None
     """For `reserve` and `limit`."""
     firm_code: int | None = None
@@ -67,7 +67,7 @@ class AccessList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
     """Rules in their order. A group's member matches by any one of all the entries of the group."""
 
     rules: tuple[Rule, ...] = ()
-    groups: dict[str, Who] = {}
+    groups: dict[str, SubjectMatch] = {}
 
 
 class Subject(msgspec.Struct, frozen=True, array_like=True):
@@ -104,7 +104,7 @@ def seat_rules(access: AccessList, key: LicenceKey) -> list[Rule]:
     return [rule for rule in access.rules if rule.effect in COUNTING and rule.concerns(key)]
 
 
-def matches(access: AccessList, who: Who, subject: Subject) -> bool:
+def matches(access: AccessList, who: SubjectMatch, subject: Subject) -> bool:
     """Whether the rule's `who` is about the subject."""
     return (
         (not who.users or _any(who.users, subject.user))
@@ -115,7 +115,7 @@ def matches(access: AccessList, who: Who, subject: Subject) -> bool:
     )
 
 
-def _member(groups: Mapping[str, Who], name: str, subject: Subject) -> bool:
+def _member(groups: Mapping[str, SubjectMatch], name: str, subject: Subject) -> bool:
     group = groups.get(name)
     return group is not None and (
         _any(group.users, subject.user)
@@ -162,7 +162,7 @@ def _prepared(networks: tuple[str, ...]) -> dict[tuple[int, int], frozenset[int]
 # -- checking a list before it is applied ------------------------------------------------------------------
 
 
-class Mistake(msgspec.Struct, frozen=True):
+class Violation(msgspec.Struct, frozen=True):
     """What is wrong with an access list: where, what, and what to do."""
 
     place: str
@@ -173,34 +173,34 @@ class Mistake(msgspec.Struct, frozen=True):
         return f"{self.place}: {self.what}; {self.remedy}"
 
 
-def mistakes(access: AccessList) -> list[Mistake]:
+def mistakes(access: AccessList) -> list[Violation]:
     """Everything that is wrong with the list; it is applied only where there is nothing."""
-    found: list[Mistake] = []
+    found: list[Violation] = []
     if len(access.rules) > RULES_MAX:
-        found.append(Mistake("rules", f"there are {len(access.rules)}", f"keep to {RULES_MAX}"))
+        found.append(Violation("rules", f"there are {len(access.rules)}", f"keep to {RULES_MAX}"))
     if len(access.groups) > GROUPS_MAX:
-        found.append(Mistake("groups", f"there are {len(access.groups)}", f"keep to {GROUPS_MAX}"))
+        found.append(Violation("groups", f"there are {len(access.groups)}", f"keep to {GROUPS_MAX}"))
     for name, group in access.groups.items():
         place = f"group {name!r}"
         _check_name(place, name, found)
         _check_who(place, group, found)
         if group.groups:
-            found.append(Mistake(place, "it names other groups", "list its members themselves"))
-        if group == Who():
-            found.append(Mistake(place, "it has no members", "add some, or remove the group"))
+            found.append(Violation(place, "it names other groups", "list its members themselves"))
+        if group == SubjectMatch():
+            found.append(Violation(place, "it has no members", "add some, or remove the group"))
     names: set[str] = set()
     for number, rule in enumerate(access.rules, 1):
         place = f"rule {number} ({rule.name!r})"
         _check_name(place, rule.name, found)
         if rule.name in names:
-            found.append(Mistake(place, "another rule has this name", "name each rule differently"))
+            found.append(Violation(place, "another rule has this name", "name each rule differently"))
         names.add(rule.name)
         _check_who(place, rule.who, found)
         for name in rule.who.groups:
             if name not in access.groups:
                 known = ", ".join(sorted(access.groups)) or "none"
                 found.append(
-                    Mistake(
+                    Violation(
                         place, f"there is no group {name!r}", f"the groups are: {known}; correct the name"
                     )
                 )
@@ -209,7 +209,7 @@ def mistakes(access: AccessList) -> list[Mistake]:
         former = next((r for r in access.rules[: number - 1] if _shadows(r, rule)), None)
         if former is not None:
             found.append(
-                Mistake(
+                Violation(
                     place,
                     f"it never decides: rule {former.name!r} above is about everyone",
                     "move it up, or remove it",
@@ -218,12 +218,12 @@ def mistakes(access: AccessList) -> list[Mistake]:
     return found
 
 
-def _check_name(place: str, name: str, found: list[Mistake]) -> None:
+def _check_name(place: str, name: str, found: list[Violation]) -> None:
     if not name or len(name) > TEXT_MAX or not name.isprintable():
-        found.append(Mistake(place, "the name is unfit", f"use 1 to {TEXT_MAX} printable characters"))
+        found.append(Violation(place, "the name is unfit", f"use 1 to {TEXT_MAX} printable characters"))
 
 
-def _check_who(place: str, who: Who, found: list[Mistake]) -> None:
+def _check_who(place: str, who: SubjectMatch, found: list[Violation]) -> None:
     for what, entries in (
         ("users", who.users),
         ("hosts", who.hosts),
@@ -232,53 +232,55 @@ def _check_who(place: str, who: Who, found: list[Mistake]) -> None:
         ("groups", who.groups),
     ):
         if len(entries) > ENTRIES_MAX:
-            found.append(Mistake(f"{place}, {what}", f"{len(entries)} entries", f"keep to {ENTRIES_MAX}"))
+            found.append(Violation(f"{place}, {what}", f"{len(entries)} entries", f"keep to {ENTRIES_MAX}"))
         for entry in entries:
             if not entry or len(entry) > TEXT_MAX or not entry.isprintable():
                 found.append(
-                    Mistake(f"{place}, {what}", f"{entry[:40]!r} is unfit", f"use 1 to {TEXT_MAX} characters")
+                    Violation(
+                        f"{place}, {what}", f"{entry[:40]!r} is unfit", f"use 1 to {TEXT_MAX} characters"
+                    )
                 )
             elif "[" in entry:
                 found.append(
-                    Mistake(
+                    Violation(
                         f"{place}, {what}", f"{entry!r} has a [", "write ? for it: only * and ? are special"
                     )
                 )
             elif entry.count("*") > 4:
-                found.append(Mistake(f"{place}, {what}", f"{entry!r} has many *", "use at most four"))
+                found.append(Violation(f"{place}, {what}", f"{entry!r} has many *", "use at most four"))
     for network in who.networks:
         try:
             ipaddress.ip_network(network)
         except ValueError as error:
             found.append(
-                Mistake(f"{place}, networks", str(error), "write it as 10.1.0.0/16 or 2001:db8::/32")
+                Violation(f"{place}, networks", str(error), "write it as 10.1.0.0/16 or 2001:db8::/32")
             )
 
 
-def _check_effect(place: str, rule: Rule, found: list[Mistake]) -> None:
+def _check_effect(place: str, rule: Rule, found: list[Violation]) -> None:
     counts = rule.effect in COUNTING
     if counts and (rule.seats is None or not 1 <= rule.seats <= SEATS_MAX):
-        found.append(Mistake(place, f"{rule.effect} needs a number of seats", "give seats, 1 or more"))
+        found.append(Violation(place, f"{rule.effect} needs a number of seats", "give seats, 1 or more"))
     if not counts and rule.seats is not None:
         found.append(
-            Mistake(place, f"{rule.effect} takes no seats", "remove seats, or make it reserve or limit")
+            Violation(place, f"{rule.effect} takes no seats", "remove seats, or make it reserve or limit")
         )
-    if rule.effect == "reserve" and rule.who == Who():
-        found.append(Mistake(place, "it reserves seats for everyone", "say for whom"))
+    if rule.effect == "reserve" and rule.who == SubjectMatch():
+        found.append(Violation(place, "it reserves seats for everyone", "say for whom"))
 
 
-def _check_scope(place: str, rule: Rule, found: list[Mistake]) -> None:
+def _check_scope(place: str, rule: Rule, found: list[Violation]) -> None:
     if rule.product_code is not None and rule.firm_code is None:
-        found.append(Mistake(place, "a Product Code without its Firm Code", "give firm_code too"))
+        found.append(Violation(place, "a Product Code without its Firm Code", "give firm_code too"))
     if rule.tmr_id is not None and rule.product_code is None:
-        found.append(Mistake(place, "a TMR-Id without its Product Code", "give product_code too"))
+        found.append(Violation(place, "a TMR-Id without its Product Code", "give product_code too"))
     for what, value in (
         ("firm_code", rule.firm_code),
         ("product_code", rule.product_code),
         ("tmr_id", rule.tmr_id),
     ):
         if value is not None and not 0 <= value <= 2**32 - 1:
-            found.append(Mistake(place, f"{what} {value} has more than 32 bits", "correct the number"))
+            found.append(Violation(place, f"{what} {value} has more than 32 bits", "correct the number"))
 
 
 def _shadows(former: Rule, latter: Rule) -> bool:
@@ -286,7 +288,7 @@ def _shadows(former: Rule, latter: Rule) -> bool:
     return (
         former.effect in decides
         and latter.effect in decides
-        and former.who == Who()
+        and former.who == SubjectMatch()
         and former.firm_code in (None, latter.firm_code)
         and former.product_code in (None, latter.product_code)
         and former.tmr_id in (None, latter.tmr_id)

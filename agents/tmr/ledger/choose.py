@@ -10,11 +10,11 @@ from tmr.ledger import validity
 from tmr.ledger.access import Subject
 from tmr.ledger.commands import Borrow, Grant
 from tmr.ledger.containers import Containers
-from tmr.ledger.meters import Meters
 from tmr.ledger.outcomes import Denied
 from tmr.ledger.seats import Seats
 from tmr.ledger.state import Product
-from tmr.ledger.use import Use
+from tmr.ledger.usage_counters import UsageCounters
+from tmr.ledger.use import SeatUse
 from tmr.licensing import LicenceKey, ProductItem
 
 MAX_SESSIONS: Final = 200_000
@@ -37,7 +37,7 @@ _EMERGENCIES: Final = frozenset(
 """Why an ordinary licence may be missing, so that an emergency licence takes its place."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Denial(msgspec.Struct, frozen=True):
     """Why one licence, or none, is given. `queues`: it may be given later, so that waiting makes sense.
 
     `blocks`: licences that are kept from everybody who comes later, or nobody could ever hold them alone.
@@ -48,7 +48,7 @@ class Refusal(msgspec.Struct, frozen=True):
     blocks: frozenset[LicenceKey] = frozenset()
 
 
-class Asked(msgspec.Struct, frozen=True):
+class LicenceQuery(msgspec.Struct, frozen=True):
     """What `Grant` and `Borrow` have in common for the choice of a licence."""
 
     product: Product
@@ -63,7 +63,7 @@ class Asked(msgspec.Struct, frozen=True):
     borrow_s: int | None = None
 
     @classmethod
-    def by(cls, request: Grant | Borrow) -> "Asked":
+    def by(cls, request: Grant | Borrow) -> "LicenceQuery":
         """What the request asks for."""
         grant = request if isinstance(request, Grant) else None
         return cls(
@@ -80,23 +80,25 @@ class Asked(msgspec.Struct, frozen=True):
         )
 
 
-class Chooser:
+class LicenceChooser:
     """See the module."""
 
-    def __init__(self, containers: Containers, seats: Seats, meters: Meters) -> None:
-        self._containers, self._seats, self._meters = containers, seats, meters
+    def __init__(self, containers: Containers, seats: Seats, usage: UsageCounters) -> None:
+        self._containers, self._seats, self._usage = containers, seats, usage
 
-    def choose(self, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]) -> ProductItem | Refusal:
+    def choose(
+        self, asked: LicenceQuery, time_ms: int, blocked: Collection[LicenceKey]
+    ) -> ProductItem | Denial:
         """The first licence of the product that admits the access, ordinary ones first; or why none does.
 
         `blocked`: licences that somebody who came before waits to hold alone.
         """
         if too_many := self.too_many(asked.client, borrowings=asked.borrow_s is not None):
-            return Refusal(Denied("overloaded", too_many))
+            return Denial(Denied("overloaded", too_many))
         licences = self._containers.licences
         items = [licences[key].item for key in asked.keys if key in licences]
         items = [item for item in items if (item.firm_code, item.product_code) == asked.product]
-        refusals: list[Refusal] = []
+        refusals: list[Denial] = []
         for emergency in (False, True):
             # Who may not use the product, or has the wrong version of it, is in no emergency.
             if emergency and any(r.denied.rule or r.denied.reason not in _EMERGENCIES for r in refusals):
@@ -110,10 +112,10 @@ class Chooser:
                 refusals.append(refusal)
         if not refusals:
             firm_code, product_code = asked.product
-            return Refusal(Denied("entry-not-found", f"no licence {firm_code}:{product_code} is available"))
+            return Denial(Denied("entry-not-found", f"no licence {firm_code}:{product_code} is available"))
         # What could still be had by waiting says most; then, what is wrong with the ordinary licences.
         most = next((refusal for refusal in refusals if refusal.queues), refusals[0])
-        return Refusal(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
+        return Denial(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
 
     def too_many(self, client: str, *, borrowings: bool = False) -> str:
         """Which limit keeps the client from a further session, or borrowing; empty: none."""
@@ -149,19 +151,19 @@ class Chooser:
         return True
 
     def refusal(
-        self, item: ProductItem, asked: Asked, time_ms: int, blocked: Collection[LicenceKey]
-    ) -> Refusal | None:
+        self, item: ProductItem, asked: LicenceQuery, time_ms: int, blocked: Collection[LicenceKey]
+    ) -> Denial | None:
         """Why this licence does not admit the access now, or None."""
         verdict = self._seats.verdict(item.key, asked.subject)
         if not verdict.allowed:
-            return Refusal(
+            return Denial(
                 Denied("access-denied", f"the access rule {verdict.rule!r} does not admit it", verdict.rule)
             )
-        meters = self._meters
-        final = meters.invalid(item, time_ms) or validity.unfit(item, asked.features, asked.released_ms)
-        final = final or meters.too_few(item, asked.units) or self._not_borrowable(item, asked)
+        usage = self._usage
+        final = usage.invalid(item, time_ms) or validity.unfit(item, asked.features, asked.released_ms)
+        final = final or usage.too_few(item, asked.units) or self._not_borrowable(item, asked)
         if final is not None:
-            return Refusal(final)
+            return Denial(final)
         use = self._seats.use(item.key)
         shares = asked.mode == "station-share" and (asked.client, asked.station) in use.stations
         takes_a_seat = asked.mode != "no-user-limit" and not shares
@@ -170,21 +172,21 @@ class Chooser:
             return refusal
         if use.exclusive:
             told = f"session {use.exclusive} holds {item.key} exclusively"
-            return Refusal(Denied("exclusive-conflict", told), True)
+            return Denial(Denied("exclusive-conflict", told), True)
         if item.key in blocked:
             told = f"somebody who came before waits to hold {item.key} exclusively"
-            return Refusal(Denied("exclusive-conflict", told), True)
+            return Denial(Denied("exclusive-conflict", told), True)
         if not takes_a_seat:
             return None
         if asked.mode == "exclusive" and not use.idle:
             taken = f"{len(use.sessions)} sessions and {len(use.borrowings)} borrowings are in use"
-            return Refusal(Denied("exclusive-conflict", taken), True, frozenset((item.key,)))
+            return Denial(Denied("exclusive-conflict", taken), True, frozenset((item.key,)))
         if item.quantity is not None and use.seats >= item.quantity:
             taken = f"{use.seats} of {item.quantity} seats of {item.key} are in use"
-            return Refusal(Denied("no-more-licences", taken), True)
+            return Denial(Denied("no-more-licences", taken), True)
         return self._kept(item, use, asked.subject)
 
-    def _by_rule(self, item: ProductItem, asked: Asked) -> Refusal | None:
+    def _by_rule(self, item: ProductItem, asked: LicenceQuery) -> Denial | None:
         """What the rules that count seats say whatever others do: at most so many, or all for others."""
         rules = self._seats.rules_of(item.key)
         if not rules:
@@ -195,15 +197,15 @@ class Chooser:
         # First what waiting cannot change: so whether it helps does not depend on who holds what.
         if others and (asked.mode == "exclusive" or for_others >= (item.quantity or math.inf)):
             told = f"the access rule {others[0].name!r} keeps {for_others} seats of {item.key} for others"
-            return Refusal(Denied("access-denied", told, others[0].name))
+            return Denial(Denied("access-denied", told, others[0].name))
         for rule in rules:
             taken, seats = counts.get(rule.name, 0), rule.seats or 0
             if rule.effect == "limit" and rule.name in mine and taken >= seats:
                 told = f"the access rule {rule.name!r} admits {seats} seats, and {taken} are in use"
-                return Refusal(Denied("access-denied", told, rule.name), True)
+                return Denial(Denied("access-denied", told, rule.name), True)
         return None
 
-    def _kept(self, item: ProductItem, use: Use, subject: Subject) -> Refusal | None:
+    def _kept(self, item: ProductItem, use: SeatUse, subject: Subject) -> Denial | None:
         """Why a free seat is kept for others, or None."""
         rules = self._seats.rules_of(item.key)
         if item.quantity is None or not rules:
@@ -220,9 +222,9 @@ class Chooser:
             f"{use.seats} of {item.quantity} seats of {item.key} are in use, and the access rule {keeper!r} "
             f"keeps {kept} for others"
         )
-        return Refusal(Denied("access-denied", told, keeper), True)
+        return Denial(Denied("access-denied", told, keeper), True)
 
-    def _not_borrowable(self, item: ProductItem, asked: Asked) -> Denied | None:
+    def _not_borrowable(self, item: ProductItem, asked: LicenceQuery) -> Denied | None:
         if asked.borrow_s is None:
             return None
         if item.borrow_s is None:

@@ -26,7 +26,7 @@ AccessMode = Literal["user-limit", "no-user-limit", "exclusive", "station-share"
 FreedBy = Literal["release", "expiry", "operator"]
 
 
-class Assemble(msgspec.Struct, frozen=True, tag="assemble", forbid_unknown_fields=True):
+class StateContainers(msgspec.Struct, frozen=True, tag="assemble", forbid_unknown_fields=True):
     """What the containers state that they hold, each signed by its container.
 
     The ledger merges them itself, so that no twin can invent a licence.
@@ -160,7 +160,7 @@ class SetAccess(msgspec.Struct, frozen=True, tag="set-access", forbid_unknown_fi
     who: str
 
 
-class Refusal(msgspec.Struct, frozen=True, array_like=True):
+class DenialCount(msgspec.Struct, frozen=True, array_like=True):
     """Requests that were refused from the mirror alone, equal but for their time: one line of the record."""
 
     firm_code: int
@@ -174,10 +174,10 @@ class Refusal(msgspec.Struct, frozen=True, array_like=True):
     count: Count
 
 
-class Note(msgspec.Struct, frozen=True, tag="note", forbid_unknown_fields=True):
+class RecordDenials(msgspec.Struct, frozen=True, tag="note", forbid_unknown_fields=True):
     """Put refusals into the record."""
 
-    refusals: tuple[Refusal, ...]
+    refusals: tuple[DenialCount, ...]
 
 
 class AcceptTime(msgspec.Struct, frozen=True, tag="accept-time", forbid_unknown_fields=True):
@@ -198,7 +198,7 @@ Body = Annotated[bytes, msgspec.Meta(min_length=32)]
 """A command as `encode` writes it. None is shorter; what is would cost more than it weighs."""
 
 
-class Several(msgspec.Struct, frozen=True, tag="several", forbid_unknown_fields=True):
+class CommandBatch(msgspec.Struct, frozen=True, tag="several", forbid_unknown_fields=True):
     """Commands that came at the same time: carried out one after the other."""
 
     bodies: Annotated[tuple[Body, ...], msgspec.Meta(min_length=1, max_length=TOGETHER_MAX)]
@@ -208,7 +208,7 @@ Request = Grant | Consume | Borrow
 """Commands with an idempotency key."""
 Shared = Request | Free | GiveBack
 """Commands that may share an entry with others. What changes containers or rules has one of its own."""
-Command = Shared | Assemble | Trust | SetAccess | Note | Withdraw | AcceptTime
+Command = Shared | StateContainers | Trust | SetAccess | RecordDenials | Withdraw | AcceptTime
 
 
 def question(request: Request) -> tuple[object, ...]:
@@ -253,16 +253,16 @@ def _beginnings(kinds: tuple[type[msgspec.Struct], ...]) -> tuple[bytes, ...]:
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[Command | Several] = msgspec.msgpack.Decoder(Command | Several)
+_decoder: msgspec.msgpack.Decoder[Command | CommandBatch] = msgspec.msgpack.Decoder(Command | CommandBatch)
 _shared_decoder: msgspec.msgpack.Decoder[Shared] = msgspec.msgpack.Decoder(Shared)
 
 
-def encode(command: Command | Several) -> bytes:
+def encode(command: Command | CommandBatch) -> bytes:
     """The command as a journal entry's body."""
     return _encoder.encode(command)
 
 
-def decode(body: bytes) -> Command | Several:
+def decode(body: bytes) -> Command | CommandBatch:
     """The command in a journal entry's body. Raises msgspec.DecodeError and nothing else."""
     return unpack(_decoder, body)
 

@@ -16,7 +16,7 @@ Standing = Literal["counts", "unstated", "unknown", "another", "withdrawn", "old
 same, and has forgotten updates. `unstated`, `unknown`: nothing was stated, or nobody has answered yet."""
 
 
-class Answering(Protocol):
+class AnsweringUpstream(Protocol):
     """One upstream as it answers now."""
 
     @property
@@ -50,7 +50,7 @@ def standing(ledger: Ledger, upstream: str, container: str, generation: int) -> 
     return "older" if generation < statement.generation else "counts"
 
 
-def counting(ledger: Ledger, upstreams: Iterable[Answering]) -> frozenset[str]:
+def counting(ledger: Ledger, upstreams: Iterable[AnsweringUpstream]) -> frozenset[str]:
     """Names of the upstreams whose constituents count."""
     return frozenset(
         one.name
@@ -59,7 +59,7 @@ def counting(ledger: Ledger, upstreams: Iterable[Answering]) -> frozenset[str]:
     )
 
 
-def withdrawals(ledger: Ledger, upstreams: Iterable[Answering]) -> list[Withdraw]:
+def withdrawals(ledger: Ledger, upstreams: Iterable[AnsweringUpstream]) -> list[Withdraw]:
     """Commands that the active twin owes the journal: for each statement of a container that is gone."""
     return [
         Withdraw(one.name, one.container)

@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.ledger.record import GENESIS, Chained, Line, decode_line, link
+from tmr.ledger.record import GENESIS, ChainedLine, Line, decode_line, link
 from tmr.licensing import BadSerial, Serial, container_serial
 from tmr.licensing.dsse import Envelope, read_envelope, seal
 from tmr.licensing.strict_json import IllFormed, printable, read_json
@@ -34,7 +34,7 @@ _BODY: Final = len(_PREFIX) + 64 + len(_MIDDLE)
 _T = TypeVar("_T")
 
 
-class Span(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class RecordSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The lines of a Firm Code with `from_ms` <= time < `to_ms` (Unix ms, certified; None: no bound).
 
     Hashes are hexadecimal; `before` is that of the line before the first one. Without a line `last_seq` is
@@ -60,7 +60,7 @@ class Attestation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     upstream: str
     container: str
     time_ms: int
-    span: Span
+    span: RecordSpan
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -119,18 +119,18 @@ def open_attestation(envelope: bytes) -> tuple[Attestation, Envelope]:
 # -- writing -----------------------------------------------------------------------------------------------
 
 
-def header(span: Span) -> bytes:
+def header(span: RecordSpan) -> bytes:
     """The first line of the file."""
     made = Header(FORMAT, span.firm_code, span.from_ms, span.to_ms, span.first_seq, span.before)
     return msgspec.json.encode(made) + b"\n"
 
 
-def body(chained: Chained) -> bytes:
+def body(chained: ChainedLine) -> bytes:
     """One line of the record as a line of the file."""
     return _PREFIX + chained.hash.hex().encode() + _MIDDLE + chained.line + b"}\n"
 
 
-def end(span: Span, envelopes: Iterable[bytes]) -> bytes:
+def end(span: RecordSpan, envelopes: Iterable[bytes]) -> bytes:
     """The last line of the file."""
     attestations = [msgspec.json.decode(envelope) for envelope in envelopes]
     return msgspec.json.encode(End(span.last_seq, span.last_hash, span.whole, attestations)) + b"\n"
@@ -225,12 +225,12 @@ class Reader:
         return (begin is None or time_ms >= begin) and (stop is None or time_ms < stop)
 
     @property
-    def span(self) -> Span:
+    def span(self) -> RecordSpan:
         """What the file says that it is; once all lines were read."""
         head, tail = self._header, self._end
         assert head is not None  # noqa: S101
         assert tail is not None  # noqa: S101
-        return Span(
+        return RecordSpan(
             head.firm_code,
             head.from_ms,
             head.to_ms,
@@ -256,7 +256,7 @@ class Reader:
         return found
 
 
-def _vouch(envelope: bytes, span: Span, keys: Mapping[str, bytes]) -> Voucher:
+def _vouch(envelope: bytes, span: RecordSpan, keys: Mapping[str, bytes]) -> Voucher:
     try:
         attestation, signed = open_attestation(envelope)
         Serial.parse(attestation.container)

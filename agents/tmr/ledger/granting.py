@@ -1,87 +1,87 @@
 """Carries out `Grant` and `Free`."""
 
 from tmr.ledger import session
-from tmr.ledger.books import Books
-from tmr.ledger.choose import Asked, Refusal
+from tmr.ledger.choose import Denial, LicenceQuery
 from tmr.ledger.commands import Free, Grant
+from tmr.ledger.ledger_state import LedgerState
 from tmr.ledger.outcomes import Denied, Freed, Granted, Outcome, Waiting
 from tmr.ledger.promote import blocked, leave, promote, promote_passed_over
 from tmr.ledger.state import Waiter
 from tmr.licensing import LicenceKey, ProductItem
 
 
-def grant(books: Books, asked: Grant) -> Outcome:
+def grant(ledger_state: LedgerState, asked: Grant) -> Outcome:
     """A session, a place in the queue, or a denial."""
-    repeated = books.repeated(asked)
+    repeated = ledger_state.repeated(asked)
     if isinstance(repeated, Waiting):
-        _bring_up_to_date(books, repeated.session, asked)
-        repeated = books.repeated(asked)
+        _bring_up_to_date(ledger_state, repeated.session, asked)
+        repeated = ledger_state.repeated(asked)
     if isinstance(repeated, Waiting) and not asked.wait:
-        promote(books, asked.product, thorough=True)
-        repeated = books.repeated(asked)
+        promote(ledger_state, asked.product, thorough=True)
+        repeated = ledger_state.repeated(asked)
         if isinstance(repeated, Waiting):
-            return _give_up(books, repeated.session)
+            return _give_up(ledger_state, repeated.session)
     if repeated is not None:
         return repeated
-    if denied := books.too_many(asked):
+    if denied := ledger_state.too_many(asked):
         return denied
-    if asked.session in books.seats.sessions or asked.session in books.queues.places:
+    if asked.session in ledger_state.seats.sessions or asked.session in ledger_state.queues.places:
         return Denied("conflicting-key", f"session {asked.session} exists already")
-    former = former_of(books, asked)
-    replaced, kept = _replace(books, asked, former)
-    reserved = blocked(books, asked.product, books.time_ms) - {kept}
-    choice = books.chooser.choose(Asked.by(asked), books.time_ms, reserved)
+    former = former_of(ledger_state, asked)
+    replaced, kept = _replace(ledger_state, asked, former)
+    reserved = blocked(ledger_state, asked.product, ledger_state.time_ms) - {kept}
+    choice = ledger_state.chooser.choose(LicenceQuery.by(asked), ledger_state.time_ms, reserved)
     outcome: Outcome
     if isinstance(choice, ProductItem):
-        outcome = session.begin(books, asked, choice, replaced)
-    elif asked.wait and choice.queues and not books.queues.full(asked.product, asked.client):
-        outcome = _queue(books, asked)
+        outcome = session.begin(ledger_state, asked, choice, replaced)
+    elif asked.wait and choice.queues and not ledger_state.queues.full(asked.product, asked.client):
+        outcome = _queue(ledger_state, asked)
     else:
         outcome = choice.denied
-        books.recorder.denied(asked, outcome)
+        ledger_state.recorder.denied(asked, outcome)
     if not isinstance(outcome, Waiting):
-        books.remember(asked, outcome)
+        ledger_state.remember(asked, outcome)
     if former is not None or isinstance(outcome, Granted):
-        promote(books, asked.product, thorough=asked.units > 0)
+        promote(ledger_state, asked.product, thorough=asked.units > 0)
     if former is not None and not isinstance(outcome, Granted):
-        promote_passed_over(books)  # a session ended, and none took its place
+        promote_passed_over(ledger_state)  # a session ended, and none took its place
     return outcome
 
 
-def _bring_up_to_date(books: Books, place: str, asked: Grant) -> None:
+def _bring_up_to_date(ledger_state: LedgerState, place: str, asked: Grant) -> None:
     """Who waits asks again: for the licences that are available by now."""
-    if asked.keys and books.queues.waiter(place).grant.keys != asked.keys:
-        books.queues.update(place, asked.keys)
-        promote(books, asked.product, thorough=True)
+    if asked.keys and ledger_state.queues.waiter(place).grant.keys != asked.keys:
+        ledger_state.queues.update(place, asked.keys)
+        promote(ledger_state, asked.product, thorough=True)
 
 
-def _give_up(books: Books, place: str) -> Denied:
+def _give_up(ledger_state: LedgerState, place: str) -> Denied:
     """Who waits will not wait any longer: denied, unless the place has become a session before.
 
     One command decides which of the two it is. Were the place given up by its id, a seat that came just then
     would be thrown away, with the units that were taken for it.
     """
-    waiter = books.queues.waiter(place).grant
-    reserved = blocked(books, waiter.product, books.time_ms)
-    choice = books.chooser.choose(Asked.by(waiter), books.time_ms, reserved)
-    leave(books, place, "release")
+    waiter = ledger_state.queues.waiter(place).grant
+    reserved = blocked(ledger_state, waiter.product, ledger_state.time_ms)
+    choice = ledger_state.chooser.choose(LicenceQuery.by(waiter), ledger_state.time_ms, reserved)
+    leave(ledger_state, place, "release")
     denied = Denied("session-lost", "the place in the queue was given up")
-    if isinstance(choice, Refusal):  # always: nobody waits who could have a seat
+    if isinstance(choice, Denial):  # always: nobody waits who could have a seat
         denied = choice.denied
-    books.recorder.denied(waiter, denied)
-    books.remember(waiter, denied)
-    promote(books, waiter.product)
+    ledger_state.recorder.denied(waiter, denied)
+    ledger_state.remember(waiter, denied)
+    promote(ledger_state, waiter.product)
     return denied
 
 
-def former_of(books: Books, asked: Grant) -> str | None:
+def former_of(ledger_state: LedgerState, asked: Grant) -> str | None:
     """The session, or place in the queue, that the same instance of the application had."""
     if not asked.instance:
         return None
-    return books.seats.of_instance(asked.run_place) or books.queues.of_instance(asked.run_place)
+    return ledger_state.seats.of_instance(asked.run_place) or ledger_state.queues.of_instance(asked.run_place)
 
 
-def _replace(books: Books, asked: Grant, former: str | None) -> tuple[str, LicenceKey | None]:
+def _replace(ledger_state: LedgerState, asked: Grant, former: str | None) -> tuple[str, LicenceKey | None]:
     """End what the instance had: it crashed and asks again. The session that ended, and whose seat it keeps.
 
     It keeps its seat before all who wait, if it asks for the same kind of access. Otherwise it queues like
@@ -89,43 +89,43 @@ def _replace(books: Books, asked: Grant, former: str | None) -> tuple[str, Licen
     """
     if former is None:
         return "", None
-    held = books.seats.sessions.get(former)
+    held = ledger_state.seats.sessions.get(former)
     if held is None:
-        leave(books, former, "replaced", asked.session)
+        leave(ledger_state, former, "replaced", asked.session)
     else:
-        session.end(books, held, "replaced", asked.session)
+        session.end(ledger_state, held, "replaced", asked.session)
         if held.mode == asked.mode:
             return former, held.key
-    promote(books, asked.product)
+    promote(ledger_state, asked.product)
     return ("" if held is None else former), None
 
 
-def _queue(books: Books, asked: Grant) -> Waiting:
-    books.queues.add(Waiter(asked, books.time_ms))
-    books.recorder.queued(asked)
-    return Waiting(asked.session, books.queues.position(asked.session) or 0, books.time_ms)
+def _queue(ledger_state: LedgerState, asked: Grant) -> Waiting:
+    ledger_state.queues.add(Waiter(asked, ledger_state.time_ms))
+    ledger_state.recorder.queued(asked)
+    return Waiting(asked.session, ledger_state.queues.position(asked.session) or 0, ledger_state.time_ms)
 
 
-def free(books: Books, command: Free) -> Outcome:
+def free(ledger_state: LedgerState, command: Free) -> Outcome:
     """End a session, or give up a place in the queue."""
     place = command.session
-    if place in books.queues.places:
-        waiter = books.queues.waiter(place).grant
+    if place in ledger_state.queues.places:
+        waiter = ledger_state.queues.waiter(place).grant
         if command.client not in (None, waiter.client):
             return Denied("access-denied", "the place in the queue belongs to another client")
-        leave(books, place, command.by, command.who)
-        promote(books, waiter.product)
+        leave(ledger_state, place, command.by, command.who)
+        promote(ledger_state, waiter.product)
         return Freed(place, existed=True)
-    held = books.seats.sessions.get(command.session)
+    held = ledger_state.seats.sessions.get(command.session)
     if held is None:
         return Freed(command.session, existed=False)
     if command.client not in (None, held.client):
         return Denied("access-denied", "the session belongs to another client")
-    had_too_many = books.chooser.too_many(held.client)
-    session.end(books, held, command.by, command.who)
+    had_too_many = ledger_state.chooser.too_many(held.client)
+    session.end(ledger_state, held, command.by, command.who)
     if had_too_many:
-        books.passed_over.add(held.product)
-        promote_passed_over(books)
+        ledger_state.passed_over.add(held.product)
+        promote_passed_over(ledger_state)
     else:
-        promote(books, held.product)
+        promote(ledger_state, held.product)
     return Freed(held.id, existed=True)

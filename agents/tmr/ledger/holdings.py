@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Generic, Protocol, TypeVar
 
 
-class Kept(Protocol):
+class SnapshotItem(Protocol):
     """Something that a snapshot holds."""
 
     @property
@@ -19,7 +19,7 @@ class Kept(Protocol):
         """Bytes that it takes in a snapshot, at most: all that is short, and each text as long as it is."""
 
 
-class _Held(Kept, Protocol):
+class _Held(SnapshotItem, Protocol):
     @property
     def id(self) -> str: ...
 

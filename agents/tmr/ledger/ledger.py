@@ -10,34 +10,34 @@ import msgspec
 
 from tmr.ledger import consuming, granting, lending
 from tmr.ledger.access import AccessList, mistakes
-from tmr.ledger.books import Books, conflicting_key
-from tmr.ledger.choose import Asked
+from tmr.ledger.choose import LicenceQuery
 from tmr.ledger.commands import (
     AcceptTime,
-    Assemble,
     Borrow,
     Command,
+    CommandBatch,
     Consume,
     Free,
     GiveBack,
     Grant,
-    Note,
+    RecordDenials,
     Request,
     SetAccess,
-    Several,
+    StateContainers,
     Trust,
     Withdraw,
     decode,
     decode_shared,
 )
-from tmr.ledger.memory import STEP_MS, Remembered
-from tmr.ledger.outcomes import AccessSet, Assembled, Denied, Each, Noted, Outcome
+from tmr.ledger.ledger_state import LedgerState, conflicting_key
+from tmr.ledger.memory import STEP_MS, StoredOutcome
+from tmr.ledger.outcomes import AccessSet, BatchOutcome, ContainersStated, DenialsRecorded, Denied, Outcome
 from tmr.ledger.promote import blocked, promote, promote_all
-from tmr.ledger.record import Chained, Head
+from tmr.ledger.record import ChainedLine, Head
 from tmr.ledger.snapshot_digest import digest_of
 from tmr.ledger.state import Borrowing, Counter, Ended, Product, Session, Stored, Waiter
 from tmr.ledger.state_digest import DamagedState
-from tmr.ledger.use import Use
+from tmr.ledger.use import SeatUse
 from tmr.licensing import LicenceKey, Merged, MergedLicence, ProductItem, Statement
 from tmr.licensing.packed import unpack
 
@@ -56,21 +56,23 @@ a version knows besides."""
 class Ledger:
     """Everything that one system's journal says. `network`: a plain licence server, without TMR-Ids."""
 
-    _books: Books
+    _ledger_state: LedgerState
 
     def __init__(self, *, network: bool = False) -> None:
         self.network = network
-        self._ahead: dict[bytes, Command | Several] = {}
+        self._ahead: dict[bytes, Command | CommandBatch] = {}
         """Commands of bodies that were looked at: they need not be read twice."""
         self.restore(b"")
 
     # -- the state machine that the quorum drives ----------------------------------------------------------
 
-    def apply(self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST) -> Outcome | Each:
+    def apply(
+        self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST
+    ) -> Outcome | BatchOutcome:
         """Carry out one committed command, or several that share an entry, of this format."""
-        self._books.begin(index, time_ms)
+        self._ledger_state.begin(index, time_ms)
         outcome = self._outcome(body)
-        self._books.recorder.settle()
+        self._ledger_state.recorder.settle()
         return outcome
 
     def unreadable(self, body: bytes, entry_format: int = FIRST) -> str:
@@ -80,7 +82,7 @@ class Ledger:
         """
         try:
             command = decode(body)
-            if isinstance(command, Several):
+            if isinstance(command, CommandBatch):
                 for one in command.bodies:
                     decode_shared(one)
         except msgspec.MsgspecError as error:
@@ -90,58 +92,58 @@ class Ledger:
         self._ahead[body] = command
         return ""
 
-    def _outcome(self, body: bytes) -> Outcome | Each:
+    def _outcome(self, body: bytes) -> Outcome | BatchOutcome:
         known = self._ahead.pop(body, None)
         command = _read(decode, body) if known is None else known
-        if isinstance(command, Several):
-            return Each(tuple([self._one(_read(decode_shared, one)) for one in command.bodies]))
+        if isinstance(command, CommandBatch):
+            return BatchOutcome(tuple([self._one(_read(decode_shared, one)) for one in command.bodies]))
         return self._one(command)
 
     def _one(self, command: Command | Denied) -> Outcome:
         """Carry out one command. What time alone has changed comes before it."""
-        books = self._books
-        books.next()
-        for product in books.turns.pop(books.time_ms):
-            promote(books, product, thorough=True)
+        ledger_state = self._ledger_state
+        ledger_state.next()
+        for product in ledger_state.turns.pop(ledger_state.time_ms):
+            promote(ledger_state, product, thorough=True)
         outcome = command if isinstance(command, Denied) else self._carry_out(command)
-        if books.promoted:
-            outcome = msgspec.structs.replace(outcome, promoted=tuple(books.promoted))
+        if ledger_state.promoted:
+            outcome = msgspec.structs.replace(outcome, promoted=tuple(ledger_state.promoted))
         return outcome
 
     def _carry_out(self, command: Command) -> Outcome:
         match command:
             case Grant():
-                return granting.grant(self._books, command)
+                return granting.grant(self._ledger_state, command)
             case Free():
-                return granting.free(self._books, command)
+                return granting.free(self._ledger_state, command)
             case Consume():
-                return consuming.consume(self._books, command)
+                return consuming.consume(self._ledger_state, command)
             case Borrow():
-                return lending.borrow(self._books, command)
+                return lending.borrow(self._ledger_state, command)
             case GiveBack():
-                return lending.give_back(self._books, command)
-            case Assemble():
-                changed, rejected = self._books.containers.assemble(command.statements)
+                return lending.give_back(self._ledger_state, command)
+            case StateContainers():
+                changed, rejected = self._ledger_state.containers.assemble(command.statements)
                 return self._assembled(changed, rejected)
             case Trust():
-                return self._assembled(self._books.containers.trust(command), [])
+                return self._assembled(self._ledger_state.containers.trust(command), [])
             case Withdraw():
-                return self._assembled(self._books.containers.withdraw(command), [])
+                return self._assembled(self._ledger_state.containers.withdraw(command), [])
             case SetAccess():
                 return self._set_access(command)
-            case Note():
-                self._books.recorder.refused(command.refusals)
-                return Noted()
+            case RecordDenials():
+                self._ledger_state.recorder.refused(command.refusals)
+                return DenialsRecorded()
             case AcceptTime():
-                self._books.recorder.time_accepted(command.before_ms, command.who)
-                return Noted()
+                self._ledger_state.recorder.time_accepted(command.before_ms, command.who)
+                return DenialsRecorded()
         raise AssertionError(f"unknown command {command}")
 
-    def _assembled(self, changed: list[LicenceKey], rejected: list[str]) -> Assembled:
+    def _assembled(self, changed: list[LicenceKey], rejected: list[str]) -> ContainersStated:
         if changed:
-            self._books.plan()
-            promote_all(self._books)
-        return Assembled(tuple(changed), tuple(rejected))
+            self._ledger_state.plan()
+            promote_all(self._ledger_state)
+        return ContainersStated(tuple(changed), tuple(rejected))
 
     def _set_access(self, command: SetAccess) -> Outcome:
         version = self.access_version
@@ -154,18 +156,18 @@ class Ledger:
         wrong = mistakes(command.access)
         if wrong:
             return Denied("bad-request", f"the access list cannot be used: {wrong[0]}")
-        self._books.seats.set_access(command.access)
-        self._books.access_version += 1
-        promote_all(self._books)
+        self._ledger_state.seats.set_access(command.access)
+        self._ledger_state.access_version += 1
+        promote_all(self._ledger_state)
         return AccessSet(self.access_version)
 
     def digest(self) -> bytes:
         """Digest of the whole state, without text for people: two ledgers that differ in it differ here."""
-        return self._books.state_digest()
+        return self._ledger_state.state_digest()
 
     def snapshot(self, entry_format: int = FIRST) -> bytes:
         """The whole state, in this format. Raises DamagedState where its records did not make its digest."""
-        stored = self._books.stored(self._books.state_digest())
+        stored = self._ledger_state.stored(self._ledger_state.state_digest())
         if digest_of(stored) != stored.digest:
             raise DamagedState("the ledger in memory is damaged: its records do not make its digest")
         return _encoder.encode(stored)
@@ -176,188 +178,189 @@ class Ledger:
         Raises msgspec.DecodeError, or DamagedState where the records do not make their digest.
         """
         stored = unpack(_stored_decoder, state) if state else Stored()
-        books = Books(stored, network=self.network)
-        if state and books.state_digest() != stored.digest:
+        ledger_state = LedgerState(stored, network=self.network)
+        if state and ledger_state.state_digest() != stored.digest:
             raise DamagedState("the state is damaged: its records do not make its digest")
-        self._books = books
+        self._ledger_state = ledger_state
 
     # -- what is held --------------------------------------------------------------------------------------
 
     @property
     def sessions(self) -> Mapping[str, Session]:
         """Sessions by id, in the order of their grants."""
-        return self._books.seats.sessions
+        return self._ledger_state.seats.sessions
 
     @property
     def borrowings(self) -> Mapping[str, Borrowing]:
         """Borrowings by id."""
-        return self._books.seats.borrowings
+        return self._ledger_state.seats.borrowings
 
     def sessions_of(self, client: str) -> Mapping[str, Session]:
         """The client's sessions by id, in the order of their grants."""
-        return self._books.seats.held.of(client)
+        return self._ledger_state.seats.held.of(client)
 
     def borrowings_of(self, client: str) -> Mapping[str, Borrowing]:
         """The client's borrowings by id, in their order."""
-        return self._books.seats.lent.of(client)
+        return self._ledger_state.seats.lent.of(client)
 
     @property
     def queues(self) -> Mapping[Product, Mapping[str, Waiter]]:
         """For each product its places in their order, by id."""
-        return self._books.queues.by_product
+        return self._ledger_state.queues.by_product
 
     @property
     def waiting(self) -> Mapping[str, Product]:
         """Places in the queues: id → product."""
-        return self._books.queues.places
+        return self._ledger_state.queues.places
 
     @property
     def ended(self) -> Mapping[str, Ended]:
         """How sessions and places ended, by id; those of the last hour."""
-        return self._books.memory.ended
+        return self._ledger_state.memory.ended
 
     @property
     def access(self) -> AccessList:
         """The access rules in force."""
-        return self._books.seats.access
+        return self._ledger_state.seats.access
 
     @property
     def access_version(self) -> int:
         """Rises with each change of the access rules."""
-        return self._books.access_version
+        return self._ledger_state.access_version
 
     @property
     def heads(self) -> Mapping[int, Head]:
         """Where the record's chain of each Firm Code stands."""
-        return self._books.recorder.heads
+        return self._ledger_state.recorder.heads
 
     @property
-    def lines(self) -> list[Chained]:
+    def lines(self) -> list[ChainedLine]:
         """What the last entry added to the record."""
-        return self._books.recorder.lines
+        return self._ledger_state.recorder.lines
 
     @property
     def trusted(self) -> Mapping[str, bytes]:
         """The key of each upstream's container."""
-        return self._books.containers.trusted
+        return self._ledger_state.containers.trusted
 
     @property
     def fingerprints(self) -> Mapping[str, str]:
         """The fingerprint of that key."""
-        return self._books.containers.fingerprints
+        return self._ledger_state.containers.fingerprints
 
     @property
     def statements(self) -> Mapping[str, Statement]:
         """What each upstream's container stated last, withdrawn or not."""
-        return self._books.containers.statements
+        return self._ledger_state.containers.statements
 
     @property
     def withdrawn(self) -> Collection[str]:
         """Upstreams whose statement does not count: their container is gone."""
-        return self._books.containers.withdrawn
+        return self._ledger_state.containers.withdrawn
 
     @property
     def merged(self) -> Merged:
         """The containers as one."""
-        return self._books.containers.merged
+        return self._ledger_state.containers.merged
 
     @property
     def licences(self) -> Mapping[LicenceKey, MergedLicence]:
         """The licences served. Another object whenever they were merged anew."""
-        return self._books.containers.licences
+        return self._ledger_state.containers.licences
 
     # -- what the server asks ------------------------------------------------------------------------------
 
-    def use(self, key: LicenceKey) -> Use:
+    def use(self, key: LicenceKey) -> SeatUse:
         """How the licence is used now."""
-        return self._books.seats.use(key)
+        return self._ledger_state.seats.use(key)
 
     def holders(self, key: LicenceKey) -> list[Session]:
         """Sessions on the licence, oldest first."""
-        return self._books.seats.holders(key)
+        return self._ledger_state.seats.holders(key)
 
     def borrowed(self, key: LicenceKey) -> list[Borrowing]:
         """Borrowings of the licence, oldest first."""
-        return self._books.seats.borrowed(key)
+        return self._ledger_state.seats.borrowed(key)
 
     def due(self, time_ms: int) -> list[str]:
         """Borrowings whose seats come back by themselves at `time_ms`."""
-        return self._books.seats.due(time_ms)
+        return self._ledger_state.seats.due(time_ms)
 
     @property
     def counters(self) -> list[Counter]:
         """Units taken, and first uses, of each licence that was counted."""
-        return self._books.meters.counters()
+        return self._ledger_state.usage.counters()
 
     def remaining(self, item: ProductItem) -> int | None:
         """Units that remain of the licence; None: it has no Unit Counter."""
-        return self._books.meters.remaining(item)
+        return self._ledger_state.usage.remaining(item)
 
     def first_use_ms(self, key: LicenceKey) -> int | None:
         """When a licence with a Usage Period was used first; None: not yet."""
-        return self._books.meters.first_use_ms(key)
+        return self._ledger_state.usage.first_use_ms(key)
 
     def ends_ms(self, item: ProductItem) -> int | None:
         """When the licence stops being valid, as far as it is known."""
-        return self._books.meters.ends_ms(item)
+        return self._ledger_state.usage.ends_ms(item)
 
     def invalid(self, item: ProductItem, time_ms: int) -> Denied | None:
         """Why nobody can use the licence at `time_ms`, by its own options."""
-        return self._books.meters.invalid(item, time_ms)
+        return self._ledger_state.usage.invalid(item, time_ms)
 
     def position(self, place: str) -> int | None:
         """Position of a place in its queue, 1 is next; None: there is no such place."""
-        return self._books.queues.position(place)
+        return self._ledger_state.queues.position(place)
 
-    def remembered(self, client: str, request_id: str) -> Remembered | None:
+    def remembered(self, client: str, request_id: str) -> StoredOutcome | None:
         """What came of the request that `client` made with this idempotency key."""
-        return self._books.known(client, request_id)
+        return self._ledger_state.known(client, request_id)
 
     def keeps_record(self, firm_code: int) -> bool:
         """Whether there is, or may be, a record for this firm."""
-        return self._books.recorder.keeps(firm_code)
+        return self._ledger_state.recorder.keeps(firm_code)
 
     def ripe(self, time_ms: int) -> bool:
-        """Whether time alone may have changed what somebody can have. Any command, such as a `Note` of
-        nothing, has that looked at.
+        """Whether time alone may have changed what a client can have.
+
+        Any command, such as a `RecordDenials` of nothing, has that looked at.
 
         A licence that somebody waits for became valid, or ended; or outcomes may have grown so old that there
         is room for new ones.
         """
-        memory = self._books.memory
-        if (memory.full or memory.crowded) and time_ms - self._books.time_ms >= STEP_MS:
+        memory = self._ledger_state.memory
+        if (memory.full or memory.crowded) and time_ms - self._ledger_state.time_ms >= STEP_MS:
             return True
-        return any(product in self.queues for product in self._books.turns.until(time_ms))
+        return any(product in self.queues for product in self._ledger_state.turns.until(time_ms))
 
     def review(self, request: Request, time_ms: int) -> Denied | None:
         """Why `request` would be denied now, without changing anything; None: it would not, or is known."""
-        books = self._books
+        ledger_state = self._ledger_state
         known = self.remembered(request.client, request.request_id)
         if known is not None:
             return None if known.answers(request) else conflicting_key(request)
-        if denied := books.too_many(request):
+        if denied := ledger_state.too_many(request):
             return denied
         if isinstance(request, Consume):
-            return consuming.review(books, request, time_ms)
-        if isinstance(request, Grant) and granting.former_of(books, request) is not None:
+            return consuming.review(ledger_state, request, time_ms)
+        if isinstance(request, Grant) and granting.former_of(ledger_state, request) is not None:
             return None  # it replaces what may be in its way
-        reserved = blocked(books, request.product, time_ms)
-        choice = books.chooser.choose(Asked.by(request), time_ms, reserved)
+        reserved = blocked(ledger_state, request.product, time_ms)
+        choice = ledger_state.chooser.choose(LicenceQuery.by(request), time_ms, reserved)
         if isinstance(choice, ProductItem):
             return None
         if isinstance(request, Grant) and request.wait and choice.queues:
-            return choice.denied if books.queues.full(request.product, request.client) else None
+            return choice.denied if ledger_state.queues.full(request.product, request.client) else None
         return choice.denied
 
     def reviews(self, request: Grant | Borrow, time_ms: int) -> list[tuple[LicenceKey, Denied | None]]:
         """For each candidate whether it would be given now, or why not. For explanations."""
-        books, asked = self._books, Asked.by(request)
-        reserved = blocked(books, request.product, time_ms)
+        ledger_state, asked = self._ledger_state, LicenceQuery.by(request)
+        reserved = blocked(ledger_state, request.product, time_ms)
         found: list[tuple[LicenceKey, Denied | None]] = []
         for key in asked.keys:
             merged = self.licences.get(key)
             if merged is not None:
-                refusal = books.chooser.refusal(merged.item, asked, time_ms, reserved)
+                refusal = ledger_state.chooser.refusal(merged.item, asked, time_ms, reserved)
                 found.append((key, refusal.denied if refusal else None))
         return found
 

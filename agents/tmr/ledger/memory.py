@@ -23,7 +23,7 @@ from tmr.licensing.packed import unpack
 STEP_MS: Final = 1_000
 """Steady time goes on by so much with each entry, at most."""
 PROMISED_MS: Final = 60_000
-"""Outcomes are remembered at least this long: twice a client's patience (`tmr.client.retry`)."""
+"""Outcomes are remembered at least this long: twice a client's patience (`tmr.client._retry`)."""
 MAX_REMEMBERED: Final = 600_000
 """Outcomes younger than that; half of them those of one client. Beyond, new requests are denied."""
 MAX_SIZE: Final = 72 * 2**20
@@ -44,7 +44,7 @@ _HASH: Final = 16
 """Bytes of a hash. Nobody finds two requests of one hash, let alone by mistake."""
 
 
-class Remembered(msgspec.Struct, frozen=True, array_like=True):
+class StoredOutcome(msgspec.Struct, frozen=True, array_like=True):
     """The outcome of a request, for its retries, since `at_ms` of steady time."""
 
     at_ms: int
@@ -68,7 +68,7 @@ class _Brief(msgspec.Struct, frozen=True, array_like=True):
 
 
 _encoder = msgspec.msgpack.Encoder()
-_decoder: Final[msgspec.msgpack.Decoder[Remembered]] = msgspec.msgpack.Decoder(Remembered)
+_decoder: Final[msgspec.msgpack.Decoder[StoredOutcome]] = msgspec.msgpack.Decoder(StoredOutcome)
 _brief: Final[msgspec.msgpack.Decoder[_Brief]] = msgspec.msgpack.Decoder(_Brief)
 
 
@@ -112,7 +112,7 @@ class _Room:
         return self.number >= MAX_REMEMBERED // share or self.size >= MAX_SIZE // share
 
 
-class Memory:
+class IdempotencyTable:
     """Filled from a snapshot: outcomes as `outcomes` gave them. Raises msgspec.DecodeError."""
 
     def __init__(
@@ -145,7 +145,7 @@ class Memory:
         """All of them, for a snapshot, the oldest first."""
         return [*self._older.values(), *self._recent.values()]
 
-    def outcome(self, client: str, request_id: str) -> Remembered | None:
+    def outcome(self, client: str, request_id: str) -> StoredOutcome | None:
         """What came of the request with this idempotency key."""
         name = name_of(client, request_id)
         record = self._recent.get(name) or self._older.get(name)
@@ -158,7 +158,7 @@ class Memory:
         if isinstance(outcome, Denied):
             detail = outcome.detail.encode()[:TEXT].decode(errors="ignore")
             outcome = msgspec.structs.replace(outcome, detail=detail)
-        one = Remembered(self.steady_ms, request.client, name, question_of(request), outcome)
+        one = StoredOutcome(self.steady_ms, request.client, name, question_of(request), outcome)
         self._add(name, request.client, _encoder.encode(one))
 
     def drop(self, client: str, request_id: str) -> None:

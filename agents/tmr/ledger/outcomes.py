@@ -110,7 +110,7 @@ class GivenBack(_Outcome, frozen=True, tag="given-back"):
     existed: bool
 
 
-class Assembled(_Outcome, frozen=True, tag="assembled"):
+class ContainersStated(_Outcome, frozen=True, tag="assembled"):
     """The merged licences that changed."""
 
     changed: tuple[LicenceKey, ...]
@@ -124,19 +124,30 @@ class AccessSet(_Outcome, frozen=True, tag="access-set"):
     version: int
 
 
-class Noted(_Outcome, frozen=True, tag="noted"):
+class DenialsRecorded(_Outcome, frozen=True, tag="noted"):
     """It is in the record."""
 
 
-Outcome = Granted | Waiting | Consumed | Borrowed | Denied | Freed | GivenBack | Assembled | AccessSet | Noted
+Outcome = (
+    Granted
+    | Waiting
+    | Consumed
+    | Borrowed
+    | Denied
+    | Freed
+    | GivenBack
+    | ContainersStated
+    | AccessSet
+    | DenialsRecorded
+)
 
 
-class Each(msgspec.Struct, frozen=True, tag="each"):
+class BatchOutcome(msgspec.Struct, frozen=True, tag="each"):
     """The outcomes of commands that share an entry, in their order."""
 
     outcomes: tuple[Outcome, ...]
 
 
-def each(outcome: Outcome | Each) -> tuple[Outcome, ...]:
+def each(outcome: Outcome | BatchOutcome) -> tuple[Outcome, ...]:
     """The outcomes of an entry's commands."""
-    return outcome.outcomes if isinstance(outcome, Each) else (outcome,)
+    return outcome.outcomes if isinstance(outcome, BatchOutcome) else (outcome,)

@@ -8,8 +8,8 @@ licence alone keeps it from all who come later: it would never be idle otherwise
 from typing import Final
 
 from tmr.ledger import session
-from tmr.ledger.books import Books
-from tmr.ledger.choose import Asked, Refusal
+from tmr.ledger.choose import Denial, LicenceQuery
+from tmr.ledger.ledger_state import LedgerState
 from tmr.ledger.outcomes import Denied
 from tmr.ledger.state import Ended, Product, Waiter
 from tmr.licensing import LicenceKey, ProductItem
@@ -18,76 +18,80 @@ _PASSING: Final = frozenset({"entry-not-found", "overloaded"})
 """Denials that say nothing of the next hour: an update may be half done, or the system full."""
 
 
-def blocked(books: Books, product: Product, time_ms: int) -> set[LicenceKey]:
+def blocked(ledger_state: LedgerState, product: Product, time_ms: int) -> set[LicenceKey]:
     """The licences that somebody in the queue waits to hold alone."""
     found: set[LicenceKey] = set()
-    for waiter in books.queues.exclusive(product):
-        choice = books.chooser.choose(Asked.by(waiter.grant), time_ms, found)
-        if isinstance(choice, Refusal):
+    for waiter in ledger_state.queues.exclusive(product):
+        choice = ledger_state.chooser.choose(LicenceQuery.by(waiter.grant), time_ms, found)
+        if isinstance(choice, Denial):
             found |= choice.blocks
     return found
 
 
-def promote(books: Books, product: Product, *, thorough: bool = False) -> None:
+def promote(ledger_state: LedgerState, product: Product, *, thorough: bool = False) -> None:
     """Go through the queue until nobody in it can have a seat.
 
     Who can get nothing by waiting leaves it. `thorough`: rules, licences, units or time changed, so that
     this may be true of those, too, all of whose seats are taken.
     """
     again = True
-    books.passed_over.discard(product)
-    while again and product in books.queues.by_product:
+    ledger_state.passed_over.discard(product)
+    while again and product in ledger_state.queues.by_product:
         again = False
-        if books.chooser.full:
-            books.passed_over.add(product)
+        if ledger_state.chooser.full:
+            ledger_state.passed_over.add(product)
             return
         found: set[LicenceKey] = set()
-        for place, waiter in list(books.queues.of(product).items()):
+        for place, waiter in list(ledger_state.queues.of(product).items()):
             seat_only = waiter.grant.mode == "user-limit" and not thorough
-            if seat_only and books.chooser.all_taken(waiter.grant.keys):
+            if seat_only and ledger_state.chooser.all_taken(waiter.grant.keys):
                 continue
-            choice = books.chooser.choose(Asked.by(waiter.grant), books.time_ms, found)
+            choice = ledger_state.chooser.choose(LicenceQuery.by(waiter.grant), ledger_state.time_ms, found)
             if isinstance(choice, ProductItem):
-                _seat(books, place, choice)
+                _seat(ledger_state, place, choice)
                 # its units are gone, its station can be shared, a seat kept for it is taken
                 again, thorough = True, thorough or waiter.grant.units > 0
             elif choice.queues or choice.denied.reason in _PASSING:
                 found |= choice.blocks
                 if choice.denied.reason == "overloaded":
-                    books.passed_over.add(product)
+                    ledger_state.passed_over.add(product)
             else:
-                _dismiss(books, place, choice.denied)
+                _dismiss(ledger_state, place, choice.denied)
 
 
-def promote_all(books: Books) -> None:
+def promote_all(ledger_state: LedgerState) -> None:
     """The same for every product, thoroughly: licences or access rules changed."""
-    for product in list(books.queues.by_product):
-        promote(books, product, thorough=True)
+    for product in list(ledger_state.queues.by_product):
+        promote(ledger_state, product, thorough=True)
 
 
-def promote_passed_over(books: Books) -> None:
+def promote_passed_over(ledger_state: LedgerState) -> None:
     """The same for the products in whose queues somebody could not have a seat for want of sessions."""
-    for product in [product for product in books.queues.by_product if product in books.passed_over]:
-        promote(books, product, thorough=True)
+    for product in [
+        product for product in ledger_state.queues.by_product if product in ledger_state.passed_over
+    ]:
+        promote(ledger_state, product, thorough=True)
 
 
-def _seat(books: Books, place: str, item: ProductItem) -> None:
-    waiter: Waiter = books.queues.drop(place)
-    granted = session.begin(books, waiter.grant, item)
-    books.remember(waiter.grant, granted)
-    books.promoted.append(granted)
+def _seat(ledger_state: LedgerState, place: str, item: ProductItem) -> None:
+    waiter: Waiter = ledger_state.queues.drop(place)
+    granted = session.begin(ledger_state, waiter.grant, item)
+    ledger_state.remember(waiter.grant, granted)
+    ledger_state.promoted.append(granted)
 
 
-def leave(books: Books, place: str, by: str, who: str = "") -> None:
+def leave(ledger_state: LedgerState, place: str, by: str, who: str = "") -> None:
     """A place in the queue is given up."""
-    grant = books.queues.drop(place).grant
-    books.memory.end(Ended(place, grant.client, None, by, who, books.time_ms, books.memory.steady_ms))
-    books.remember(grant, Denied("session-lost", f"the place in the queue was given up ({by})"))
-    books.recorder.unqueued(grant, by)
+    grant = ledger_state.queues.drop(place).grant
+    ledger_state.memory.end(
+        Ended(place, grant.client, None, by, who, ledger_state.time_ms, ledger_state.memory.steady_ms)
+    )
+    ledger_state.remember(grant, Denied("session-lost", f"the place in the queue was given up ({by})"))
+    ledger_state.recorder.unqueued(grant, by)
 
 
-def _dismiss(books: Books, place: str, denied: Denied) -> None:
+def _dismiss(ledger_state: LedgerState, place: str, denied: Denied) -> None:
     """Waiting is in vain: the request is denied, and told so when it asks for its place."""
-    grant = books.queues.drop(place).grant
-    books.remember(grant, denied)
-    books.recorder.unqueued(grant, denied.reason)
+    grant = ledger_state.queues.drop(place).grant
+    ledger_state.remember(grant, denied)
+    ledger_state.recorder.unqueued(grant, denied.reason)

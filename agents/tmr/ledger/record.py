@@ -68,7 +68,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     hash: bytes = GENESIS
 
 
-class Chained(msgspec.Struct, frozen=True, array_like=True):
+class ChainedLine(msgspec.Struct, frozen=True, array_like=True):
     """A line as a member keeps it: exact bytes, the hash that covers all lines up to it, and that before."""
 
     firm_code: int
@@ -96,10 +96,10 @@ def decode_line(data: bytes) -> Line:
         raise msgspec.DecodeError(str(error)) from None
 
 
-def chain(head: Head, line: Line) -> Chained:
+def chain(head: Head, line: Line) -> ChainedLine:
     """The line that follows `head`."""
     data = encode_line(line)
-    return Chained(line.firm_code, line.seq, line.time_ms, data, link(head.hash, data), head.hash)
+    return ChainedLine(line.firm_code, line.seq, line.time_ms, data, link(head.hash, data), head.hash)
 
 
 def link(previous: bytes, data: bytes) -> bytes:
@@ -107,9 +107,9 @@ def link(previous: bytes, data: bytes) -> bytes:
     return hashlib.sha256(previous + data).digest()
 
 
-def unbroken(lines: Sequence[Chained]) -> bool:
+def unbroken(lines: Sequence[ChainedLine]) -> bool:
     """Whether the lines, at least one, follow one another, and are what their bytes and hashes say."""
-    previous: Chained | None = None
+    previous: ChainedLine | None = None
     for chained in lines:
         try:
             line = decode_line(chained.line)

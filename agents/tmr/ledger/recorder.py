@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from tmr.ledger.commands import Borrow, Grant, Refusal
+from tmr.ledger.commands import Borrow, DenialCount, Grant
 from tmr.ledger.containers import Containers
 from tmr.ledger.outcomes import Denied
-from tmr.ledger.record import Chained, Event, Head, Line, chain
+from tmr.ledger.record import ChainedLine, Event, Head, Line, chain
 from tmr.ledger.state import Borrowing, Session
 from tmr.ledger.state_digest import StateDigest
 from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
@@ -33,7 +33,7 @@ class Recorder:
         for head in heads.items():
             digest.add(b"head", head)
         self._containers = containers
-        self.lines: list[Chained] = []
+        self.lines: list[ChainedLine] = []
         self._index = self._time = 0
 
     def begin(self, index: int, time_ms: int) -> None:
@@ -98,7 +98,7 @@ class Recorder:
                 before_ms=before_ms,
             )
 
-    def refused(self, refusals: Iterable[Refusal]) -> None:
+    def refused(self, refusals: Iterable[DenialCount]) -> None:
         """Requests were refused from the mirror."""
         for refusal in refusals:
             if not (FIRM_CODE_MIN <= refusal.firm_code <= CODE_MAX and 0 <= refusal.product_code <= CODE_MAX):
@@ -148,7 +148,7 @@ class Recorder:
             detail=detail,
         )
 
-    def _request(self, event: Event, request: Grant | Borrow | Refusal, **values: Any) -> None:
+    def _request(self, event: Event, request: Grant | Borrow | DenialCount, **values: Any) -> None:
         self._line(
             request.firm_code,
             event=event,

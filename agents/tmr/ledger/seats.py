@@ -5,11 +5,11 @@ from typing import Final
 
 from tmr.ledger import access
 from tmr.ledger.access import AccessList, Rule, Subject, Verdict
-from tmr.ledger.agenda import Agenda
 from tmr.ledger.holdings import Holdings
 from tmr.ledger.state import Borrowing, Instance, Session
 from tmr.ledger.state_digest import StateDigest
-from tmr.ledger.use import Use
+from tmr.ledger.timer_queue import TimerQueue
+from tmr.ledger.use import SeatUse
 from tmr.licensing import LicenceKey
 
 BORROW_GRACE_MS: Final = 60_000
@@ -31,9 +31,9 @@ class Seats:
         self.held: Holdings[Session] = Holdings()
         self.lent: Holdings[Borrowing] = Holdings()
         self.access = AccessList()
-        self._uses: dict[LicenceKey, Use] = {}
+        self._uses: dict[LicenceKey, SeatUse] = {}
         self._instances: dict[Instance, str] = {}
-        self._due: Agenda[str] = Agenda()
+        self._due: TimerQueue[str] = TimerQueue()
         self._rules: dict[LicenceKey, list[Rule]] = {}
         self._rules_number = 0
         self._matching: dict[Subject, frozenset[str]] = {}
@@ -41,10 +41,10 @@ class Seats:
 
     # -- questions -----------------------------------------------------------------------------------------
 
-    def use(self, key: LicenceKey) -> Use:
+    def use(self, key: LicenceKey) -> SeatUse:
         """How the licence is used now."""
         found = self._uses.get(key)
-        return Use() if found is None else found
+        return SeatUse() if found is None else found
 
     def holders(self, key: LicenceKey) -> list[Session]:
         """Sessions on the licence, oldest first."""
@@ -160,13 +160,13 @@ class Seats:
         if use.idle:
             del self._uses[borrowing.key]
 
-    def _used(self, key: LicenceKey) -> Use:
+    def _used(self, key: LicenceKey) -> SeatUse:
         use = self._uses.get(key)
         if use is None:
-            use = self._uses[key] = Use(counted=self._rules_number)
+            use = self._uses[key] = SeatUse(counted=self._rules_number)
         return use
 
-    def _count(self, key: LicenceKey, use: Use, subject: Subject, by: int) -> None:
+    def _count(self, key: LicenceKey, use: SeatUse, subject: Subject, by: int) -> None:
         rules = self.rules_of(key)
         if not rules or use.counted != self._rules_number:
             return

@@ -8,7 +8,7 @@ from tmr.ledger.access import Subject
 from tmr.ledger.state import Borrowing, Session
 
 
-class Use(msgspec.Struct):
+class SeatUse(msgspec.Struct):
     """Seats of one licence. `counts`: seats that each `reserve` and `limit` rule counts, by its name."""
 
     sessions: dict[str, None] = msgspec.field(default_factory=dict)

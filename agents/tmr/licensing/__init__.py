@@ -1,24 +1,24 @@
 """Containers, Product Items, vendor-signed licence files, three containers merged. No clock, no I/O."""
 
-from tmr.licensing.borrow_file import Share, Terms, check_share, seal_borrow_file, share
+from tmr.licensing.borrow_file import BorrowSignature, BorrowTerms, check_share, seal_borrow_file, share
 from tmr.licensing.container import Container, Firm, activate, check_for, make_request
 from tmr.licensing.dsse import ENVELOPE_MAX
 from tmr.licensing.errors import (
+    BadBorrowSignature,
     BadItem,
     BadKey,
     BadRequest,
     BadSerial,
-    BadShare,
     BadStatement,
     LicensingError,
     NotIssued,
     NotSigned,
-    Refused,
+    UpdateRefused,
 )
 from tmr.licensing.items import LicenceKey, ProductItem
 from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, alone, merge
 from tmr.licensing.request import Request, open_request
-from tmr.licensing.serial import Kind, Place, Serial, container_serial, virtual_serial
+from tmr.licensing.serial import Kind, Serial, SerialUse, container_serial, virtual_serial
 from tmr.licensing.signing import (
     fingerprint,
     private_key_from_pem,
@@ -33,21 +33,23 @@ from tmr.licensing.vendor import (
     Change,
     Issued,
     Licence,
+    LicenceSelector,
     Refill,
     Removal,
-    Which,
     issue,
     next_tmr_id,
 )
 
 __all__ = [
     "ENVELOPE_MAX",
+    "BadBorrowSignature",
     "BadItem",
     "BadKey",
     "BadRequest",
     "BadSerial",
-    "BadShare",
     "BadStatement",
+    "BorrowSignature",
+    "BorrowTerms",
     "Change",
     "Container",
     "Firm",
@@ -56,26 +58,24 @@ __all__ = [
     "Kind",
     "Licence",
     "LicenceKey",
+    "LicenceSelector",
     "LicensingError",
     "Merged",
     "MergedLicence",
     "NotIssued",
     "NotSigned",
     "Part",
-    "Place",
     "ProductItem",
     "Refill",
-    "Refused",
     "Rejected",
     "Removal",
     "Request",
     "Serial",
-    "Share",
+    "SerialUse",
     "SignedStatement",
     "Statement",
-    "Terms",
     "Update",
-    "Which",
+    "UpdateRefused",
     "activate",
     "alone",
     "check_for",

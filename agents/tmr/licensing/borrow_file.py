@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.container import Container
 from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, Signature, write_envelope
-from tmr.licensing.errors import BadKey, BadShare, NotSigned, Refused
+from tmr.licensing.errors import BadBorrowSignature, BadKey, NotSigned, UpdateRefused
 from tmr.licensing.items import ProductItem
 from tmr.licensing.serial import virtual_serial
 from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
@@ -38,7 +38,7 @@ SIGNERS: Final = 2
 one container alone, needs this one."""
 
 
-class Terms(msgspec.Struct, frozen=True):
+class BorrowTerms(msgspec.Struct, frozen=True):
     """What the ledger says of one borrowing, and of the licence that it takes a seat of.
 
     `borrower`: SHA-256 (64 hexadecimal digits) of the SubjectPublicKeyInfo in the borrower's certificate.
@@ -55,7 +55,7 @@ class Terms(msgspec.Struct, frozen=True):
     item: ProductItem
 
 
-class Lent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class BorrowPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The payload: the terms, the system, and the update that the licence comes from.
 
     `container`: serial of the container that clients see: the virtual one, or that of a network licence
@@ -78,7 +78,7 @@ class Lent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     item: ProductItem
 
 
-class Share(msgspec.Struct, frozen=True):
+class BorrowSignature(msgspec.Struct, frozen=True):
     """One container's share: the payload, its signature, its public key (raw, 32 bytes), the update file."""
 
     payload: bytes
@@ -87,10 +87,10 @@ class Share(msgspec.Struct, frozen=True):
     update: bytes
 
 
-class Checked(msgspec.Struct, frozen=True):
+class CheckedSignature(msgspec.Struct, frozen=True):
     """What a share lends, and how many different containers have to sign it."""
 
-    lent: Lent
+    lent: BorrowPayload
     signers: int
 
 
@@ -109,7 +109,7 @@ class _File(msgspec.Struct):
     update: msgspec.Raw
 
 
-def share(terms: Terms, container: Container, key: Ed25519PrivateKey) -> Share:
+def share(terms: BorrowTerms, container: Container, key: Ed25519PrivateKey) -> BorrowSignature:
     """What the container contributes to the borrow file. Equal terms and updates give equal payloads.
 
     Raises `NotSigned`: `no-update`, `item-differs`; `BadKey` if `key` is not the container's.
@@ -133,7 +133,7 @@ def share(terms: Terms, container: Container, key: Ed25519PrivateKey) -> Share:
             f"the container {container.serial} does not hold the {terms.item.key} that is lent",
             "activate the vendor's latest update on every upstream",
         )
-    lent = Lent(
+    lent = BorrowPayload(
         format=FORMAT,
         borrow=terms.borrow,
         act_id=container.act_id,
@@ -149,40 +149,40 @@ def share(terms: Terms, container: Container, key: Ed25519PrivateKey) -> Share:
         item=terms.item,
     )
     payload = msgspec.json.encode(lent)
-    return Share(payload, sign_bytes(BORROWING_TYPE, payload, key), container.key, firm.update)
+    return BorrowSignature(payload, sign_bytes(BORROWING_TYPE, payload, key), container.key, firm.update)
 
 
-def check_share(given: Share) -> Checked:
+def check_share(given: BorrowSignature) -> CheckedSignature:
     """What is lent, if the parts of the share belong together; the vendor's signature is not checked.
 
-    Raises `BadShare`: `ill-formed`, `tampered`, `other-update`.
+    Raises `BadBorrowSignature`: `ill-formed`, `tampered`, `other-update`.
     """
     if not signature_holds(BORROWING_TYPE, given.payload, given.signature, given.key):
-        raise BadShare(
+        raise BadBorrowSignature(
             "tampered",
             "the container's signature of the borrowing does not hold",
             "ask again; if it repeats, look who is between",
         )
     try:
-        lent = read_json(given.payload, Lent, PAYLOAD_MAX)
+        lent = read_json(given.payload, BorrowPayload, PAYLOAD_MAX)
         update = _named(given.update)
-    except (IllFormed, Refused) as error:
-        raise BadShare(
+    except (IllFormed, UpdateRefused) as error:
+        raise BadBorrowSignature(
             "ill-formed",
             f"the share of the borrow file is not understood: {error}",
             "upgrade the older of the two machines",
         ) from None
     if lent.update_digest != update.digest or update.signatures != 1 or given.key not in update.keys:
-        raise BadShare(
+        raise BadBorrowSignature(
             "other-update",
             f"the update {update.update_id} that comes with the borrowing does not name its signer",
             "activate the vendor's latest update on every upstream",
         )
     alone = lent.item.tmr_id is None and len(update.keys) == 1
-    return Checked(lent, 1 if alone else SIGNERS)
+    return CheckedSignature(lent, 1 if alone else SIGNERS)
 
 
-def seal_borrow_file(shares: Sequence[Share]) -> bytes:
+def seal_borrow_file(shares: Sequence[BorrowSignature]) -> bytes:
     """The borrow file of as many checked shares as it needs, of different containers and with one payload.
 
     It has one spelling: JSON without spaces, the fields in this order. Raises ValueError for other shares.

@@ -8,7 +8,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.dsse import write_envelope
-from tmr.licensing.errors import BadItem, BadKey, Refused
+from tmr.licensing.errors import BadItem, BadKey, UpdateRefused
 from tmr.licensing.items import ProductItem, check_room, ordered, packed
 from tmr.licensing.request import FORMAT, Request, seal_request
 from tmr.licensing.serial import container_serial
@@ -106,13 +106,13 @@ def activate(
     """The container after this update. `trusted`: Firm Code to the public key (raw, 32 bytes) of its vendor.
 
     `network`: whether the container serves a network licence server (True) or a TMR system (False), where the
-    caller knows it. Raises `Refused` with one of all its codes; the container given is never changed.
+    caller knows it. Raises `UpdateRefused` with one of all its codes; the container given is never changed.
     """
     envelope = read_update_envelope(update_file)
     signed = {key: envelope.signed_by(key) for key in trusted.values()}
     if all(state is None for state in signed.values()):
         known = ", ".join(f"{firm} ({fingerprint(key)[:16]})" for firm, key in sorted(trusted.items()))
-        raise Refused(
+        raise UpdateRefused(
             "unknown-vendor",
             f"the update is signed with the key {envelope.signatures[0].keyid[:16]!a}, which is none of the "
             f"trusted {known or '(none)'}",
@@ -124,14 +124,14 @@ def activate(
     signer = trusted.get(update.firm_code)
     if signer is None or not signed[signer]:
         firms = ", ".join(str(firm) for firm, key in sorted(trusted.items()) if signed[key])
-        raise Refused(
+        raise UpdateRefused(
             "wrong-firm",
             f"the update is for the firm {update.firm_code}, but its signer is trusted for {firms} only",
             f"get the update from the vendor of the firm {update.firm_code}, and trust that vendor's key",
         )
     pinned = container.firm(update.firm_code)
     if pinned is not None and pinned.vendor_key != signer:
-        raise Refused(
+        raise UpdateRefused(
             "vendor-key-changed",
             f"{container.serial} took its first update of the firm {update.firm_code} with the vendor key "
             f"{fingerprint(pinned.vendor_key)[:16]}, this one is signed with {fingerprint(signer)[:16]}",
@@ -154,19 +154,19 @@ def check_for(
 ) -> tuple[ProductItem, ...]:
     """All items, of every firm, that the container holds after a verified update.
 
-    `network` as for `activate`. Raises `Refused`: `other-system`, `other-container`, `replayed`,
+    `network` as for `activate`. Raises `UpdateRefused`: `other-system`, `other-container`, `replayed`,
     `older-counter`, `counter-skips`, `other-kind`, `units-lowered`, `too-many-items`.
     """
     where = f"{container.serial} of the system {container.act_id}"
     if update.act_id != container.act_id:
-        raise Refused(
+        raise UpdateRefused(
             "other-system",
             f"the update is for the system {update.act_id}, this is {where}",
             "activate it on the upstreams of its own system",
         )
     part = next((part for part in update.parts if part.container == container.serial), None)
     if part is None or part.container_key != container.key.hex():
-        raise Refused(
+        raise UpdateRefused(
             "other-container",
             f"the update is for {', '.join(part.container for part in update.parts)}, this is {where}",
             "make new request files on the three upstreams and have the vendor issue an update for them",
@@ -174,19 +174,19 @@ def check_for(
     firm = container.firm(update.firm_code)
     counter = firm.counter if firm else 0
     if firm is not None and firm.update_id == update.update_id:
-        raise Refused(
+        raise UpdateRefused(
             "replayed",
             f"the update {update.update_id} is active in {where} already",
             "nothing is left to do here",
         )
     if part.counter <= counter:
-        raise Refused(
+        raise UpdateRefused(
             "older-counter",
             f"the update has the counter {part.counter}, {where} is at {counter}",
             "activate the vendor's latest update; an older one is void",
         )
     if part.counter > counter + 1:
-        raise Refused(
+        raise UpdateRefused(
             "counter-skips",
             f"the update has the counter {part.counter}, {where} is at {counter}",
             "activate the updates between first, in order",
@@ -198,7 +198,7 @@ def check_for(
         items = ordered((*others, *part.items))
         check_room(items)
     except BadItem as error:
-        raise Refused("too-many-items", error.reason, error.remedy) from None
+        raise UpdateRefused("too-many-items", error.reason, error.remedy) from None
     return items
 
 
@@ -209,7 +209,7 @@ def _check_kind(update: Update, container: Container, where: str, network: bool 
     if update.network == network:
         return
     kinds = "plain licences, for a network licence server", "TMR licences, for three containers"
-    raise Refused(
+    raise UpdateRefused(
         "other-kind",
         f"the update holds {kinds[not update.network]}; {where} is "
         f"{'of a network licence server' if network else 'one of three'}",
@@ -225,7 +225,7 @@ def _check_units(before: Iterable[ProductItem], after: Iterable[ProductItem]) ->
         if item is None or old.units is None or (item.units is not None and item.units >= old.units):
             continue
         left = "no Unit Counter" if item.units is None else f"{item.units} units issued in all"
-        raise Refused(
+        raise UpdateRefused(
             "units-lowered",
             f"the update gives {item.key} {left}, the container has {old.units}",
             "ask the vendor for an update that states all units ever issued; to end a licence, it is removed",

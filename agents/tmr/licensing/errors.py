@@ -66,11 +66,11 @@ class NotSigned(LicensingError):
     """A container does not sign a borrowing. Codes: `no-update`, `item-differs`."""
 
 
-class BadShare(LicensingError):
+class BadBorrowSignature(LicensingError):
     """A share of a borrow file that cannot be used. Codes: `ill-formed`, `tampered`, `other-update`."""
 
 
-class Refused(LicensingError):
+class UpdateRefused(LicensingError):
     """A container refuses an update and stays as it was.
 
     Codes: `ill-formed`, `unknown-vendor`, `tampered`, `wrong-firm`, `vendor-key-changed`, `parts-differ`,

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tmr.licensing.dsse import Envelope, read_envelope, seal
 from tmr.licensing.errors import BadRequest
 from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN, check_range
-from tmr.licensing.serial import Place, Serial, container_serial
+from tmr.licensing.serial import Serial, SerialUse, container_serial
 from tmr.licensing.signing import check_hex
 from tmr.licensing.statement import COUNT_MAX, check_name
 from tmr.licensing.strict_json import IllFormed, read_json
@@ -38,7 +38,7 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def __post_init__(self) -> None:
         check_range("format of the request", self.format, FORMAT, FORMAT)
-        Serial.parse(self.container).check(Place.LICENCE_FILE)
+        Serial.parse(self.container).check(SerialUse.LICENCE_FILE)
         check_name("CmActId", self.act_id)
         check_range("Firm Code", self.firm_code, FIRM_CODE_MIN, CODE_MAX)
         check_range("update counter", self.counter, 0, COUNT_MAX)

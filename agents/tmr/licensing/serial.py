@@ -36,7 +36,7 @@ MASKS: Final[dict[int, Kind]] = {
 """Mask byte to kind (DESIGN section 1; CodeMeter's documentation of serial numbers)."""
 
 
-class Place(StrEnum):
+class SerialUse(StrEnum):
     """Where a serial can stand; each place takes one kind of container."""
 
     LICENCE_FILE = "a request, an update or a statement"
@@ -45,9 +45,9 @@ class Place(StrEnum):
 
 
 FITTING: Final = {
-    Place.LICENCE_FILE: Kind.CM_ACT_LICENSE_UNIVERSAL,
-    Place.NETWORK_SERVER: Kind.CM_ACT_LICENSE_UNIVERSAL,
-    Place.TMR_SERVER: Kind.TMR_VIRTUAL,
+    SerialUse.LICENCE_FILE: Kind.CM_ACT_LICENSE_UNIVERSAL,
+    SerialUse.NETWORK_SERVER: Kind.CM_ACT_LICENSE_UNIVERSAL,
+    SerialUse.TMR_SERVER: Kind.TMR_VIRTUAL,
 }
 """Licence files are of one real container; what clients see is that container, or the TMR system's own."""
 
@@ -95,21 +95,21 @@ class Serial(msgspec.Struct, frozen=True, order=True):
         """What this container is."""
         return MASKS[self.mask]
 
-    def check(self, place: Place) -> Self:
+    def check(self, place: SerialUse) -> Self:
         """This serial, if its kind of container belongs to `place`; else `BadSerial` `wrong-kind`."""
         if self.kind is FITTING[place]:
             return self
         if self.kind is Kind.TMR_VIRTUAL:
             why = "a virtual container holds nothing itself, its licences are in three others"
-            if place is Place.NETWORK_SERVER:
+            if place is SerialUse.NETWORK_SERVER:
                 why = "only a TMR server shows a virtual container"
-        elif place is Place.TMR_SERVER and self.kind is Kind.CM_ACT_LICENSE_UNIVERSAL:
+        elif place is SerialUse.TMR_SERVER and self.kind is Kind.CM_ACT_LICENSE_UNIVERSAL:
             why = "clients see the virtual container, not the three it is made of"
         else:
             why = _FOREIGN[self.kind]
         remedy = (
             "use the serial of the virtual container, 131-…: tmr list shows it"
-            if place is Place.TMR_SERVER
+            if place is SerialUse.TMR_SERVER
             else "use the serial of an upstream's own container, 130-…: tmr-upstream status shows it"
         )
         raise BadSerial(

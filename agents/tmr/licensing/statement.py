@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.errors import BadItem, BadStatement
 from tmr.licensing.items import ProductItem, ordered, packed
-from tmr.licensing.serial import Place, Serial
+from tmr.licensing.serial import Serial, SerialUse
 from tmr.licensing.signing import raw_public_key, sign_bytes, signature_holds
 
 STATEMENT_TYPE: Final = "application/vnd.tmr.statement+msgpack"
@@ -47,7 +47,7 @@ class Statement(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         check_name("upstream", self.upstream)
         check_name("CmActId", self.act_id)
-        Serial.parse(self.container).check(Place.LICENCE_FILE)
+        Serial.parse(self.container).check(SerialUse.LICENCE_FILE)
         if type(self.generation) is not int or not 0 <= self.generation <= COUNT_MAX:
             raise BadItem("out-of-range", "the generation of a statement is no count", "start it at 0")
         msgspec.structs.force_setattr(self, "items", ordered(self.items))

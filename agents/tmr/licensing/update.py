@@ -13,7 +13,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, read_envelope, seal
-from tmr.licensing.errors import BadItem, Refused
+from tmr.licensing.errors import BadItem, UpdateRefused
 from tmr.licensing.items import (
     CODE_MAX,
     EXPIRATION_MS_MAX,
@@ -23,7 +23,7 @@ from tmr.licensing.items import (
     check_range,
     ordered,
 )
-from tmr.licensing.serial import Place, Serial
+from tmr.licensing.serial import Serial, SerialUse
 from tmr.licensing.signing import check_hex, fingerprint
 from tmr.licensing.statement import COUNT_MAX, check_name
 from tmr.licensing.strict_json import IllFormed, read_json
@@ -47,7 +47,7 @@ class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     items: tuple[ProductItem, ...]
 
     def __post_init__(self) -> None:
-        Serial.parse(self.container).check(Place.LICENCE_FILE)
+        Serial.parse(self.container).check(SerialUse.LICENCE_FILE)
         check_hex("container key", self.container_key)
         check_range("update counter", self.counter, 1, COUNT_MAX)
         msgspec.structs.force_setattr(self, "items", ordered(self.items))
@@ -108,7 +108,7 @@ def seal_update(update: Update, key: Ed25519PrivateKey) -> bytes:
 
 
 def read_update_envelope(data: bytes) -> Envelope:
-    """The envelope of an update file, not verified yet. Raises `Refused`."""
+    """The envelope of an update file, not verified yet. Raises `UpdateRefused`."""
     try:
         envelope = read_envelope(data)
     except IllFormed as error:
@@ -121,13 +121,13 @@ def read_update_envelope(data: bytes) -> Envelope:
 def open_update(data: bytes, vendor_public_key: bytes) -> Update:
     """The update in an update file, if this vendor key (raw, 32 bytes) signed it.
 
-    Raises `Refused`: `ill-formed`, `unknown-vendor`, `tampered`, `parts-differ`. Nothing of the payload is
-    read before its signature holds.
+    Raises `UpdateRefused`: `ill-formed`, `unknown-vendor`, `tampered`, `parts-differ`. Nothing of the
+    payload is read before its signature holds.
     """
     envelope = read_update_envelope(data)
     signed = envelope.signed_by(vendor_public_key)
     if signed is None:
-        raise Refused(
+        raise UpdateRefused(
             "unknown-vendor",
             f"the update is not signed with the vendor key {fingerprint(vendor_public_key)[:16]}",
             "get the update from the vendor of this firm, or the vendor's public key from the vendor",
@@ -138,13 +138,13 @@ def open_update(data: bytes, vendor_public_key: bytes) -> Update:
 
 
 def read_update(payload: bytes) -> Update:
-    """The update that a payload spells; the caller has verified who signed it. Raises `Refused`."""
+    """The update that a payload spells; the caller has verified who signed it. Raises `UpdateRefused`."""
     try:
         update = read_json(payload, Update, ENVELOPE_MAX)
     except IllFormed as error:
         raise _ill_formed(str(error)) from None
     if not update.identical:
-        raise Refused(
+        raise UpdateRefused(
             "parts-differ",
             f"the three parts of the update {update.update_id} state different Product Items",
             "ask the vendor for an update with three identical parts",
@@ -152,17 +152,17 @@ def read_update(payload: bytes) -> Update:
     return update
 
 
-def tampered() -> Refused:
+def tampered() -> UpdateRefused:
     """The refusal of an update whose signature does not hold."""
-    return Refused(
+    return UpdateRefused(
         "tampered",
         "the signature of the update does not hold: the file was changed after the vendor signed it",
         "get the file from the vendor again and copy it unchanged",
     )
 
 
-def _ill_formed(why: str) -> Refused:
-    return Refused(
+def _ill_formed(why: str) -> UpdateRefused:
+    return UpdateRefused(
         "ill-formed",
         f"this is no update file: {why}",
         "get the file from the vendor again and copy it unchanged",

@@ -47,7 +47,7 @@ FIXED: Final = frozenset({"firm_code", "product_code", "tmr_id", "reference"})
 """Fields of a Product Item that name it: they never change."""
 
 
-class Which(msgspec.Struct, frozen=True):
+class LicenceSelector(msgspec.Struct, frozen=True):
     """A licence that a system has: by its TMR-Id, or by product and Product Item Reference."""
 
     tmr_id: int | None = None
@@ -71,21 +71,21 @@ class Which(msgspec.Struct, frozen=True):
 class Change(msgspec.Struct, frozen=True):
     """Change a licence. `options`: new values of fields of `ProductItem`, none of `FIXED`; the rest stays."""
 
-    which: Which
+    which: LicenceSelector
     options: Mapping[str, Any]
 
 
 class Refill(msgspec.Struct, frozen=True):
     """Add `units` to a licence's Unit Counter."""
 
-    which: Which
+    which: LicenceSelector
     units: int
 
 
 class Removal(msgspec.Struct, frozen=True):
     """Take a licence away. Its TMR-Id, or its reference in that container, is never given again."""
 
-    which: Which
+    which: LicenceSelector
 
 
 Order = Licence | Change | Refill | Removal
@@ -245,7 +245,7 @@ def _changed(item: ProductItem, order: Change | Refill) -> ProductItem:
     return after
 
 
-def _find(which: Which, has: Mapping[LicenceKey, ProductItem]) -> ProductItem:
+def _find(which: LicenceSelector, has: Mapping[LicenceKey, ProductItem]) -> ProductItem:
     found = [item for key, item in has.items() if which.names(key)]
     if len(found) != 1:
         known = ", ".join(str(key) for key in sorted(has)[:20]) or "none"

@@ -7,35 +7,44 @@ from typing import Any, Final
 
 import msgspec
 
-from tmr.quorum import formats, founding, objection
-from tmr.quorum.entries import FORMAT, Entry, Guard, Mark, Membership, Owner, Snapshot, StateMachine
+from tmr.quorum import formats, founding, validation
+from tmr.quorum.entries import (
+    FORMAT,
+    AckedPosition,
+    Entry,
+    Membership,
+    ProposerId,
+    Snapshot,
+    StateMachine,
+    WriteValidator,
+)
 from tmr.quorum.log import Log
-from tmr.quorum.marks import merged
 from tmr.quorum.messages import (
     Acquire,
     Append,
     Appended,
+    Bootstrap,
+    Bootstrapped,
     Busy,
     Conflict,
     Fenced,
-    Follow,
-    Followed,
-    Found,
-    Founded,
     Install,
-    Joining,
-    Member,
+    NotVoting,
     Probed,
     Promise,
-    Refused,
     Release,
     Released,
+    ReplicaState,
     Reply,
     Report,
     Reported,
     Request,
+    RequestRefused,
+    Subscribe,
+    Subscribed,
 )
 from tmr.quorum.reports import Reports
+from tmr.quorum.rollback import merged
 
 SNAPSHOT_EVERY: Final = 5_000
 """Applied entries after which the journal is compacted to a snapshot, at least."""
@@ -65,12 +74,12 @@ class Durable(msgspec.Struct):
     disk: str
     voting: bool = False
     promised: int = 0
-    owner: Owner | None = None
+    owner: ProposerId | None = None
     snapshot: Snapshot = Snapshot(0, 0, 0, None, b"")
     entries: list[Entry] = []
     commit: int = 0
-    reign: int = 0
-    marks: tuple[Mark, ...] = ()
+    term: int = 0
+    marks: tuple[AckedPosition, ...] = ()
     granted_ms: int = 0
     """Length of the longest lease of the promise's owner that may live."""
     released: bool = False
@@ -88,7 +97,7 @@ class PromiseWrite(msgspec.Struct, frozen=True):
     """Remember the promised epoch and its owner, and how long a lease of it may live."""
 
     epoch: int
-    owner: Owner
+    owner: ProposerId
     granted_ms: int = 0
 
 
@@ -138,21 +147,21 @@ class VotingWrite(msgspec.Struct, frozen=True):
     voting: bool
 
 
-class ReignWrite(msgspec.Struct, frozen=True):
-    """Remember the last reign that the journal was taken of."""
+class TermWrite(msgspec.Struct, frozen=True):
+    """Remember the last term that the journal was taken of."""
 
     epoch: int
 
 
-class MarksWrite(msgspec.Struct, frozen=True):
+class AckedPositionsWrite(msgspec.Struct, frozen=True):
     """Remember what the three disks have confirmed, in place of what was known. A hint, too."""
 
-    marks: tuple[Mark, ...]
+    marks: tuple[AckedPosition, ...]
 
 
-Hint = CommitWrite | RecordWrite | MarksWrite
+Hint = CommitWrite | RecordWrite | AckedPositionsWrite
 """What may follow with the next batch."""
-Write = PromiseWrite | ReleaseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | ReignWrite | Hint
+Write = PromiseWrite | ReleaseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | TermWrite | Hint
 
 
 class Answer(msgspec.Struct):
@@ -173,7 +182,7 @@ class Acceptor:
         now: float,
         max_ttl: float,
         generation: int = 0,
-        guard: Guard | None = None,
+        validator: WriteValidator | None = None,
         container: str = "",
         newest: int = FORMAT,
     ) -> None:
@@ -202,8 +211,8 @@ class Acceptor:
         self.newest = newest
         """Newest format that it can apply."""
         self.announced = formats.Announcements()
-        self._guard = guard
-        self.reign = durable.reign
+        self._validator = validator
+        self.term = durable.term
         self.marks = durable.marks
         self.damage = durable.damage
         self.diverged = bool(durable.damage)
@@ -218,7 +227,7 @@ class Acceptor:
         self.gone_back = False
         """This disk has less than it confirmed before: since this start, the active has said so."""
         self._reports = Reports()
-        self._given_back: tuple[int, Owner] | None = None
+        self._given_back: tuple[int, ProposerId] | None = None
         """The promise whose lease was given back. Durable: its owner never acts on it again."""
         self._machine = machine
         self._max_ttl = max_ttl
@@ -243,9 +252,9 @@ class Acceptor:
         """Index of the last entry applied to the state machine."""
         return self._applied
 
-    def member(self, wall_ms: int) -> Member:
+    def member(self, wall_ms: int) -> ReplicaState:
         """The header of every answer."""
-        return Member(
+        return ReplicaState(
             disk=self.disk,
             voting=self.voting,
             promised=self.promised,
@@ -256,7 +265,7 @@ class Acceptor:
             generation=self.generation,
             format=self.newest,
             short=self.short,
-            reign=self.reign,
+            term=self.term,
             container=self.container,
             clock_ms=round(self._now * 1000),
             needs=self.log.format_at(self.commit),
@@ -279,11 +288,11 @@ class Acceptor:
 
     # -- the lease -----------------------------------------------------------------------------------------
 
-    def live_holder(self, now: float) -> Owner | None:
+    def live_holder(self, now: float) -> ProposerId | None:
         """Whose lease lives at `now`."""
         return self.holder if self.holder is not None and now < self.holder_until else None
 
-    def blocked(self, now: float, asker: Owner) -> bool:
+    def blocked(self, now: float, asker: ProposerId) -> bool:
         """Another lease lives. That of a former run of the same twin counts: it may be no former one, but the
         original of a machine that was copied.
         """
@@ -312,11 +321,11 @@ class Acceptor:
     # -- messages ------------------------------------------------------------------------------------------
 
     def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
-        """Answer one message; see `follow` for `Follow`, which may have to wait."""
+        """Answer one message; see `follow` for `Subscribe`, which may have to wait."""
         self._now = now
         if isinstance(message, Acquire | Append | Install) and (why := self._foreign(message)):
             self.foreign = why
-            return Answer(Refused(self.member(wall_ms), why))
+            return Answer(RequestRefused(self.member(wall_ms), why))
         match message:
             case Acquire():
                 return self._acquire(now, wall_ms, message)
@@ -326,11 +335,11 @@ class Acceptor:
                 return self._install(now, wall_ms, message)
             case Release():
                 return self._release(wall_ms, message)
-            case Found():
+            case Bootstrap():
                 return self._found(wall_ms, message)
             case Report():
                 return self._report(now, wall_ms, message)
-            case Follow():
+            case Subscribe():
                 reply = self.follow(now, wall_ms, message)
                 return Answer(reply or self._followed(now, wall_ms, message, None, ()))
 
@@ -342,18 +351,18 @@ class Acceptor:
 
     def _joining(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         fresh = self.log.membership is None and not self.diverged
-        return Answer(Joining(self.member(wall_ms), message.epoch, message.owner, fresh))
+        return Answer(NotVoting(self.member(wall_ms), message.epoch, message.owner, fresh))
 
     def _fenced(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         return Answer(Fenced(self.member(wall_ms), message.epoch, message.owner))
 
     def _refuse(self, wall_ms: int, why: str) -> Answer:
         self.refused = why
-        return Answer(Refused(self.member(wall_ms), why))
+        return Answer(RequestRefused(self.member(wall_ms), why))
 
     def _refuse_twin(self, wall_ms: int, message: Acquire) -> Answer:
         """The twin could not apply this journal."""
-        return Answer(Refused(self.member(wall_ms), formats.too_new(self.log.format, message.format)))
+        return Answer(RequestRefused(self.member(wall_ms), formats.too_new(self.log.format, message.format)))
 
     def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
         """Why this version cannot continue with these; empty: it can."""
@@ -362,10 +371,10 @@ class Acceptor:
     def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
         """This upstream could not apply it: nobody is at fault but whoever left the older version here."""
         self.outdated = why
-        return Answer(Refused(self.member(wall_ms), why))
+        return Answer(RequestRefused(self.member(wall_ms), why))
 
     def fences(self, message: Append | Install) -> bool:
-        """The message comes from a reign that is over: deposed, or it gave its lease back."""
+        """The message comes from a term that is over: deposed, or it gave its lease back."""
         if message.epoch == self.promised:
             return message.owner != self.owner or self._given_back == (message.epoch, message.owner)
         return message.epoch < self.promised
@@ -389,7 +398,7 @@ class Acceptor:
             return Answer(Busy(self.member(wall_ms), message.epoch, message.owner, holder, wait))
         if message.probe:
             return Answer(Probed(self.member(wall_ms), message.epoch, message.owner))
-        if why := objection.to_epoch(message.epoch, wall_ms):
+        if why := validation.to_epoch(message.epoch, wall_ms):
             return self._refuse(wall_ms, why)
         write = self._grant(now, message)
         snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
@@ -432,10 +441,10 @@ class Acceptor:
             # What the snapshot covers is committed, hence equal: go on behind it.
             covered = min(self.log.base - previous, len(entries))
             previous, entries = previous + covered, entries[covered:]
-        why = objection.to_epoch(message.epoch, wall_ms)
+        why = validation.to_epoch(message.epoch, wall_ms)
         if not why and not conflicts and previous >= self.log.base:
-            why = objection.to_entries(
-                self.log, self.disk, self.commit, previous, message.epoch, entries, self._guard
+            why = validation.to_entries(
+                self.log, self.disk, self.commit, previous, message.epoch, entries, self._validator
             )
         if why:
             return self._refuse(wall_ms, why)
@@ -472,29 +481,29 @@ class Acceptor:
         granted = self._granted_ms(message)
         return Appended(self.member(wall_ms), message.epoch, message.owner, match, granted)
 
-    def _remember(self, marks: tuple[Mark, ...]) -> list[Write]:
+    def _remember(self, marks: tuple[AckedPosition, ...]) -> list[Write]:
         """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
         for mark in marks:
-            if mark.disk == self.disk and mark.missed_by(self.reign, self.log.last_epoch, self.log.last):
+            if mark.disk == self.disk and mark.missed_by(self.term, self.log.last_epoch, self.log.last):
                 self.gone_back = True
         membership = self.log.membership
         known = merged(self.marks, marks, membership.disks if membership else ())
         if known == self.marks:
             return []
         self.marks = known
-        return [MarksWrite(known)]
+        return [AckedPositionsWrite(known)]
 
     def _taken_of(self, epoch: int, match: int, *, cut: bool = False) -> list[Write]:
-        """The journal now equals that of this reign up to `match`.
+        """The journal now equals that of this term up to `match`.
 
-        It counts as taken with the reign's first entry: before that, a disk that has gone back would seem to
-        have all that the reign adopted. What this reign `cut`, it does not have: then a shorter journal is
+        It counts as taken with the term's first entry: before that, a disk that has gone back would seem to
+        have all that the term adopted. What this term `cut`, it does not have: then a shorter journal is
         no sign of that.
         """
-        if epoch == self.reign or not (cut or self.log.epoch_at(match) == epoch):
+        if epoch == self.term or not (cut or self.log.epoch_at(match) == epoch):
             return []
-        self.reign = epoch
-        return [ReignWrite(epoch)]
+        self.term = epoch
+        return [TermWrite(epoch)]
 
     def _store(self, entries: tuple[Entry, ...]) -> list[Write]:
         writes: list[Write] = []
@@ -537,7 +546,7 @@ class Acceptor:
         return bool(message.digest) and message.digest_index == self._applied
 
     def _compare(self, message: Append) -> list[RecordWrite]:
-        """Compare the ledger with the twin's. Where it differs, make it anew, once in a reign."""
+        """Compare the ledger with the twin's. Where it differs, make it anew, once in a term."""
         if not self._comparable(message):
             return []
         lines: list[RecordWrite] = []
@@ -553,7 +562,7 @@ class Acceptor:
     def _differing(self, wall_ms: int, writes: list[Write]) -> Answer:
         """Confirm nothing to a twin with another ledger. The vote stays: one machine's word takes none."""
         why = "its ledger is not the active twin's, also after it was made anew from its own journal"
-        return Answer(Refused(self.member(wall_ms), why, differs=True), writes)
+        return Answer(RequestRefused(self.member(wall_ms), why, differs=True), writes)
 
     def _take_snapshot(self) -> Snapshot:
         at = self._applied
@@ -622,11 +631,11 @@ class Acceptor:
     def _objection(self, message: Install, wall_ms: int) -> str:
         """Reason to refuse the snapshot; empty: none."""
         snapshot, fresh = message.snapshot, self.log.membership is None
-        why = objection.to_epoch(message.epoch, wall_ms)
+        why = validation.to_epoch(message.epoch, wall_ms)
         if why or snapshot.index < self.commit:
             return why
-        return objection.to_snapshot(
-            self.log, self.commit, self.disk, message.epoch, snapshot, self._guard, fresh
+        return validation.to_snapshot(
+            self.log, self.commit, self.disk, message.epoch, snapshot, self._validator, fresh
         )
 
     def _release(self, wall_ms: int, message: Release) -> Answer:
@@ -642,14 +651,14 @@ class Acceptor:
             self.holder_until = float("-inf")
         return Answer(Released(self.member(wall_ms)), writes, woke=mine)
 
-    def _found(self, wall_ms: int, message: Found) -> Answer:
+    def _found(self, wall_ms: int, message: Bootstrap) -> Answer:
         known: Membership | None = self.log.membership_at(self.log.base) if self.log.base == 0 else None
         if known == message.membership:
-            return Answer(Founded(self.member(wall_ms)))
+            return Answer(Bootstrapped(self.member(wall_ms)))
         stranger = self.disk not in message.membership.disks
         if self.log.membership is not None or self.promised or self.damage or stranger:
             return Answer(
-                Refused(
+                RequestRefused(
                     self.member(wall_ms), "this upstream already belongs to a system, or has another disk"
                 )
             )
@@ -657,7 +666,7 @@ class Acceptor:
         self.log = Log.after(self.snapshot)
         self.voting = True
         writes: list[Write] = [SnapshotWrite(self.snapshot, keep_tail=False), VotingWrite(voting=True)]
-        return Answer(Founded(self.member(wall_ms)), writes, woke=True)
+        return Answer(Bootstrapped(self.member(wall_ms)), writes, woke=True)
 
     def _report(self, now: float, wall_ms: int, message: Report) -> Answer:
         """Note how the twin is, and tell it how the other one said to be."""
@@ -680,7 +689,7 @@ class Acceptor:
 
     # -- following -----------------------------------------------------------------------------------------
 
-    def follow(self, now: float, wall_ms: int, message: Follow) -> Followed | None:
+    def follow(self, now: float, wall_ms: int, message: Subscribe) -> Subscribed | None:
         """The answer to a passive twin; None while it knows everything: ask again after a change."""
         self._now = now
         self.announced.note(message.owner.twin, message.format)
@@ -694,21 +703,21 @@ class Acceptor:
             return None
         return self._followed(now, wall_ms, message, snapshot, entries)
 
-    def _cannot_apply(self, message: Follow) -> bool:
-        """The twin is told which format is needed (`Member.needs`), and sent nothing that it cannot read."""
+    def _cannot_apply(self, message: Subscribe) -> bool:
+        """The twin is told which format is needed (`ReplicaState.needs`), and sent nothing newer."""
         return message.format < self.log.format_at(self.commit)
 
     def _followed(
         self,
         now: float,
         wall_ms: int,
-        message: Follow,
+        message: Subscribe,
         snapshot: Snapshot | None,
         entries: tuple[Entry, ...],
-    ) -> Followed:
+    ) -> Subscribed:
         holder = self.live_holder(now)
         remaining = max(0, round((self.holder_until - now) * 1000)) if holder else 0
-        return Followed(
+        return Subscribed(
             member=self.member(wall_ms),
             owner=message.owner,
             holder=holder.twin if holder else "",

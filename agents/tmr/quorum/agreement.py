@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 
 class Agreement:
-    """Members' answers, by slot, to the digests of one reign."""
+    """Members' answers, by slot, to the digests of one term."""
 
     def __init__(self) -> None:
         self._agreed = set[int]()
@@ -20,10 +20,10 @@ class Agreement:
         self._since = float("-inf")
         """When the last new difference was heard of: what was asked before that says nothing about it."""
         self.differences: dict[int, float] = {}
-        """Members that are not known to agree since they differed → when they did last, in whatever reign."""
+        """Members that are not known to agree since they differed → when they did last, in whatever term."""
 
-    def begin_reign(self) -> None:
-        """A reign begins: nothing has been compared."""
+    def begin_term(self) -> None:
+        """A term begins: nothing has been compared."""
         self._agreed, self._differing, self._refusing = set(), set(), set()
         self._since = float("-inf")
 
@@ -48,7 +48,7 @@ class Agreement:
         self.differences.pop(slot, None)
 
     def refused(self, slot: int) -> None:
-        """The member refused the twin's ledger: it is not sent again in this reign."""
+        """The member refused the twin's ledger: it is not sent again in this term."""
         if slot in self._differing:
             self._refusing.add(slot)
 

@@ -13,7 +13,7 @@ import msgspec
 from tmr.quorum.entries import Count, Entry, Name
 from tmr.quorum.founding import MAJORITY, differ, prevailing
 from tmr.quorum.log import Log
-from tmr.quorum.messages import Member
+from tmr.quorum.messages import ReplicaState
 
 
 class Anchor(msgspec.Struct, frozen=True):
@@ -36,17 +36,17 @@ class Anchor(msgspec.Struct, frozen=True):
         return self.epoch, self.index
 
 
-Kind = Literal["short", "other", "reigning", "founded", "new"]
+Kind = Literal["short", "other", "active", "founded", "new"]
 NEW: Final = "new"
 """Stands for the founding of stores that have none yet, in the id of an objection."""
 
 
-class Objection(msgspec.Struct, frozen=True):
+class AnchorMismatch(msgspec.Struct, frozen=True):
     """A journal that does not contain the anchor: to serve with it would take back what was answered."""
 
     anchor: Anchor
     kind: Kind
-    """`short`: it ends before the anchor. `other`: another entry stands there. `reigning`: a later reign has
+    """`short`: it ends before the anchor. `other`: another entry stands there. `active`: a later term has
     committed entries without it. `founded`: the journal is of another founding. `new`: there is no journal,
     all stores are new."""
     shown: Mapping[int, tuple[int, int]]
@@ -105,7 +105,7 @@ class AnchorCheck:
     def __init__(self, kept: Anchor | None = None) -> None:
         self.kept = kept
         """Read from the disk, and not seen in the journal since."""
-        self.objection: Objection | None = None
+        self.objection: AnchorMismatch | None = None
         self._asked: Anchor | None = None
         """The anchor when this election began: no answer shows what was committed after the question."""
 
@@ -123,13 +123,13 @@ class AnchorCheck:
         if self.kept is None or contains(log, self.kept):
             self.kept, self.objection = None, None
         elif log.last_epoch > self.kept.epoch:
-            self._object(self.kept, "reigning", {}, now)
+            self._object(self.kept, "active", {}, now)
 
     def begin(self, log: Log, commit: int) -> None:
         """An election begins."""
         self._asked = self.current(log, commit)
 
-    def shorter(self, shown: Mapping[int, Member], now: float) -> bool:
+    def shorter(self, shown: Mapping[int, ReplicaState], now: float) -> bool:
         """The journals that these upstreams show by slot end before the anchor: the twin objects.
 
         A twin that has the anchor in its own memory asks that of two; of all three it needs none, since
@@ -147,7 +147,7 @@ class AnchorCheck:
         self._object(anchor, "short", ends, now)
         return True
 
-    def differs(self, adopted: Log, shown: Mapping[int, Member], now: float) -> bool:
+    def differs(self, adopted: Log, shown: Mapping[int, ReplicaState], now: float) -> bool:
         """The journal that would be adopted has another entry where the kept anchor is: the twin objects."""
         if self.kept is None or contains(adopted, self.kept):
             return False
@@ -155,7 +155,7 @@ class AnchorCheck:
         self._object(self.kept, "other", ends, now)
         return True
 
-    def foreign(self, anchor: Anchor | None, shown: Mapping[int, Member], now: float) -> None:
+    def foreign(self, anchor: Anchor | None, shown: Mapping[int, ReplicaState], now: float) -> None:
         """Upstreams, by slot, whose journals are of another founding than the anchor: from two on, object."""
         if anchor is not None and anchor.founding and len(shown) >= MAJORITY:
             stated = [member.founding for member in shown.values()]
@@ -163,7 +163,7 @@ class AnchorCheck:
         elif self.objection is not None and self.objection.kind == "founded":
             self.objection = None
 
-    def unfounded(self, anchor: Anchor | None, shown: Mapping[int, Member], now: float) -> bool:
+    def unfounded(self, anchor: Anchor | None, shown: Mapping[int, ReplicaState], now: float) -> bool:
         """All stores are new, or of a founding without a journal; the twin objects if it knows another."""
         if anchor is None or not anchor.founding:
             return False
@@ -171,7 +171,7 @@ class AnchorCheck:
         return True
 
     def elected(self) -> None:
-        """The twin reigns: what it adopted is the journal from now on."""
+        """The twin is active: what it adopted is the journal from now on."""
         self.kept, self.objection = None, None
 
     def _object(
@@ -183,9 +183,9 @@ class AnchorCheck:
         other: str = "",
     ) -> None:
         since = now if self.objection is None else self.objection.since
-        self.objection = Objection(anchor, kind, shown, since, other)
+        self.objection = AnchorMismatch(anchor, kind, shown, since, other)
 
 
-def _ends(shown: Mapping[int, Member]) -> dict[int, tuple[int, int]]:
+def _ends(shown: Mapping[int, ReplicaState]) -> dict[int, tuple[int, int]]:
     """Epoch and index of the last entry that each upstream shows."""
     return {slot: (member.last_epoch, member.last_index) for slot, member in shown.items()}

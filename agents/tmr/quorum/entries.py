@@ -21,12 +21,12 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 Name = Annotated[str, msgspec.Meta(max_length=128)]
 """Of a twin, a nonce, or a disk."""
 
-Kind = Literal["reign", "members", "command", "format"]
-KINDS: Final[frozenset[str]] = frozenset(("reign", "members", "command", "format"))
+Kind = Literal["term", "members", "command", "format"]
+KINDS: Final[frozenset[str]] = frozenset(("term", "members", "command", "format"))
 """Kinds of entries that this version knows. A newer version may have more: they are refused, and readable."""
 
 
-class Owner(msgspec.Struct, frozen=True, array_like=True):
+class ProposerId(msgspec.Struct, frozen=True, array_like=True):
     """Who asks for an epoch: the twin, and a nonce of this run of it.
 
     The nonce keeps a twin that crashed and returned from taking answers meant for its former self.
@@ -73,27 +73,27 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
     """Format in force where the entry stands."""
 
 
-class Mark(msgspec.Struct, frozen=True, array_like=True):
-    """What a disk has confirmed: in reign `reign` it had the journal up to `index`, an entry of `epoch`.
+class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
+    """What a disk has confirmed: in term `term` it had the journal up to `index`, an entry of `epoch`.
 
     It is the least that this disk must have for ever: one that shows less was put back to an older state.
     """
 
     disk: str
-    reign: int
+    term: int
     epoch: int = 0
     index: int = 0
 
-    def joined(self, other: "Mark") -> "Mark":
+    def joined(self, other: "AckedPosition") -> "AckedPosition":
         """What both together say; `other` is of the same disk."""
-        if self.reign != other.reign:
-            return max(self, other, key=lambda mark: mark.reign)
-        return Mark(self.disk, self.reign, max(self.epoch, other.epoch), max(self.index, other.index))
+        if self.term != other.term:
+            return max(self, other, key=lambda mark: mark.term)
+        return AckedPosition(self.disk, self.term, max(self.epoch, other.epoch), max(self.index, other.index))
 
-    def missed_by(self, reign: int, last_epoch: int, last_index: int) -> bool:
-        """The disk now shows less. A later reign may have cut what no majority had: then it says so."""
-        return reign < self.reign or (
-            reign == self.reign and (last_epoch < self.epoch or last_index < self.index)
+    def missed_by(self, term: int, last_epoch: int, last_index: int) -> bool:
+        """The disk now shows less. A later term may have cut what no majority had: then it says so."""
+        return term < self.term or (
+            term == self.term and (last_epoch < self.epoch or last_index < self.index)
         )
 
 
@@ -134,8 +134,8 @@ class StateMachine(Protocol):
         """A running digest of everything applied so far."""
 
 
-class Guard(Protocol):
-    """What a member lets nobody store, whoever reigns: it knows what the quorum does not."""
+class WriteValidator(Protocol):
+    """What a member lets nobody store, whoever is active: it knows what the quorum does not."""
 
     def command(self, body: bytes) -> str:
         """Why this member must not store the command, for people; empty: it may."""

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from tmr.quorum.entries import KINDS, Entry, Snapshot, decode_format
-from tmr.quorum.messages import Heard, Member
+from tmr.quorum.messages import ReplicaState, TwinAnnouncement
 
 TWINS: Final = 2
 """Twins of a system: the announcements of so many are kept."""
@@ -77,7 +77,7 @@ class Announcements:
 
     def __init__(self) -> None:
         self._heard: dict[str, int] = {}
-        self.heard: tuple[Heard, ...] = ()
+        self.heard: tuple[TwinAnnouncement, ...] = ()
         """The announcements, in the order of the twins' names. Every answer carries them."""
 
     def note(self, twin: str, newest: int) -> None:
@@ -87,14 +87,14 @@ class Announcements:
         while len(self._heard) > TWINS:
             del self._heard[next(iter(self._heard))]
         if before != newest:
-            self.heard = tuple(Heard(*one) for one in sorted(self._heard.items()))
+            self.heard = tuple(TwinAnnouncement(*one) for one in sorted(self._heard.items()))
 
     def outdated(self, needed: int) -> tuple[str, ...]:
         """Twins that cannot apply the format `needed`."""
         return tuple(heard.twin for heard in self.heard if heard.format < needed)
 
 
-def known_to_twins(members: Sequence[Member], own_name: str, own: int) -> int:
+def known_to_twins(members: Sequence[ReplicaState], own_name: str, own: int) -> int:
     """Newest format that both twins can apply, as all members have heard; 0: not all have heard both."""
     newest = own
     for member in members:

@@ -17,7 +17,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     ttl: float = 2.0
     """A granter grants nobody else for this long after it received the holder's message."""
-    guard: float = 0.2
+    validator: float = 0.2
     """Taken off the holder's side: the kernel removes an address up to 0.17 s late."""
 
     @property
@@ -30,7 +30,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     def usable_of(self, granted: float) -> float:
         """The same for a lease of `granted` seconds; of no more than `ttl`, whatever was granted."""
-        return min(granted, self.ttl) * (1 - DRIFT) / (1 + DRIFT) - self.guard
+        return min(granted, self.ttl) * (1 - DRIFT) / (1 + DRIFT) - self.validator
 
     @property
     def renewal(self) -> float:
@@ -49,7 +49,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def pause(self) -> float:
-        """A holder whose clocks stood still for longer than about this gives its reign up."""
+        """A holder whose clocks stood still for longer than about this gives its term up."""
         return self.ttl / 4
 
     @property

@@ -1,7 +1,7 @@
 """Messages of the quorum protocol: a twin's requests to an upstream, and the answers.
 
 Times are milliseconds. Every answer repeats the epoch and the owner of the question, so that an answer to a
-former reign is recognised and dropped, and carries a `Member` header.
+former term is recognised and dropped, and carries a `ReplicaState` header.
 """
 
 from typing import Annotated
@@ -9,10 +9,10 @@ from typing import Annotated
 import msgspec
 
 from tmr.licensing.packed import unpack
-from tmr.quorum.entries import Count, Entry, Mark, Membership, Name, Owner, Snapshot
+from tmr.quorum.entries import AckedPosition, Count, Entry, Membership, Name, ProposerId, Snapshot
 
 
-class Heard(msgspec.Struct, frozen=True, array_like=True):
+class TwinAnnouncement(msgspec.Struct, frozen=True, array_like=True):
     """What a twin last announced to an upstream."""
 
     twin: str
@@ -20,7 +20,7 @@ class Heard(msgspec.Struct, frozen=True, array_like=True):
     """Newest format that it can apply."""
 
 
-class Member(msgspec.Struct, frozen=True, array_like=True):
+class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     """What every answer says about the upstream that gives it."""
 
     disk: str
@@ -38,15 +38,15 @@ class Member(msgspec.Struct, frozen=True, array_like=True):
     """Newest journal format that it can apply."""
     short: bool = False
     """It is short of disk space."""
-    reign: int = -1
-    """Epoch of the last reign that it took the journal of, durable; -1: a version that does not say."""
+    term: int = -1
+    """Epoch of the last term that it took the journal of, durable; -1: a version that does not say."""
     container: str = ""
     """Fingerprint of its CmContainer's public key: another one after its store was lost."""
     clock_ms: int = 0
     """Its monotonic clock, milliseconds: of two machines, only how the readings go on can be compared."""
     needs: int = 1
     """Format in force at its commit index: a twin that cannot apply it takes nothing, and is not elected."""
-    twins: tuple[Heard, ...] = ()
+    twins: tuple[TwinAnnouncement, ...] = ()
     """The twins that it heard, in memory."""
     damaged: bool = False
     """Its disk changed what it had stored: it began anew. Told until its next start after that."""
@@ -65,7 +65,7 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     """
 
     epoch: Count
-    owner: Owner
+    owner: ProposerId
     ttl_ms: Count
     have_index: Count = 0
     have_epoch: Count = 0
@@ -80,7 +80,7 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     """Store `entries` after (`previous_index`, `previous_epoch`); renew the lease; learn the commit index."""
 
     epoch: Count
-    owner: Owner
+    owner: ProposerId
     ttl_ms: Count
     previous_index: Count
     previous_epoch: Count
@@ -89,7 +89,7 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     digest_index: Count = 0
     digest: bytes = b""
     """Digest of the state machine after `digest_index`, for the member to compare with its own."""
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[AckedPosition, ...] = ()
     """What the three disks have confirmed so far, for the member to remember."""
     founding: Name = ""
     """Founding of the system that the twin knows; empty: none."""
@@ -99,7 +99,7 @@ class Install(msgspec.Struct, frozen=True, tag="install"):
     """Continue from this committed snapshot: the member was away too long, is new, or diverged."""
 
     epoch: Count
-    owner: Owner
+    owner: ProposerId
     ttl_ms: Count
     snapshot: Snapshot
 
@@ -108,13 +108,13 @@ class Release(msgspec.Struct, frozen=True, tag="release"):
     """Give the lease back; also the last will of a twin that died."""
 
     epoch: Count
-    owner: Owner
+    owner: ProposerId
 
 
-class Follow(msgspec.Struct, frozen=True, tag="follow"):
+class Subscribe(msgspec.Struct, frozen=True, tag="follow"):
     """Long poll of the passive twin: answered when there is more than it knows."""
 
-    owner: Owner
+    owner: ProposerId
     have_index: Count
     have_epoch: Count
     known_holder: Name
@@ -128,7 +128,7 @@ class Follow(msgspec.Struct, frozen=True, tag="follow"):
 class Report(msgspec.Struct, frozen=True, tag="report"):
     """Say how this twin is, and ask how the other one is."""
 
-    owner: Owner
+    owner: ProposerId
     front: Annotated[int, msgspec.Meta(ge=0, le=15)]
     """How much it sees of the front network. 0: unknown; more is better."""
     ready: bool = False
@@ -137,30 +137,30 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """Why it is not ready, for people."""
 
 
-class Found(msgspec.Struct, frozen=True, tag="found"):
+class Bootstrap(msgspec.Struct, frozen=True, tag="found"):
     """Found the system: all three stores are new, these are their disks."""
 
-    owner: Owner
+    owner: ProposerId
     membership: Membership
 
 
 class Probed(msgspec.Struct, frozen=True, tag="probed"):
     """The lease would be granted."""
 
-    member: Member
+    member: ReplicaState
     epoch: int
-    owner: Owner
+    owner: ProposerId
 
 
 class Promise(msgspec.Struct, frozen=True, tag="promise"):
     """The lease is granted, durably promised. `snapshot` only where `have_index` was too old to go on."""
 
-    member: Member
+    member: ReplicaState
     epoch: int
-    owner: Owner
+    owner: ProposerId
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
-    marks: tuple[Mark, ...] = ()
+    marks: tuple[AckedPosition, ...] = ()
     """What this member knows that the three disks have confirmed."""
     granted_ms: int = 0
     """Length of the lease that it granted: at most what was asked for, and what its own setting allows."""
@@ -169,9 +169,9 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
 class Busy(msgspec.Struct, frozen=True, tag="busy"):
     """Another twin's lease lives for `wait_ms` more."""
 
-    member: Member
+    member: ReplicaState
     epoch: int
-    owner: Owner
+    owner: ProposerId
     holder: str
     wait_ms: int
 
@@ -179,26 +179,26 @@ class Busy(msgspec.Struct, frozen=True, tag="busy"):
 class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
     """A higher epoch is promised (`member.promised`)."""
 
-    member: Member
+    member: ReplicaState
     epoch: int
-    owner: Owner
+    owner: ProposerId
 
 
-class Joining(msgspec.Struct, frozen=True, tag="joining"):
+class NotVoting(msgspec.Struct, frozen=True, tag="joining"):
     """This member does not vote: its store is new (`fresh`: it never belonged to any system) or diverged."""
 
-    member: Member
+    member: ReplicaState
     epoch: int
-    owner: Owner
+    owner: ProposerId
     fresh: bool
 
 
 class Appended(msgspec.Struct, frozen=True, tag="appended"):
     """Stored durably: this member equals the sender's journal up to `match`."""
 
-    member: Member
+    member: ReplicaState
     epoch: int
-    owner: Owner
+    owner: ProposerId
     match: int
     granted_ms: int = 0
     """Length of the lease that this renewed: see `Promise`."""
@@ -207,9 +207,9 @@ class Appended(msgspec.Struct, frozen=True, tag="appended"):
 class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
     """`previous` is not in this member's journal; try from `try_from` (an index to follow)."""
 
-    member: Member
+    member: ReplicaState
     epoch: int
-    owner: Owner
+    owner: ProposerId
     try_from: int
     granted_ms: int = 0
     """Length of the lease that this renewed: see `Promise`."""
@@ -218,14 +218,14 @@ class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
 class Released(msgspec.Struct, frozen=True, tag="released"):
     """The lease is free (or was no longer the sender's)."""
 
-    member: Member
+    member: ReplicaState
 
 
-class Followed(msgspec.Struct, frozen=True, tag="followed"):
+class Subscribed(msgspec.Struct, frozen=True, tag="followed"):
     """News for the passive twin: committed entries after its own, and who holds the lease ("" nobody)."""
 
-    member: Member
-    owner: Owner
+    member: ReplicaState
+    owner: ProposerId
     holder: str
     holder_epoch: int
     remaining_ms: int
@@ -235,17 +235,17 @@ class Followed(msgspec.Struct, frozen=True, tag="followed"):
     """Digest of the member's ledger after its commit index, for the twin to compare with its own."""
 
 
-class Founded(msgspec.Struct, frozen=True, tag="founded"):
+class Bootstrapped(msgspec.Struct, frozen=True, tag="founded"):
     """This member belongs to the system with exactly the membership that was asked for."""
 
-    member: Member
+    member: ReplicaState
 
 
 class Reported(msgspec.Struct, frozen=True, tag="reported"):
     """The other twin's last report, and its age in milliseconds; None: it was never heard here."""
 
-    member: Member
-    owner: Owner
+    member: ReplicaState
+    owner: ProposerId
     front: int
     age_ms: int | None
     twin: str = ""
@@ -254,28 +254,28 @@ class Reported(msgspec.Struct, frozen=True, tag="reported"):
     reason: str = ""
 
 
-class Refused(msgspec.Struct, frozen=True, tag="refused"):
+class RequestRefused(msgspec.Struct, frozen=True, tag="refused"):
     """The request makes no sense to this member; `reason` is for people."""
 
-    member: Member
+    member: ReplicaState
     reason: str
     differs: bool = False
     """The digest in the `Append` is not that of its ledger, which it has made anew from its own journal."""
 
 
-Request = Acquire | Append | Install | Release | Follow | Found | Report
+Request = Acquire | Append | Install | Release | Subscribe | Bootstrap | Report
 Reply = (
     Probed
     | Promise
     | Busy
     | Fenced
-    | Joining
+    | NotVoting
     | Appended
     | Conflict
     | Released
-    | Followed
-    | Founded
-    | Refused
+    | Subscribed
+    | Bootstrapped
+    | RequestRefused
     | Reported
 )
 

@@ -1,8 +1,8 @@
-"""The twin's side of the protocol: follow, get elected, reign, replicate. No I/O, no clock, no randomness.
+"""The twin's side of the protocol: follow, get elected, serve, replicate. No I/O, no clock, no randomness.
 
 The rim calls `tick`, `receive`, `failed` and `submit` with `now` (seconds on the twin's monotonic clock), and
 carries out what `take` returns: messages to upstreams, and news for the server. At most one request is under
-way to each upstream besides one `Follow`: while it is, the next batch fills.
+way to each upstream besides one `Subscribe`: while it is, the next batch fills.
 """
 
 import math
@@ -14,15 +14,15 @@ import msgspec
 from tmr.quorum import formats, founding
 from tmr.quorum.agreement import Agreement
 from tmr.quorum.anchor import Anchor, AnchorCheck
-from tmr.quorum.certified import CertifiedClock
+from tmr.quorum.consensus_clock import CertifiedClock
 from tmr.quorum.entries import (
     FIRST,
     FORMAT,
+    AckedPosition,
     Entry,
     Kind,
-    Mark,
     Membership,
-    Owner,
+    ProposerId,
     Snapshot,
     StateMachine,
     encode_format,
@@ -30,30 +30,30 @@ from tmr.quorum.entries import (
 )
 from tmr.quorum.lease import Timing, deadline
 from tmr.quorum.log import Log
-from tmr.quorum.marks import Marks, missed
 from tmr.quorum.messages import (
     Acquire,
     Append,
     Appended,
+    Bootstrap,
     Busy,
     Conflict,
     Fenced,
-    Follow,
-    Followed,
-    Found,
     Install,
-    Joining,
-    Member,
+    NotVoting,
     Probed,
     Promise,
-    Refused,
     Release,
     Released,
+    ReplicaState,
     Reply,
     Request,
+    RequestRefused,
+    Subscribe,
+    Subscribed,
 )
 from tmr.quorum.pause import PauseDetector
-from tmr.quorum.steady import SteadyClock
+from tmr.quorum.rollback import RollbackDetector, missed
+from tmr.quorum.steady_clock import SteadyClock
 
 Role = Literal["passive", "probing", "candidate", "active"]
 
@@ -103,7 +103,7 @@ class RoleChanged(msgspec.Struct, frozen=True):
 
 
 class Serving(msgspec.Struct, frozen=True):
-    """The reign is committed: the twin may answer clients and claim the VIP while `holds`."""
+    """The term is committed: the twin may answer clients and claim the VIP while `holds`."""
 
     epoch: int
 
@@ -112,31 +112,31 @@ Output = Send | Applied | RoleChanged | Serving
 
 
 class NotActive(Exception):
-    """A command was submitted to a twin that does not reign, or whose lease has ended."""
+    """A command was submitted to a twin that is not active, or whose lease has ended."""
 
 
 class Overloaded(Exception):
     """Too many commands wait for commitment."""
 
 
-class Peer(msgspec.Struct):
+class Progress(msgspec.Struct):
     """What the twin knows of one upstream."""
 
-    member: Member | None = None
+    member: ReplicaState | None = None
     reachable: bool = False
     busy: bool = False
     following: bool = False
     followed_at: float = float("-inf")
-    """When the `Follow` that is under way was sent: an answer to an earlier one must not start another."""
+    """When the `Subscribe` that is under way was sent: an answer to an earlier one must not start another."""
     feeds: bool = False
-    """The `Follow` under way asks for entries, too."""
+    """The `Subscribe` under way asks for entries, too."""
     holder: str | None = None
     """Last known lease holder there: a twin's name, "" for nobody, None unknown."""
     holder_epoch: int = 0
     granted_until: float | None = None
-    """End of the lease that it granted in this reign, by this twin's clock."""
+    """End of the lease that it granted in this term, by this twin's clock."""
     confirmed_at: float = float("-inf")
-    """When the last message was sent that it took as one of this reign."""
+    """When the last message was sent that it took as one of this term."""
     granted: float | None = None
     """Seconds of the lease that it granted last."""
     match: int = 0
@@ -164,12 +164,12 @@ class Peer(msgspec.Struct):
     alarm: str = ""
 
 
-class Twin:
+class Proposer:
     """One twin. `rank` (0 or 1) keeps the two twins' epochs apart; `jitter()` returns [0, 1)."""
 
     def __init__(
         self,
-        owner: Owner,
+        owner: ProposerId,
         rank: int,
         upstreams: tuple[str, str, str],
         machine: StateMachine,
@@ -190,13 +190,13 @@ class Twin:
         self.serving = False
         self.eligible = True
         """May be elected. The rim says no while this machine could not hold the virtual address."""
-        self.peers = (Peer(), Peer(), Peer())
+        self.peers = (Progress(), Progress(), Progress())
         self.log = Log()
         self.commit = 0
         self.applied = 0
         self.certified = CertifiedClock()
         self.steady = SteadyClock()
-        self.marks = Marks()
+        self.marks = RollbackDetector()
         self.anchors = AnchorCheck(anchor)
         self.agreement = Agreement()
         self.dropped = 0
@@ -207,14 +207,14 @@ class Twin:
         self._jitter = jitter
         self._seen_epoch = 0
         self._votes: dict[int, tuple[float, Promise]] = {}
-        self._probed: dict[int, Member] = {}
+        self._probed: dict[int, ReplicaState] = {}
         self._candidacy_ends = float("-inf")
         """When a candidate gives up, and gives back what was granted to it."""
         self._asked_again = False
         """In this election some were asked later than others."""
-        self._reign_start = 0
-        self._reigned = 0
-        """Epoch of its last reign."""
+        self._term_start = 0
+        self._served_epoch = 0
+        """Epoch of its last term."""
         self._spare = 2
         self._sent_at = float("-inf")
         """When the last question was sent: no two have the same time, though the clock may stand still."""
@@ -246,29 +246,31 @@ class Twin:
         if self.role != "active":
             return float("-inf")
         return deadline(
-            peer.granted_until
-            for slot, peer in enumerate(self.peers)
-            if peer.granted_until is not None and self.is_member(slot)
+            progress.granted_until
+            for slot, progress in enumerate(self.peers)
+            if progress.granted_until is not None and self.is_member(slot)
         )
 
     def holds(self, now: float) -> bool:
-        """The twin reigns, its reign is committed, and its lease lives: only then may it answer a client."""
+        """The twin is active, its term is committed, its lease lives: only then may it answer a client."""
         return self.role == "active" and self.serving and now < self.deadline
 
-    def _granted(self, peer: Peer, sent_at: float, granted_ms: int, now: float) -> None:
+    def _granted(self, progress: Progress, sent_at: float, granted_ms: int, now: float) -> None:
         """Note a granted message. The lease counts from when it was *sent*: `now` is too late.
 
         It lasts for what the upstream says that it granted, if that is less than this twin's own setting.
         """
-        peer.granted = granted_ms / 1000
-        until = sent_at + self.timing.usable_of(peer.granted)
-        peer.granted_until = until if peer.granted_until is None else max(peer.granted_until, until)
+        progress.granted = granted_ms / 1000
+        until = sent_at + self.timing.usable_of(progress.granted)
+        progress.granted_until = (
+            until if progress.granted_until is None else max(progress.granted_until, until)
+        )
 
     # -- reads ---------------------------------------------------------------------------------------------
 
     @property
     def confirmed(self) -> float:
-        """A majority took messages as of this reign that were all sent at this time or later; -inf: none.
+        """A majority took messages as of this term that were all sent at this time or later; -inf: none.
 
         Then no other twin had been elected before (ReadIndex of Raft, section 6.4 of its dissertation).
         """
@@ -294,7 +296,7 @@ class Twin:
     @property
     def renewal(self) -> float:
         """Seconds after which an active that has nothing to write renews its lease."""
-        lengths = [peer.granted for peer in self.peers if peer.granted is not None]
+        lengths = [progress.granted for progress in self.peers if progress.granted is not None]
         return min([self.timing.renewal, *(Timing(length).renewal for length in lengths)])
 
     def _member_slots(self) -> set[int]:
@@ -303,10 +305,10 @@ class Twin:
 
     def is_member(self, slot: int) -> bool:
         """The upstream answers with the disk that the membership counts, and it has not gone back."""
-        membership, peer = self.log.membership, self.peers[slot]
-        if membership is None or peer.member is None or peer.gone_back or peer.foreign:
+        membership, progress = self.log.membership, self.peers[slot]
+        if membership is None or progress.member is None or progress.gone_back or progress.foreign:
             return False
-        return peer.member.disk == membership.disks[slot]
+        return progress.member.disk == membership.disks[slot]
 
     # -- foundings -----------------------------------------------------------------------------------------
 
@@ -316,9 +318,9 @@ class Twin:
         return self.log.founding_at(self.commit) or self.anchors.founding
 
     def _stated(self) -> list[str]:
-        return [peer.member.founding for peer in self.peers if peer.member is not None]
+        return [progress.member.founding for progress in self.peers if progress.member is not None]
 
-    def is_foreign(self, member: Member) -> bool:
+    def is_foreign(self, member: ReplicaState) -> bool:
         """The upstream's journal is of another founding than this twin's.
 
         A twin that knows none goes by what two upstreams state.
@@ -331,10 +333,10 @@ class Twin:
 
     def _leave_out(self, slot: int, reply: Reply, now: float) -> bool:
         """Note whether the upstream's journal is of another founding; True: its answer counts for nothing."""
-        peer = self.peers[slot]
-        peer.foreign = peer.member is not None and self.is_foreign(peer.member)
-        if peer.foreign:
-            peer.match, peer.granted_until, peer.confirmed_at = 0, None, float("-inf")
+        progress = self.peers[slot]
+        progress.foreign = progress.member is not None and self.is_foreign(progress.member)
+        if progress.foreign:
+            progress.match, progress.granted_until, progress.confirmed_at = 0, None, float("-inf")
         foreign = {
             at: one.member for at, one in enumerate(self.peers) if one.foreign and one.member is not None
         }
@@ -342,9 +344,9 @@ class Twin:
         if not self.is_foreign(reply.member):
             return False
         known = self.founding or founding.prevailing(self._stated()) or ""
-        peer.alarm = founding.of_upstream(reply.member.founding, known) if len(foreign) == 1 else ""
-        if isinstance(reply, Followed) and reply.owner == self.owner:
-            peer.holder, peer.holder_epoch = reply.holder, reply.holder_epoch
+        progress.alarm = founding.of_upstream(reply.member.founding, known) if len(foreign) == 1 else ""
+        if isinstance(reply, Subscribed) and reply.owner == self.owner:
+            progress.holder, progress.holder_epoch = reply.holder, reply.holder_epoch
         return True
 
     # -- time passes ---------------------------------------------------------------------------------------
@@ -365,29 +367,29 @@ class Twin:
             self._ask_again(now)
 
     def _follow(self, now: float) -> None:
-        feeding = any(peer.following and peer.feeds and peer.reachable for peer in self.peers)
+        feeding = any(progress.following and progress.feeds and progress.reachable for progress in self.peers)
         feeding = feeding or self._undecided()
         if not feeding and now - self._fed_at < FEED_PAUSE:
             return  # with the next tick
-        idle = [slot for slot, peer in enumerate(self.peers) if not peer.following]
+        idle = [slot for slot, progress in enumerate(self.peers) if not progress.following]
         # One that does not answer is asked again and again: it must not take the feed from one that does.
         idle.sort(key=lambda slot: not self.peers[slot].reachable)
         for slot in idle:
-            peer = self.peers[slot]
+            progress = self.peers[slot]
             feeds = not feeding and self._is_source(slot) and slot not in self._unread
-            peer.following, peer.feeds = True, feeds
-            peer.followed_at = now
+            progress.following, progress.feeds = True, feeds
+            progress.followed_at = now
             self._outputs.append(Send(slot, self._follow_request(slot, entries=feeds), now))
             feeding = feeding or feeds
 
-    def _follow_request(self, slot: int, *, entries: bool) -> Follow:
-        peer = self.peers[slot]
-        return Follow(
+    def _follow_request(self, slot: int, *, entries: bool) -> Subscribe:
+        progress = self.peers[slot]
+        return Subscribe(
             owner=self.owner,
             have_index=self.commit,
             have_epoch=self.log.epoch_at(self.commit) or 0,
-            known_holder="?" if peer.holder is None else peer.holder,
-            known_epoch=peer.holder_epoch,
+            known_holder="?" if progress.holder is None else progress.holder,
+            known_epoch=progress.holder_epoch,
             entries=entries,
             format=self.newest,
         )
@@ -404,7 +406,7 @@ class Twin:
     def _try_election(self, now: float) -> None:
         """Ask for a majority's readiness first: a probe changes nothing, a cut-off twin disturbs nobody."""
         self._next_try = now + self.timing.retry * (1 + self._jitter())
-        if not self.eligible or self.outdated or self._other_reigns():
+        if not self.eligible or self.outdated or self._other_terms():
             if self.role == "candidate":
                 self._step_down(now, "this twin may not be elected any more, or another one was")
             return
@@ -417,8 +419,8 @@ class Twin:
             return
         if self.role != "passive":
             self._become("passive", "no majority answered in time")
-        reigns = max(self._seen_epoch, self.epoch) // 2 + 1
-        self.epoch = reigns * 2 + self.rank
+        terms = max(self._seen_epoch, self.epoch) // 2 + 1
+        self.epoch = terms * 2 + self.rank
         self.role = "probing"
         self._probed, self._votes = {}, {}
         self._asked_again = False
@@ -441,12 +443,12 @@ class Twin:
         if self.role not in ("probing", "candidate") or not self.eligible:
             return
         heard = self._probed if self.role == "probing" else self._votes
-        waiting = [s for s, peer in enumerate(self.peers) if s not in heard and not peer.busy]
+        waiting = [s for s, progress in enumerate(self.peers) if s not in heard and not progress.busy]
         due = [slot for slot in waiting if now >= self.peers[slot].ask_at]
         self._asked_again = self._asked_again or bool(due)
         self._ask(now, probe=self.role == "probing", slots=due)
 
-    def _other_reigns(self) -> bool:
+    def _other_terms(self) -> bool:
         """Two upstreams say, by a follow that still stands, that another twin's lease lives."""
         held = [p for p in self.peers if p.following and p.reachable and p.holder and not p.foreign]
         return len([p for p in held if p.holder != self.owner.twin]) >= 2
@@ -472,18 +474,18 @@ class Twin:
     def _step_down(self, now: float, reason: str, pause: float | None = None) -> None:
         was = self.role
         if was == "active":
-            self.certified.end_reign()
-            self.marks.reign_ended()
+            self.certified.end_term()
+            self.marks.term_ended()
         if was == "candidate":
             self._release(now, self.epoch)
         self.serving = False
-        for peer in self.peers:
-            peer.granted_until, peer.confirmed_at = None, float("-inf")
-            peer.busy = False
-            peer.refused_upto = None
+        for progress in self.peers:
+            progress.granted_until, progress.confirmed_at = None, float("-inf")
+            progress.busy = False
+            progress.refused_upto = None
         self._next_try = now + (self.timing.retry * (0.3 + self._jitter()) if pause is None else pause)
         self._votes, self._probed = {}, {}
-        self.log.cut(self.commit)  # what is not known to be committed, the next reign decides
+        self.log.cut(self.commit)  # what is not known to be committed, the next term decides
         if was != "passive":
             self._become("passive", reason)
 
@@ -493,7 +495,7 @@ class Twin:
         return self.anchors.current(self.log, self.commit)
 
     def retire(self, now: float, reason: str) -> None:
-        """Give the reign back in good order: release the lease, let the other twin follow at once."""
+        """Give the term back in good order: release the lease, let the other twin follow at once."""
         if self.role == "passive":
             return
         epoch, was = self.epoch, self.role
@@ -513,15 +515,15 @@ class Twin:
 
     def receive(self, now: float, slot: int, sent_at: float, request: Request, reply: Reply) -> None:
         """The upstream in `slot` answered `request`, which was sent at `sent_at`."""
-        peer = self.peers[slot]
+        progress = self.peers[slot]
         if not self.asked(request):
             return
-        if isinstance(request, Follow):
-            if sent_at < peer.followed_at or not peer.following:
+        if isinstance(request, Subscribe):
+            if sent_at < progress.followed_at or not progress.following:
                 return
-            peer.following = False
-        elif sent_at >= peer.sent_at and not isinstance(request, Release):
-            peer.busy, peer.ask_at = False, float("inf")
+            progress.following = False
+        elif sent_at >= progress.sent_at and not isinstance(request, Release):
+            progress.busy, progress.ask_at = False, float("inf")
         self._note(slot, request, sent_at, reply.member, now)
         if self._leave_out(slot, reply, now):
             return
@@ -530,134 +532,140 @@ class Twin:
             return
         self._compare(slot, reply.member, sent_at, now)
         match reply:
-            case Followed():
+            case Subscribed():
                 self._followed(now, slot, reply)
                 return
             case Released():
                 return
-            case Refused():
-                peer.alarm = reply.reason
+            case RequestRefused():
+                progress.alarm = reply.reason
                 if reply.differs:
                     self._differs(now, slot, request)
                 if isinstance(request, Append):
-                    peer.refused_upto = request.previous_index + len(request.entries)
+                    progress.refused_upto = request.previous_index + len(request.entries)
                 elif isinstance(request, Install):
-                    peer.refused_upto = request.snapshot.index
+                    progress.refused_upto = request.snapshot.index
                     self.agreement.refused(slot)
                 return
-        if isinstance(reply, Appended) and peer.refused_upto is not None and reply.match >= peer.refused_upto:
-            peer.refused_upto = None
-        if peer.refused_upto is None:
-            peer.alarm = ""
-        if isinstance(reply, Joining):
-            peer.fresh, peer.joining = reply.fresh, True
+        if (
+            isinstance(reply, Appended)
+            and progress.refused_upto is not None
+            and reply.match >= progress.refused_upto
+        ):
+            progress.refused_upto = None
+        if progress.refused_upto is None:
+            progress.alarm = ""
+        if isinstance(reply, NotVoting):
+            progress.fresh, progress.joining = reply.fresh, True
         else:
-            peer.joining = False
+            progress.joining = False
         if not isinstance(
-            reply, Probed | Promise | Busy | Fenced | Joining | Appended | Conflict
+            reply, Probed | Promise | Busy | Fenced | NotVoting | Appended | Conflict
         ) or not self._current(reply.epoch, reply.owner):
             return
         match reply:
             case Fenced():
                 self._fenced(now, reply)
             case Busy():
-                peer.holder, peer.holder_epoch = reply.holder, reply.member.promised
-                peer.ask_at = now + reply.wait_ms / 1000
+                progress.holder, progress.holder_epoch = reply.holder, reply.member.promised
+                progress.ask_at = now + reply.wait_ms / 1000
             case Probed() if self.role == "probing":
                 self._probed[slot] = reply.member
                 self._count_probes(now)
             case Promise() if self.role == "candidate":
                 self._votes[slot] = (sent_at, reply)
                 self._count_votes(now)
-            case Joining() if self.role == "active":
+            case NotVoting() if self.role == "active":
                 self._join(now, slot, reply.member.disk)
-            case Joining() if self.role == "probing":
+            case NotVoting() if self.role == "probing":
                 self._found_system(now)
             case Appended() if self.role == "active":
                 self._appended(now, slot, sent_at, request, reply)
             case Conflict() if self.role == "active":
-                if not peer.gone_back:
-                    self._granted(peer, sent_at, reply.granted_ms, now)
-                    peer.confirmed_at = max(peer.confirmed_at, sent_at)
-                peer.next = min(peer.next, reply.try_from + 1)
+                if not progress.gone_back:
+                    self._granted(progress, sent_at, reply.granted_ms, now)
+                    progress.confirmed_at = max(progress.confirmed_at, sent_at)
+                progress.next = min(progress.next, reply.try_from + 1)
                 self._replicate(now)
 
     def failed(self, slot: int, sent_at: float, request: Request) -> None:
         """The upstream in `slot` did not answer `request`: unreachable, too slow, or not an upstream."""
-        peer = self.peers[slot]
+        progress = self.peers[slot]
         if isinstance(request, Release) or not self.asked(request):
             return
-        peer.reachable = False
-        if isinstance(request, Follow):
-            if sent_at < peer.followed_at:
+        progress.reachable = False
+        if isinstance(request, Subscribe):
+            if sent_at < progress.followed_at:
                 return
-            peer.following = False
-            peer.holder = None
+            progress.following = False
+            progress.holder = None
             return
-        peer.failed_at = max(peer.failed_at, sent_at)
-        if sent_at >= peer.sent_at:
-            peer.busy = False
+        progress.failed_at = max(progress.failed_at, sent_at)
+        if sent_at >= progress.sent_at:
+            progress.busy = False
 
     def asked(self, request: Request) -> bool:
         """This run of the twin did: what a former one is told may be long past, though it arrives now."""
         return request.owner == self.owner
 
-    def _current(self, epoch: int, owner: Owner) -> bool:
-        """The answer is to this reign or candidacy, not to a former one."""
+    def _current(self, epoch: int, owner: ProposerId) -> bool:
+        """The answer is to this term or candidacy, not to a former one."""
         return epoch == self.epoch and owner == self.owner
 
-    def _note(self, slot: int, request: Request, sent_at: float, member: Member, now: float) -> None:
+    def _note(self, slot: int, request: Request, sent_at: float, member: ReplicaState, now: float) -> None:
         """Take the header for what the upstream is now, unless a later one is known.
 
         A poll may have waited for long: an active twin, which hears other answers all the time, ignores it.
         """
-        peer = self.peers[slot]
-        poll = isinstance(request, Follow)
-        if self.role != "active" if poll else sent_at >= peer.noted_at:
-            if peer.member is not None and peer.member.disk != member.disk:
-                peer.match, peer.granted_until, peer.gone_back = 0, None, False
-                peer.confirmed_at = float("-inf")
-            peer.member = member
-            peer.reachable = peer.reachable or poll or sent_at > peer.failed_at
+        progress = self.peers[slot]
+        poll = isinstance(request, Subscribe)
+        if self.role != "active" if poll else sent_at >= progress.noted_at:
+            if progress.member is not None and progress.member.disk != member.disk:
+                progress.match, progress.granted_until, progress.gone_back = 0, None, False
+                progress.confirmed_at = float("-inf")
+            progress.member = member
+            progress.reachable = progress.reachable or poll or sent_at > progress.failed_at
         if not poll:
-            peer.noted_at = max(peer.noted_at, sent_at)
+            progress.noted_at = max(progress.noted_at, sent_at)
         self.steady.observe(slot, member.clock_ms / 1000, sent_at, now)
         steady_ms = self.steady.read(now) * 1000
         self.certified.observe(self.upstreams[slot], member.wall_ms, steady_ms, member.clock_synchronised)
 
-    def _paused(self, member: Member, sent_at: float, now: float) -> bool:
-        """This machine was paused by its host, and so gives its reign up: its clocks were no measure."""
+    def _paused(self, member: ReplicaState, sent_at: float, now: float) -> bool:
+        """This machine was paused by its host, and so gives its term up: its clocks were no measure."""
         seconds = self._pauses.observe(member.disk, member.clock_ms / 1000, sent_at, now)
         if not seconds:
             return False
         self.paused_at, self.paused_for = now, seconds
-        self._pauses.forget_all_but(peer.member.disk for peer in self.peers if peer.member is not None)
+        self._pauses.forget_all_but(
+            progress.member.disk for progress in self.peers if progress.member is not None
+        )
         if self.role != "active":
             return False
         self._step_down(now, f"this machine stood still for about {seconds:.1f} s, and its clocks with it")
         return True
 
-    def _compare(self, slot: int, member: Member, sent_at: float, now: float) -> None:
+    def _compare(self, slot: int, member: ReplicaState, sent_at: float, now: float) -> None:
         """Hold the answer against what its disk has confirmed before, and learn what it confirms now."""
-        peer = self.peers[slot]
+        progress = self.peers[slot]
         if self.marks.gone_back(member, sent_at):
             self._distrust(slot, now)
             return
-        if sent_at >= peer.gone_back_at:
-            peer.gone_back = False
-        if not peer.gone_back and member.reign >= 0:
-            self.marks.learn(Mark(member.disk, member.reign, 0, member.commit), now)
+        if sent_at >= progress.gone_back_at:
+            progress.gone_back = False
+        if not progress.gone_back and member.term >= 0:
+            self.marks.learn(AckedPosition(member.disk, member.term, 0, member.commit), now)
 
     def _distrust(self, slot: int, now: float) -> None:
         """An older state was put back: its vote, its lease and what it stored before count for nothing."""
-        peer = self.peers[slot]
-        peer.gone_back, peer.gone_back_at = True, now
-        peer.match, peer.granted_until, peer.confirmed_at = 0, None, float("-inf")
-        peer.next = min(peer.next, self.log.last + 1)
+        progress = self.peers[slot]
+        progress.gone_back, progress.gone_back_at = True, now
+        progress.match, progress.granted_until, progress.confirmed_at = 0, None, float("-inf")
+        progress.next = min(progress.next, self.log.last + 1)
 
     def _fenced(self, now: float, reply: Fenced) -> None:
         if self.role == "active" and reply.member.promised > self.epoch:
-            self._step_down(now, f"epoch {reply.member.promised} reigns")
+            self._step_down(now, f"epoch {reply.member.promised} was promised")
         elif self.role == "active":
             self._step_down(now, "the lease was given back on this twin's behalf")
         elif self.role in ("probing", "candidate"):
@@ -665,12 +673,12 @@ class Twin:
 
     # -- following -----------------------------------------------------------------------------------------
 
-    def _followed(self, now: float, slot: int, reply: Followed) -> None:
-        peer = self.peers[slot]
+    def _followed(self, now: float, slot: int, reply: Subscribed) -> None:
+        progress = self.peers[slot]
         if reply.owner != self.owner:
             return
-        freed = not reply.holder and self.awaits(peer)
-        peer.holder, peer.holder_epoch = reply.holder, reply.holder_epoch
+        freed = not reply.holder and self.awaits(progress)
+        progress.holder, progress.holder_epoch = reply.holder, reply.holder_epoch
         if self.role == "active":
             return
         if reply.entries or reply.snapshot is not None:
@@ -685,13 +693,14 @@ class Twin:
         elif self.role == "passive":
             self._follow(now)
 
-    def awaits(self, peer: Peer) -> bool:
+    def awaits(self, progress: Progress) -> bool:
         """The lease that this upstream told of is the other twin's: its end is to be used at once.
 
-        Not one from before this twin's own reign, in which it followed nobody: the reign that it gave back is
+        Not one from before this twin's own term, in which it followed nobody: the term that it gave back is
         for the other one to take.
         """
-        return peer.holder not in ("", None, self.owner.twin) and peer.holder_epoch > self._reigned
+        other = progress.holder not in ("", None, self.owner.twin)
+        return other and progress.holder_epoch > self._served_epoch
 
     @property
     def outdated(self) -> str:
@@ -699,7 +708,9 @@ class Twin:
 
         Two upstreams must say so: one that is wrong keeps no twin from an election.
         """
-        needs = sorted((peer.member.needs for peer in self.peers if peer.member is not None), reverse=True)
+        needs = sorted(
+            (progress.member.needs for progress in self.peers if progress.member is not None), reverse=True
+        )
         needed = needs[1] if len(needs) >= 2 else FIRST
         if needed > self.newest:
             return formats.too_new(needed, self.newest)
@@ -775,7 +786,7 @@ class Twin:
         adopted = self._adopt(best)
         if adopted.last_epoch >= self.epoch:
             # Mirrored meanwhile: epochs never fall along a journal, what conflicts is judged by them.
-            self._step_down(now, "a later reign has committed entries")
+            self._step_down(now, "a later term has committed entries")
             return
         shown = {slot: promise.member for slot, (_, promise) in votes.items()}
         if self.anchors.shorter(shown, now) or self.anchors.differs(adopted, shown, now):
@@ -802,10 +813,10 @@ class Twin:
             self.peers[slot].member = votes[slot][1].member
             if self.peers[slot].gone_back:
                 self.marks.excuse(membership.disks[slot])
-        self._begin_reign(now, valid)
+        self._begin_term(now, valid)
 
     @staticmethod
-    def misses(mark: Mark, member: Member) -> bool:
+    def misses(mark: AckedPosition, member: ReplicaState) -> bool:
         """The one who promised has less than its disk confirmed, as another upstream remembers."""
         return missed(mark, member)
 
@@ -828,25 +839,27 @@ class Twin:
         log.extend(entry for entry in best.entries if entry.index > log.last)
         return log
 
-    def _begin_reign(self, now: float, granted: dict[int, float]) -> None:
+    def _begin_term(self, now: float, granted: dict[int, float]) -> None:
         self.role = "active"
         self.serving = False
-        self._reigned = self.epoch
-        for slot, peer in enumerate(self.peers):
-            peer.granted_until, peer.confirmed_at = None, float("-inf")
+        self._served_epoch = self.epoch
+        for slot, progress in enumerate(self.peers):
+            progress.granted_until, progress.confirmed_at = None, float("-inf")
             if slot in granted:
-                self._granted(peer, granted[slot], self._votes[slot][1].granted_ms, now)
-            peer.reachable = peer.reachable and slot in granted  # who answered long ago may be gone since
-            peer.gone_back = peer.gone_back and slot not in granted
-            peer.match, peer.next = 0, self.log.last + 1
-            peer.busy = False
+                self._granted(progress, granted[slot], self._votes[slot][1].granted_ms, now)
+            progress.reachable = (
+                progress.reachable and slot in granted
+            )  # who answered long ago may be gone since
+            progress.gone_back = progress.gone_back and slot not in granted
+            progress.match, progress.next = 0, self.log.last + 1
+            progress.busy = False
         self.anchors.elected()
-        self.agreement.begin_reign()
+        self.agreement.begin_term()
         self._become("active", "two upstreams granted the lease")
         self._apply()
-        self.certified.begin_reign()
+        self.certified.begin_term()
         first = self.owner.nonce.encode() if not self.log.last else b""  # what makes this founding its own
-        self._reign_start = self._add("reign", first, now)
+        self._term_start = self._add("term", first, now)
         self._replicate(now)
 
     def _add(self, kind: Kind, body: bytes, now: float) -> int:
@@ -861,13 +874,13 @@ class Twin:
         return self.log.format
 
     def agreed_format(self) -> int:
-        """Newest format that the three members and both twins have announced, as heard in this reign."""
+        """Newest format that the three members and both twins have announced, as heard in this term."""
         members = [
-            peer.member
-            for slot, peer in enumerate(self.peers)
-            if peer.member is not None
-            and peer.reachable
-            and peer.granted_until is not None
+            progress.member
+            for slot, progress in enumerate(self.peers)
+            if progress.member is not None
+            and progress.reachable
+            and progress.granted_until is not None
             and self.is_member(slot)
         ]
         if len(members) < len(self.peers):
@@ -875,11 +888,11 @@ class Twin:
         return min(self.known_to_members(members), self.known_to_twins(members))
 
     @staticmethod
-    def known_to_members(members: Sequence[Member]) -> int:
+    def known_to_members(members: Sequence[ReplicaState]) -> int:
         """Newest format that all of these can apply."""
         return min(member.format for member in members)
 
-    def known_to_twins(self, members: Sequence[Member]) -> int:
+    def known_to_twins(self, members: Sequence[ReplicaState]) -> int:
         """Newest format that both twins can apply, as all members have heard."""
         return formats.known_to_twins(members, self.owner.twin, self.newest)
 
@@ -900,8 +913,9 @@ class Twin:
         """
         spare = self._spare_slot(now)
         return any(
-            slot != spare and (slot == answered or (peer.reachable and not peer.busy and not peer.joining))
-            for slot, peer in enumerate(self.peers)
+            slot != spare
+            and (slot == answered or (progress.reachable and not progress.busy and not progress.joining))
+            for slot, progress in enumerate(self.peers)
         )
 
     def submit(self, now: float, *bodies: bytes) -> int:
@@ -923,15 +937,15 @@ class Twin:
     def _replicate(self, now: float) -> None:
         spare, renewal = self._spare_slot(now), self.renewal
         wanted = self._wanted if self.confirmed < self._wanted else float("-inf")
-        for slot, peer in enumerate(self.peers):
-            if peer.busy:
+        for slot, progress in enumerate(self.peers):
+            if progress.busy:
                 continue
-            due = now - peer.sent_at >= (renewal if peer.reachable else self.timing.again)
-            behind = peer.reachable and not peer.joining
-            behind = behind and (peer.next <= self.log.last or peer.sent_at < wanted)
+            due = now - progress.sent_at >= (renewal if progress.reachable else self.timing.again)
+            behind = progress.reachable and not progress.joining
+            behind = behind and (progress.next <= self.log.last or progress.sent_at < wanted)
             behind = behind and not self._unconfirmed(slot)
-            if slot == spare and now - peer.sent_at < SPARE_PAUSE:
-                behind = self.log.last - peer.next >= BATCH_ENTRIES
+            if slot == spare and now - progress.sent_at < SPARE_PAUSE:
+                behind = self.log.last - progress.next >= BATCH_ENTRIES
             if due or behind:
                 self._send(slot, self._next_message(slot), now)
 
@@ -945,22 +959,22 @@ class Twin:
         slowest = max(range(3), key=lambda slot: self.peers[slot].delay)
         if self.peers[slowest].delay > SLOWER * self.peers[self._spare].delay:
             self._spare = slowest
-        for slot, peer in enumerate(self.peers):
-            if slot != self._spare and peer.busy and now - peer.sent_at > SPARE_PAUSE:
+        for slot, progress in enumerate(self.peers):
+            if slot != self._spare and progress.busy and now - progress.sent_at > SPARE_PAUSE:
                 return None
         return self._spare
 
     def _next_message(self, slot: int) -> Append | Install:
-        peer = self.peers[slot]
+        progress = self.peers[slot]
         if slot in self.agreement.differing and self._may_install(slot):
             return self._installation()
-        previous = peer.next - 1
+        previous = progress.next - 1
         epoch = self.log.epoch_at(previous)
         entries: tuple[Entry, ...] = ()
         if previous >= self.log.base and epoch is not None:
             entries = tuple(self.log.after_index(previous, BATCH_ENTRIES, BATCH_BYTES))
-            peer.next = previous + len(entries) + 1
-        elif peer.reachable and not self._unconfirmed(slot):
+            progress.next = previous + len(entries) + 1
+        elif progress.reachable and not self._unconfirmed(slot):
             return self._installation()
         else:
             # A snapshot is large, and would be made anew for each try: first see whether anybody is there.
@@ -1006,33 +1020,36 @@ class Twin:
             # Founded with other disks while one was being lost: it votes, and counts for nothing here.
             self._join(now, slot, reply.member.disk)
             return
-        peer = self.peers[slot]
+        progress = self.peers[slot]
         self._agrees(slot, sent_at, request, reply)
-        if peer.gone_back:
-            peer.next = min(reply.match, self.log.last) + 1
+        if progress.gone_back:
+            progress.next = min(reply.match, self.log.last) + 1
             self._replicate(now)
             return
-        self._granted(peer, sent_at, reply.granted_ms, now)
-        peer.confirmed_at = max(peer.confirmed_at, sent_at)
-        peer.delay += (now - sent_at - peer.delay) / 16
-        peer.match = max(peer.match, min(reply.match, self.log.last))
-        if reply.member.reign == self.epoch:
+        self._granted(progress, sent_at, reply.granted_ms, now)
+        progress.confirmed_at = max(progress.confirmed_at, sent_at)
+        progress.delay += (now - sent_at - progress.delay) / 16
+        progress.match = max(progress.match, min(reply.match, self.log.last))
+        if reply.member.term == self.epoch:
             self.marks.learn(
-                Mark(reply.member.disk, self.epoch, self.log.epoch_at(reply.match) or 0, reply.match), now
+                AckedPosition(
+                    reply.member.disk, self.epoch, self.log.epoch_at(reply.match) or 0, reply.match
+                ),
+                now,
             )
-        peer.next = max(peer.match + 1, min(peer.next, self.log.last + 1))
+        progress.next = max(progress.match + 1, min(progress.next, self.log.last + 1))
         before = self.commit
         if self._advance():
             self._apply()
             self._forget()
-        if before < self._reign_start <= self.commit and not self.serving:
+        if before < self._term_start <= self.commit and not self.serving:
             self._wanted = self.read_mark(now)  # who knew of more commits than this twin compares now
         self._serve()
         self._replicate(now)
 
     def _serve(self) -> None:
-        """Serve, once the reign is committed and two upstreams have this twin's ledger."""
-        if not self.serving and self.commit >= self._reign_start and self.agreed():
+        """Serve, once the term is committed and two upstreams have this twin's ledger."""
+        if not self.serving and self.commit >= self._term_start and self.agreed():
             self.serving, self._sources = True, frozenset()
             self._outputs.append(Serving(self.epoch))
 
@@ -1045,10 +1062,10 @@ class Twin:
         stored = sorted((p.match for s, p in enumerate(self.peers) if s in members), reverse=True)
         if len(stored) < 2 or stored[1] <= self.commit or not self.counts(stored[1]):
             return False
-        reign_committed = self.commit < self._reign_start <= stored[1]
+        term_committed = self.commit < self._term_start <= stored[1]
         self.commit = stored[1]
-        if reign_committed:
-            self.marks.reign_committed()
+        if term_committed:
+            self.marks.term_committed()
             self._serve()
         return True
 
@@ -1082,8 +1099,8 @@ class Twin:
 
     def _differs(self, now: float, slot: int, request: Request) -> None:
         """An upstream has another ledger. If a second one has, it is this twin's that is wrong."""
-        this_reign = isinstance(request, Append) and request.epoch == self.epoch
-        if self.role != "active" or not this_reign or not self.is_member(slot):
+        this_term = isinstance(request, Append) and request.epoch == self.epoch
+        if self.role != "active" or not this_term or not self.is_member(slot):
             return
         self.agreement.differs(slot, now)
         if self.agreement.outvoted:
@@ -1093,7 +1110,7 @@ class Twin:
                 self._release(now, epoch)  # it had no address yet, and the other twin may have the right one
             self._drop_ledger()
 
-    def _compare_mirrored(self, now: float, slot: int, reply: Followed) -> None:
+    def _compare_mirrored(self, now: float, slot: int, reply: Subscribed) -> None:
         """Compare a passive twin's ledger with an upstream's, where they are at the same entry."""
         comparable = self.applied == reply.member.commit and reply.digest and self.is_member(slot)
         if self.role != "passive" or not comparable:
@@ -1106,7 +1123,7 @@ class Twin:
         self.agreement.differs(slot, now)
         if self.agreement.outvoted:
             self._drop_ledger()
-            self.agreement.begin_reign()
+            self.agreement.begin_term()
 
     def _drop_ledger(self) -> None:
         """Forget journal and ledger, as after a start, but not what is known to be committed."""
@@ -1115,16 +1132,21 @@ class Twin:
         self.anchors.kept = self.anchor
         self.log, self.commit, self.applied = Log(), 0, 0
         self._machine.restore(b"", FIRST)
-        for peer in self.peers:
-            peer.following = False  # polls that are under way ask for what followed the former one
+        for progress in self.peers:
+            progress.following = False  # polls that are under way ask for what followed the former one
 
     def _may_install(self, slot: int) -> bool:
         """This twin's ledger may be sent there: all others that can compare it have confirmed it."""
-        for other, peer in enumerate(self.peers):
+        for other, progress in enumerate(self.peers):
             if other == slot or other in self.agreement.agreed or not self.is_member(other):
                 continue
-            stands_still = peer.refused_upto is not None and other not in self.agreement.differing
-            if peer.reachable and not peer.joining and peer.next > self.log.base and not stands_still:
+            stands_still = progress.refused_upto is not None and other not in self.agreement.differing
+            if (
+                progress.reachable
+                and not progress.joining
+                and progress.next > self.log.base
+                and not stands_still
+            ):
                 return False
         return self.agreement.may_install(slot)
 
@@ -1135,24 +1157,30 @@ class Twin:
     # -- members that join ---------------------------------------------------------------------------------
 
     def _found_system(self, now: float) -> None:
-        """Three new stores, and nobody ever reigned: this is a new system."""
-        heard = [peer for peer in self.peers if peer.reachable and peer.noted_at >= peer.sent_at]
-        members = [peer.member for peer in heard if peer.member is not None]  # in answer to this probe
-        new = [peer for peer in self.peers if peer.joining and peer.fresh]
+        """Three new stores, and no twin was ever elected: this is a new system."""
+        heard = [
+            progress
+            for progress in self.peers
+            if progress.reachable and progress.noted_at >= progress.sent_at
+        ]
+        members = [
+            progress.member for progress in heard if progress.member is not None
+        ]  # in answer to this probe
+        new = [progress for progress in self.peers if progress.joining and progress.fresh]
         if len(members) < 3 or not new or any(m.promised or m.last_index for m in members):
             return
         if self._asked_again:
             return  # with the next probe, which is one and the same for all
-        if any(peer.joining and not peer.fresh for peer in self.peers):
+        if any(progress.joining and not progress.fresh for progress in self.peers):
             return
         if not self.may_found(members, now):
             return
         disks = (members[0].disk, members[1].disk, members[2].disk)
         for slot in range(3):
-            self._send(slot, Found(self.owner, Membership(disks)), now)
+            self._send(slot, Bootstrap(self.owner, Membership(disks)), now)
         self._step_down(now, "founding the system")
 
-    def may_found(self, members: Sequence[Member], now: float) -> bool:
+    def may_found(self, members: Sequence[ReplicaState], now: float) -> bool:
         """This twin knows no system that these new stores would take the place of."""
         return not self.anchors.unfounded(self.anchor, dict(enumerate(members)), now)
 
@@ -1161,20 +1189,20 @@ class Twin:
         membership = self.log.membership
         if not self.holds(now) or membership is None:
             return
-        peer = self.peers[slot]
+        progress = self.peers[slot]
         if membership.disks[slot] == disk:
             committed = self.log.membership_at(self.commit)
             known = committed is not None and committed.disks[slot] == disk
-            if known and not peer.busy and self._may_install(slot):
-                peer.next = self.applied + 1
+            if known and not progress.busy and self._may_install(slot):
+                progress.next = self.applied + 1
                 self._send(slot, self._installation(), now)
         elif disk in membership.retired:
-            peer.alarm = (
+            progress.alarm = (
                 "this upstream runs on a disk that was replaced: it never counts again; if it is to be a "
                 "member, move its state directory away and start it"
             )
         elif not self._membership_pending():
-            peer.match, peer.granted_until = 0, None
+            progress.match, progress.granted_until = 0, None
             self._add("members", encode_membership(membership.replacing(slot, disk)), now)
             self._replicate(now)
 

@@ -1,7 +1,7 @@
 """A read of one upstream's ledger for the holder of its lease, up to what that has committed (Raft 6.4).
 
 The asker names its epoch and the index that it has committed. What an upstream signs of its own ledger, it
-signs after this check, and of nothing else: for a former reign, or short of what is committed, it would sign
+signs after this check, and of nothing else: for a former term, or short of what is committed, it would sign
 what has ended since.
 """
 
@@ -11,17 +11,17 @@ import msgspec
 
 from tmr.licensing.packed import unpack
 from tmr.quorum.acceptor import Acceptor
-from tmr.quorum.entries import Count, Owner
+from tmr.quorum.entries import Count, ProposerId
 
 Obstacle = Literal["not-voting", "gone-back", "fenced", "not-applied"]
 """`fenced`: the asker does not hold this upstream's lease. `not-applied`: not yet, ask again."""
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True):
-    """The asker's reign, and the last entry that it has committed and applied."""
+    """The asker's term, and the last entry that it has committed and applied."""
 
     epoch: Count
-    owner: Owner
+    owner: ProposerId
     index: Count
 
 

@@ -2,24 +2,24 @@
 
 from typing import Final
 
-from tmr.quorum.proposer import OBJECTS, Twin
+from tmr.quorum.proposer import OBJECTS, Proposer
 
 LAG: Final = 2_000
 """Entries that a ready twin may lack: what one answer to `follow` brings, or a promise."""
 
 
-def hindrance(twin: Twin, now: float) -> str:
+def hindrance(twin: Proposer, now: float) -> str:
     """Reason why this twin could not serve at once if the lease were free, for people; empty: it could.
 
     `now` is seconds on its monotonic clock. What the rim knows (the address, the front network) is not in it.
     """
     if twin.role == "active":
-        return "" if twin.holds(now) else "its reign is not committed yet"
+        return "" if twin.holds(now) else "its term is not committed yet"
     if twin.outdated:
         return twin.outdated
     if twin.anchors.objection is not None:
         return OBJECTS
-    heard = [peer.member for peer in twin.peers if peer.member is not None and peer.reachable]
+    heard = [progress.member for progress in twin.peers if progress.member is not None and progress.reachable]
     if len(heard) < 2:
         return "it reaches fewer than two upstreams"
     if twin.log.membership is None:

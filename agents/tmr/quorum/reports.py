@@ -9,7 +9,7 @@ from tmr.quorum.formats import TWINS
 from tmr.quorum.messages import Report
 
 
-class HeardReport(NamedTuple):
+class ReceivedReport(NamedTuple):
     """A twin's last report, and its age in milliseconds."""
 
     report: Report
@@ -29,9 +29,9 @@ class Reports:
         while len(self._heard) > TWINS:
             del self._heard[next(iter(self._heard))]
 
-    def of_other(self, twin: str, now: float) -> HeardReport | None:
+    def of_other(self, twin: str, now: float) -> ReceivedReport | None:
         """The newest report of another twin than `twin`; None: no other one was ever heard."""
         for name, (report, at) in reversed(self._heard.items()):
             if name != twin:
-                return HeardReport(report, max(0, round((now - at) * 1000)))
+                return ReceivedReport(report, max(0, round((now - at) * 1000)))
         return None

@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from tmr.upstream.wire import Activated, Status
+from tmr.upstream.admin_messages import Activated, Status
 
 _TIMEOUT: Final = 30.0
 

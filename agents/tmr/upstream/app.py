@@ -14,37 +14,37 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
-from tmr.quorum.entries import FORMAT, Owner
+from tmr.net.body import read_body
+from tmr.net.frame_server import Answerer
+from tmr.net.identity import Identity
+from tmr.net.peer_requests import PeerRequests
+from tmr.net.problem import Problem, bad_request, install
+from tmr.net.server import demand, demand_local, peer_of
+from tmr.quorum.entries import FORMAT, ProposerId
 from tmr.quorum.messages import (
     Acquire,
     Append,
-    Follow,
-    Found,
+    Bootstrap,
     Install,
     Release,
     Report,
+    Subscribe,
     decode_request,
     encode,
 )
 from tmr.quorum.messages import Request as Message
 from tmr.quorum.read_index import decode_read_index
-from tmr.rim import record_wire
-from tmr.rim.body import read_body
-from tmr.rim.frame_server import Answerer
-from tmr.rim.identity import Identity
-from tmr.rim.logs import fields
-from tmr.rim.peer_requests import PeerRequests
-from tmr.rim.problem import Problem, bad_request, install
-from tmr.rim.serve import demand, demand_local, peer_of
-from tmr.rim.upstream_link import BORROWINGS, CONTENT_TYPE, PATHS
+from tmr.rpc import record_messages
+from tmr.rpc.upstream_client import BORROWINGS, CONTENT_TYPE, PATHS
+from tmr.runtime.logs import fields
+from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
+from tmr.upstream.admin_messages import Status
 from tmr.upstream.borrowings import Borrowings
-from tmr.upstream.keeper import Keeper
+from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.metrics import Metrics
-from tmr.upstream.node import Node, NodeFailed
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.status import version
-from tmr.upstream.twins import Twins
-from tmr.upstream.wire import Status
+from tmr.upstream.twin_policy import TwinCertificatePolicy
 
 log = logging.getLogger(__name__)
 
@@ -67,13 +67,13 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
-    node: Node,
-    keeper: Keeper,
+    runner: AcceptorRunner,
+    container_store: ContainerStore,
     borrowings: Borrowings,
     recorder: Recorder,
     metrics: Metrics,
     status: Callable[[], Status],
-    twins: Twins,
+    twins: TwinCertificatePolicy,
 ) -> FastAPI:
     """The application; its lifespan ends the node.
 
@@ -87,7 +87,7 @@ def create_app(
             yield
         finally:
             await recorder.stop()
-            await node.stop()
+            await runner.stop()
 
     app = FastAPI(
         title="TMR upstream",
@@ -101,13 +101,13 @@ def create_app(
     metrics.show(status)
     # Plain routes: FastAPI's validation would cost more than the rest of an append.
     routes: list[tuple[str, str, Endpoint]] = [
-        (PATHS[kind], "POST", _message(node, twins, metrics, kind))
-        for kind in (Acquire, Append, Install, Release, Follow, Found, Report)
+        (PATHS[kind], "POST", _message(runner, twins, metrics, kind))
+        for kind in (Acquire, Append, Install, Release, Subscribe, Bootstrap, Report)
     ]
-    routes += admin_routes(node, keeper, metrics, status)
-    routes += [(path, "POST", _record(recorder, twins, kind)) for kind, path in record_wire.PATHS.items()]
+    routes += admin_routes(runner, container_store, metrics, status)
+    routes += [(path, "POST", _record(recorder, twins, kind)) for kind, path in record_messages.PATHS.items()]
     routes += [
-        ("/v1/container", "GET", _container(keeper, twins)),
+        ("/v1/container", "GET", _container(container_store, twins)),
         (f"{BORROWINGS}/{{borrow}}", "POST", _borrowing(borrowings, twins)),
         ("/v1/sessions", "POST", _outside_tmr(metrics)),
         ("/metrics", "GET", _metrics(twins, metrics)),
@@ -123,16 +123,16 @@ def add_routes(app: FastAPI, routes: Iterable[tuple[str, str, Endpoint]]) -> Non
 
 
 def admin_routes(
-    node: Node,
-    keeper: Keeper,
+    runner: AcceptorRunner,
+    container_store: ContainerStore,
     metrics: Metrics,
     status: Callable[[], Status],
     activated: Callable[[], Awaitable[None]] | None = None,
 ) -> list[tuple[str, str, Endpoint]]:
     """What the administration socket answers. `activated` is awaited after each update."""
     return [
-        ("/v1/requests/{firm_code}", "GET", _request_file(keeper)),
-        ("/v1/updates", "POST", _update(node, keeper, metrics, activated)),
+        ("/v1/requests/{firm_code}", "GET", _request_file(container_store)),
+        ("/v1/updates", "POST", _update(runner, container_store, metrics, activated)),
         ("/v1/status", "GET", _status(status)),
     ]
 
@@ -158,19 +158,21 @@ def _decoded(
     return found
 
 
-def _message(node: Node, twins: Twins, metrics: Metrics, kind: type) -> Endpoint:
+def _message(runner: AcceptorRunner, twins: TwinCertificatePolicy, metrics: Metrics, kind: type) -> Endpoint:
     limit = SNAPSHOT_LIMIT if kind is Install else BODY_LIMIT
 
     async def endpoint(request: Request) -> Response:
         twin = twins.admit_request(request)
         body = await read_body(request, limit)
         message = _decoded(body, decode_request, kind, PATHS, "message", _MESSAGES)
-        return Response(await _reply(node, metrics, twin, message), media_type=CONTENT_TYPE)
+        return Response(await _reply(runner, metrics, twin, message), media_type=CONTENT_TYPE)
 
     return endpoint
 
 
-def answerer(node: Node, twins: Twins, metrics: Metrics, requests: PeerRequests) -> Answerer:
+def answerer(
+    runner: AcceptorRunner, twins: TwinCertificatePolicy, metrics: Metrics, requests: PeerRequests
+) -> Answerer:
     """Answers messages that come in frames: all kinds but snapshots, which are too large to wait behind."""
 
     async def answer(peer: Identity, address: str, body: bytes) -> bytes:
@@ -185,22 +187,22 @@ def answerer(node: Node, twins: Twins, metrics: Metrics, requests: PeerRequests)
             raise bad_request(f"The frame is no message in msgpack: {error}", _MESSAGES) from None
         if isinstance(message, Install):
             raise bad_request("A snapshot is not sent in a frame.", f"Post it to {PATHS[Install]}.")
-        return await _reply(node, metrics, twin, message)
+        return await _reply(runner, metrics, twin, message)
 
     return answer
 
 
-async def _reply(node: Node, metrics: Metrics, twin: str, message: Message) -> bytes:
+async def _reply(runner: AcceptorRunner, metrics: Metrics, twin: str, message: Message) -> bytes:
     _speaks_for(message.owner, twin)
     try:
-        reply = await node.call(message)
-    except NodeFailed:
+        reply = await runner.call(message)
+    except RunnerFailed:
         raise _failed() from None
     metrics.messages.labels(type(message).__name__.lower(), type(reply).__name__.lower()).inc()
     return encode(reply)
 
 
-def _speaks_for(owner: Owner, twin: str) -> None:
+def _speaks_for(owner: ProposerId, twin: str) -> None:
     """Raise Problem unless the certificate is of the twin that the message names."""
     if owner.twin != twin:
         raise Problem(
@@ -212,16 +214,18 @@ def _speaks_for(owner: Owner, twin: str) -> None:
         )
 
 
-def _record(recorder: Recorder, twins: Twins, kind: type) -> Endpoint:
+def _record(recorder: Recorder, twins: TwinCertificatePolicy, kind: type) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         twins.admit_request(request)
-        body, remedy = await read_body(request, BODY_LIMIT), "Send one of tmr.rim.record_wire."
-        question = _decoded(body, record_wire.decode_question, kind, record_wire.PATHS, "question", remedy)
+        body, remedy = await read_body(request, BODY_LIMIT), "Send one of tmr.rpc.record_messages."
+        question = _decoded(
+            body, record_messages.decode_question, kind, record_messages.PATHS, "question", remedy
+        )
         try:
             answer = await recorder.answer(question)
-        except NodeFailed:
+        except RunnerFailed:
             raise _failed() from None
-        return Response(record_wire.encode(answer), media_type=CONTENT_TYPE)
+        return Response(record_messages.encode(answer), media_type=CONTENT_TYPE)
 
     return endpoint
 
@@ -237,15 +241,15 @@ def _failed() -> Problem:
     )
 
 
-def _container(keeper: Keeper, twins: Twins) -> Endpoint:
+def _container(container_store: ContainerStore, twins: TwinCertificatePolicy) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         twins.admit_request(request)
-        return Response(msgspec.msgpack.encode(keeper.statement), media_type=CONTENT_TYPE)
+        return Response(msgspec.msgpack.encode(container_store.statement), media_type=CONTENT_TYPE)
 
     return endpoint
 
 
-def _borrowing(borrowings: Borrowings, twins: Twins) -> Endpoint:
+def _borrowing(borrowings: Borrowings, twins: TwinCertificatePolicy) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         twin = twins.admit_request(request)
         try:
@@ -255,7 +259,7 @@ def _borrowing(borrowings: Borrowings, twins: Twins) -> Endpoint:
         _speaks_for(asked.owner, twin)
         try:
             share = await borrowings.share(request.path_params["borrow"], asked)
-        except NodeFailed:
+        except RunnerFailed:
             raise _failed() from None
         return Response(msgspec.msgpack.encode(share), media_type=CONTENT_TYPE)
 
@@ -278,7 +282,7 @@ def _outside_tmr(metrics: Metrics) -> Endpoint:
     return endpoint
 
 
-def _metrics(twins: Twins, metrics: Metrics) -> Endpoint:
+def _metrics(twins: TwinCertificatePolicy, metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         peer = peer_of(request)
         demand(peer, "twin", "operator")
@@ -292,14 +296,14 @@ def _metrics(twins: Twins, metrics: Metrics) -> Endpoint:
 # -- administration: on the Unix socket only ---------------------------------------------------------------
 
 
-def _request_file(keeper: Keeper) -> Endpoint:
+def _request_file(container_store: ContainerStore) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         demand_local(request)
         text = request.path_params["firm_code"]
         if not (text.isascii() and text.isdigit() and len(text) <= 10):
             raise bad_request(f"{text[:40]!r} is no Firm Code.", "Give the vendor's Firm Code as a number.")
         try:
-            return Response(keeper.request(int(text)), media_type=JSON)
+            return Response(container_store.request(int(text)), media_type=JSON)
         except LicensingError as error:
             raise bad_request(f"{error.reason}.", f"{error.remedy}.") from None
 
@@ -307,7 +311,10 @@ def _request_file(keeper: Keeper) -> Endpoint:
 
 
 def _update(
-    node: Node, keeper: Keeper, metrics: Metrics, then: Callable[[], Awaitable[None]] | None
+    runner: AcceptorRunner,
+    container_store: ContainerStore,
+    metrics: Metrics,
+    then: Callable[[], Awaitable[None]] | None,
 ) -> Endpoint:
     one_at_a_time = asyncio.Lock()
 
@@ -316,9 +323,9 @@ def _update(
         body = await read_body(request, ENVELOPE_MAX)
         async with one_at_a_time:
             try:
-                activated = await node.in_writer(lambda: keeper.activate(body))
+                activated = await runner.in_writer(lambda: container_store.activate(body))
             except sqlite3.Error as error:
-                node.fail(error)
+                runner.fail(error)
                 raise _failed() from None
             except LicensingError as error:
                 metrics.activations.labels(error.code).inc()
@@ -331,7 +338,7 @@ def _update(
                     error.remedy,
                     refusal=error.code,
                 ) from None
-            node.new_generation(activated.generation)
+            runner.new_generation(activated.generation)
             if then is not None:
                 await then()
         metrics.activations.labels("activated").inc()

@@ -9,11 +9,11 @@ import re
 from typing import Final
 
 from tmr.ledger import Ledger, constituents
-from tmr.licensing import NotSigned, Share, Terms, fingerprint
+from tmr.licensing import BorrowSignature, BorrowTerms, NotSigned, fingerprint
+from tmr.net.problem import Problem, bad_request
 from tmr.quorum.read_index import Obstacle, ReadIndex
-from tmr.rim.problem import Problem, bad_request
-from tmr.upstream.keeper import Keeper
-from tmr.upstream.node import Node
+from tmr.upstream.acceptor_runner import AcceptorRunner
+from tmr.upstream.container_store import ContainerStore
 
 OBSTACLES: Final[dict[Obstacle, tuple[str, str]]] = {
     "not-voting": ("This upstream does not vote: its ledger may be behind.", "Ask the others."),
@@ -27,23 +27,23 @@ _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}", re.ASCII)
 class Borrowings:
     """Signs what `ledger`, the state machine of the node's acceptor, has lent. Use in the event loop."""
 
-    def __init__(self, node: Node, keeper: Keeper, ledger: Ledger) -> None:
-        self._node = node
-        self._keeper = keeper
+    def __init__(self, runner: AcceptorRunner, container_store: ContainerStore, ledger: Ledger) -> None:
+        self._runner = runner
+        self._container_store = container_store
         self._ledger = ledger
 
-    async def share(self, borrow: str, asked: ReadIndex | None) -> Share:
+    async def share(self, borrow: str, asked: ReadIndex | None) -> BorrowSignature:
         """This container's share for the borrowing, once everything that it rests on is on disk.
 
-        `asked`: by which reign, and how far it has committed; None: by this server itself, which is alone.
+        `asked`: by which term, and how far it has committed; None: by this server itself, which is alone.
         Raises Problem `borrow-failed`, `refusal` says why: `not-committed`, `unavailable`, `no-update`,
         `item-differs`, or an `Obstacle`; NodeFailed.
         """
         if _ID.fullmatch(borrow) is None:
             raise bad_request(f"{borrow[:40]!a} is no id of a borrowing.", "Give the id from the answer.")
-        if asked is not None and (code := self._node.obstacle(asked)) is not None:
+        if asked is not None and (code := self._runner.obstacle(asked)) is not None:
             raise refused(code, 409, *OBSTACLES[code])
-        name, container = self._keeper.upstream, self._keeper.container
+        name, container = self._container_store.upstream, self._container_store.container
         at = constituents.standing(self._ledger, name, fingerprint(container.key), container.generation)
         try:
             terms = lent_terms(self._ledger, borrow)
@@ -54,14 +54,14 @@ class Borrowings:
                     f"The container of {name} does not count: what the ledger keeps of it is {at}.",
                     "Trust the container, if it is the right one; see `tmr status`.",
                 )
-            share = self._keeper.share(terms)
+            share = self._container_store.share(terms)
         except NotSigned as error:
             raise refused(error.code, 409, f"{error.reason}.", f"{error.remedy}.") from None
-        await self._node.settled()
+        await self._runner.settled()
         return share
 
 
-def lent_terms(ledger: Ledger, borrow: str) -> Terms:
+def lent_terms(ledger: Ledger, borrow: str) -> BorrowTerms:
     """What the ledger says of the borrowing. Raises Problem `borrow-failed`."""
     borrowing = ledger.borrowings.get(borrow)
     if borrowing is None:
@@ -79,7 +79,7 @@ def lent_terms(ledger: Ledger, borrow: str) -> Terms:
             f"The licence {borrowing.key} has no two identical constituents any more.",
             "Activate the vendor's latest update on every upstream.",
         )
-    return Terms(
+    return BorrowTerms(
         borrow=borrowing.id,
         client=borrowing.client,
         borrower=borrowing.borrower,

@@ -8,9 +8,9 @@ import msgspec
 
 from tmr.licensing import BadItem
 from tmr.licensing.statement import check_name
-from tmr.rim.config import ConfigError, load
-from tmr.rim.place import places
-from tmr.rim.tls import TlsFiles
+from tmr.net.addresses import places
+from tmr.net.tls import TlsFiles
+from tmr.runtime.config import ConfigError, load
 
 DEFAULT: Final = Path("/etc/tmr/upstream.toml")
 PORT: Final = 22351

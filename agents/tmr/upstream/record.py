@@ -12,9 +12,9 @@ from typing import Final
 
 import msgspec
 
-from tmr.ledger import GENESIS, Chained, Head, link, unbroken
-from tmr.ledger.export import Span
-from tmr.rim.record_wire import PAGE_BYTES, PAGE_LINES, Filled, FirmRecord, Run
+from tmr.ledger import GENESIS, ChainedLine, Head, link, unbroken
+from tmr.ledger.export import RecordSpan
+from tmr.rpc.record_messages import PAGE_BYTES, PAGE_LINES, FirmRecord, LineRun, LinesStored
 
 CHUNK: Final = 1_000
 """Lines that are deleted in one transaction."""
@@ -35,7 +35,7 @@ CREATE TABLE record_pruned (
 """
 
 
-class Stretch(msgspec.Struct, frozen=True):
+class StoredRun(msgspec.Struct, frozen=True):
     """A run as it is stored. `before`: hash of the line before its first."""
 
     first: int
@@ -55,7 +55,7 @@ class Record:
 
     # -- what the own ledger made --------------------------------------------------------------------------
 
-    def add(self, lines: Iterable[Chained]) -> None:
+    def add(self, lines: Iterable[ChainedLine]) -> None:
         """Keep lines of the own ledger; they may be there already."""
         ordered = sorted(lines, key=lambda line: (line.firm_code, line.seq))
         for (firm, _), group in itertools.groupby(
@@ -66,7 +66,7 @@ class Record:
             if new:
                 self._add(new)
 
-    def _add(self, lines: Sequence[Chained]) -> None:
+    def _add(self, lines: Sequence[ChainedLine]) -> None:
         firm, first, last, before = lines[0].firm_code, lines[0].seq, lines[-1].seq, lines[0].before
         run = self._run_at(firm, first)
         if run is not None and run.last < first - 1:
@@ -80,11 +80,11 @@ class Record:
             )
             top = last
         if run is not None and fits:
-            self._set_run(firm, Stretch(run.first, top, run.before))
+            self._set_run(firm, StoredRun(run.first, top, run.before))
         else:
             if run is not None and run.first < first:
-                self._set_run(firm, Stretch(run.first, first - 1, run.before))
-            self._set_run(firm, Stretch(first, top, before))
+                self._set_run(firm, StoredRun(run.first, first - 1, run.before))
+            self._set_run(firm, StoredRun(first, top, before))
         self._join(firm, first)
 
     def _take_runs(self, firm: int, low: int, high: int) -> int:
@@ -103,7 +103,7 @@ class Record:
         known = self._hash(firm, seq)
         return row is not None and known is not None and link(known, row[0]) == row[1]
 
-    def _insert(self, lines: Sequence[Chained]) -> None:
+    def _insert(self, lines: Sequence[ChainedLine]) -> None:
         self._db.executemany(
             "INSERT INTO record VALUES (?, ?, ?, ?, ?) ON CONFLICT (firm_code, seq) DO UPDATE SET "
             "time_ms = excluded.time_ms, line = excluded.line, hash = excluded.hash "
@@ -113,28 +113,28 @@ class Record:
 
     # -- what a twin brings --------------------------------------------------------------------------------
 
-    def fill(self, lines: Sequence[Chained], head: Head) -> Filled:
+    def fill(self, lines: Sequence[ChainedLine], head: Head) -> LinesStored:
         """Store lines that were missing, if the last leads to `head`, or to a line that is there."""
         if not unbroken(lines):
-            return Filled(0, "the lines do not follow one another, or their hashes do not hold")
+            return LinesStored(0, "the lines do not follow one another, or their hashes do not hold")
         firm, first, last = lines[0].firm_code, lines[0].seq, lines[-1].seq
         if last > head.seq:
-            return Filled(0, f"the own ledger knows no line {last}")
+            return LinesStored(0, f"the own ledger knows no line {last}")
         upper = self._run_from(firm, last + 1)
         if upper is not None and upper.first == last + 1:
             leads = upper.before == lines[-1].hash
         else:
             leads = (last, lines[-1].hash) == (head.seq, head.hash)
         if not leads:
-            return Filled(0, f"line {last} does not lead to what the own ledger knows")
+            return LinesStored(0, f"line {last} does not lead to what the own ledger knows")
         lower = self._run_at(firm, last)
         if (lower is not None and lower.last >= first) or first <= self._pruned(firm)[0]:
-            return Filled(0, "some of these lines are there, or were deleted as too old")
+            return LinesStored(0, "some of these lines are there, or were deleted as too old")
         self._insert(lines)
-        self._set_run(firm, Stretch(first, last, lines[0].before))
+        self._set_run(firm, StoredRun(first, last, lines[0].before))
         self._join(firm, last + 1)
         self._join(firm, first)
-        return Filled(len(lines))
+        return LinesStored(len(lines))
 
     def reconcile(self, firm: int, head: Head) -> None:
         """Drop lines that differ from the own ledger's, which a snapshot may have replaced."""
@@ -151,10 +151,10 @@ class Record:
             "ORDER BY first DESC LIMIT ?",
             (firm, head.seq, RUNS_SHOWN),
         ).fetchall()
-        runs = tuple(Run(first, min(last, head.seq)) for first, last in reversed(rows))
+        runs = tuple(LineRun(first, min(last, head.seq)) for first, last in reversed(rows))
         return FirmRecord(firm, head.seq, self._pruned(firm)[0], runs)
 
-    def read(self, firm: int, first: int, last: int, *, backwards: bool = False) -> list[Chained]:
+    def read(self, firm: int, first: int, last: int, *, backwards: bool = False) -> list[ChainedLine]:
         """Lines `first` to `last` as far as one run has them: a page, from the front or from the end."""
         run = self._run_at(firm, last if backwards else first)
         if run is None or run.last < (last if backwards else first):
@@ -174,19 +174,21 @@ class Record:
                 break
         if backwards:
             rows.reverse()
-        found: list[Chained] = []
+        found: list[ChainedLine] = []
         before = self._hash_before(firm, run, rows[0][0]) if rows else GENESIS
         for seq, time_ms, line, hash_ in rows:
-            found.append(Chained(firm, seq, time_ms, line, hash_, before))
+            found.append(ChainedLine(firm, seq, time_ms, line, hash_, before))
             before = hash_
         return found
 
-    def span(self, firm: int, head: Head, from_ms: int | None, to_ms: int | None, first_seq: int = 0) -> Span:
+    def span(
+        self, firm: int, head: Head, from_ms: int | None, to_ms: int | None, first_seq: int = 0
+    ) -> RecordSpan:
         """The lines up to `head` of a span of time, none before `first_seq`. Raises CannotVouch."""
         pruned, pruned_hash, pruned_ms = self._pruned(firm)
         run = self._run_at(firm, head.seq) if head.seq else None
         if head.seq in (0, pruned):
-            run = Stretch(head.seq + 1, head.seq, head.hash)
+            run = StoredRun(head.seq + 1, head.seq, head.hash)
         elif run is None or run.last < head.seq:
             raise CannotVouch(f"line {head.seq} of the record is missing")
         known = pruned_hash if head.seq == pruned else self._hash(firm, head.seq) or GENESIS
@@ -203,7 +205,7 @@ class Record:
         stop = max(begin, stop)
         before = self._hash_before(firm, run, begin)
         last_hash = self._hash_before(firm, run, stop)
-        return Span(firm, from_ms, to_ms, begin, before.hex(), stop - 1, last_hash.hex(), whole)
+        return RecordSpan(firm, from_ms, to_ms, begin, before.hex(), stop - 1, last_hash.hex(), whole)
 
     def _at(self, firm: int, low: int, high: int, time_ms: int) -> int:
         """The first line from `low` to `high`, all there, that is not before `time_ms`; else `high` + 1."""
@@ -248,7 +250,7 @@ class Record:
         self._db.execute("DELETE FROM record WHERE firm_code = ? AND seq <= ?", (firm, seq))
         self._db.execute("DELETE FROM record_run WHERE firm_code = ? AND first = ?", (firm, run.first))
         if seq < run.last:
-            self._set_run(firm, Stretch(seq + 1, run.last, hash_))
+            self._set_run(firm, StoredRun(seq + 1, run.last, hash_))
         self._db.execute(
             "INSERT OR REPLACE INTO record_pruned VALUES (?, ?, ?, ?)", (firm, seq, hash_, time_ms)
         )
@@ -263,25 +265,25 @@ class Record:
         ).fetchone()
         return (0, GENESIS, 0) if row is None else (row[0], row[1], row[2])
 
-    def _run_at(self, firm: int, seq: int) -> Stretch | None:
+    def _run_at(self, firm: int, seq: int) -> StoredRun | None:
         """The last run that begins at `seq` or before."""
         row = self._db.execute(
             "SELECT first, last, before FROM record_run WHERE firm_code = ? AND first <= ? "
             "ORDER BY first DESC LIMIT 1",
             (firm, seq),
         ).fetchone()
-        return None if row is None else Stretch(*row)
+        return None if row is None else StoredRun(*row)
 
-    def _run_from(self, firm: int, seq: int) -> Stretch | None:
+    def _run_from(self, firm: int, seq: int) -> StoredRun | None:
         """The first run that begins at `seq` or behind."""
         row = self._db.execute(
             "SELECT first, last, before FROM record_run WHERE firm_code = ? AND first >= ? "
             "ORDER BY first LIMIT 1",
             (firm, seq),
         ).fetchone()
-        return None if row is None else Stretch(*row)
+        return None if row is None else StoredRun(*row)
 
-    def _set_run(self, firm: int, run: Stretch) -> None:
+    def _set_run(self, firm: int, run: StoredRun) -> None:
         self._db.execute(
             "INSERT OR REPLACE INTO record_run VALUES (?, ?, ?, ?)", (firm, run.first, run.last, run.before)
         )
@@ -292,7 +294,7 @@ class Record:
         ).fetchone()
         return None if row is None else bytes(row[0])
 
-    def _hash_before(self, firm: int, run: Stretch, seq: int) -> bytes:
+    def _hash_before(self, firm: int, run: StoredRun, seq: int) -> bytes:
         """The hash of the line before `seq`, which is in `run`, or right behind it."""
         if seq == run.first:
             return run.before
@@ -316,11 +318,11 @@ class Record:
             return
         if self._hash(firm, lower.last) == upper.before:
             self._db.execute("DELETE FROM record_run WHERE firm_code = ? AND first = ?", (firm, seq))
-            self._set_run(firm, Stretch(lower.first, upper.last, lower.before))
+            self._set_run(firm, StoredRun(lower.first, upper.last, lower.before))
         else:
             self._drop_top(firm, lower, max(lower.first, lower.last - CHUNK + 1))
 
-    def _drop_top(self, firm: int, run: Stretch, first: int) -> None:
+    def _drop_top(self, firm: int, run: StoredRun, first: int) -> None:
         """Delete the lines of `run` from `first` on."""
         self._db.execute(
             "DELETE FROM record WHERE firm_code = ? AND seq BETWEEN ? AND ?", (firm, first, run.last)
@@ -328,4 +330,4 @@ class Record:
         if first == run.first:
             self._db.execute("DELETE FROM record_run WHERE firm_code = ? AND first = ?", (firm, first))
         else:
-            self._set_run(firm, Stretch(run.first, first - 1, run.before))
+            self._set_run(firm, StoredRun(run.first, first - 1, run.before))

@@ -7,23 +7,23 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 from tmr.ledger import GENESIS, Head, Ledger, decode_line
-from tmr.rim.logs import fields
-from tmr.rim.record_wire import (
+from tmr.rpc.record_messages import (
     LOOK_FIRMS,
     Answer,
-    Attest,
-    Attested,
-    Fill,
-    Filled,
-    Look,
-    Looked,
+    AttestRecord,
+    LinePage,
+    LinesStored,
+    ListRecords,
     NotAttested,
-    Page,
     Question,
-    Read,
+    ReadLines,
+    RecordAttested,
+    RecordList,
+    StoreLines,
 )
-from tmr.upstream.keeper import Keeper
-from tmr.upstream.node import Node, NodeFailed
+from tmr.runtime.logs import fields
+from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
+from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.record import CHUNK, CannotVouch
 from tmr.upstream.store import Store
 
@@ -42,11 +42,13 @@ class Recorder:
     Everything decided before a question is on disk before it is answered.
     """
 
-    def __init__(self, node: Node, store: Store, ledger: Ledger, keeper: Keeper, days: int) -> None:
-        self._node = node
+    def __init__(
+        self, runner: AcceptorRunner, store: Store, ledger: Ledger, container_store: ContainerStore, days: int
+    ) -> None:
+        self._runner = runner
         self._store = store
         self._ledger = ledger
-        self._keeper = keeper
+        self._container_store = container_store
         self._days = days
         self._task: asyncio.Task[None] | None = None
 
@@ -63,42 +65,42 @@ class Recorder:
     async def answer(self, question: Question) -> Answer:
         """The answer to a twin. Raises NodeFailed."""
         match question:
-            case Look(after):
+            case ListRecords(after):
                 return await self._look(after)
-            case Read(firm, first, last, backwards):
-                await self._node.flush()
-                return Page(
+            case ReadLines(firm, first, last, backwards):
+                await self._runner.flush()
+                return LinePage(
                     tuple(
                         await self._in_store(
                             lambda: self._store.record.read(firm, first, last, backwards=backwards)
                         )
                     )
                 )
-            case Fill(firm, lines):
+            case StoreLines(firm, lines):
                 if not lines or any(line.firm_code != firm for line in lines):
-                    return Filled(0, "the lines are none, or not of this firm")
+                    return LinesStored(0, "the lines are none, or not of this firm")
                 head = self._ledger.heads.get(firm, Head())
-                await self._node.flush()
+                await self._runner.flush()
                 return await self._in_store(lambda: self._store.record.fill(lines, head))
-            case Attest():
+            case AttestRecord():
                 return await self._attest(question)
 
-    async def _look(self, after: int) -> Looked:
+    async def _look(self, after: int) -> RecordList:
         firms = sorted(firm for firm in self._ledger.heads if firm > after)
         heads = [(firm, self._ledger.heads[firm]) for firm in firms[:LOOK_FIRMS]]
-        await self._node.flush()
+        await self._runner.flush()
 
-        def look() -> Looked:
+        def look() -> RecordList:
             record = self._store.record
             for firm, head in heads:
                 record.reconcile(firm, head)
             found = tuple(record.look(firm, head) for firm, head in heads)
-            return Looked(found, len(firms) > LOOK_FIRMS)
+            return RecordList(found, len(firms) > LOOK_FIRMS)
 
         return await self._in_store(look)
 
-    async def _attest(self, asked: Attest) -> Attested | NotAttested:
-        acceptor = self._node.acceptor
+    async def _attest(self, asked: AttestRecord) -> RecordAttested | NotAttested:
+        acceptor = self._runner.acceptor
         if acceptor.applied < asked.index:
             return NotAttested(f"it has applied entry {acceptor.applied}, not {asked.index}", yet=True)
         if not acceptor.voting:
@@ -108,9 +110,9 @@ class Recorder:
         time_ms = acceptor.log.time_at(asked.index)
         head = Head(asked.head_seq, asked.head_hash if asked.head_seq else GENESIS)
         known = self._ledger.heads.get(asked.firm_code, Head()).seq
-        await self._node.flush()
+        await self._runner.flush()
 
-        def vouch() -> Attested | NotAttested:
+        def vouch() -> RecordAttested | NotAttested:
             record = self._store.record
             following = record.read(asked.firm_code, head.seq + 1, head.seq + 1)
             if known > head.seq and (not following or decode_line(following[0].line).index <= asked.index):
@@ -119,7 +121,7 @@ class Recorder:
                 span = record.span(asked.firm_code, head, asked.from_ms, asked.to_ms, asked.first_seq)
             except CannotVouch as error:
                 return NotAttested(str(error))
-            return Attested(span, self._keeper.attest(span, time_ms))
+            return RecordAttested(span, self._container_store.attest(span, time_ms))
 
         return await self._in_store(vouch)
 
@@ -127,14 +129,14 @@ class Recorder:
 
     async def prune(self) -> int:
         """Delete some lines that are too old; how many. Raises NodeFailed."""
-        before_ms = self._node.acceptor.log.last_time - self._days * DAY_MS
+        before_ms = self._runner.acceptor.log.last_time - self._days * DAY_MS
         return await self._in_store(lambda: self._store.record.prune(before_ms)) if before_ms > 0 else 0
 
     async def _prune_for_ever(self) -> None:
         while True:
             try:
                 deleted = await self.prune()
-            except NodeFailed:
+            except RunnerFailed:
                 return
             if deleted:
                 log.info("old lines of the record deleted", extra=fields(lines=deleted))
@@ -147,7 +149,7 @@ class Recorder:
                 return work()
 
         try:
-            return await self._node.in_writer(transaction)
+            return await self._runner.in_writer(transaction)
         except sqlite3.Error as error:
-            self._node.fail(error)
-            raise NodeFailed from error
+            self._runner.fail(error)
+            raise RunnerFailed from error

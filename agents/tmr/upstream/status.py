@@ -4,9 +4,9 @@ import importlib.metadata
 from collections.abc import Iterable
 
 from tmr.licensing import fingerprint
-from tmr.upstream.keeper import Keeper
-from tmr.upstream.node import Node, Syncs
-from tmr.upstream.wire import Status
+from tmr.upstream.acceptor_runner import AcceptorRunner, Syncs
+from tmr.upstream.admin_messages import Status
+from tmr.upstream.container_store import ContainerStore
 
 
 def version() -> str:
@@ -15,12 +15,17 @@ def version() -> str:
 
 
 def read(
-    name: str, system: str, node: Node, keeper: Keeper, now: float, alarms: Iterable[str] | None = None
+    name: str,
+    system: str,
+    runner: AcceptorRunner,
+    container_store: ContainerStore,
+    now: float,
+    alarms: Iterable[str] | None = None,
 ) -> Status:
     """The status at `now`, the node's clock. `alarms`: without them, the node's."""
-    acceptor, container = node.acceptor, keeper.container
+    acceptor, container = runner.acceptor, container_store.container
     membership = acceptor.log.membership
-    syncs: Syncs = node.syncs
+    syncs: Syncs = runner.syncs
     network = membership is not None and membership.alone
     holder = None if network else acceptor.live_holder(now)
     return Status(
@@ -43,10 +48,10 @@ def read(
         syncs=syncs.count,
         sync_last_ms=round(syncs.last * 1000, 3),
         sync_longest_ms=round(syncs.longest * 1000, 3),
-        alarms=tuple(node.alarms() if alarms is None else alarms),
+        alarms=tuple(runner.alarms() if alarms is None else alarms),
         network=network,
-        free_bytes=node.free_bytes,
+        free_bytes=runner.free_bytes,
         fingerprint=fingerprint(container.key),
-        clock_synchronised=node.clock_synchronised,
+        clock_synchronised=runner.clock_synchronised,
         founding=acceptor.log.founding_at(acceptor.commit),
     )

@@ -17,20 +17,20 @@ import msgspec
 
 from tmr.licensing import Container
 from tmr.quorum.acceptor import (
+    AckedPositionsWrite,
     AppendWrite,
     CommitWrite,
     CutWrite,
     Durable,
-    MarksWrite,
     PromiseWrite,
     RecordWrite,
-    ReignWrite,
     ReleaseWrite,
     SnapshotWrite,
+    TermWrite,
     VotingWrite,
     Write,
 )
-from tmr.quorum.entries import Entry, Mark, Membership, Owner, Snapshot
+from tmr.quorum.entries import AckedPosition, Entry, Membership, ProposerId, Snapshot
 from tmr.upstream.record import TABLES as RECORD_TABLES
 from tmr.upstream.record import Record
 
@@ -57,9 +57,9 @@ _ADDITIONS: Final = """
 CREATE TABLE IF NOT EXISTS lease (
     id INTEGER PRIMARY KEY CHECK (id = 1), granted_ms INTEGER NOT NULL, released INTEGER NOT NULL
 ) STRICT;
-CREATE TABLE IF NOT EXISTS reign (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS term (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS mark (
-    disk TEXT PRIMARY KEY, reign INTEGER NOT NULL, epoch INTEGER NOT NULL, idx INTEGER NOT NULL
+    disk TEXT PRIMARY KEY, term INTEGER NOT NULL, epoch INTEGER NOT NULL, idx INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE IF NOT EXISTS seal (name TEXT PRIMARY KEY, version INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS damage (id INTEGER PRIMARY KEY CHECK (id = 1), what TEXT NOT NULL) STRICT;
@@ -268,7 +268,7 @@ class Store:
             kept.chmod(0o600)
         disk = secrets.token_hex(16)
         with self.transaction():
-            self._run("DELETE FROM journal; DELETE FROM snapshot; DELETE FROM lease; DELETE FROM reign")
+            self._run("DELETE FROM journal; DELETE FROM snapshot; DELETE FROM lease; DELETE FROM term")
             self._db.execute("DELETE FROM mark")
             self._db.execute("DELETE FROM seal WHERE name <> 'container'")
             self._db.execute(
@@ -288,7 +288,7 @@ class Store:
             disk=disk,
             voting=bool(voting),
             promised=promised,
-            owner=None if twin is None else Owner(twin, nonce),
+            owner=None if twin is None else ProposerId(twin, nonce),
             commit=commit,
         )
         self._unseal_row("promise", promised, twin, nonce)
@@ -304,10 +304,10 @@ class Store:
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format, founding)
         row = db.execute("SELECT granted_ms, released FROM lease").fetchone()
         durable.granted_ms, durable.released = (0, False) if row is None else (row[0], bool(row[1]))
-        row = db.execute("SELECT epoch FROM reign").fetchone()
-        durable.reign = 0 if row is None else row[0]
-        rows = db.execute("SELECT disk, reign, epoch, idx FROM mark ORDER BY disk").fetchall()
-        durable.marks = tuple(Mark(*row) for row in rows)
+        row = db.execute("SELECT epoch FROM term").fetchone()
+        durable.term = 0 if row is None else row[0]
+        rows = db.execute("SELECT disk, term, epoch, idx FROM mark ORDER BY disk").fetchall()
+        durable.marks = tuple(AckedPosition(*row) for row in rows)
         for *values, known in db.execute(
             "SELECT idx, epoch, time_ms, kind, body, format, sum FROM journal ORDER BY idx"
         ):
@@ -345,11 +345,11 @@ class Store:
                 db.execute("UPDATE meta SET committed = ?", (commit,))
             case RecordWrite(lines):
                 self.record.add(lines)
-            case ReignWrite(epoch):
-                db.execute("INSERT OR REPLACE INTO reign VALUES (1, ?)", (epoch,))
-            case MarksWrite(marks):
+            case TermWrite(epoch):
+                db.execute("INSERT OR REPLACE INTO term VALUES (1, ?)", (epoch,))
+            case AckedPositionsWrite(marks):
                 db.execute("DELETE FROM mark")
-                rows = [(mark.disk, mark.reign, mark.epoch, mark.index) for mark in marks]
+                rows = [(mark.disk, mark.term, mark.epoch, mark.index) for mark in marks]
                 db.executemany("INSERT INTO mark VALUES (?, ?, ?, ?)", rows)
             case SnapshotWrite(snapshot, keep_tail):
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)

@@ -55,7 +55,7 @@ class AddressAdded(msgspec.Struct, frozen=True):
     own: bool
 
 
-class Kernel:
+class KernelAddresses:
     """Netlink sockets of one network namespace. Use as an asynchronous context manager."""
 
     def __init__(self, interface: str) -> None:

@@ -27,7 +27,7 @@ class Target(msgspec.Struct, frozen=True):
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
-class WillTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class ReleaseTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The table `[will]` as written: files are PEM, targets are ADDRESS:PORT."""
 
     targets: list[str]
@@ -52,11 +52,11 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interface: str
     socket: Path
     peer_user: str
-    will: WillTable
+    will: ReleaseTable
     watch: WatchTable | None = None
 
 
-class WillConfig(msgspec.Struct, frozen=True):
+class ReleaseConfig(msgspec.Struct, frozen=True):
     """Who receives the last will of a dead tmr-server, and what proves that we may send it."""
 
     targets: tuple[Target, ...]
@@ -81,7 +81,7 @@ class Config(msgspec.Struct, frozen=True):
     interface: str
     socket: Path
     peer_user: str
-    will: WillConfig
+    will: ReleaseConfig
     watch: WatchConfig | None = None
 
 
@@ -169,7 +169,7 @@ def _socket(path: Path) -> Path:
     return path
 
 
-def _will(table: WillTable) -> WillConfig:
+def _will(table: ReleaseTable) -> ReleaseConfig:
     targets = tuple(_target(text) for text in table.targets)
     if not targets:
         raise ConfigError("will.targets: none given; list every upstream as ADDRESS:PORT")
@@ -183,7 +183,7 @@ def _will(table: WillTable) -> WillConfig:
         file = getattr(table, key)
         if file is not None and not PurePosixPath(file).is_absolute():
             raise ConfigError(f"will.{key}: {str(file)!r} is relative; write the whole path")
-    return WillConfig(targets, table.path, table.certificate, table.key, table.ca, table.crl)
+    return ReleaseConfig(targets, table.path, table.certificate, table.key, table.ca, table.crl)
 
 
 def _watch(table: WatchTable, addresses: tuple[Address, ...]) -> WatchConfig:

@@ -148,7 +148,7 @@ class Announce(msgspec.Struct, frozen=True):
     until_ns: int
 
 
-class SendWill(msgspec.Struct, frozen=True):
+class SendRelease(msgspec.Struct, frozen=True):
     """POST `body` to every target, in the background; of no use after `until_ns`."""
 
     epoch: int
@@ -168,13 +168,13 @@ class Ignore(msgspec.Struct, frozen=True):
     reason: str
 
 
-Action: TypeAlias = Add | Refresh | Remove | RemoveStrays | Announce | SendWill | Tell | Ignore
+Action: TypeAlias = Add | Refresh | Remove | RemoveStrays | Announce | SendRelease | Tell | Ignore
 
 
 # state
 
 
-class Reign(msgspec.Struct, frozen=True):
+class Term(msgspec.Struct, frozen=True):
     """What the commander was last granted; `until_ns` is its deadline less REMOVE_EARLY_NS."""
 
     epoch: int
@@ -186,7 +186,7 @@ class State(msgspec.Struct, frozen=True):
     """All that the manager remembers. Epochs are -1 before the first."""
 
     carrier: bool
-    reign: Reign | None = None
+    term: Term | None = None
     up: bool = False
     front: int = front.UNKNOWN
     """What was told last of the front network."""
@@ -221,9 +221,9 @@ def next_announcement(since_ns: int, now_ns: int) -> int:
 
 def wake_at(state: State) -> int | None:
     """When `decide` wants a Tick; None if only an event can change anything."""
-    if state.reign is None:
+    if state.term is None:
         return None
-    times = [state.reign.until_ns]
+    times = [state.term.until_ns]
     if state.up:
         times.append(state.announce_ns)
         if state.refresh_ns is not None:
@@ -270,22 +270,22 @@ def decide(state: State, event: Event, now_ns: int) -> tuple[State, list[Action]
             state, more = _due(state, now_ns)
         case Stop():
             state, more = _down(state, "error", "the VIP manager is stopping")
-            state = replace(state, reign=None)
+            state = replace(state, term=None)
             more = more or [Remove()]
     return state, actions + more
 
 
 def _expire(state: State, now_ns: int) -> tuple[State, list[Action]]:
-    if state.reign is None or now_ns < state.reign.until_ns:
+    if state.term is None or now_ns < state.term.until_ns:
         return state, []
     state, actions = _down(state, "deadline", "the lease was not renewed in time")
-    return replace(state, reign=None), actions
+    return replace(state, term=None), actions
 
 
 def _down(state: State, reason: protocol.Reason, detail: str) -> tuple[State, list[Action]]:
-    if not state.up or state.reign is None:
+    if not state.up or state.term is None:
         return state, []
-    told = protocol.Dropped(epoch=state.reign.epoch, reason=reason, detail=detail)
+    told = protocol.Dropped(epoch=state.term.epoch, reason=reason, detail=detail)
     return replace(state, up=False, refresh_ns=None), [Remove(), Tell(told)]
 
 
@@ -296,12 +296,12 @@ def _enter(state: State, founding: str) -> tuple[State, list[Action]]:
     if not state.founding:
         return replace(state, founding=founding), []
     left: list[Action] = [Remove()] if state.up else []
-    fresh = replace(state, founding=founding, seen=-1, ended=-1, up=False, reign=None, refresh_ns=None)
+    fresh = replace(state, founding=founding, seen=-1, ended=-1, up=False, term=None, refresh_ns=None)
     return fresh, left
 
 
 def _refuse(epoch: int, detail: str, *, again: bool = False) -> Action:
-    return Tell(protocol.Refused(detail=detail, epoch=epoch, again=again))
+    return Tell(protocol.CommandRefused(detail=detail, epoch=epoch, again=again))
 
 
 def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
@@ -309,9 +309,7 @@ def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
     if hold.epoch < state.seen:
         return state, [_refuse(hold.epoch, f"older epoch: epoch {state.seen} has held the address")]
     if hold.epoch <= state.ended:
-        return state, [
-            _refuse(hold.epoch, f"epoch {state.ended} was given up; a new reign needs a new epoch")
-        ]
+        return state, [_refuse(hold.epoch, f"epoch {state.ended} was given up; a new term needs a new epoch")]
     if until_ns <= now_ns:
         late = (now_ns - hold.deadline_ns) / 1e6
         return state, [_refuse(hold.epoch, f"the deadline passed {late:.1f} ms ago", again=True)]
@@ -324,7 +322,7 @@ def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
 
     actions: list[Action] = []
     told = Tell(protocol.Held(epoch=hold.epoch, deadline_ns=hold.deadline_ns))
-    previous = state.reign
+    previous = state.term
     if previous is not None and until_ns < previous.until_ns:
         if hold.epoch == previous.epoch:
             # Nothing to do: the one already granted reaches further.
@@ -333,7 +331,7 @@ def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
         if state.up:
             actions.append(Remove())
             state = replace(state, up=False, refresh_ns=None)
-    state = replace(state, seen=hold.epoch, reign=Reign(hold.epoch, until_ns, hold.will))
+    state = replace(state, seen=hold.epoch, term=Term(hold.epoch, until_ns, hold.will))
 
     if not state.carrier:
         return state, [*actions, _refuse(hold.epoch, "the interface has no carrier")]
@@ -380,21 +378,21 @@ def _drop(state: State, drop: Drop) -> tuple[State, list[Action]]:
         return state, [_refuse(drop.epoch, f"older epoch: epoch {state.seen} has held the address")]
     told = protocol.Dropped(epoch=drop.epoch, reason="asked", detail="" if state.up else "it was not up")
     state = replace(
-        state, up=False, reign=None, refresh_ns=None, seen=drop.epoch, ended=max(state.ended, drop.epoch)
+        state, up=False, term=None, refresh_ns=None, seen=drop.epoch, ended=max(state.ended, drop.epoch)
     )
     return state, [Remove(), Tell(told)]
 
 
 def _disconnected(state: State) -> tuple[State, list[Action]]:
-    reign = state.reign
-    if reign is None:
+    term = state.term
+    if term is None:
         return state, [Ignore("the commander left, and no lease was alive")]
     actions: list[Action] = [Remove()]
-    if reign.will:
-        actions.append(SendWill(reign.epoch, reign.will, reign.until_ns))
+    if term.will:
+        actions.append(SendRelease(term.epoch, term.will, term.until_ns))
     else:
         actions.append(Ignore("the commander left no will: the lease ends by itself"))
-    state = replace(state, up=False, reign=None, refresh_ns=None, ended=max(state.ended, reign.epoch))
+    state = replace(state, up=False, term=None, refresh_ns=None, ended=max(state.ended, term.epoch))
     return state, actions
 
 
@@ -410,10 +408,10 @@ def _carrier(state: State, carrier: Carrier) -> tuple[State, list[Action]]:
 
 
 def _foreign(state: State, foreign: Foreign, now_ns: int) -> tuple[State, list[Action]]:
-    if not state.up or state.reign is None:
+    if not state.up or state.term is None:
         return state, [Ignore(f"{foreign.mac} claims {foreign.address}, which is not held here")]
     actions: list[Action] = []
-    announce = Announce(state.reign.until_ns)
+    announce = Announce(state.term.until_ns)
     last = state.reported.get(foreign.address)
     if last is None or now_ns - last >= CONFLICT_INTERVAL_NS:
         state = replace(state, reported={**state.reported, foreign.address: now_ns})
@@ -429,11 +427,11 @@ def _foreign(state: State, foreign: Foreign, now_ns: int) -> tuple[State, list[A
 
 
 def _vanished(state: State, vanished: Vanished, now_ns: int) -> tuple[State, list[Action]]:
-    if not state.up or state.reign is None:
+    if not state.up or state.term is None:
         return state, [Ignore(f"{vanished.address} is gone, and was not held")]
-    until_ns = state.reign.until_ns
+    until_ns = state.term.until_ns
     if not kernel_lifetime(until_ns, now_ns):
-        # Most likely its lifetime: the kernel counts in coarse steps. The reign may go on, if it is renewed.
+        # Most likely its lifetime: the kernel counts in coarse steps. The term may go on, if it is renewed.
         return _down(state, "deadline", f"{vanished.address} vanished with less than 1 s of lease left")
     if state.restored_ns is not None and now_ns - state.restored_ns < RESTORE_INTERVAL_NS:
         return _down(state, "error", f"somebody else keeps removing {vanished.address}")
@@ -443,9 +441,9 @@ def _vanished(state: State, vanished: Vanished, now_ns: int) -> tuple[State, lis
 
 def _due(state: State, now_ns: int) -> tuple[State, list[Action]]:
     actions: list[Action] = []
-    if not state.up or state.reign is None:
+    if not state.up or state.term is None:
         return state, actions
-    until_ns = state.reign.until_ns
+    until_ns = state.term.until_ns
     if state.refresh_ns is not None and now_ns >= state.refresh_ns:
         actions.append(Refresh(until_ns))
         state = replace(state, refresh_ns=None)

@@ -15,7 +15,7 @@ from tmr.vip import protocol
 from tmr.vip.config import ConfigError
 from tmr.vip.decide import Connected, Disconnected
 from tmr.vip.keyvalue import line
-from tmr.vip.protocol import Drop, Hold, Ping, Refused, Report
+from tmr.vip.protocol import CommandRefused, Drop, Hold, Ping, Report
 
 log = logging.getLogger(__name__)
 
@@ -139,11 +139,11 @@ class CommandLink:
         commands: list[protocol.Command] = []
         for text in lines:
             command = (
-                Refused(detail=f"a line longer than {protocol.LINE_LIMIT} bytes")
+                CommandRefused(detail=f"a line longer than {protocol.LINE_LIMIT} bytes")
                 if text is None
                 else protocol.decode(text)
             )
-            if isinstance(command, Refused):
+            if isinstance(command, CommandRefused):
                 log.warning(line("refused", reason=command.detail))
                 self.tell(command)
             else:
@@ -200,7 +200,7 @@ class CommandLink:
         if refusal:
             log.warning(line("commander-refused", reason=refusal))
             with contextlib.suppress(OSError):
-                sock.send(protocol.encode(Refused(detail=refusal)))
+                sock.send(protocol.encode(CommandRefused(detail=refusal)))
             sock.close()
             return
         self._arrived = True

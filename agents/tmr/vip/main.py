@@ -10,7 +10,7 @@ from pathlib import Path
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 from tmr.vip import keyvalue
-from tmr.vip.addresses import InterfaceGone, Kernel
+from tmr.vip.addresses import InterfaceGone, KernelAddresses
 from tmr.vip.config import Config, ConfigError, load
 from tmr.vip.keyvalue import line
 from tmr.vip.manager import Manager
@@ -46,7 +46,7 @@ async def _run(config: Config) -> None:
     _check_sysctls(config)
     notifier = Notifier()
     loop = asyncio.get_running_loop()
-    async with Kernel(config.interface) as kernel:
+    async with KernelAddresses(config.interface) as kernel:
         manager = Manager(config, notifier, kernel)
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, manager.stop)
@@ -56,7 +56,7 @@ async def _run(config: Config) -> None:
 
 
 async def _clear(config: Config) -> None:
-    async with Kernel(config.interface) as kernel:
+    async with KernelAddresses(config.interface) as kernel:
         for removed in await kernel.clear(config.addresses):
             log.warning(line("leftover-removed", address=removed))
 

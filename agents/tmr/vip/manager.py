@@ -12,7 +12,7 @@ from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-unty
 
 from tmr.vip import decide as d
 from tmr.vip import protocol, will
-from tmr.vip.addresses import AddressAdded, AddressRemoved, InterfaceGone, Kernel, Link
+from tmr.vip.addresses import AddressAdded, AddressRemoved, InterfaceGone, KernelAddresses, Link
 from tmr.vip.config import Address, Config, ConfigError
 from tmr.vip.frames import Claim, mac_text
 from tmr.vip.front import PROBE_EVERY_NS, FrontWatch
@@ -44,7 +44,11 @@ class Manager:
     """One run of the daemon: `await run()` returns after `stop()`, and raises when it cannot go on."""
 
     def __init__(
-        self, config: Config, notifier: Notifier, kernel: Kernel, clock: Callable[[], int] = boottime_ns
+        self,
+        config: Config,
+        notifier: Notifier,
+        kernel: KernelAddresses,
+        clock: Callable[[], int] = boottime_ns,
     ) -> None:
         self._config = config
         self._notifier = notifier
@@ -201,7 +205,7 @@ class Manager:
             case d.Announce(until_ns):
                 if self._segment is not None and not self._segment.announce(self._live(until_ns)):
                     raise _Lapsed
-            case d.SendWill(epoch, body, until_ns):
+            case d.SendRelease(epoch, body, until_ns):
                 log.info(line("will", epoch=epoch, bytes=len(body)))
                 task = asyncio.create_task(
                     will.send(self._config.will, self._fresh_tls(), body, self._live(until_ns))
@@ -286,13 +290,13 @@ class Manager:
                 log.info(line("front", view=view))
             case protocol.Conflict(address, mac):
                 log.error(line("conflict", address=address, mac=mac))
-            case protocol.Refused(detail, epoch):
+            case protocol.CommandRefused(detail, epoch):
                 log.warning(line("refused", epoch=epoch, reason=detail))
 
     def _show_status(self) -> None:
-        reign = self._state.reign
-        if self._state.up and reign is not None:
-            status = f"holding the VIP, epoch {reign.epoch}"
+        term = self._state.term
+        if self._state.up and term is not None:
+            status = f"holding the VIP, epoch {term.epoch}"
         else:
             status = "not holding the VIP" + ("" if self._state.carrier else ", no carrier")
         if status != self._status:

@@ -69,7 +69,7 @@ class Conflict(msgspec.Struct, frozen=True, tag_field="event", tag="conflict"):
     mac: str
 
 
-class Refused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
+class CommandRefused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
     """A command that was not followed; `epoch` is None when the command could not be read.
 
     `again`: the hold came too late, and one with a later deadline may succeed.
@@ -91,18 +91,18 @@ class Pong(msgspec.Struct, frozen=True, tag_field="event", tag="pong"):
 
 
 Command = Hold | Drop | Ping
-Report = Hello | Held | Dropped | CarrierChanged | Conflict | Refused | Pong | Front
+Report = Hello | Held | Dropped | CarrierChanged | Conflict | CommandRefused | Pong | Front
 
 _decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
 _encoder = msgspec.json.Encoder()
 
 
-def decode(line: bytes) -> Command | Refused:
+def decode(line: bytes) -> Command | CommandRefused:
     """One command, or the refusal to send back."""
     try:
         return _decoder.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return Refused(detail=f"not a command: {error}")
+        return CommandRefused(detail=f"not a command: {error}")
 
 
 def effective(commands: Sequence[Command]) -> list[Command]:

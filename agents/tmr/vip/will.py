@@ -9,7 +9,7 @@ import logging
 import ssl
 from collections.abc import Callable
 
-from tmr.vip.config import ConfigError, Target, WillConfig
+from tmr.vip.config import ConfigError, ReleaseConfig, Target
 from tmr.vip.keyvalue import line
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ PAUSES_S = (0.05, 0.1, 0.2, 0.4)
 """Between attempts; there is one attempt more than pauses."""
 
 
-def tls_context(config: WillConfig) -> ssl.SSLContext:
+def tls_context(config: ReleaseConfig) -> ssl.SSLContext:
     """Mutual TLS with the files of `config`; raises ConfigError that names the file."""
     for key in ("certificate", "key", "ca", "crl"):
         path = getattr(config, key)
@@ -46,7 +46,7 @@ def tls_context(config: WillConfig) -> ssl.SSLContext:
     return context
 
 
-async def send(config: WillConfig, context: ssl.SSLContext, body: bytes, live: Callable[[], bool]) -> None:
+async def send(config: ReleaseConfig, context: ssl.SSLContext, body: bytes, live: Callable[[], bool]) -> None:
     """POST `body` to all targets in parallel, each repeated while it cannot be reached and `live()` says so.
 
     Never raises for a target: what became of each is logged.

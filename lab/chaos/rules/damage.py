@@ -18,7 +18,7 @@ def check(history: History) -> Proof:
     for fault in history.faults:
         proof.facts += 1
         if fault.kind == "old-majority":
-            _no_reign(history, fault, proof)
+            _no_term(history, fault, proof)
         elif fault.kind == "two-of-three-and-power":
             _nothing_given(history, fault, proof)
         for machine in TOLD.get(fault.kind, ()):
@@ -28,7 +28,7 @@ def check(history: History) -> Proof:
     return proof
 
 
-def _no_reign(history: History, fault: Fault, proof: Proof) -> None:
+def _no_term(history: History, fault: Fault, proof: Proof) -> None:
     """Two old copies of one moment, and the third away: no twin serves with these."""
     for at, machines in history.looked(fault.began, fault.ended or history.end):
         for machine in TWINS:

@@ -29,7 +29,7 @@ class Bounds:
     `answer`: until a request is answered while nothing is wrong. A request to an upstream may fail (TTL / 2)
     and be repeated, an answer may be lost, and all machines of a lab may share two processors.
     `takeover`: from the loss of the active twin until the other one answers. The lease runs out (TTL), the
-    other one notices, probes, asks, and commits its reign (each within TTL / 2), the client notices
+    other one notices, probes, asks, and commits its term (each within TTL / 2), the client notices
     (`CLIENT_S`).
     """
 
@@ -79,7 +79,7 @@ def _handovers(history: History) -> Iterator[Excuse]:
 def _served(history: History, begin: float, end: float) -> float:
     """Until when silence is excused whose cause lasted from `begin` to `end`.
 
-    A takeover later at the latest. Sooner, if a new reign was seen: then clients only have to notice. `end`
+    A takeover later at the latest. Sooner, if a new term was seen: then clients only have to notice. `end`
     is later than the truth by up to a lease (`_recovered`) and a look.
     """
     latest = end + Bounds(history.campaign.ttl).takeover

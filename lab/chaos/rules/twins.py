@@ -145,7 +145,7 @@ def _struck(history: History, machine: str, begin: float, end: float) -> bool:
     )
 
 
-def reigns(history: History) -> list[tuple[float, str, int]]:
+def terms(history: History) -> list[tuple[float, str, int]]:
     """Each change of the twin or epoch that serves: when it was first seen, twin, epoch."""
     found: list[tuple[float, str, int]] = []
     for at, machines in history.looks:

@@ -20,7 +20,7 @@ from lab.demo.plant import records, report, verdict, workload
 from lab.demo.plant.records import Attempt
 from lab.demo.plant.verdict import Figures, Licence
 from lab.demo.site import BIN, KILL, Done, Site
-from tmr.client.models import Item
+from tmr.api.models import Item
 
 STEPS = 4
 _HERE = Path(__file__).parent
@@ -40,7 +40,7 @@ class Minute:
     names: dict[int, str]
     figures: list[Figures]
     peaks: dict[Licence, int]
-    reigns: list[str]
+    terms: list[str]
     killed: str
     slowest: float
 
@@ -54,7 +54,7 @@ class Minute:
                 name = self.names[one.product]
                 print(f"  {name}: {one.emergencies} requests were granted on its emergency licence.")
         print(
-            f"  Failovers: {len(self.reigns) - 1}, from {self.killed} to {self.reigns[-1]}. Errors: 0. "
+            f"  Failovers: {len(self.terms) - 1}, from {self.killed} to {self.terms[-1]}. Errors: 0. "
             f"Longest wait for an answer: {self.slowest:.2f} s.\n"
         )
         report.show(report.refusals(verdict.denials(self.attempts), self.names))
@@ -75,7 +75,7 @@ class Watched:
     """What the operator saw of the minute from outside."""
 
     peaks: dict[Licence, int] = field(default_factory=dict)
-    reigns: list[str] = field(default_factory=list)
+    terms: list[str] = field(default_factory=list)
     killed: str = ""
 
 
@@ -166,7 +166,7 @@ def _work(board: Board, site: Site, operator: Operator, plan: workload.Plan) -> 
             names,
             verdict.figures(attempts, seats, plan.seconds),
             watched.peaks,
-            watched.reigns,
+            watched.terms,
             watched.killed,
             max(attempt.answered - attempt.asked for attempt in attempts if attempt.queued is None),
         )
@@ -178,12 +178,12 @@ def _tell(step: Step, minute: Minute) -> None:
     errors = [attempt for attempt in minute.attempts if attempt.error]
     stations = len({attempt.station for attempt in errors})
     check(not errors, f"{len(errors)} errors at {stations} stations, such as {errors[:1]}")
-    check(minute.killed in minute.reigns[:-1], f"active one after the other: {', '.join(minute.reigns)}")
+    check(minute.killed in minute.terms[:-1], f"active one after the other: {', '.join(minute.terms)}")
     granted = sum(one.granted for one in minute.figures)
     denied = sum(one.no_seat + one.by_rule for one in minute.figures)
     step.see(
         f"{len(minute.attempts)} requests, {granted} granted, {denied} refused with a reason, 0 errors; "
-        f"{minute.killed} killed, {minute.reigns[-1]} took over; longest wait for an answer "
+        f"{minute.killed} killed, {minute.terms[-1]} took over; longest wait for an answer "
         f"{minute.slowest:.2f} s"
     )
 
@@ -222,8 +222,8 @@ def _watch(site: Site, operator: Operator, plan: workload.Plan) -> tuple[Watched
         while not run.done():
             passed = time.monotonic() - began
             _look(operator, watched, passed, run)
-            if not watched.killed and watched.reigns and passed >= plan.seconds / 2:
-                watched.killed = watched.reigns[-1]
+            if not watched.killed and watched.terms and passed >= plan.seconds / 2:
+                watched.killed = watched.terms[-1]
                 site.must_inside(watched.killed, KILL)
             time.sleep(_LOOK_S)
         _progress("")
@@ -232,15 +232,15 @@ def _watch(site: Site, operator: Operator, plan: workload.Plan) -> tuple[Watched
 
 def _look(operator: Operator, watched: Watched, passed: float, run: Future[Done]) -> None:
     active = operator.active()
-    if active is not None and watched.reigns[-1:] != [active.name]:
-        watched.reigns.append(active.name)
+    if active is not None and watched.terms[-1:] != [active.name]:
+        watched.terms.append(active.name)
     taken = 0
     for item in _plants(operator):
         key = (item.product_code, item.tmr_id or 0)
         watched.peaks[key] = max(watched.peaks.get(key, 0), item.in_use)
         taken += item.in_use
     if not run.done():
-        active_now = watched.reigns[-1] if watched.reigns else "nobody"
+        active_now = watched.terms[-1] if watched.terms else "nobody"
         _progress(f"  {passed:3.0f} s  {taken} seats in use, {active_now} active")
 
 

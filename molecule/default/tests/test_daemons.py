@@ -24,7 +24,7 @@ FENCES = {
     "WatchdogUSec": "10s",
 }
 
-ASK = "from tmr.rim.clock_sync import synchronised; print(synchronised())"
+ASK = "from tmr.runtime.clock_sync import synchronised; print(synchronised())"
 """Prints what the kernel says of the clock to root: None in a container that may not ask."""
 
 

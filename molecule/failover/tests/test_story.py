@@ -43,7 +43,7 @@ def taken_over_by(twin: str, held: Held, licence: Licence) -> None:
 
 
 def stays_passive(twin: str, licence: Licence) -> None:
-    """The returned twin follows what the active one does, and leaves the reign to it."""
+    """The returned twin follows what the active one does, and leaves the term to it."""
     until(lambda: roles()[twin] == "passive", f"{twin} is back as the passive one")
     epoch = active_status()["epoch"]
     assert licence.seats_while_granted_once_more() == 2

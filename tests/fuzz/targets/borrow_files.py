@@ -6,7 +6,7 @@ import json
 from tests.support.lending import NOW, Lender, borrower
 from tmr.client.borrow_problems import BorrowError
 from tmr.client.borrowed import describe, verify
-from tmr.licensing import BadShare, Share, check_share, seal_borrow_file, share
+from tmr.licensing import BadBorrowSignature, BorrowSignature, check_share, seal_borrow_file, share
 from tmr.licensing.borrow_file import BORROWING_TYPE
 from tmr.licensing.dsse import read_envelope, seal
 from tmr.licensing.signing import sign_bytes
@@ -35,13 +35,15 @@ def check(data: bytes) -> None:
     file = rest
     if kind == b"\1":
         file = _spelt("borrowing", seal(BORROWING_TYPE, rest, *LENDER.keys[:2]))
-        _check_share(Share(rest, sign_bytes(BORROWING_TYPE, rest, LENDER.keys[0]), SHARE.key, SHARE.update))
+        _check_share(
+            BorrowSignature(rest, sign_bytes(BORROWING_TYPE, rest, LENDER.keys[0]), SHARE.key, SHARE.update)
+        )
     elif kind == b"\2":
         update = seal(UPDATE_TYPE, rest, LENDER.vendor)
         file = _spelt("update", update)
-        _check_share(Share(SHARE.payload, SHARE.signature, SHARE.key, update))
+        _check_share(BorrowSignature(SHARE.payload, SHARE.signature, SHARE.key, update))
     elif kind == b"\3":
-        _check_share(Share(SHARE.payload, SHARE.signature, SHARE.key, rest))
+        _check_share(BorrowSignature(SHARE.payload, SHARE.signature, SHARE.key, rest))
     try:
         describe(file)
     except BorrowError as error:
@@ -57,10 +59,10 @@ def check(data: bytes) -> None:
         assert base64.b64decode(json.loads(file)["update"]["payload"])
 
 
-def _check_share(given: Share) -> None:
+def _check_share(given: BorrowSignature) -> None:
     try:
         checked = check_share(given)
-    except BadShare as error:
+    except BadBorrowSignature as error:
         assert str(error)
         return
     if checked.signers == 1:

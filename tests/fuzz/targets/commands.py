@@ -6,20 +6,20 @@ from tests.unit.ledger.world import FIRM, START_MS, container_key, item, key, st
 from tmr.ledger import (
     AcceptTime,
     AccessList,
-    Assemble,
     Borrow,
     Command,
     Consume,
+    DenialCount,
     Free,
     GiveBack,
     Grant,
     Ledger,
-    Note,
-    Refusal,
+    RecordDenials,
     Rule,
     SetAccess,
+    StateContainers,
+    SubjectMatch,
     Trust,
-    Who,
     encode,
 )
 from tmr.licensing import raw_public_key
@@ -43,10 +43,18 @@ GRANT: Final = Grant(
 )
 LIST: Final = AccessList(
     (
-        Rule("r", "limit", Who(users=("a*",), networks=("10.0.0.0/8",), groups=("g",)), 1, FIRM, 1001, 1),
-        Rule("q", "deny", Who(hosts=("x?",), certificates=("eve",))),
+        Rule(
+            "r",
+            "limit",
+            SubjectMatch(users=("a*",), networks=("10.0.0.0/8",), groups=("g",)),
+            1,
+            FIRM,
+            1001,
+            1,
+        ),
+        Rule("q", "deny", SubjectMatch(hosts=("x?",), certificates=("eve",))),
     ),
-    {"g": Who(users=("*",))},
+    {"g": SubjectMatch(users=("*",))},
 )
 COMMANDS: Final[list[Command]] = [
     GRANT,
@@ -54,10 +62,10 @@ COMMANDS: Final[list[Command]] = [
     Consume("c-1", "alice", "s-1", 3),
     Borrow("b-1", "alice", "b-1", FIRM, 1001, (key(),), 600, "ab" * 32, "cad-07"),
     SetAccess(LIST, 0, "olga"),
-    Note((Refusal(FIRM, 1001, "entry-not-found", "", "alice", "cad-07", "al", "", 3),)),
+    RecordDenials((DenialCount(FIRM, 1001, "entry-not-found", "", "alice", "cad-07", "al", "", 3),)),
     GiveBack("b-1", None, "operator", "olga"),
     Free("s-1", "alice", "release"),
-    Assemble(stated(2, (LICENCE,))),
+    StateContainers(stated(2, (LICENCE,))),
     Trust("up2", raw_public_key(container_key(2))),
     AcceptTime(START_MS, "olga"),
 ]
@@ -65,7 +73,7 @@ COMMANDS: Final[list[Command]] = [
 
 def _state() -> bytes:
     ledger = Ledger()
-    for index, command in enumerate((Assemble(stated(1, (LICENCE,))), *COMMANDS[:5]), 1):
+    for index, command in enumerate((StateContainers(stated(1, (LICENCE,))), *COMMANDS[:5]), 1):
         ledger.apply(index, START_MS + index, encode(command))
     return ledger.snapshot()
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from tmr.api.problems import ConfigError as ClientConfigError
 from tmr.client import config as client
-from tmr.client.problems import ConfigError as ClientConfigError
-from tmr.rim.config import ConfigError
-from tmr.server import config as server
+from tmr.runtime.config import ConfigError
+from tmr.twin import config as server
 from tmr.upstream import config as upstream
 from tmr.vip import config as vip
 

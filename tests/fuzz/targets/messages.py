@@ -10,25 +10,25 @@ from tests.unit.ledger.world import START_MS, container_key
 from tmr.ledger import Ledger, encode
 from tmr.licensing import raw_public_key
 from tmr.quorum.acceptor import Acceptor, AppendWrite, Durable, PromiseWrite, SnapshotWrite
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot, encode_membership
+from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot, encode_membership
 from tmr.quorum.messages import (
     Acquire,
     Append,
-    Follow,
-    Found,
+    Bootstrap,
     Install,
-    Member,
     Promise,
     Release,
+    ReplicaState,
     Report,
+    Subscribe,
     decode_reply,
     decode_request,
 )
 from tmr.quorum.messages import encode as pack
-from tmr.quorum.objection import to_answer
-from tmr.upstream.guard import OwnContainer
+from tmr.quorum.validation import to_answer
+from tmr.upstream.own_container import OwnContainerValidator
 
-A: Final = Owner("tmr1", "a")
+A: Final = ProposerId("tmr1", "a")
 MEMBERS: Final = Membership(("d1", "d2", "d3"))
 TRAIL: Final = tuple(
     Entry(10 + number, 3, START_MS + 60_000 + number, "command", encode(command))
@@ -49,17 +49,17 @@ SEEDS = [
         Append(4, A, 2000, 8, 3, (), 9),
         Install(4, A, 2000, _LATER),
         Release(3, A),
-        Follow(A, 3, 1, "", 0),
-        Found(A, MEMBERS),
+        Subscribe(A, 3, 1, "", 0),
+        Bootstrap(A, MEMBERS),
         Report(A, 4),
-        Promise(Member("d1", True, 3, 14, 3, 12, START_MS), 5, A, SNAPSHOT, TRAIL),
+        Promise(ReplicaState("d1", True, 3, 14, 3, 12, START_MS), 5, A, SNAPSHOT, TRAIL),
     )
 ]
 
 
 def _acceptor() -> Acceptor:
     ledger = Ledger()
-    guard = OwnContainer(ledger, "up1", raw_public_key(container_key(1)))
+    guard = OwnContainerValidator(ledger, "up1", raw_public_key(container_key(1)))
     return Acceptor(Durable("d1", True, 3, A, SNAPSHOT, list(TRAIL), 12), ledger, 0.0, 2.0, 1, guard)
 
 

@@ -6,25 +6,33 @@ from typing import Final
 import msgspec
 
 from tests.support.record import FIRM, head_of, lines
-from tmr.ledger.export import Span
+from tmr.ledger.export import RecordSpan
 from tmr.ledger.record import unbroken
-from tmr.rim import record_wire
-from tmr.rim.record_wire import Attest, Attested, Fill, Filled, Look, Page, Read
+from tmr.rpc import record_messages
+from tmr.rpc.record_messages import (
+    AttestRecord,
+    LinePage,
+    LinesStored,
+    ListRecords,
+    ReadLines,
+    RecordAttested,
+    StoreLines,
+)
 from tmr.upstream.record import TABLES, Record
 
 _LINES: Final = lines(6)
 TRUTH: Final = tuple(_LINES)
 _HEAD: Final = head_of(_LINES)
 SEEDS = [
-    record_wire.encode(one)
+    record_messages.encode(one)
     for one in (
-        Look(3),
-        Read(FIRM, 1, 4, backwards=True),
-        Fill(FIRM, TRUTH[2:]),
-        Attest(FIRM, 0, 5000, 6, _HEAD.hash, 6, 2),
-        Page(TRUTH[:2]),
-        Filled(2, "why"),
-        Attested(Span(FIRM, None, None, 1, "00" * 32, 6, _HEAD.hash.hex(), True), b"{}"),
+        ListRecords(3),
+        ReadLines(FIRM, 1, 4, backwards=True),
+        StoreLines(FIRM, TRUTH[2:]),
+        AttestRecord(FIRM, 0, 5000, 6, _HEAD.hash, 6, 2),
+        LinePage(TRUTH[:2]),
+        LinesStored(2, "why"),
+        RecordAttested(RecordSpan(FIRM, None, None, 1, "00" * 32, 6, _HEAD.hash.hex(), True), b"{}"),
     )
 ]
 
@@ -32,13 +40,13 @@ SEEDS = [
 def check(data: bytes) -> None:
     """What is a question is put to a record that has nothing yet but knows where the chain stands."""
     try:
-        answer = record_wire.decode_answer(data)
+        answer = record_messages.decode_answer(data)
     except msgspec.MsgspecError:
         pass
     else:
-        assert record_wire.decode_answer(record_wire.encode(answer)) == answer
+        assert record_messages.decode_answer(record_messages.encode(answer)) == answer
     try:
-        question = record_wire.decode_question(data)
+        question = record_messages.decode_question(data)
     except msgspec.MsgspecError:
         return
     database = sqlite3.connect(":memory:", isolation_level=None)
@@ -46,11 +54,11 @@ def check(data: bytes) -> None:
         database.executescript(TABLES)
         record = Record(database)
         match question:
-            case Fill(_, brought) if brought and all(line.firm_code == FIRM for line in brought):
+            case StoreLines(_, brought) if brought and all(line.firm_code == FIRM for line in brought):
                 filled = record.fill(brought, _HEAD)
                 assert not filled.stored or unbroken(record.read(FIRM, 1, 6) or list(TRUTH))
                 assert {line.hash for line in record.read(FIRM, 1, 6)} <= {line.hash for line in TRUTH}
-            case Read(firm, first, last, backwards):
+            case ReadLines(firm, first, last, backwards):
                 assert record.read(firm, first, last, backwards=backwards) == []
     finally:
         database.close()

@@ -7,7 +7,7 @@ from tests.unit.ledger.world import START_MS, container_key, sealed
 from tmr.ledger import Ledger, encode
 from tmr.ledger.state import Stored
 from tmr.licensing import raw_public_key
-from tmr.upstream.guard import OwnContainer
+from tmr.upstream.own_container import OwnContainerValidator
 
 KEY: Final = raw_public_key(container_key(1))
 _BEFORE = Ledger()
@@ -18,7 +18,7 @@ SEEDS = [STATE, Ledger().snapshot(), sealed(Stored(access_version=7))]
 def check(data: bytes) -> None:
     """For a new upstream, and for one with a ledger of its own."""
     for fresh in (True, False):
-        if OwnContainer(_BEFORE, "up1", KEY).state(data, fresh=fresh):
+        if OwnContainerValidator(_BEFORE, "up1", KEY).state(data, fresh=fresh):
             continue
         ledger = Ledger()
         ledger.restore(data)

@@ -4,7 +4,7 @@ import msgspec
 
 from tests.unit.licensing.system import FIRM, TRUSTED, VENDOR, activated, containers, issue_to
 from tests.unit.licensing.test_hostile import EVERY_OPTION
-from tmr.licensing import Refused, activate, open_update
+from tmr.licensing import UpdateRefused, activate, open_update
 from tmr.licensing.dsse import read_envelope, seal
 from tmr.licensing.update import UPDATE_TYPE
 
@@ -24,13 +24,13 @@ def check(data: bytes) -> None:
     file = data[1:] if data[:1] != b"\1" else seal(UPDATE_TYPE, data[1:], VENDOR)
     try:
         open_update(file, TRUSTED[FIRM])
-    except Refused as error:
+    except UpdateRefused as error:
         assert str(error).isprintable()
     for container in (NEW[0], LATER[0]):
         before = msgspec.msgpack.encode(container)
         try:
             after = activate(container, file, TRUSTED)
-        except Refused:
+        except UpdateRefused:
             after = None
         assert msgspec.msgpack.encode(container) == before
         if after is not None:

@@ -23,7 +23,7 @@ def check(data: bytes) -> None:
         else:
             assert heard
     found = protocol.decode(data)
-    if isinstance(found, protocol.Refused):
+    if isinstance(found, protocol.CommandRefused):
         assert protocol.encode(found).count(b"\n") == 1
     written = keyvalue.line("heard", what=data.decode("utf-8", "surrogateescape"), bytes=data)
     assert written.isprintable()

@@ -19,8 +19,8 @@ from lab.chaos.records import Operation, read
 from lab.chaos.watcher import Look
 from lab.names import ROOT
 
+from tmr.api.models import Health, HealthState, Role, Status, UpstreamStatus
 from tmr.cli.vendor_options import read_items
-from tmr.client.models import Health, HealthState, Role, Status, UpstreamStatus
 
 AT_ONCE = {"store-lost", "old-copies", "slow-links"}
 """Kinds with two upstreams: one of them only while the other is whole, both while nobody may serve."""

@@ -669,11 +669,11 @@ def test_what_is_no_campaign_is_refused(tmp_path: Path) -> None:
 def test_figures() -> None:
     findings = judge(day()).findings
     assert findings.kinds == {"power-cut": 1, "majority-lost": 1, "freeze": 1}
-    assert [twin for _, twin, _ in findings.reigns] == ["tmr1", "tmr2"]
+    assert [twin for _, twin, _ in findings.terms] == ["tmr1", "tmr2"]
     assert findings.units == {(METER, 2): 9}
     assert findings.most[SEATS, 1] == 2
     cut = findings.effects[0]
-    assert cut.reigns == (("tmr2", 11),)
+    assert cut.terms == (("tmr2", 11),)
     assert cut.gap == next(one.seconds for one in findings.outages if one.fault is cut.fault) > 3
     assert "active twin" in cut.excused
     consume = next(one for one in findings.verbs if one.verb == "consume")

@@ -7,7 +7,7 @@ import pytest
 from lab.chaos.flood import KINDS, Flood
 from tests.support.pki import System, make_system
 from tests.support.serving import Served, ask, connect, serving
-from tests.unit.server.local import until
+from tests.support.tmr_system import until
 
 
 @pytest.fixture(scope="module")

@@ -38,7 +38,7 @@ def test_a_row_of_the_journal_is_damaged(tmp_path: Path, percent: int, entry: in
 
 
 def test_a_row_without_a_body_is_damaged(tmp_path: Path) -> None:
-    assert flip_bit(stored(tmp_path, (Entry(6, 1, 1_000, "reign", b""),)), 0) == "journal entry 6"
+    assert flip_bit(stored(tmp_path, (Entry(6, 1, 1_000, "term", b""),)), 0) == "journal entry 6"
     assert "journal entry 6" in damage(tmp_path)
 
 

@@ -13,8 +13,9 @@ import pytest
 from tests.unit.cli.conftest import environment
 from tests.unit.cli.test_commands import STATUS
 from tests.unit.client.peer import Peer
+from tmr.api import problems
 from tmr.cli import common, main
-from tmr.client import Config, Policy, SessionState, TlsFiles, TmrError, problems
+from tmr.client import Config, Policy, SessionState, TlsFiles, TmrError
 
 ROOT = Path(__file__).parents[3]
 REFERENCE = (ROOT / "docs/reference/cli.md").read_text()

@@ -13,7 +13,7 @@ from tmr.cli.spelling import (
     PERIOD,
     SECONDS_MAX,
     TIME,
-    Spelled,
+    ParsedParameter,
     bits_of,
     features,
     key,
@@ -109,7 +109,7 @@ def test_what_is_no_time(text: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "text"), [(PERIOD, "3 days"), (FEATURES, "x"), (TIME, "March")])
-def test_a_mistake_names_what_was_written(kind: Spelled, text: str) -> None:
+def test_a_mistake_names_what_was_written(kind: ParsedParameter, text: str) -> None:
     with pytest.raises(click.BadParameter, match=f"'{text}': write"):
         kind.convert(text, None, None)
 

@@ -10,9 +10,7 @@ import pytest
 from rich.console import Console, RenderableType
 
 from tests.unit.client.documents import problem_answer
-from tmr.cli import borrow_tables, tables
-from tmr.client.borrow_store import Stored
-from tmr.client.models import (
+from tmr.api.models import (
     Borrowing,
     Constituent,
     Container,
@@ -29,8 +27,10 @@ from tmr.client.models import (
     Unavailable,
     UpstreamStatus,
 )
-from tmr.client.operations import problem_of
-from tmr.client.problems import NoQuorum, NoService, TmrError, TwinAnswer, problem, to_error
+from tmr.api.problems import NoQuorum, NoService, TmrError, TwinAnswer, problem, to_error
+from tmr.cli import borrow_tables, tables
+from tmr.client._operations import problem_of
+from tmr.client.borrow_store import Stored
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 UP = [("up1", "130-11"), ("up2", "130-22"), ("up3", "130-33")]
@@ -48,7 +48,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def shown(renderables: Sequence[RenderableType], width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
     for renderable in renderables:
-        console.print(tables.Clean(renderable))
+        console.print(tables.WithoutControlCharacters(renderable))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 

@@ -3,8 +3,8 @@
 import json
 from typing import Any
 
-from tmr.client.operations import Answer
-from tmr.client.problems import PROBLEMS
+from tmr.api.problems import PROBLEMS
+from tmr.client._operations import Answer
 
 
 def problem_answer(slug: str, status: int | None = None, **members: Any) -> Answer:

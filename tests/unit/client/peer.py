@@ -22,8 +22,8 @@ from urllib.parse import parse_qs
 from pydantic import BaseModel
 
 from tests.support.lending import Borrower, Lender, item
-from tmr.client.access import AccessList
-from tmr.client.models import (
+from tmr.api.access import AccessList
+from tmr.api.models import (
     Borrowing,
     BorrowingList,
     BorrowRequest,
@@ -39,16 +39,16 @@ from tmr.client.models import (
     HeldSession,
     Holder,
     LicenceState,
-    Place,
     QueuedRequest,
+    QueuePlace,
     Session,
     SessionList,
     SessionRequest,
     UnitsRequest,
 )
-from tmr.client.problems import PROBLEMS
-from tmr.client.problems import problem as problem_document
-from tmr.rim.tls import TlsFiles
+from tmr.api.problems import PROBLEMS
+from tmr.api.problems import problem as problem_document
+from tmr.net.tls import TlsFiles
 
 NOW = "2026-03-01T12:00:00Z"
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
@@ -548,9 +548,9 @@ def same(held: SessionRequest, asked: SessionRequest) -> bool:
     )
 
 
-def place_of(state: State, place: str) -> Place:
+def place_of(state: State, place: str) -> QueuePlace:
     asked = state.queue[place].asked
-    return Place(
+    return QueuePlace(
         id=place,
         firm_code=asked.firm_code,
         product_code=asked.product_code,

@@ -27,6 +27,7 @@ from tests.support.lending import (
     item,
     update_file,
 )
+from tmr.api.problems import ConfigError
 from tmr.client import borrow_problems, borrowed
 from tmr.client.borrow_problems import (
     BadBorrowFile,
@@ -42,7 +43,6 @@ from tmr.client.borrow_problems import (
     WrongVendor,
 )
 from tmr.client.borrowed import BorrowedLicence, _Item, prove, read, verify
-from tmr.client.problems import ConfigError
 from tmr.licensing import (
     Container,
     ProductItem,

@@ -40,7 +40,7 @@ from tmr.client import (
     TwinNotReady,
     Untrusted,
     WrongRole,
-    operations,
+    _operations,
 )
 from tmr.client.clock import elapsed
 
@@ -662,11 +662,11 @@ def test_long_lists_come_in_pages(both: Both, peer: Peer, config: Config) -> Non
     wanted = {"firm_code": FIRM, "product_code": PRODUCT, "station": "cad-07"}
 
     async def work(client: Driver) -> None:
-        asked = operations.session_request(**wanted)
+        asked = _operations.session_request(**wanted)
         held = [(await client("acquire", asked)).id for _ in range(5)]
         assert [one.id for one in (await client("session_list")).sessions] == held
         assert [one.id for one in await client("sessions")] == held
-        to_borrow = operations.borrow_request(**wanted, seconds=60)
+        to_borrow = _operations.borrow_request(**wanted, seconds=60)
         lent = [(await client("borrow", to_borrow)).id for _ in range(3)]
         assert [one.id for one in await client("borrowings")] == lent
 

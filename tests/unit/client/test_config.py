@@ -6,8 +6,8 @@ import pytest
 
 from tests.support.pki import System
 from tmr.client import ConfigError, TlsFiles, load, tls
+from tmr.client._transport import Credentials
 from tmr.client.config import VARIABLE
-from tmr.client.transport import Credentials
 
 GOOD = """
 system = "lab"

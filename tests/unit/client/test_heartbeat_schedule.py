@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from tmr.api.models import HEARTBEATS_MAX
 from tmr.client._heartbeat_schedule import HeartbeatSchedule, SessionState
-from tmr.client.models import HEARTBEATS_MAX
 
 
 @pytest.fixture

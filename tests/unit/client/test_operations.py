@@ -7,17 +7,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.client.documents import problem_answer
-from tmr.client import operations
-from tmr.client.models import FIRM_CODE_MIN, AccessMode, ConstituentState, SessionRequest
-from tmr.client.operations import Answer, new_key, problem_of
-from tmr.client.problems import PROBLEMS, BadAnswer, BadRequest, problem, to_error
+from tmr.api.models import FIRM_CODE_MIN, AccessMode, ConstituentState, SessionRequest
+from tmr.api.problems import PROBLEMS, BadAnswer, BadRequest, problem, to_error
+from tmr.client import _operations
+from tmr.client._operations import Answer, new_key, problem_of
 from tmr.client.session import default_request, fit
 
 ASKED = SessionRequest(firm_code=6000010, product_code=201, station="cad-07")
 
 
 def test_a_request_for_a_session() -> None:
-    request = operations.open_session(ASKED, "key-12345").request
+    request = _operations.open_session(ASKED, "key-12345").request
     assert (request.method, request.path, request.repeatable) == ("POST", "/v1/sessions", True)
     assert request.headers["Idempotency-Key"] == "key-12345"
     # what is not asked for is not sent: a twin of an older version would not know it
@@ -27,20 +27,20 @@ def test_a_request_for_a_session() -> None:
 @pytest.mark.parametrize("key", ["", "short", "with spaces", "x" * 129, "umläut-key", "line\nbreak"])
 def test_keys_that_no_server_takes(key: str) -> None:
     with pytest.raises(ValueError, match="no idempotency key"):
-        operations.open_session(ASKED, key)
+        _operations.open_session(ASKED, key)
 
 
 def test_keys_are_new_ordered_and_well_formed() -> None:
     keys = [new_key(1_700_000_000_000 + n) for n in range(100)]
     assert len(set(keys)) == 100
     assert keys == sorted(keys)
-    operations.open_session(ASKED, keys[0])
+    _operations.open_session(ASKED, keys[0])
     assert len({new_key(5) for _ in range(100)}) == 100
 
 
 @pytest.mark.parametrize("name", ["../../v1/status", "a/b", "a?b#c", "s 1", "%2e"])
 def test_names_stay_one_part_of_the_path(name: str) -> None:
-    for request in (operations.heartbeat(name), operations.release(name), operations.items(name)):
+    for request in (_operations.heartbeat(name), _operations.release(name), _operations.items(name)):
         assert request.request.path.count("/") in (3, 4)
         assert not set(request.request.path) & set("?# ")
 
@@ -68,7 +68,7 @@ def test_names_stay_one_part_of_the_path(name: str) -> None:
 def test_limits_of_a_request(fields: dict[str, object], told: str) -> None:
     good = {"firm_code": 6000010, "product_code": 201, "station": "cad-07"}
     with pytest.raises(BadRequest) as caught:
-        operations.session_request(**{**good, **fields})
+        _operations.session_request(**{**good, **fields})
     assert told in caught.value.message
     assert caught.value.problem.slug == "bad-request"
 
@@ -112,7 +112,7 @@ def test_no_answer_whatever_raises_anything_odd(status: int, body: bytes) -> Non
         str(to_error(problem))
     else:
         with pytest.raises(BadAnswer):
-            operations.status().read(Answer(status, body))
+            _operations.status().read(Answer(status, body))
 
 
 def test_a_problem_with_all_its_members() -> None:
@@ -139,12 +139,12 @@ def test_members_of_a_later_version_do_not_hide_the_problem() -> None:
 
 def test_an_answer_may_have_members_of_a_later_version() -> None:
     answer = Answer(200, b'{"id": "s-1", "ttl": 60, "epoch": 7, "mood": "good"}')
-    assert operations.heartbeat("s-1").read(answer).ttl == 60
+    assert _operations.heartbeat("s-1").read(answer).ttl == 60
 
 
 def test_a_bad_answer_names_the_place() -> None:
     with pytest.raises(BadAnswer, match="not the expected Heartbeat: ttl: Input should be a valid integer"):
-        operations.heartbeat("s-1").read(Answer(200, b'{"id": "s-1", "ttl": "long", "epoch": 7}'))
+        _operations.heartbeat("s-1").read(Answer(200, b'{"id": "s-1", "ttl": "long", "epoch": 7}'))
 
 
 def test_the_table_of_problems() -> None:

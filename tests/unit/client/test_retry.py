@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.client.documents import problem_answer
-from tmr.client.operations import Answer, Request
-from tmr.client.problems import (
+from tmr.api.problems import (
     PROBLEMS,
     LicenceUnavailable,
     NoMoreLicences,
@@ -22,60 +21,61 @@ from tmr.client.problems import (
     TmrError,
     Untrusted,
 )
-from tmr.client.retry import Call, Done, Failure, Heard, Policy, Send, Wait, decide
+from tmr.client._operations import Answer, Request
+from tmr.client._retry import Call, Done, Failure, FailureKind, Policy, Send, Wait, decide
 
 POLICY = Policy()
 GET = Request("GET", "/v1/containers")
 ONCE = Request("POST", "/v1/operator/switchover", repeatable=False)
 VIP, TWINS = ("vip",), ("one", "two")
-SILENT = Failure(Heard.NOTHING, "no connection within 0.5 s")
-BROKEN = Failure(Heard.BROKEN, "the connection broke")
+SILENT = Failure(FailureKind.NOTHING, "no connection within 0.5 s")
+BROKEN = Failure(FailureKind.BROKEN, "the connection broke")
 
 
 @pytest.mark.parametrize(
     ("heard", "circumstances", "pause"),
     [
-        (Heard.NOTHING, {"failures": 1, "elapsed": 0.5}, 0.0),
-        (Heard.BROKEN, {"failures": 1, "elapsed": 0.0}, 0.0),
-        (Heard.NOT_YET, {"failures": 1, "elapsed": 0.0}, 0.025),
-        (Heard.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0}, 0.025),
-        (Heard.NOTHING, {"failures": 2, "elapsed": 1.0}, 0.05),
-        (Heard.NOTHING, {"failures": 3, "elapsed": 1.0}, 0.1),
-        (Heard.BROKEN, {"failures": 5, "elapsed": 1.0}, 0.25),
-        (Heard.NOT_YET, {"failures": 99, "elapsed": 1.0}, 0.25),
-        (Heard.REFUSED, {"failures": 99, "elapsed": 1.0, "refused_for": 1.0}, 1.0),
-        (Heard.NOTHING, {"failures": 5000, "elapsed": 1.0}, 0.25),
+        (FailureKind.NOTHING, {"failures": 1, "elapsed": 0.5}, 0.0),
+        (FailureKind.BROKEN, {"failures": 1, "elapsed": 0.0}, 0.0),
+        (FailureKind.NOT_YET, {"failures": 1, "elapsed": 0.0}, 0.025),
+        (FailureKind.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0}, 0.025),
+        (FailureKind.NOTHING, {"failures": 2, "elapsed": 1.0}, 0.05),
+        (FailureKind.NOTHING, {"failures": 3, "elapsed": 1.0}, 0.1),
+        (FailureKind.BROKEN, {"failures": 5, "elapsed": 1.0}, 0.25),
+        (FailureKind.NOT_YET, {"failures": 99, "elapsed": 1.0}, 0.25),
+        (FailureKind.REFUSED, {"failures": 99, "elapsed": 1.0, "refused_for": 1.0}, 1.0),
+        (FailureKind.NOTHING, {"failures": 5000, "elapsed": 1.0}, 0.25),
         # what the server asks for, within limits; a failover is quicker than any server thinks
-        (Heard.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0, "retry_after": 1.0}, 1.0),
-        (Heard.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0, "retry_after": 600.0}, 1.0),
-        (Heard.NOT_YET, {"failures": 1, "elapsed": 0.0, "retry_after": 600.0}, 0.025),
+        (FailureKind.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0, "retry_after": 1.0}, 1.0),
+        (FailureKind.REFUSED, {"failures": 1, "elapsed": 0.0, "refused_for": 0.0, "retry_after": 600.0}, 1.0),
+        (FailureKind.NOT_YET, {"failures": 1, "elapsed": 0.0, "retry_after": 600.0}, 0.025),
         # a server with too much to do: not before it asked for, a little later, and later each time
-        (Heard.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0}, 1.25),
-        (Heard.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0, "jitter": 0.0}, 1.0),
-        (Heard.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0, "jitter": 1.0}, 1.5),
-        (Heard.BUSY, {"failures": 3, "elapsed": 3.0, "retry_after": 1.0, "jitter": 0.0}, 2.25),
-        (Heard.BUSY, {"failures": 9, "elapsed": 3.0, "retry_after": 600.0, "jitter": 0.0}, 5.0),
-        (Heard.BUSY, {"failures": 9, "elapsed": 29.0, "retry_after": 5.0, "jitter": 0.0}, 1.0),
-        (Heard.BUSY, {"failures": 1, "elapsed": 0.0}, 0.025),
+        (FailureKind.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0}, 1.25),
+        (FailureKind.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0, "jitter": 0.0}, 1.0),
+        (FailureKind.BUSY, {"failures": 1, "elapsed": 0.0, "retry_after": 1.0, "jitter": 1.0}, 1.5),
+        (FailureKind.BUSY, {"failures": 3, "elapsed": 3.0, "retry_after": 1.0, "jitter": 0.0}, 2.25),
+        (FailureKind.BUSY, {"failures": 9, "elapsed": 3.0, "retry_after": 600.0, "jitter": 0.0}, 5.0),
+        (FailureKind.BUSY, {"failures": 9, "elapsed": 29.0, "retry_after": 5.0, "jitter": 0.0}, 1.0),
+        (FailureKind.BUSY, {"failures": 1, "elapsed": 0.0}, 0.025),
         # the last attempt comes when patience ends, not after
-        (Heard.NOTHING, {"failures": 9, "elapsed": 29.9}, 0.1),
-        (Heard.REFUSED, {"failures": 9, "elapsed": 9.0, "refused_for": 4.75}, 0.25),
-        (Heard.NOTHING, {"failures": 1, "elapsed": 30.0}, None),
-        (Heard.NOTHING, {"failures": 9, "elapsed": 9.0, "refused_for": 5.0}, None),
-        (Heard.REFUSED, {"failures": 1, "elapsed": 5.0, "refused_for": 5.0}, None),
+        (FailureKind.NOTHING, {"failures": 9, "elapsed": 29.9}, 0.1),
+        (FailureKind.REFUSED, {"failures": 9, "elapsed": 9.0, "refused_for": 4.75}, 0.25),
+        (FailureKind.NOTHING, {"failures": 1, "elapsed": 30.0}, None),
+        (FailureKind.NOTHING, {"failures": 9, "elapsed": 9.0, "refused_for": 5.0}, None),
+        (FailureKind.REFUSED, {"failures": 1, "elapsed": 5.0, "refused_for": 5.0}, None),
         # what may have been carried out is not sent again, unless that does no harm
-        (Heard.BROKEN, {"failures": 1, "elapsed": 0.0, "repeatable": False}, None),
-        (Heard.NOTHING, {"failures": 1, "elapsed": 0.0, "repeatable": False}, 0.0),
-        (Heard.NOT_YET, {"failures": 1, "elapsed": 0.0, "repeatable": False}, 0.025),
+        (FailureKind.BROKEN, {"failures": 1, "elapsed": 0.0, "repeatable": False}, None),
+        (FailureKind.NOTHING, {"failures": 1, "elapsed": 0.0, "repeatable": False}, 0.0),
+        (FailureKind.NOT_YET, {"failures": 1, "elapsed": 0.0, "repeatable": False}, 0.025),
     ],
 )
-def test_decisions(heard: Heard, circumstances: dict[str, float], pause: float | None) -> None:
+def test_decisions(heard: FailureKind, circumstances: dict[str, float], pause: float | None) -> None:
     decided = decide(POLICY, heard, **circumstances)  # type: ignore[arg-type]
     assert decided == (pause if pause is None else pytest.approx(pause))
 
 
 @given(
-    heard=st.sampled_from(Heard),
+    heard=st.sampled_from(FailureKind),
     failures=st.integers(1, 10**6),
     elapsed=st.floats(0, 60),
     refused_for=st.none() | st.floats(0, 60),
@@ -83,7 +83,7 @@ def test_decisions(heard: Heard, circumstances: dict[str, float], pause: float |
     jitter=st.floats(0, 1),
 )
 def test_a_decision_never_outlasts_patience(
-    heard: Heard,
+    heard: FailureKind,
     failures: int,
     elapsed: float,
     refused_for: float | None,
@@ -102,13 +102,13 @@ def test_a_decision_never_outlasts_patience(
     over = elapsed >= POLICY.patience or (refused_for or 0.0) >= POLICY.refusal_patience
     assert (pause is None) == over
     if pause is not None:
-        longest = POLICY.longest_busy_pause if heard is Heard.BUSY else POLICY.longest_refused_pause
+        longest = POLICY.longest_busy_pause if heard is FailureKind.BUSY else POLICY.longest_refused_pause
         assert 0.0 <= pause <= 1.5 * longest
         assert elapsed + pause <= POLICY.patience + 1e-9
 
 
 def test_jitter_spreads_clients() -> None:
-    early, late = (decide(POLICY, Heard.NOTHING, failures=9, elapsed=1.0, jitter=j) for j in (0.0, 1.0))
+    early, late = (decide(POLICY, FailureKind.NOTHING, failures=9, elapsed=1.0, jitter=j) for j in (0.0, 1.0))
     assert early == pytest.approx(0.1875)
     assert late == pytest.approx(0.3125)
 
@@ -154,7 +154,7 @@ class Walk:
             self.now += 0.002
             call.answered(heard, self.now)
         else:
-            self.now += send.connect if heard.heard is Heard.NOTHING else send.read
+            self.now += send.connect if heard.heard is FailureKind.NOTHING else send.read
             call.failed(heard, self.now)
 
     @property
@@ -300,7 +300,7 @@ def test_a_switchover_that_may_have_happened_is_not_repeated() -> None:
 
 
 def test_distrust_ends_at_once_but_not_a_twins() -> None:
-    distrust = Failure(Heard.NOTHING, "not trusted", Untrusted("not trusted"))
+    distrust = Failure(FailureKind.NOTHING, "not trusted", Untrusted("not trusted"))
     assert isinstance(Walk(lambda address, now: distrust).end, Untrusted)
     walk = Walk(lambda address, now: distrust if address == "one" else SILENT)
     assert type(walk.end) is NoService

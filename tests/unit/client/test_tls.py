@@ -12,7 +12,7 @@ from tests.support.serving import serving
 from tests.unit.client.conftest import client_files
 from tmr.client.config import TlsFiles
 from tmr.client.tls import context
-from tmr.rim.tls import TlsFiles as ServerFiles
+from tmr.net.tls import TlsFiles as ServerFiles
 
 DAY = 86_400.0
 HERE = "127.0.0.1"

@@ -12,6 +12,17 @@ from hypothesis import strategies as st
 
 from tests.unit.client.peer import SERIAL, Peer, drop_after, problem
 from tests.unit.client.test_clients import FIRM, PRODUCT, QUICK, Both, Driver, both, until
+from tmr.api.access import AccessList, AccessRule
+from tmr.api.models import (
+    BorrowRequest,
+    EndedBy,
+    EndedSession,
+    ExplainRequest,
+    QueuePlace,
+    Session,
+    SessionRequest,
+)
+from tmr.api.problems import problem as problem_document
 from tmr.client import (
     AccessListChanged,
     BadRequest,
@@ -24,17 +35,6 @@ from tmr.client import (
     Policy,
     SessionLost,
 )
-from tmr.client.access import AccessList, AccessRule
-from tmr.client.models import (
-    BorrowRequest,
-    EndedBy,
-    EndedSession,
-    ExplainRequest,
-    Place,
-    Session,
-    SessionRequest,
-)
-from tmr.client.problems import problem as problem_document
 from tmr.client.waiting import NEXT, OTHERS, anew, patience, pause
 
 __all__ = ["both"]  # a fixture
@@ -43,8 +43,8 @@ NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 REQUEST = SessionRequest(firm_code=FIRM, product_code=PRODUCT, station="cad-07")
 
 
-def place(position: int = 1, ttl: int = 60) -> Place:
-    return Place(
+def place(position: int = 1, ttl: int = 60) -> QueuePlace:
+    return QueuePlace(
         id="s-1",
         firm_code=FIRM,
         product_code=PRODUCT,
@@ -101,7 +101,7 @@ def test_units_are_not_taken_again(wait: bool, waited: bool, ended: bool, units:
 def test_a_place_becomes_a_session(both: Both, peer: Peer, config: Config) -> None:
     """With the same key in all requests, and the position told."""
     peer.state.others = 5
-    told: list[Place] = []
+    told: list[QueuePlace] = []
 
     async def work(client: Driver) -> None:
         asking = asyncio.create_task(client.enter(wait=True, on_wait=told.append))
@@ -213,7 +213,7 @@ class Interrupted(BaseException):
 def test_an_interruption_leaves_the_queue(both: Both, peer: Peer, config: Config) -> None:
     peer.state.others = 5
 
-    def stop(_: Place) -> None:
+    def stop(_: QueuePlace) -> None:
         raise Interrupted
 
     async def work(client: Driver) -> None:
@@ -228,7 +228,7 @@ def test_a_cancelled_task_leaves_the_queue(peer: Peer, config: Config) -> None:
     peer.state.others = 5
 
     async def work(client: Driver) -> None:
-        told: list[Place] = []
+        told: list[QueuePlace] = []
         asking = asyncio.create_task(client.enter(wait=True, on_wait=told.append))
         await until(lambda: bool(told))
         asking.cancel()
@@ -244,7 +244,7 @@ def test_a_place_that_cannot_be_given_up_is_logged(
 ) -> None:
     peer.state.others = 5
 
-    def stop(_: Place) -> None:
+    def stop(_: QueuePlace) -> None:
         peer.stop()
 
     async def work(client: Driver) -> None:

@@ -17,7 +17,7 @@ def test_the_pause_is_between_the_two_twins() -> None:
     assert gap_ms(answers, 65 * MS, "tmr2") == 180
 
 
-def test_an_earlier_reign_of_the_successor_does_not_count() -> None:
+def test_an_earlier_term_of_the_successor_does_not_count() -> None:
     answers = [Answer(0, "tmr2"), Answer(10 * MS, "tmr1"), Answer(20 * MS, "tmr1")]
     assert gap_ms(answers, 15 * MS, "tmr2") is None
     answers.append(Answer(420 * MS, "tmr2"))

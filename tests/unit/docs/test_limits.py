@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tmr.client.problems import PROBLEMS
-from tmr.desk.admission import EASE, LIMITS, Load, Priority
+from tmr.api.problems import PROBLEMS
+from tmr.http.load_limits import EASE, LIMITS, Load, Priority
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs/reference/limits.md").read_text()
@@ -19,19 +19,19 @@ UNITS = {
 ROW = re.compile(r"^\|([^|]*)\| ([\d,.]+) ?([A-Za-z]*) \|([^|]*)\| `(tmr\.[\w.]+)` \|$", re.MULTILINE)
 ROWS = [(name, number, unit, past) for _, number, unit, past, name in ROW.findall(TEXT)]
 NO_LIMITS = {
-    "tmr.desk.admission.LIMITS",  # the table of loads
-    "tmr.desk.gate.LIMIT_RETRY_AFTER",
+    "tmr.http.load_limits.LIMITS",  # the table of loads
+    "tmr.service.guard.LIMIT_RETRY_AFTER",
     # of a single number, name or file that is read, and said where it is read
     "tmr.cli.spelling.YEAR_MAX",
     "tmr.cli.spelling.SECONDS_MAX",
     "tmr.cli.tracking.KEY_MAX",
     "tmr.client.borrowed.FILE_MAX",
-    "tmr.client.models.CODE_MAX",
+    "tmr.api.models.CODE_MAX",
     "tmr.ledger.access.SEATS_MAX",
     "tmr.ledger.export.ATTESTATION_MAX",
     "tmr.ledger.export.END_MAX",
     "tmr.ledger.export.LINE_MAX",
-    "tmr.quorum.objection.TIME_MAX",
+    "tmr.quorum.validation.TIME_MAX",
     "tmr.licensing.borrow_file.FILE_MAX",
     "tmr.licensing.items.CODE_MAX",
     "tmr.licensing.items.EXPIRATION_MS_MAX",
@@ -39,13 +39,13 @@ NO_LIMITS = {
     "tmr.licensing.statement.COUNT_MAX",
     "tmr.licensing.strict_json.DIGITS_MAX",
     # of a configuration, said where it is described
-    "tmr.server.config.TTL_MAX",
+    "tmr.twin.config.TTL_MAX",
     "tmr.upstream.config.DISK_RESERVE_MAX",
     "tmr.upstream.config.TTL_MAX",
     # pauses, and lines between the daemons of one machine
-    "tmr.server.assembler.PAUSE_MAX",
-    "tmr.server.borrow_files.PAUSE_MAX",
-    "tmr.server.vip_link.LINE_LIMIT",
+    "tmr.twin.container_sync.PAUSE_MAX",
+    "tmr.twin.borrow_files.PAUSE_MAX",
+    "tmr.twin.vip_client.LINE_LIMIT",
     "tmr.vip.protocol.LINE_LIMIT",
 }
 
@@ -73,7 +73,10 @@ def test_no_limit_is_forgotten() -> None:
     found = set()
     for path in AGENTS.rglob("*.py"):
         module = ".".join(path.relative_to(AGENTS).with_suffix("").parts)
-        if module.startswith("tmr.rim.") and module != "tmr.rim.upstream_link":
+        if (
+            module.startswith(("tmr.net.", "tmr.runtime.", "tmr.rpc."))
+            and module != "tmr.rpc.upstream_client"
+        ):
             continue  # connections and heads of requests
         for node in ast.parse(path.read_text()).body:
             targets = node.targets if isinstance(node, ast.Assign) else []

@@ -14,13 +14,12 @@ from tests.unit.ledger.model import Model
 from tests.unit.ledger.world import FIRM, START_MS, stated
 from tmr.ledger import (
     AccessList,
-    Assemble,
+    BatchOutcome,
     Borrow,
     Borrowed,
     Consume,
     Consumed,
     Denied,
-    Each,
     Free,
     GiveBack,
     Grant,
@@ -30,8 +29,9 @@ from tmr.ledger import (
     Line,
     Rule,
     SetAccess,
+    StateContainers,
+    SubjectMatch,
     Waiting,
-    Who,
     decode_line,
     each,
     encode,
@@ -39,8 +39,8 @@ from tmr.ledger import (
     together,
 )
 from tmr.ledger.access import COUNTING
+from tmr.ledger.batching import FORMAT
 from tmr.ledger.state import Stored
-from tmr.ledger.together import FORMAT
 from tmr.licensing import LicenceKey, ProductItem
 
 PRODUCTS = (1, 2)
@@ -112,7 +112,7 @@ def some_rules(pick: Pick) -> AccessList:
     rules = []
     for number in range(pick([0, 1, 1, 2, 3])):
         effect = pick(["allow", "deny", "limit", "limit", "limit", "reserve", "reserve", "reserve"])
-        who = pick([Who(users=("u",)), Who(users=("v",)), Who(hosts=("x",))])
+        who = pick([SubjectMatch(users=("u",)), SubjectMatch(users=("v",)), SubjectMatch(hosts=("x",))])
         rules.append(Rule(f"rule-{number}", effect, who, pick([1, 1, 2]) if effect in COUNTING else None))
     return AccessList(tuple(rules))
 
@@ -286,7 +286,7 @@ class Comparison(RuleBasedStateMachine):
             for one in items
         )
         self.before |= self.model.update(self.now, {one.key: one for one in items})
-        self._apply(Assemble(stated(self.generation, items)))
+        self._apply(StateContainers(stated(self.generation, items)))
 
     def _do(self, command: Any) -> None:
         expected = self.model.apply(self.now, command)
@@ -301,7 +301,7 @@ class Comparison(RuleBasedStateMachine):
             reviewed = self.ledger.review(command, self.now)
         outcome = self.ledger.apply(self.index, self.now, body)
         self.other.apply(self.index, self.now, body)
-        assert not isinstance(outcome, Each)
+        assert not isinstance(outcome, BatchOutcome)
         lines = [decode_line(chained.line) for chained in self.ledger.lines]
         self.unshared.append((body, outcome, lines))
         if not outcome.promoted:  # who gets a seat as time goes by may be in the way

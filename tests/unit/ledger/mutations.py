@@ -9,38 +9,40 @@ import pytest
 from msgspec.structs import replace
 
 from tmr.ledger import granting, lending, promote
-from tmr.ledger.agenda import Agenda
-from tmr.ledger.books import Books
-from tmr.ledger.choose import Chooser
+from tmr.ledger.choose import LicenceChooser
 from tmr.ledger.commands import Consume
-from tmr.ledger.meters import Meters
+from tmr.ledger.ledger_state import LedgerState
 from tmr.ledger.queue import Queues
-from tmr.ledger.use import Use
+from tmr.ledger.timer_queue import TimerQueue
+from tmr.ledger.usage_counters import UsageCounters
+from tmr.ledger.use import SeatUse
 
 Patch = pytest.MonkeyPatch
 
 
 def one_seat_too_many(patch: Patch) -> None:
-    original = Chooser.refusal
+    original = LicenceChooser.refusal
 
     def refusal(self: Any, item: Any, *rest: Any) -> Any:
         return original(self, replace(item, quantity=item.quantity and item.quantity + 1), *rest)
 
-    patch.setattr(Chooser, "refusal", refusal)
+    patch.setattr(LicenceChooser, "refusal", refusal)
 
 
 def borrowed_seats_are_free(patch: Patch) -> None:
-    patch.setattr(Use, "lend", lambda self, borrowing, count: self.borrowings.update({borrowing.id: None}))
-    patch.setattr(Use, "take_back", lambda self, borrowing, count: self.borrowings.pop(borrowing.id))
+    patch.setattr(
+        SeatUse, "lend", lambda self, borrowing, count: self.borrowings.update({borrowing.id: None})
+    )
+    patch.setattr(SeatUse, "take_back", lambda self, borrowing, count: self.borrowings.pop(borrowing.id))
 
 
 def retries_spend_units_again(patch: Patch) -> None:
-    original = Books.repeated
+    original = LedgerState.repeated
 
     def repeated(self: Any, request: Any) -> Any:
         return None if isinstance(request, Consume) else original(self, request)
 
-    patch.setattr(Books, "repeated", repeated)
+    patch.setattr(LedgerState, "repeated", repeated)
 
 
 def last_come_first_served(patch: Patch) -> None:
@@ -57,11 +59,11 @@ def nobody_is_promoted_on_return(patch: Patch) -> None:
 
 
 def reserved_seats_are_given_away(patch: Patch) -> None:
-    patch.setattr(Chooser, "_kept", lambda *_: None)
+    patch.setattr(LicenceChooser, "_kept", lambda *_: None)
 
 
 def emergency_licences_first(patch: Patch) -> None:
-    original = Chooser.choose
+    original = LicenceChooser.choose
 
     def choose(self: Any, asked: Any, time_ms: int, blocked: Any) -> Any:
         for key in asked.keys:
@@ -70,19 +72,19 @@ def emergency_licences_first(patch: Patch) -> None:
                 return merged.item
         return original(self, asked, time_ms, blocked)
 
-    patch.setattr(Chooser, "choose", choose)
+    patch.setattr(LicenceChooser, "choose", choose)
 
 
 def denied_requests_start_the_usage_period(patch: Patch) -> None:
-    original = Chooser.refusal
+    original = LicenceChooser.refusal
 
     def refusal(self: Any, item: Any, asked: Any, time_ms: int, blocked: Any) -> Any:
         found = original(self, item, asked, time_ms, blocked)
         if item.emergency and found is not None:
-            self._meters.start(item, time_ms)
+            self._usage.start(item, time_ms)
         return found
 
-    patch.setattr(Chooser, "refusal", refusal)
+    patch.setattr(LicenceChooser, "refusal", refusal)
 
 
 def newcomers_pass_who_waits_to_be_alone(patch: Patch) -> None:
@@ -90,12 +92,12 @@ def newcomers_pass_who_waits_to_be_alone(patch: Patch) -> None:
 
 
 def one_unit_too_many(patch: Patch) -> None:
-    original = Meters.too_few
-    patch.setattr(Meters, "too_few", lambda self, item, units: original(self, item, units - 1))
+    original = UsageCounters.too_few
+    patch.setattr(UsageCounters, "too_few", lambda self, item, units: original(self, item, units - 1))
 
 
 def nobody_is_looked_at_as_time_goes_by(patch: Patch) -> None:
-    patch.setattr(Agenda, "pop", lambda *_: [])
+    patch.setattr(TimerQueue, "pop", lambda *_: [])
 
 
 def the_crashed_instance_keeps_its_seat(patch: Patch) -> None:
@@ -103,14 +105,14 @@ def the_crashed_instance_keeps_its_seat(patch: Patch) -> None:
 
 
 def snapshots_forget_the_first_use(patch: Patch) -> None:
-    original = Books.stored
+    original = LedgerState.stored
 
     def stored(self: Any, digest: bytes) -> Any:
         whole = original(self, digest)
         whole.counters = [replace(counter, first_use_ms=None) for counter in whole.counters]
         return whole
 
-    patch.setattr(Books, "stored", stored)
+    patch.setattr(LedgerState, "stored", stored)
 
 
 def places_in_vain_are_kept(patch: Patch) -> None:

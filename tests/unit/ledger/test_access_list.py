@@ -1,9 +1,9 @@
 """Access by the operator's rules."""
 
 from tests.unit.ledger.world import FIRM, World, item
-from tmr.ledger import AccessList, AccessSet, Granted, Rule, SetAccess, Waiting, Who
+from tmr.ledger import AccessList, AccessSet, Granted, Rule, SetAccess, SubjectMatch, Waiting
 
-VIP = Who(users=("vip*",))
+VIP = SubjectMatch(users=("vip*",))
 
 
 def test_an_empty_list_admits_everyone() -> None:
@@ -12,7 +12,10 @@ def test_an_empty_list_admits_everyone() -> None:
 
 def test_the_first_rule_that_matches_decides() -> None:
     world = World(item(quantity=9))
-    world.rules(Rule("not eve", "deny", Who(users=("eve",))), Rule("staff", "allow", Who(users=("*e",))))
+    world.rules(
+        Rule("not eve", "deny", SubjectMatch(users=("eve",))),
+        Rule("staff", "allow", SubjectMatch(users=("*e",))),
+    )
     assert world.grant(user="eve").rule == "not eve"
     assert isinstance(world.grant(user="alice"), Granted)
     assert world.grant(user="bob").rule == "staff"
@@ -20,23 +23,23 @@ def test_the_first_rule_that_matches_decides() -> None:
 
 def test_a_rule_about_another_product_says_nothing() -> None:
     world = World(item())
-    world.rules(Rule("other", "deny", Who(), firm_code=FIRM, product_code=7))
+    world.rules(Rule("other", "deny", SubjectMatch(), firm_code=FIRM, product_code=7))
     assert isinstance(world.grant(), Granted)
 
 
 def test_users_hosts_certificates_networks_and_groups() -> None:
     admitted = {
-        Who(users=("alice",)): True,
-        Who(hosts=("HER*",)): True,
-        Who(certificates=("alice",)): True,
-        Who(networks=("10.0.0.0/8",)): True,
-        Who(networks=("192.0.2.0/24",)): False,
-        Who(groups=("team",)): True,
-        Who(users=("alice",), hosts=("there",)): False,
+        SubjectMatch(users=("alice",)): True,
+        SubjectMatch(hosts=("HER*",)): True,
+        SubjectMatch(certificates=("alice",)): True,
+        SubjectMatch(networks=("10.0.0.0/8",)): True,
+        SubjectMatch(networks=("192.0.2.0/24",)): False,
+        SubjectMatch(groups=("team",)): True,
+        SubjectMatch(users=("alice",), hosts=("there",)): False,
     }
     for who, expected in admitted.items():
         world = World(item())
-        world.rules(Rule("only", "allow", who), team=Who(users=("zoe", "alice")))
+        world.rules(Rule("only", "allow", who), team=SubjectMatch(users=("zoe", "alice")))
         assert isinstance(world.grant(address="10.1.2.3"), Granted) is expected, who
 
 
@@ -87,7 +90,7 @@ def test_a_new_list_counts_who_is_there_and_turns_out_who_waits_in_vain() -> Non
     world.grant(user="bob")
     asked = world.asking(user="eve", wait=True)
     world.do(asked)
-    world.rules(Rule("not eve", "deny", Who(users=("eve",))), Rule("one", "limit", VIP, 1))
+    world.rules(Rule("not eve", "deny", SubjectMatch(users=("eve",))), Rule("one", "limit", VIP, 1))
     assert world.do(asked).rule == "not eve"  # type: ignore[union-attr]
     assert world.grant(user="vip").rule == "one"
 

@@ -53,4 +53,4 @@ def test_returned_borrowings_leave_nothing_behind() -> None:
     world = World(item(quantity=5, borrow_s=HOUR_S))
     for _ in range(100):
         world.give_back(world.borrow(HOUR_S).borrow)
-    assert len(world.ledger._books.seats._due) == 0
+    assert len(world.ledger._ledger_state.seats._due) == 0

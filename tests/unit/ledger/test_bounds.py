@@ -11,21 +11,21 @@ from msgspec.structs import replace
 from tests.unit.ledger.world import FIRM, World, container_key, item, key
 from tmr.ledger import (
     AccessList,
-    Assemble,
-    Assembled,
     Command,
     Consume,
+    ContainersStated,
+    DenialCount,
     Denied,
     Grant,
     Granted,
     Ledger,
-    Note,
-    Refusal,
+    RecordDenials,
     Rule,
     SetAccess,
+    StateContainers,
+    SubjectMatch,
     Trust,
     Waiter,
-    Who,
     encode,
 )
 from tmr.ledger.access import Subject, matches
@@ -44,17 +44,17 @@ def test_any_time_can_be_written(ms: int) -> None:
 def test_records_of_invented_firms_have_an_end() -> None:
     ledger = Ledger()
     for index in range(1, 3 * MAX_FIRMS):
-        refusal = Refusal(6_000_000 + index, 1, "entry-not-found", "", "alice", "cad-07", "", "", 1)
-        ledger.apply(index, index, encode(Note((refusal,))))
+        refusal = DenialCount(6_000_000 + index, 1, "entry-not-found", "", "alice", "cad-07", "", "", 1)
+        ledger.apply(index, index, encode(RecordDenials((refusal,))))
     assert len(ledger.heads) == MAX_FIRMS
 
 
 def test_what_no_twin_can_mean_changes_nothing() -> None:
     """It is in the journal, and everybody has to go on behind it."""
     ledger, other = Ledger(), Ledger()
-    nonsense = AccessList((Rule("r", "deny", Who(networks=("nonsense",))),))
-    huge = Refusal(2**63, 1, "entry-not-found", "", "alice", "cad-07", "", "", 1)
-    bodies = (b"\xc1", encode(SetAccess(nonsense, 0, "olga")), encode(Note((huge,))))
+    nonsense = AccessList((Rule("r", "deny", SubjectMatch(networks=("nonsense",))),))
+    huge = DenialCount(2**63, 1, "entry-not-found", "", "alice", "cad-07", "", "", 1)
+    bodies = (b"\xc1", encode(SetAccess(nonsense, 0, "olga")), encode(RecordDenials((huge,))))
     for index, body in enumerate(bodies, 1):
         outcome = ledger.apply(index, index, body)
         other.apply(index, index, body)
@@ -83,8 +83,8 @@ def test_containers_of_a_fourth_upstream_are_nobodys() -> None:
             f"up{number}", f"130-200{number}", "test-0123456789abcdef", 9, (item(9, quantity=99),)
         )
         made.append(sign(statement, container_key(number)))
-    outcome = world.ledger.apply(50, world.now, encode(Assemble(tuple(made))))
-    assert isinstance(outcome, Assembled)
+    outcome = world.ledger.apply(50, world.now, encode(StateContainers(tuple(made))))
+    assert isinstance(outcome, ContainersStated)
     assert [text.split(":")[0] for text in outcome.rejected] == ["up4", "up5"]
     world.ledger.apply(51, world.now, encode(Trust("up4", made[0].key)))
     assert dict(world.ledger.licences) == before
@@ -123,14 +123,14 @@ def test_networks_are_what_ipaddress_says(sized: list[tuple[Any, int]], address:
     networks = [
         ipaddress.ip_network(f"{one}/{min(size, one.max_prefixlen)}", strict=False) for one, size in sized
     ]
-    who = Who(networks=tuple(map(str, networks)))
+    who = SubjectMatch(networks=tuple(map(str, networks)))
     found = matches(AccessList(), who, Subject("u", "h", "c", str(address)))
     assert found == any(address in network for network in networks)
 
 
 @pytest.mark.parametrize("address", ["", "nowhere", "10.0.0.1:80"])
 def test_who_has_no_address_is_in_no_network(address: str) -> None:
-    rule = Rule("r", "allow", Who(networks=("0.0.0.0/0", "::/0")))
+    rule = Rule("r", "allow", SubjectMatch(networks=("0.0.0.0/0", "::/0")))
     ledger = Ledger()
     ledger.apply(1, 1, encode(SetAccess(AccessList((rule,)), 0, "olga")))
     assert not matches(ledger.access, rule.who, Subject("u", "h", "c", address))

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tmr.ledger import Consume, Free, Grant, Note, Trust, decode, encode, encoded_as
+from tmr.ledger import Consume, Free, Grant, RecordDenials, Trust, decode, encode, encoded_as
 
 PLAIN = (Grant, Free, Consume)
 
@@ -20,7 +20,7 @@ def test_what_is_written_is_recognized() -> None:
     for command in (grant, Free("session", None, "expiry"), Consume("key", "alice", "session", 1)):
         assert encoded_as(encode(command), *PLAIN)
         assert encoded_as(encode(command), type(command))
-    for other in (Trust("up1", bytes(32)), Note(())):
+    for other in (Trust("up1", bytes(32)), RecordDenials(())):
         assert not encoded_as(encode(other), *PLAIN)
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.ledger import Assemble, Command, Grant, Granted, Ledger, Trust, Withdraw, encode
+from tmr.ledger import Command, Grant, Granted, Ledger, StateContainers, Trust, Withdraw, encode
 from tmr.ledger.constituents import Standing, counting, standing, withdrawals
 from tmr.ledger.continuity import lost
 from tmr.licensing import (
@@ -56,7 +56,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.ledger, self.index = Ledger(), 0
-        self.do(Assemble(tuple(box.state() for box in BOXES)))
+        self.do(StateContainers(tuple(box.state() for box in BOXES)))
 
     def do(self, command: Command) -> object:
         self.index += 1
@@ -112,17 +112,17 @@ def test_a_withdrawn_statement_gives_nothing_with_one_that_is_left() -> None:
 def test_the_container_itself_states_again() -> None:
     journal = Journal()
     journal.do(Withdraw("up2", NEW.fingerprint))
-    journal.do(Assemble((NEW.state(5),)))
+    journal.do(StateContainers((NEW.state(5),)))
     assert journal.ledger.licences[KEY].agreeing == ("up1", "up3"), "another one needs an operator"
-    journal.do(Assemble((BOXES[1].state(),)))
+    journal.do(StateContainers((BOXES[1].state(),)))
     assert journal.ledger.licences[KEY].agreeing == ("up1", "up2", "up3")
 
 
 def test_an_older_statement_does_not_come_back() -> None:
     journal = Journal()
-    journal.do(Assemble((BOXES[1].state(3),)))
+    journal.do(StateContainers((BOXES[1].state(3),)))
     journal.do(Withdraw("up2", NEW.fingerprint))
-    journal.do(Assemble((BOXES[1].state(2),)))
+    journal.do(StateContainers((BOXES[1].state(2),)))
     assert "up2" in journal.ledger.withdrawn
 
 
@@ -131,7 +131,7 @@ def test_the_new_container_is_trusted() -> None:
     journal.do(Withdraw("up2", NEW.fingerprint))
     journal.do(Trust("up2", raw_public_key(NEW.key)))
     assert not journal.ledger.withdrawn
-    journal.do(Assemble((NEW.state(),)))
+    journal.do(StateContainers((NEW.state(),)))
     journal.do(Withdraw("up2", NEW.fingerprint))  # late, from before it was trusted
     assert journal.ledger.licences[KEY].agreeing == ("up1", "up2", "up3")
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.ledger.world import START_MS, World, item, key
-from tmr.ledger import Rule, Who
+from tmr.ledger import Rule, SubjectMatch
 
 EMERGENCY = item(9, 1, emergency=True, usage_s=3600)
 
@@ -28,9 +28,9 @@ def test_it_is_used_where_no_ordinary_licence_is_valid(broken: dict[str, int]) -
 def test_it_helps_nobody_whom_a_rule_or_the_version_keeps_out() -> None:
     world = World(item(1, feature_map=0), EMERGENCY)
     assert world.grant(features=1).reason == "feature-missing"
-    world.rules(Rule("no", "deny", Who(users=("eve",))))
+    world.rules(Rule("no", "deny", SubjectMatch(users=("eve",))))
     assert world.grant(user="eve").reason == "access-denied"
-    world.rules(Rule("few", "limit", Who(users=("eve",)), 1))
+    world.rules(Rule("few", "limit", SubjectMatch(users=("eve",)), 1))
     world.grant(user="eve")
     assert world.grant(user="eve").rule == "few"
     assert world.ledger.first_use_ms(key(9)) is None
@@ -45,7 +45,7 @@ def test_a_denied_request_does_not_start_it() -> None:
 
 def test_who_waits_gets_it_once_the_ordinary_licence_is_full_instead_of_reserved() -> None:
     world = World(item(1, 2), item(9, 2, emergency=True, usage_s=60))
-    world.rules(Rule("ours", "reserve", Who(users=("vip",)), 1))
+    world.rules(Rule("ours", "reserve", SubjectMatch(users=("vip",)), 1))
     world.grant()
     place = world.grant(user="bob", wait=True)
     assert place.position == 1

@@ -144,7 +144,7 @@ def test_an_attestation_from_before_the_span_ended_does_not_count() -> None:
 
 def test_a_span_without_a_line_is_vouched_for_too() -> None:
     before = TRUTH[4].hash.hex()
-    span = form.Span(FIRM, 6_500, 6_600, 6, before, 5, before, whole=True)
+    span = form.RecordSpan(FIRM, 6_500, 6_600, 6, before, 5, before, whole=True)
     file = [form.header(span), form.end(span, [attested(span, 1), attested(span, 2)])]
     assert counted(file) == ["", ""]
 

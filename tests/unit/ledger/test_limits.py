@@ -9,15 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.unit.ledger.world import FIRM, PRODUCT, World, item, key, sealed
-from tmr.desk.sessions import Sessions
 from tmr.ledger import Borrowed, Denied, Freed, Granted, Ledger, Waiter, Waiting, choose, memory
-from tmr.ledger.choose import Asked
+from tmr.ledger.choose import LicenceQuery
 from tmr.ledger.commands import TOGETHER_MAX
 from tmr.ledger.promote import blocked
 from tmr.ledger.queue import MAX_WAITING
 from tmr.ledger.state import Ended, Session, Stored
 from tmr.licensing import LicenceKey, ProductItem
-from tmr.rim.upstream_link import REPLY_LIMIT
+from tmr.rpc.upstream_client import REPLY_LIMIT
+from tmr.service.liveness import LivenessTable
 from tmr.upstream.app import SNAPSHOT_LIMIT
 
 OTHER = PRODUCT + 1
@@ -134,14 +134,14 @@ class Both:
         self.nobody_waits_in_vain()
 
     def nobody_waits_in_vain(self) -> None:
-        books, now = self.world.ledger._books, self.world.now
+        ledger_state, now = self.world.ledger._ledger_state, self.world.now
         for product, queue in self.world.ledger.queues.items():
             before: set[LicenceKey] = set()
             for waiter in queue.values():
-                choice = books.chooser.choose(Asked.by(waiter.grant), now, before)
+                choice = ledger_state.chooser.choose(LicenceQuery.by(waiter.grant), now, before)
                 assert not isinstance(choice, ProductItem), waiter
                 before |= choice.blocks
-            assert blocked(books, product, now) <= before
+            assert blocked(ledger_state, product, now) <= before
 
 
 STEPS = st.lists(
@@ -236,11 +236,11 @@ def test_the_room_that_an_entry_takes_is_not_more_than_assumed() -> None:
     lent = found.borrow(3600, station=LONG, user=LONG, borrow="b" * 32)
     assert isinstance(granted, Granted)
     assert isinstance(lent, Borrowed)
-    books = found.ledger._books
+    ledger_state = found.ledger._ledger_state
     found.consume(granted.session, 7)
     for kept in (found.ledger.sessions[granted.session], found.ledger.borrowings[lent.borrow]):
         assert len(msgspec.msgpack.encode(kept)) <= kept.size <= 5 * 1020
-    assert all(len(one) <= OUTCOME_MAX for one in books.memory.outcomes())
+    assert all(len(one) <= OUTCOME_MAX for one in ledger_state.memory.outcomes())
 
 
 def test_the_real_limit() -> None:
@@ -265,8 +265,8 @@ def test_the_real_limit() -> None:
     assert own.detail == "this client holds 100000 sessions, and no more at a time"
     assert isinstance(found.grant(client="bob", **ours), Granted)
     assert len(found.ledger.sessions) == choose.MAX_SESSIONS
-    beats = Sessions()
-    beats.begin_reign(0.0, [(one.id, one.ttl) for one in found.ledger.sessions.values()])
+    beats = LivenessTable()
+    beats.begin_term(0.0, [(one.id, one.ttl) for one in found.ledger.sessions.values()])
     assert beats.heartbeat(1.0, first) == "unknown"
     assert len(beats.expired(61.0, 500)) == 0
     assert len(beats.expired(1e6, 500)) == 500

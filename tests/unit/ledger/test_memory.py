@@ -8,9 +8,20 @@ import msgspec
 import pytest
 
 from tests.unit.ledger.world import FIRM, PRODUCT, START_MS, World, item, key
-from tmr.client.retry import KEY_PATIENCE, Policy
-from tmr.ledger import Command, Consume, Consumed, Denied, Grant, Granted, Ledger, Note, Waiting, memory
-from tmr.ledger.memory import PROMISED_MS, REMEMBER_MS, STEP_MS, Memory
+from tmr.client._retry import KEY_PATIENCE, Policy
+from tmr.ledger import (
+    Command,
+    Consume,
+    Consumed,
+    Denied,
+    Grant,
+    Granted,
+    Ledger,
+    RecordDenials,
+    Waiting,
+    memory,
+)
+from tmr.ledger.memory import PROMISED_MS, REMEMBER_MS, STEP_MS, IdempotencyTable
 from tmr.ledger.state import Stored
 from tmr.ledger.state_digest import StateDigest
 
@@ -51,7 +62,7 @@ def granting(number: int, clients: int) -> tuple[Grant, Granted]:
 
 def test_at_the_advertised_rate_every_outcome_is_remembered_as_long_as_promised() -> None:
     """Seconds of steady time, in entries of 200 commands: 70 s at 5,000 a second, of ten clients."""
-    found = Memory((), (), 0, StateDigest())
+    found = IdempotencyTable((), (), 0, StateDigest())
     for entry in range(70 * RATE // 200):
         found.advance(200_000 // RATE)
         for number in range(entry * 200, entry * 200 + 200):
@@ -102,7 +113,7 @@ def test_new_requests_are_denied_and_no_outcome_is_forgotten_before_its_time() -
         assert not found.ledger.ripe(found.now + STEP_MS - 1)
         found.pass_time(STEP_MS)
         assert found.ledger.ripe(found.now)
-        found.come(Note(()))
+        found.come(RecordDenials(()))
     assert not found.ledger.ripe(found.now + HOUR_MS)
     assert isinstance(found.come(more), Granted), "the refusal was for the moment"
     assert isinstance(found.come(other), Granted)
@@ -132,12 +143,12 @@ def test_a_leap_of_time_makes_no_retry_a_new_request() -> None:
     assert isinstance(taken, Consumed)
     for leap in (HOUR_MS, 24 * HOUR_MS, 400 * 24 * HOUR_MS):
         found.pass_time(leap)
-        found.come(Note(()))
+        found.come(RecordDenials(()))
         assert found.come(units) == taken
         assert found.come(asked) == granted
     ended = found.free(granted.session)
     found.pass_time(HOUR_MS * 100)
-    found.come(Note(()))
+    found.come(RecordDenials(()))
     assert ended.existed and granted.session in found.ledger.ended
 
 
@@ -147,10 +158,10 @@ def test_outcomes_are_kept_for_ten_minutes_while_there_is_room() -> None:
     found.come(asked)
     for _ in range(REMEMBER_MS // STEP_MS - 1):
         found.pass_time(STEP_MS)
-        found.come(Note(()))
+        found.come(RecordDenials(()))
     assert found.ledger.remembered("alice", asked.request_id) is not None
     found.pass_time(STEP_MS)
-    found.come(Note(()))
+    found.come(RecordDenials(()))
     assert found.ledger.remembered("alice", asked.request_id) is None
 
 

@@ -4,7 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.unit.ledger.world import World, item, key
-from tmr.ledger import Granted, Rule, Waiting, Who, queue
+from tmr.ledger import Granted, Rule, SubjectMatch, Waiting, queue
 
 
 def test_seats_go_to_who_came_first() -> None:
@@ -67,7 +67,7 @@ def test_who_waits_to_be_alone_is_not_passed(mode: str) -> None:
 
 def test_nobody_is_kept_waiting_for_who_waits_for_something_else() -> None:
     world = World(item())
-    world.rules(Rule("one", "limit", Who(users=("bob",)), 1))
+    world.rules(Rule("one", "limit", SubjectMatch(users=("bob",)), 1))
     held = world.grant(user="carol").session
     first, share, other, join = (
         world.grant(user="bob", wait=True),
@@ -91,7 +91,7 @@ def test_all_that_frees_a_seat_serves_the_queue() -> None:
     place = world.grant(wait=True).session
     world.update(item(quantity=2), item(2))
     assert place in world.ledger.waiting  # it asked for the licence that there was
-    world.rules(Rule("r", "reserve", Who(users=("vip",)), 1))
+    world.rules(Rule("r", "reserve", SubjectMatch(users=("vip",)), 1))
     world.update(item(quantity=3), item(2))
     assert place in world.ledger.waiting
     world.rules()

@@ -1,7 +1,7 @@
 """One line for all that happened, in a chain for each Firm Code."""
 
 from tests.unit.ledger.world import World, item
-from tmr.ledger import AcceptTime, Free, GiveBack, Head, Note, Refusal, link
+from tmr.ledger import AcceptTime, DenialCount, Free, GiveBack, Head, RecordDenials, link
 
 
 def test_each_event_makes_its_line() -> None:
@@ -48,8 +48,8 @@ def test_the_chain_is_unbroken_over_a_snapshot() -> None:
 
 def test_refusals_from_the_mirror_are_noted_in_one_line() -> None:
     world = World(item())
-    refusal = Refusal(6_000_010, 1001, "no-more-licences", "none", "alice", "here", "alice", "", 7)
-    world.do(Note((refusal,)))
+    refusal = DenialCount(6_000_010, 1001, "no-more-licences", "none", "alice", "here", "alice", "", 7)
+    world.do(RecordDenials((refusal,)))
     assert (world.record[0].event, world.record[0].count) == ("denied", 7)
 
 

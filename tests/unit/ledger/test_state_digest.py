@@ -8,7 +8,6 @@ import pytest
 from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
 from tmr.ledger import (
     AccessList,
-    Assemble,
     Borrow,
     Command,
     Consume,
@@ -20,10 +19,11 @@ from tmr.ledger import (
     Ledger,
     Rule,
     SetAccess,
+    StateContainers,
     Withdraw,
     encode,
 )
-from tmr.ledger.memory import Remembered
+from tmr.ledger.memory import StoredOutcome
 from tmr.ledger.snapshot_digest import digest_of
 from tmr.ledger.state import Counter, Stored
 from tmr.ledger.state_digest import DamagedState
@@ -39,7 +39,7 @@ def used() -> Ledger:
     """A ledger with something of everything."""
     ledger = Ledger()
     commands: list[Command] = [
-        Assemble(statements()),
+        StateContainers(statements()),
         SetAccess(AccessList((Rule("all", "allow"),)), 0, "operator"),
         grant(1),
         Borrow("key-b", "bob", "b-1", FIRM, PRODUCT, (KEY,), 3600, "0" * 64, "cad-08"),
@@ -105,7 +105,7 @@ def test_one_bit_of_a_record_is_noticed() -> None:
 
 def test_memory_that_changed_is_noticed_when_it_is_used_and_in_the_next_snapshot() -> None:
     ledger, other = used(), used()
-    other._books.meters._spent[KEY] ^= 1 << 6
+    other._ledger_state.usage._spent[KEY] ^= 1 << 6
     with pytest.raises(DamagedState):
         other.snapshot()
     body = encode(Consume("key-20", "alice", "s-1", 1))
@@ -122,7 +122,7 @@ def test_how_a_session_ended_is_part_of_it() -> None:
 
 def test_words_of_a_refusal_are_not_part_of_it() -> None:
     state = stored(used())
-    remembered = [msgspec.msgpack.decode(one, type=Remembered) for one in state.remembered]
+    remembered = [msgspec.msgpack.decode(one, type=StoredOutcome) for one in state.remembered]
     reworded = [
         msgspec.msgpack.encode(
             msgspec.structs.replace(one, outcome=msgspec.structs.replace(one.outcome, detail="other words"))

@@ -7,24 +7,24 @@ from hypothesis import strategies as st
 
 from tests.unit.ledger.world import START_MS, World, item, key
 from tmr.ledger import (
+    BatchOutcome,
     Borrow,
     Command,
+    CommandBatch,
     Consume,
     Denied,
-    Each,
     Free,
     GiveBack,
     Grant,
     Granted,
-    Note,
-    Several,
+    RecordDenials,
     Trust,
     each,
     encode,
     together,
 )
+from tmr.ledger.batching import FORMAT, TOGETHER_BYTES
 from tmr.ledger.commands import TOGETHER_MAX, decode
-from tmr.ledger.together import FORMAT, TOGETHER_BYTES
 
 SHARED: list[Command] = [
     Grant("key", "alice", "session", 6_000_010, 1, (key(),), "user-limit", 60, "station"),
@@ -33,13 +33,13 @@ SHARED: list[Command] = [
     Free("session", None, "expiry"),
     GiveBack("borrow", None, "expiry"),
 ]
-ALONE: list[Command] = [Trust("up1", bytes(32)), Note(())]
+ALONE: list[Command] = [Trust("up1", bytes(32)), RecordDenials(())]
 LARGE = Consume("x" * (TOGETHER_BYTES // 3), "alice", "session", 1)
 
 
 def bodies_of(body: bytes) -> tuple[bytes, ...]:
     command = decode(body)
-    return command.bodies if isinstance(command, Several) else (body,)
+    return command.bodies if isinstance(command, CommandBatch) else (body,)
 
 
 @given(st.lists(st.sampled_from([*SHARED, *ALONE, LARGE]), max_size=12), st.sampled_from([1, TOGETHER_MAX]))
@@ -71,10 +71,10 @@ def test_what_concerns_containers_cannot_hide_among_others() -> None:
     """The upstream that guards its container does not look into a shared entry."""
     world = World(item(quantity=2))
     before = dict(world.ledger.trusted)
-    hidden = Several((encode(Trust("up1", bytes(32))), encode(world.asking()), b"\xc1" * 40))
-    nested = Several((encode(hidden),))
+    hidden = CommandBatch((encode(Trust("up1", bytes(32))), encode(world.asking()), b"\xc1" * 40))
+    nested = CommandBatch((encode(hidden),))
     outcome = world.ledger.apply(100, START_MS, encode(hidden))
-    assert isinstance(outcome, Each)
+    assert isinstance(outcome, BatchOutcome)
     trust, grant, nonsense = outcome.outcomes
     assert isinstance(trust, Denied)
     assert isinstance(nonsense, Denied)
@@ -88,7 +88,7 @@ def test_what_concerns_containers_cannot_hide_among_others() -> None:
 
 def test_an_entry_of_nothing_and_one_of_too_much_are_not_carried_out() -> None:
     world = World(item())
-    assert isinstance(world.ledger.apply(100, START_MS, encode(Several(()))), Denied)
-    too_many = Several((encode(world.asking()),) * (TOGETHER_MAX + 1))
+    assert isinstance(world.ledger.apply(100, START_MS, encode(CommandBatch(()))), Denied)
+    too_many = CommandBatch((encode(world.asking()),) * (TOGETHER_MAX + 1))
     assert isinstance(world.ledger.apply(101, START_MS, encode(too_many)), Denied)
     assert not world.ledger.sessions

@@ -9,7 +9,6 @@ import pytest
 from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
 from tmr.ledger import (
     AccessList,
-    Assemble,
     Borrow,
     Command,
     Consume,
@@ -19,22 +18,33 @@ from tmr.ledger import (
     Ledger,
     Rule,
     SetAccess,
+    StateContainers,
     choose,
     consuming,
     encode,
     granting,
     lending,
     memory,
-    meters,
     promote,
+    usage_counters,
     validity,
 )
-from tmr.ledger import books as books_module
 from tmr.ledger import ledger as ledger_module
+from tmr.ledger import ledger_state as ledger_state_module
 from tmr.ledger.outcomes import Denied
 
 WORDING: tuple[ModuleType, ...] = (
-    *(books_module, choose, consuming, granting, ledger_module, lending, meters, promote, validity),
+    *(
+        ledger_state_module,
+        choose,
+        consuming,
+        granting,
+        ledger_module,
+        lending,
+        usage_counters,
+        promote,
+        validity,
+    ),
 )
 """Modules that word refusals."""
 
@@ -55,7 +65,7 @@ class Silent(Denied, frozen=True, tag="denied"):
 
 def commands() -> list[Command | bytes]:
     """Requests that are refused for all reasons that there are, again and again, and some that are not."""
-    made: list[Command | bytes] = [Assemble(statements())]
+    made: list[Command | bytes] = [StateContainers(statements())]
     for number in range(40):
         who, key = f"client-{number % 5}", f"key-{number}"
 

@@ -8,12 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.ledger import (
     AccessList,
-    Assemble,
-    Assembled,
+    BatchOutcome,
     Borrow,
     Command,
     Consume,
-    Each,
+    ContainersStated,
     Free,
     GiveBack,
     Grant,
@@ -22,6 +21,7 @@ from tmr.ledger import (
     Outcome,
     Rule,
     SetAccess,
+    StateContainers,
     decode_line,
     encode,
 )
@@ -74,15 +74,15 @@ class World:
         """Carry out a command now."""
         self._index += 1
         outcome = self.ledger.apply(self._index, self.now, encode(command))
-        assert not isinstance(outcome, Each)
+        assert not isinstance(outcome, BatchOutcome)
         self.record += [decode_line(chained.line) for chained in self.ledger.lines]
         return outcome
 
-    def update(self, *items: ProductItem) -> Assembled:
+    def update(self, *items: ProductItem) -> ContainersStated:
         """The containers hold these licences from now on."""
         self._generation += 1
-        outcome = self.do(Assemble(stated(self._generation, items)))
-        assert isinstance(outcome, Assembled)
+        outcome = self.do(StateContainers(stated(self._generation, items)))
+        assert isinstance(outcome, ContainersStated)
         return outcome
 
     def pass_time(self, milliseconds: int) -> None:

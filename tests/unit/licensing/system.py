@@ -12,8 +12,8 @@ from tmr.licensing import (
     Issued,
     Licence,
     ProductItem,
-    Refused,
     Update,
+    UpdateRefused,
     activate,
     issue,
     make_request,
@@ -83,10 +83,10 @@ def activated(system: list[Container], file: bytes) -> list[Container]:
 
 def assert_refused(
     container: Container, file: bytes, code: str, trusted: dict[int, bytes] = TRUSTED
-) -> Refused:
+) -> UpdateRefused:
     """The container refuses the file with this code, and is byte for byte what it was."""
     before = msgspec.msgpack.encode(container)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(UpdateRefused) as caught:
         activate(container, file, trusted)
     assert caught.value.code == code, str(caught.value)
     assert msgspec.msgpack.encode(container) == before

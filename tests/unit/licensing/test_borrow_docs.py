@@ -17,7 +17,7 @@ PAGE = (Path(__file__).parents[3] / "docs/reference/borrow-files.md").read_text(
 
 
 def test_every_field_and_limit_is_documented() -> None:
-    for field in borrow_file.Lent.__struct_fields__:
+    for field in borrow_file.BorrowPayload.__struct_fields__:
         assert f"`{field}`" in PAGE, field
     assert f"at most {borrow_file.FILE_MAX} bytes" in PAGE
     for name in (borrow_file.MEDIA_TYPE, borrow_file.BORROWING_TYPE):
@@ -32,7 +32,7 @@ def test_every_error_of_the_client_is_documented() -> None:
     ] == []
 
 
-@pytest.mark.parametrize("kind", ["NotSigned", "BadShare"])
+@pytest.mark.parametrize("kind", ["NotSigned", "BadBorrowSignature"])
 def test_every_code_is_documented(kind: str) -> None:
     raised = set(re.findall(rf"{kind}\(\s*\"([a-z-]+)\"", inspect.getsource(borrow_file)))
     assert raised

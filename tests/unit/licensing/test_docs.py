@@ -32,10 +32,10 @@ PAGE = (ROOT / "docs/reference/licence-files.md").read_text()
 OPTIONS = (ROOT / "docs/reference/product-item-options.md").read_text()
 HOW_TO = (ROOT / "docs/how-to/issue-licences.md").read_text()
 CLI = (ROOT / "docs/reference/cli.md").read_text()
-RAISED = re.compile(r"\b(Refused|NotIssued|BadRequest)\(\s*\"([a-z-]+)\"")
+RAISED = re.compile(r"\b(UpdateRefused|NotIssued|BadRequest)\(\s*\"([a-z-]+)\"")
 
 
-@pytest.mark.parametrize("kind", ["Refused", "NotIssued", "BadRequest"])
+@pytest.mark.parametrize("kind", ["UpdateRefused", "NotIssued", "BadRequest"])
 def test_every_code_is_documented(kind: str) -> None:
     sources = [path.read_text() for path in (ROOT / "agents/tmr/licensing").glob("*.py")]
     raised = {code for source in sources for name, code in RAISED.findall(source) if name == kind}

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tmr.licensing import (
     BadRequest,
     Licence,
-    Refused,
+    UpdateRefused,
     activate,
     make_request,
     open_request,
@@ -128,10 +128,10 @@ def reads_request(data: bytes) -> None:
 def reads_update(data: bytes) -> None:
     container = SYSTEM[0]
     before = msgspec.msgpack.encode(container)
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(UpdateRefused) as caught:
         open_update(data, TRUSTED[FIRM])
     assert str(caught.value).isprintable()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(UpdateRefused) as caught:
         activate(container, data, TRUSTED)
     assert str(caught.value).isprintable()
     assert msgspec.msgpack.encode(container) == before
@@ -159,7 +159,7 @@ def test_spoilt_update_rightly_signed(payload: bytes) -> None:
     try:
         update = open_update(file, raw_public_key(VENDOR))
         activate(SYSTEM[0], file, TRUSTED)
-    except Refused as error:
+    except UpdateRefused as error:
         assert str(error).isprintable()
     else:
         assert json.loads(msgspec.json.encode(update)) == json.loads(payload) | {

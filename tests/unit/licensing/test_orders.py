@@ -15,12 +15,12 @@ from tmr.licensing import (
     Container,
     Licence,
     LicenceKey,
+    LicenceSelector,
     NotIssued,
     ProductItem,
     Refill,
     Removal,
     Update,
-    Which,
     activate,
     issue,
     merge,
@@ -51,7 +51,7 @@ from .system import (
 )
 
 METERED = Licence(1001, 5, units=100)
-FIRST = Which(1)
+FIRST = LicenceSelector(1)
 
 
 class Site:
@@ -127,7 +127,7 @@ def test_change_removal_and_addition_in_one_update() -> None:
     issued = issue_to(
         site.system,
         site.history,
-        [Change(Which(1, 1001), {"quantity": 9}), Removal(Which(2)), Licence(1004, 4)],
+        [Change(LicenceSelector(1, 1001), {"quantity": 9}), Removal(LicenceSelector(2)), Licence(1004, 4)],
     )
     after = activated(site.system, issued.file)
     assert [i.tmr_id for i in after[0].items] == [1, 3, 4]
@@ -138,7 +138,7 @@ def test_change_removal_and_addition_in_one_update() -> None:
 
 def test_a_removed_tmr_id_is_never_given_again() -> None:
     site = Site(EDITOR, EDITOR)
-    site.issue(Removal(Which(2)))
+    site.issue(Removal(LicenceSelector(2)))
     site.issue(EDITOR)
     assert [i.tmr_id for i in site.items] == [1, 3]
 
@@ -146,7 +146,9 @@ def test_a_removed_tmr_id_is_never_given_again() -> None:
 def test_upstreams_take_a_change_one_after_the_other() -> None:
     """At each step the two that are equal decide, and the third is told of."""
     site = Site(EDITOR, EDITOR)
-    issued = issue_to(site.system, site.history, [Change(FIRST, {"quantity": 9}), Removal(Which(2))])
+    issued = issue_to(
+        site.system, site.history, [Change(FIRST, {"quantity": 9}), Removal(LicenceSelector(2))]
+    )
     served, alarms, system = [], [], list(site.system)
     for step in range(4):
         if step:
@@ -169,7 +171,11 @@ def test_the_last_licence_can_be_removed() -> None:
 
 def test_orders_that_name_no_licence() -> None:
     site = Site(EDITOR)
-    for order in (Removal(Which(7)), Change(Which(1, 9), {"quantity": 1}), Refill(Which(None, 1001), 1)):
+    for order in (
+        Removal(LicenceSelector(7)),
+        Change(LicenceSelector(1, 9), {"quantity": 1}),
+        Refill(LicenceSelector(None, 1001), 1),
+    ):
         error = site.refused("unknown-licence", order)
         assert "6000010:1001 TMR-Id 1" in error.reason
     assert "it has none" in Site().refused("unknown-licence", Removal(FIRST)).reason
@@ -179,7 +185,7 @@ def test_two_orders_for_one_licence() -> None:
     site = Site(METERED)
     site.refused("ordered-twice", Refill(FIRST, 1), Change(FIRST, {"quantity": 1}))
     site.refused("unknown-licence", Removal(FIRST), Refill(FIRST, 1))
-    site.refused("ordered-twice", EDITOR, Removal(Which(2)))
+    site.refused("ordered-twice", EDITOR, Removal(LicenceSelector(2)))
 
 
 @pytest.mark.parametrize("name", ["firm_code", "product_code", "tmr_id", "reference", "key", "colour"])
@@ -246,7 +252,7 @@ def test_a_network_licence_server_holds_plain_licences() -> None:
         LicenceKey(FIRM, 1001, None, 1),
     ]
     assert site.history[0].network
-    site.issue(Change(Which(None, 1001, 1), {"quantity": 3}), Removal(Which(None, 7)))
+    site.issue(Change(LicenceSelector(None, 1001, 1), {"quantity": 3}), Removal(LicenceSelector(None, 7)))
     assert [i.quantity for i in site.items] == [5, 3]
     site.issue()
     assert [container.firm(FIRM).counter for container in site.system] == [3]  # type: ignore[union-attr]
@@ -262,7 +268,7 @@ def test_a_reference_is_never_given_again() -> None:
     site = Site(METERED, network=True)
     assert "Reference 1" in site.refused("licence-exists", METERED).remedy
     site.refused("licence-exists", Licence(2, 1), Licence(2, 1))
-    site.issue(Removal(Which(None, 1001)))
+    site.issue(Removal(LicenceSelector(None, 1001)))
     # the ledger still counts the units that were taken
     assert "Reference 1" in site.refused("reference-used", METERED).remedy
     site.issue(msgspec.structs.replace(METERED, reference=1))
@@ -433,7 +439,7 @@ class VendorAtWork(RuleBasedStateMachine):
     def refill(self, named: tuple[str, LicenceKey], units: int) -> None:
         name, key = named
         had = self.model.get(named)
-        order = Refill(Which(key.tmr_id, key.product_code, key.reference), units)
+        order = Refill(LicenceSelector(key.tmr_id, key.product_code, key.reference), units)
         if had is None or had.units is None or had.units + units > UNITS_MAX:
             with pytest.raises((NotIssued, BadItem)):
                 self.order(name, order)
@@ -446,7 +452,7 @@ class VendorAtWork(RuleBasedStateMachine):
         name, key = named
         had = self.model.get(named)
         changes: dict[str, Any] = {"quantity": quantity, "units": units, "borrow_seats": None}
-        order = Change(Which(key.tmr_id, key.product_code, key.reference), changes)
+        order = Change(LicenceSelector(key.tmr_id, key.product_code, key.reference), changes)
         if had is None or (had.units is not None and (units is None or units < had.units)):
             with pytest.raises(NotIssued):
                 self.order(name, order)
@@ -457,7 +463,7 @@ class VendorAtWork(RuleBasedStateMachine):
     @rule(named=keys)
     def remove(self, named: tuple[str, LicenceKey]) -> None:
         name, key = named
-        order = Removal(Which(key.tmr_id, key.product_code, key.reference))
+        order = Removal(LicenceSelector(key.tmr_id, key.product_code, key.reference))
         if named in self.model:
             self.order(name, order)
             del self.model[named]

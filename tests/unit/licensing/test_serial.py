@@ -7,9 +7,9 @@ from tmr.licensing import (
     BadSerial,
     Kind,
     Part,
-    Place,
     Request,
     Serial,
+    SerialUse,
     Statement,
     container_serial,
     make_request,
@@ -89,18 +89,18 @@ def test_derived_serials_are_fixed_for_ever() -> None:
 @pytest.mark.parametrize(
     ("place", "mask", "told"),
     [
-        (Place.LICENCE_FILE, 130, None),
-        (Place.NETWORK_SERVER, 130, None),
-        (Place.TMR_SERVER, 131, None),
-        *((place, mask, "tools of its maker") for place in Place for mask in (1, 2, 3)),
-        *((place, mask, "no Universal Firm Code") for place in Place for mask in (128, 129)),
-        *((place, 140, "maker's service") for place in Place),
-        (Place.LICENCE_FILE, 131, "holds nothing itself"),
-        (Place.NETWORK_SERVER, 131, "only a TMR server"),
-        (Place.TMR_SERVER, 130, "clients see the virtual container"),
+        (SerialUse.LICENCE_FILE, 130, None),
+        (SerialUse.NETWORK_SERVER, 130, None),
+        (SerialUse.TMR_SERVER, 131, None),
+        *((place, mask, "tools of its maker") for place in SerialUse for mask in (1, 2, 3)),
+        *((place, mask, "no Universal Firm Code") for place in SerialUse for mask in (128, 129)),
+        *((place, 140, "maker's service") for place in SerialUse),
+        (SerialUse.LICENCE_FILE, 131, "holds nothing itself"),
+        (SerialUse.NETWORK_SERVER, 131, "only a TMR server"),
+        (SerialUse.TMR_SERVER, 130, "clients see the virtual container"),
     ],
 )
-def test_each_place_takes_its_kind(place: Place, mask: int, told: str | None) -> None:
+def test_each_place_takes_its_kind(place: SerialUse, mask: int, told: str | None) -> None:
     serial = Serial(mask, 7)
     if told is None:
         assert serial.check(place) is serial
@@ -109,18 +109,18 @@ def test_each_place_takes_its_kind(place: Place, mask: int, told: str | None) ->
         serial.check(place)
     assert caught.value.code == "wrong-kind"
     assert f"serial {mask}-7: a {serial.kind}" in caught.value.reason
-    assert ("131-" if place is Place.TMR_SERVER else "130-") in caught.value.remedy
+    assert ("131-" if place is SerialUse.TMR_SERVER else "130-") in caught.value.remedy
 
 
 def test_every_mask_is_judged_for_every_place() -> None:
     for mask in MASKS:
         taken = []
-        for place in Place:
+        for place in SerialUse:
             try:
                 taken.append(Serial(mask, 1).check(place) and place)
             except BadSerial as error:
                 assert error.code == "wrong-kind"
-        wanted = {130: [Place.LICENCE_FILE, Place.NETWORK_SERVER], 131: [Place.TMR_SERVER]}
+        wanted = {130: [SerialUse.LICENCE_FILE, SerialUse.NETWORK_SERVER], 131: [SerialUse.TMR_SERVER]}
         assert taken == wanted.get(mask, [])
 
 

@@ -83,7 +83,7 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
+def licence_service(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
@@ -145,37 +145,43 @@ def as_arguments(options: dict[str, Any]) -> list[str]:
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
-def test_issue_with_every_option(desk: Desk) -> None:
-    told = desk.does("issue", *as_arguments(EVERY_OPTION))
-    assert desk.items == (ITEM,)
-    shown = run("show", desk.out, "--key", desk.home / f"{FIRM}.pem").output
+def test_issue_with_every_option(licence_service: Desk) -> None:
+    told = licence_service.does("issue", *as_arguments(EVERY_OPTION))
+    assert licence_service.items == (ITEM,)
+    shown = run("show", licence_service.out, "--key", licence_service.home / f"{FIRM}.pem").output
     for text in SHOWN:
         assert text in told
         assert text in shown
 
 
-def test_an_emergency_licence(desk: Desk) -> None:
-    told = desk.does("issue", "--product", 1, "--quantity", 3, "--emergency", "--usage-period", "12h")
-    assert desk.items[0].emergency
-    assert desk.items[0].usage_s == 12 * 3600
+def test_an_emergency_licence(licence_service: Desk) -> None:
+    told = licence_service.does(
+        "issue", "--product", 1, "--quantity", 3, "--emergency", "--usage-period", "12h"
+    )
+    assert licence_service.items[0].emergency
+    assert licence_service.items[0].usage_s == 12 * 3600
     assert "no ordinary licence" in told
-    assert "without a Usage Period" in desk.fails("issue", "--product", 1, "--quantity", 3, "--emergency")
+    assert "without a Usage Period" in licence_service.fails(
+        "issue", "--product", 1, "--quantity", 3, "--emergency"
+    )
 
 
-def test_user_data_of_a_file(desk: Desk) -> None:
-    (desk.where / "data").write_bytes(b"config\n")
-    desk.does("issue", "--product", 1, "--quantity", 1, "--user-data", f"@{desk.where / 'data'}")
-    assert desk.items[0].user_data == b"config\n"
-    (desk.where / "data").write_bytes(bytes(256))
+def test_user_data_of_a_file(licence_service: Desk) -> None:
+    (licence_service.where / "data").write_bytes(b"config\n")
+    licence_service.does(
+        "issue", "--product", 1, "--quantity", 1, "--user-data", f"@{licence_service.where / 'data'}"
+    )
+    assert licence_service.items[0].user_data == b"config\n"
+    (licence_service.where / "data").write_bytes(bytes(256))
     for value, told in (
-        (f"@{desk.where / 'data'}", "at most 255 bytes"),
-        (f"@{desk.where / 'none'}", "No such file"),
-        (f"@{desk.where}", "cannot be read"),
+        (f"@{licence_service.where / 'data'}", "at most 255 bytes"),
+        (f"@{licence_service.where / 'none'}", "No such file"),
+        (f"@{licence_service.where}", "cannot be read"),
         ("00" * 256, "at most 255 bytes"),
         ("0g", "hexadecimal"),
         ("000", "hexadecimal"),
     ):
-        assert told in desk.fails("issue", "--product", 1, "--quantity", 1, "--user-data", value)
+        assert told in licence_service.fails("issue", "--product", 1, "--quantity", 1, "--user-data", value)
 
 
 @pytest.mark.parametrize(
@@ -208,16 +214,18 @@ def test_user_data_of_a_file(desk: Desk) -> None:
         ("reference", "-1", "whole number"),
     ],
 )
-def test_what_is_refused(desk: Desk, option: str, value: str, told: str) -> None:
+def test_what_is_refused(licence_service: Desk, option: str, value: str, told: str) -> None:
     options = [f"--{name}={value}" for name, value in EVERY_OPTION.items() if name != option]
-    assert told.lower() in desk.fails("issue", *options, f"--{option}={value}").lower()
+    assert told.lower() in licence_service.fails("issue", *options, f"--{option}={value}").lower()
 
 
-def test_one_of_options_and_file(desk: Desk) -> None:
-    (desk.where / "items.toml").write_text("[[item]]\nproduct = 1\nquantity = 1\n")
-    assert "stand in the file" in desk.fails("issue", "--items", desk.where / "items.toml", "--text", "x")
-    assert "--product" in desk.fails("issue", "--quantity", 1)
-    assert "--quantity" in desk.fails("issue", "--product", 1)
+def test_one_of_options_and_file(licence_service: Desk) -> None:
+    (licence_service.where / "items.toml").write_text("[[item]]\nproduct = 1\nquantity = 1\n")
+    assert "stand in the file" in licence_service.fails(
+        "issue", "--items", licence_service.where / "items.toml", "--text", "x"
+    )
+    assert "--product" in licence_service.fails("issue", "--quantity", 1)
+    assert "--quantity" in licence_service.fails("issue", "--product", 1)
 
 
 # -- a file of items ---------------------------------------------------------------------------------------
@@ -248,15 +256,15 @@ activation = 2026-01-01T12:30:00Z
 """
 
 
-def test_a_file_of_items(desk: Desk) -> None:
-    (desk.where / "data").write_bytes(b"\x00\xff\x10")
-    (desk.where / "items.toml").write_text(TOML)
-    desk.does("issue", "--items", desk.where / "items.toml")
-    first, second = desk.items
+def test_a_file_of_items(licence_service: Desk) -> None:
+    (licence_service.where / "data").write_bytes(b"\x00\xff\x10")
+    (licence_service.where / "items.toml").write_text(TOML)
+    licence_service.does("issue", "--items", licence_service.where / "items.toml")
+    first, second = licence_service.items
     assert first == ITEM
     assert (second.tmr_id, second.quantity, second.emergency) == (2, None, True)
     assert second.activation_ms == ms(2026, 1, 1, 12, 30)
-    assert len(list((desk.home / "issued").iterdir())) == 1
+    assert len(list((licence_service.home / "issued").iterdir())) == 1
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:
@@ -270,12 +278,12 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_twelve_products_with_one_update(desk: Desk) -> None:
-    (desk.where / "items.toml").write_text(
+def test_twelve_products_with_one_update(licence_service: Desk) -> None:
+    (licence_service.where / "items.toml").write_text(
         "\n".join(f"[[item]]\nproduct = {1000 + n}\nquantity = {10 * n}\n" for n in range(1, 13))
     )
-    told = desk.does("issue", "--items", desk.where / "items.toml")
-    assert [i.tmr_id for i in desk.items] == list(range(1, 13))
+    told = licence_service.does("issue", "--items", licence_service.where / "items.toml")
+    assert [i.tmr_id for i in licence_service.items] == list(range(1, 13))
     assert told.count("Issued ") == 12
 
 
@@ -308,10 +316,10 @@ ONE = "[[item]]\nproduct=1\nquantity=1\n"
         ("a.json", '{"item": [{"product": null, "quantity": 1}]}', "product: this is no text"),
     ],
 )  # fmt: skip
-def test_mistakes_in_a_file_of_items(desk: Desk, name: str, text: str, told: str) -> None:
-    path = desk.where / name
+def test_mistakes_in_a_file_of_items(licence_service: Desk, name: str, text: str, told: str) -> None:
+    path = licence_service.where / name
     path.write_text(text)
-    message = desk.fails("issue", "--items", path)
+    message = licence_service.fails("issue", "--items", path)
     assert str(path) in message
     assert any(each in message for each in told.split("|")), message
     assert message.isprintable()
@@ -348,43 +356,45 @@ def test_rubbish_in_a_file_of_items_is_told(
 # -- change, refill, remove --------------------------------------------------------------------------------
 
 
-def test_change_refill_remove(desk: Desk) -> None:
-    desk.does("issue", *as_arguments(EVERY_OPTION))
-    desk.does("issue", "--product", 1002, "--quantity", 1)
-    told = desk.does("change", "--tmr-id", 1, "--quantity", 9, "--expires", "never", "--borrow", "none")
+def test_change_refill_remove(licence_service: Desk) -> None:
+    licence_service.does("issue", *as_arguments(EVERY_OPTION))
+    licence_service.does("issue", "--product", 1002, "--quantity", 1)
+    told = licence_service.does(
+        "change", "--tmr-id", 1, "--quantity", 9, "--expires", "never", "--borrow", "none"
+    )
     assert "Changed 6000010:1001 TMR-Id 1, quantity 9, never expires" in told
-    (first, second) = desk.items
+    (first, second) = licence_service.items
     assert (first.quantity, first.expiration_ms, first.borrow_s, first.borrow_seats) == (9, None, None, None)
     assert (first.units, first.text) == (1000, "Editor of texts")
-    assert "1500 units" in desk.does("refill", "--tmr-id", 1, "--units", "+500")
-    assert desk.items[0].units == 1500
-    assert "Removed 6000010:1002 TMR-Id 2" in desk.does("remove", "--tmr-id", 2)
-    assert second not in desk.items
-    desk.does("remove", "--tmr-id", 1, "--product", 1001)
-    assert desk.items == ()
-    assert "none: all items of the firm are removed" in run("show", desk.out).output
+    assert "1500 units" in licence_service.does("refill", "--tmr-id", 1, "--units", "+500")
+    assert licence_service.items[0].units == 1500
+    assert "Removed 6000010:1002 TMR-Id 2" in licence_service.does("remove", "--tmr-id", 2)
+    assert second not in licence_service.items
+    licence_service.does("remove", "--tmr-id", 1, "--product", 1001)
+    assert licence_service.items == ()
+    assert "none: all items of the firm are removed" in run("show", licence_service.out).output
 
 
-def test_none_takes_every_option_away(desk: Desk) -> None:
-    desk.does("issue", *as_arguments(EVERY_OPTION))
+def test_none_takes_every_option_away(licence_service: Desk) -> None:
+    licence_service.does("issue", *as_arguments(EVERY_OPTION))
     gone = ["activation", "expires", "usage-period", "maintenance", "borrow", "features", "user-data"]
     options = [word for name in gone for word in (f"--{name}", "none")]
-    desk.does("change", "--tmr-id", 1, *options, "--text", "", "--customer", "", "--name", "")
-    assert desk.items == (ProductItem(FIRM, 1001, 1, 5, None, units=1000),)
+    licence_service.does("change", "--tmr-id", 1, *options, "--text", "", "--customer", "", "--name", "")
+    assert licence_service.items == (ProductItem(FIRM, 1001, 1, 5, None, units=1000),)
 
 
-def test_what_change_refill_and_remove_refuse(desk: Desk) -> None:
-    desk.does("issue", *as_arguments(EVERY_OPTION))
-    desk.does("issue", "--product", 1002, "--quantity", 1)
-    assert "which licence" in desk.fails("change", "--quantity", 1)
-    assert "Nothing is changed" in desk.fails("change", "--tmr-id", 1)
-    assert "1000 units issued in all" in desk.fails("change", "--tmr-id", 1, "--units", 999)
-    assert "has no licence TMR-Id 3" in desk.fails("remove", "--tmr-id", 3)
-    assert "no licence product 1001 reference 0" in desk.fails("remove", "--product", 1001)
-    assert "no Unit Counter" in desk.fails("refill", "--tmr-id", 2, "--units", "+5")
+def test_what_change_refill_and_remove_refuse(licence_service: Desk) -> None:
+    licence_service.does("issue", *as_arguments(EVERY_OPTION))
+    licence_service.does("issue", "--product", 1002, "--quantity", 1)
+    assert "which licence" in licence_service.fails("change", "--quantity", 1)
+    assert "Nothing is changed" in licence_service.fails("change", "--tmr-id", 1)
+    assert "1000 units issued in all" in licence_service.fails("change", "--tmr-id", 1, "--units", 999)
+    assert "has no licence TMR-Id 3" in licence_service.fails("remove", "--tmr-id", 3)
+    assert "no licence product 1001 reference 0" in licence_service.fails("remove", "--product", 1001)
+    assert "no Unit Counter" in licence_service.fails("refill", "--tmr-id", 2, "--units", "+5")
     for units in ("0", "-5", "+", "many"):
-        assert "+500" in desk.fails("refill", "--tmr-id", 1, "--units", units)
-    assert "not before its Expiration Time" in desk.fails(
+        assert "+500" in licence_service.fails("refill", "--tmr-id", 1, "--units", units)
+    assert "not before its Expiration Time" in licence_service.fails(
         "change", "--tmr-id", 1, "--activation", "3001-01-01"
     )
 
@@ -410,8 +420,8 @@ def test_a_network_licence_server(network: Desk) -> None:
     assert "three" in network.fails("reissue")
 
 
-def test_network_takes_one_request(desk: Desk) -> None:
-    assert "one container" in desk.fails("issue", "--network", "--product", 1, "--quantity", 1)
+def test_network_takes_one_request(licence_service: Desk) -> None:
+    assert "one container" in licence_service.fails("issue", "--network", "--product", 1, "--quantity", 1)
 
 
 # -- words -------------------------------------------------------------------------------------------------

@@ -4,15 +4,15 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from tmr.ledger import Ledger, Note, encode
+from tmr.ledger import Ledger, RecordDenials, encode
 from tmr.licensing.items import LicenceKey
 from tmr.quorum.acceptor import Acceptor, Durable, VotingWrite
 from tmr.quorum.agreement import Agreement
-from tmr.quorum.entries import Owner
+from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
-from tmr.quorum.messages import Follow, Reply
-from tmr.quorum.proposer import Send, Twin
-from tmr.server.ledger_alarms import DIFFERENCE_ALARM, DROPPED, ledger_alarms
+from tmr.quorum.messages import Reply, Subscribe
+from tmr.quorum.proposer import Proposer, Send
+from tmr.twin.ledger_alarms import DIFFERENCE_ALARM, DROPPED, ledger_alarms
 
 OTHER = LicenceKey(6_000_010, 7, 1)
 NAMES = ("up1", "up2", "up3")
@@ -36,14 +36,16 @@ class Site:
         self.start_twin()
         self.go(8.0)
         assert self.twin.holds(self.now)
-        self.twin.submit(self.now, encode(Note(())))  # changes nothing; but from now on there is a digest
+        self.twin.submit(
+            self.now, encode(RecordDenials(()))
+        )  # changes nothing; but from now on there is a digest
         self.go(1.0)
 
     def start_twin(self) -> None:
         """The twin starts: it remembers nothing."""
         self.ledger = Ledger()
-        owner, timing = Owner("tmr1", f"n{self.now}"), Timing(2.0)
-        self.twin = Twin(owner, 0, NAMES, self.ledger, timing, self.now, lambda: 0.5)
+        owner, timing = ProposerId("tmr1", f"n{self.now}"), Timing(2.0)
+        self.twin = Proposer(owner, 0, NAMES, self.ledger, timing, self.now, lambda: 0.5)
 
     def go(self, seconds: float) -> None:
         """Let time pass."""
@@ -63,7 +65,7 @@ class Site:
             self.twin.failed(send.slot, send.at, send.request)
             return
         upstream = self.upstreams[send.slot]
-        if isinstance(send.request, Follow):
+        if isinstance(send.request, Subscribe):
             reply: Reply | None = upstream.follow(self.now, 1_800_000_000_000, send.request)
             if reply is None:
                 self.polls.append(send)  # it waits for news
@@ -77,7 +79,7 @@ class Site:
     def damage(self, slot: int, *, stored: bool = True) -> None:
         """Change an upstream's ledger in memory; `stored`: also what its own journal gives."""
         upstream, ledger = self.upstreams[slot], self.ledgers[slot]
-        ledger._books.memory.steady_ms += 1
+        ledger._ledger_state.memory.steady_ms += 1
         if stored:
             taken = upstream._take_snapshot()
             upstream.snapshot = msgspec.structs.replace(taken, state=ledger.snapshot())
@@ -146,7 +148,7 @@ def test_of_two_that_differ_none_is_believed_while_the_third_is_away() -> None:
 
 def test_a_twin_that_two_upstreams_contradict_mirrors_anew() -> None:
     site = Site()
-    site.ledger._books.meters.spend(OTHER, 1)
+    site.ledger._ledger_state.usage.spend(OTHER, 1)
     site.writes.clear()
     anchor = site.twin.anchor
     site.go(1.0)
@@ -164,7 +166,7 @@ def test_a_passive_twin_that_two_upstreams_contradict_mirrors_anew() -> None:
     site.twin.retire(site.now, "switchover")
     site.twin.eligible = False
     site.go(0.5)
-    site.ledger._books.meters.spend(OTHER, 1)
+    site.ledger._ledger_state.usage.spend(OTHER, 1)
     for slot in (0, 1):
         request = site.twin._follow_request(slot, entries=True)
         told = site.upstreams[slot]._followed(site.now, 1_800_000_000_000, request, None, ())
@@ -184,7 +186,7 @@ def test_a_ledger_that_the_guard_refuses_is_not_sent_again_and_again() -> None:
     assert agreement.may_install(2)
     agreement.refused(2)
     assert not agreement.may_install(2)
-    agreement.begin_reign()
+    agreement.begin_term()
     assert not agreement.compared
 
 
@@ -212,7 +214,7 @@ def test_nobody_serves_before_two_members_have_its_ledger() -> None:
     site = Site()
     twin = site.twin
     twin.serving = False
-    twin.agreement.begin_reign()
+    twin.agreement.begin_term()
     twin._serve()
     assert not twin.serving
     twin.agreement.agrees(0, site.now)

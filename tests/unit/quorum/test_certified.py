@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from tmr.quorum.certified import ACCEPTED_MS, AGREE_MS, JUMP_MS, CertifiedClock
+from tmr.quorum.consensus_clock import ACCEPTED_MS, AGREE_MS, JUMP_MS, CertifiedClock
 
 TRUE = 1_800_000_000_000
 
@@ -12,7 +12,7 @@ TRUE = 1_800_000_000_000
 @pytest.mark.parametrize("wrong", [-1_400_000, 1_400_000])
 def test_a_wrong_clock_heard_first_is_mended_by_the_third(wrong: int) -> None:
     clock = CertifiedClock()
-    clock.begin_reign()
+    clock.begin_term()
     clock.observe("up1", TRUE, 0.0)
     clock.observe("up2", TRUE + wrong, 0.0)
     assert clock.read(0.0, 0) == TRUE + min(0, wrong), (
@@ -50,7 +50,7 @@ def test_a_clock_counts_only_if_another_one_confirms_it(
     last = TRUE - 7_200_000
     for order in itertools.permutations(errors):
         clock = CertifiedClock()
-        clock.begin_reign()
+        clock.begin_term()
         for number, error in enumerate(order, 1):
             clock.observe(f"up{number}", TRUE + error, 0.0)
         assert clock.read(0.0, last) == (last if leads_to is None else TRUE + leads_to)
@@ -60,7 +60,7 @@ def test_a_clock_counts_only_if_another_one_confirms_it(
 
 def test_time_goes_on_while_no_two_clocks_agree_and_steps_once_they_do() -> None:
     clock, last = CertifiedClock(), TRUE - 7_200_000
-    clock.begin_reign()
+    clock.begin_term()
 
     def at(seconds: int, *errors: int) -> int:
         for number, error in enumerate(errors, 1):
@@ -76,9 +76,9 @@ def test_time_goes_on_while_no_two_clocks_agree_and_steps_once_they_do() -> None
 
 
 def heard(*clocks: tuple[int, bool | None]) -> CertifiedClock:
-    """A reign begins, and upstreams' clocks show so much beside TRUE, synchronised or not."""
+    """A term begins, and upstreams' clocks show so much beside TRUE, synchronised or not."""
     clock = CertifiedClock()
-    clock.begin_reign()
+    clock.begin_term()
     for number, (error, synchronised) in enumerate(clocks, 1):
         clock.observe(f"up{number}", TRUE + error, 0.0, synchronised)
     return clock
@@ -118,7 +118,7 @@ def test_a_jump_of_a_day_needs_no_reason() -> None:
 def test_a_system_without_a_journal_starts_with_what_the_clocks_show() -> None:
     """Also if the first clock that was heard is wrong by years."""
     clock = CertifiedClock()
-    clock.begin_reign()
+    clock.begin_term()
     clock.observe("up1", 0, 0.0)
     clock.observe("up2", TRUE, 0.0)
     first = clock.read(0.0, 0)
@@ -137,9 +137,9 @@ def test_what_an_operator_accepts_is_what_the_clocks_show() -> None:
     assert clock.accept(0.0, TRUE + ACCEPTED_MS)
     assert clock.read(0.0, last) == TRUE and clock.waits is None
     assert not clock.accept(0.0, TRUE), "it takes effect once"
-    clock.begin_reign()
+    clock.begin_term()
     clock.read(0.0, last)
-    assert clock.waits == TRUE, "it holds for this reign: the journal brings it to the next"
+    assert clock.waits == TRUE, "it holds for this term: the journal brings it to the next"
 
 
 def test_time_that_waits_goes_on_by_the_monotonic_clock() -> None:

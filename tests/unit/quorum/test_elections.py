@@ -5,24 +5,24 @@ import pytest
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable, PromiseWrite, ReleaseWrite
-from tmr.quorum.entries import Membership, Owner, Snapshot
+from tmr.quorum.entries import Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import (
     Acquire,
     Append,
     Busy,
     Fenced,
-    Follow,
-    Member,
     Probed,
     Promise,
     Release,
     Released,
+    ReplicaState,
     Reply,
+    Subscribe,
 )
-from tmr.quorum.proposer import Send, Twin
+from tmr.quorum.proposer import Proposer, Send
 
-A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
+A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 DISKS = ("disk-0", "disk-1", "disk-2")
 FOUNDED = Snapshot(0, 0, 0, Membership(DISKS), b"")
 WALL = 1_800_000_000_000
@@ -37,7 +37,7 @@ def new() -> Durable:
     return Durable(DISKS[0], voting=True, snapshot=FOUNDED)
 
 
-def acquire(owner: Owner, epoch: int, *, probe: bool = False) -> Acquire:
+def acquire(owner: ProposerId, epoch: int, *, probe: bool = False) -> Acquire:
     return Acquire(epoch, owner, 2_000, probe=probe)
 
 
@@ -72,7 +72,7 @@ def test_what_was_given_back_stays_so_after_a_restart() -> None:
 def test_a_release_is_written_once_and_only_by_its_owner() -> None:
     acceptor = started(new())
     ask(acceptor, 1.0, acquire(A, 2))
-    for stranger in (Release(2, B), Release(2, Owner("tmr1", "before")), Release(0, A)):
+    for stranger in (Release(2, B), Release(2, ProposerId("tmr1", "before")), Release(0, A)):
         answer = acceptor.handle(1.0, WALL, stranger)
         assert (isinstance(answer.reply, Released), answer.writes) == (True, [])
     assert acceptor.live_holder(1.0) == A
@@ -85,7 +85,7 @@ def test_a_candidate_that_has_not_heard_its_promise_is_promised_again() -> None:
     ask(acceptor, 1.0, acquire(A, 2))
     again = acceptor.handle(1.5, WALL, acquire(A, 2))
     assert (isinstance(again.reply, Promise), again.writes) == (True, [])
-    assert isinstance(ask(acceptor, 1.6, acquire(Owner("tmr1", "another run"), 2)), Fenced)
+    assert isinstance(ask(acceptor, 1.6, acquire(ProposerId("tmr1", "another run"), 2)), Fenced)
     assert isinstance(ask(acceptor, 1.6, acquire(A, 2, probe=True)), Fenced)
 
 
@@ -95,7 +95,7 @@ def test_a_candidate_that_has_not_heard_its_promise_is_promised_again() -> None:
 class Upstreams:
     """The three, as far as a test lets them answer."""
 
-    def __init__(self, twin: Twin) -> None:
+    def __init__(self, twin: Proposer) -> None:
         self.twin = twin
         self.acceptors = [started(Durable(disk, voting=True, snapshot=FOUNDED)) for disk in DISKS]
 
@@ -105,7 +105,7 @@ class Upstreams:
 
     def sent(self) -> list[Send]:
         sends = [output for output in self.twin.take() if isinstance(output, Send)]
-        return [send for send in sends if not isinstance(send.request, Follow)]
+        return [send for send in sends if not isinstance(send.request, Subscribe)]
 
     def answer(self, now: float, send: Send) -> Reply:
         reply = self.acceptors[send.slot].handle(now, WALL, send.request).reply
@@ -117,11 +117,11 @@ class Upstreams:
 
 
 @pytest.fixture
-def twin() -> Twin:
-    return Twin(A, 0, ("up1", "up2", "up3"), Ledger(), Timing(ttl=TTL), 0.0, lambda: 0.5)
+def twin() -> Proposer:
+    return Proposer(A, 0, ("up1", "up2", "up3"), Ledger(), Timing(ttl=TTL), 0.0, lambda: 0.5)
 
 
-def candidate(twin: Twin) -> tuple[Upstreams, float]:
+def candidate(twin: Proposer) -> tuple[Upstreams, float]:
     """One promise, of up1; the two others have failed. And the time."""
     upstreams, now = Upstreams(twin), 0.2
     for send in upstreams.tick(now):
@@ -134,7 +134,7 @@ def candidate(twin: Twin) -> tuple[Upstreams, float]:
     return upstreams, now
 
 
-def test_an_upstream_that_failed_is_asked_again_within_the_election(twin: Twin) -> None:
+def test_an_upstream_that_failed_is_asked_again_within_the_election(twin: Proposer) -> None:
     upstreams, now = candidate(twin)
     assert upstreams.tick(now + 0.05) == [], "not at once"
     again = upstreams.tick(now + twin.timing.again)
@@ -145,7 +145,7 @@ def test_an_upstream_that_failed_is_asked_again_within_the_election(twin: Twin) 
     assert twin.role == "active"
 
 
-def test_a_probe_is_repeated_when_another_lease_has_ended(twin: Twin) -> None:
+def test_a_probe_is_repeated_when_another_lease_has_ended(twin: Proposer) -> None:
     upstreams, now = Upstreams(twin), 0.2
     for acceptor in upstreams.acceptors:
         ask(acceptor, 0.0, acquire(B, 1))
@@ -159,7 +159,7 @@ def test_a_probe_is_repeated_when_another_lease_has_ended(twin: Twin) -> None:
     assert twin.role == "candidate"
 
 
-def test_a_candidate_gives_back_what_it_was_granted_for_nothing(twin: Twin) -> None:
+def test_a_candidate_gives_back_what_it_was_granted_for_nothing(twin: Proposer) -> None:
     upstreams, now = candidate(twin)
     epoch, sends = twin.epoch, list[Send]()
     while twin.role == "candidate":
@@ -173,7 +173,7 @@ def test_a_candidate_gives_back_what_it_was_granted_for_nothing(twin: Twin) -> N
     assert isinstance(ask(upstreams.acceptors[0], now, acquire(B, epoch + 1)), Promise)
 
 
-def test_a_candidate_that_may_not_be_elected_any_more_gives_back(twin: Twin) -> None:
+def test_a_candidate_that_may_not_be_elected_any_more_gives_back(twin: Proposer) -> None:
     upstreams, now = candidate(twin)
     twin.eligible = False
     assert upstreams.tick(now + twin.timing.again) == [], "nobody else is asked"
@@ -182,7 +182,7 @@ def test_a_candidate_that_may_not_be_elected_any_more_gives_back(twin: Twin) -> 
     assert twin.role == "passive"
 
 
-def test_an_active_asks_an_upstream_that_failed_before_its_next_renewal(twin: Twin) -> None:
+def test_an_active_asks_an_upstream_that_failed_before_its_next_renewal(twin: Proposer) -> None:
     upstreams, now = candidate(twin)
     for send in upstreams.tick(now + twin.timing.again):
         upstreams.answer(now + twin.timing.again, send)
@@ -194,7 +194,7 @@ def test_an_active_asks_an_upstream_that_failed_before_its_next_renewal(twin: Tw
     assert twin.timing.again < twin.timing.renewal / 2
 
 
-def test_a_system_is_founded_on_one_and_the_same_probe(twin: Twin) -> None:
+def test_a_system_is_founded_on_one_and_the_same_probe(twin: Proposer) -> None:
     upstreams, now = Upstreams(twin), 0.2
     upstreams.acceptors = [started(Durable(disk)) for disk in DISKS]
     first, second, third = upstreams.tick(now)
@@ -208,4 +208,4 @@ def test_a_system_is_founded_on_one_and_the_same_probe(twin: Twin) -> None:
     for send in upstreams.tick(now):
         upstreams.answer(now, send)
     assert len(upstreams.sent()) == 3
-    assert isinstance(twin.peers[0].member, Member)
+    assert isinstance(twin.peers[0].member, ReplicaState)

@@ -1,26 +1,26 @@
-"""The passive twin keeps one `Follow` under way to each upstream, whatever comes late or twice."""
+"""The passive twin keeps one `Subscribe` under way to each upstream, whatever comes late or twice."""
 
 from tmr.ledger import Ledger
-from tmr.quorum.entries import Owner
+from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
-from tmr.quorum.messages import Follow, Followed, Member
-from tmr.quorum.proposer import Send, Twin
+from tmr.quorum.messages import ReplicaState, Subscribe, Subscribed
+from tmr.quorum.proposer import Proposer, Send
 
-OWNER = Owner("tmr1", "nonce")
+OWNER = ProposerId("tmr1", "nonce")
 
 
-def follows(twin: Twin) -> list[Send]:
+def follows(twin: Proposer) -> list[Send]:
     sent = [output for output in twin.take() if isinstance(output, Send)]
-    return [one for one in sent if isinstance(one.request, Follow) and one.slot == 0]
+    return [one for one in sent if isinstance(one.request, Subscribe) and one.slot == 0]
 
 
-def news(holder: str) -> Followed:
-    member = Member("disk-0", True, 1, 0, 0, 0, 1_800_000_000_000)
-    return Followed(member, OWNER, holder, 1, 500, None, ())
+def news(holder: str) -> Subscribed:
+    member = ReplicaState("disk-0", True, 1, 0, 0, 0, 1_800_000_000_000)
+    return Subscribed(member, OWNER, holder, 1, 500, None, ())
 
 
-def twin_that_follows() -> tuple[Twin, Send]:
-    twin = Twin(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
+def twin_that_follows() -> tuple[Proposer, Send]:
+    twin = Proposer(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
     twin.tick(0.01)
     (first,) = follows(twin)
     return twin, first
@@ -47,7 +47,7 @@ def test_an_answer_after_the_time_out_starts_none() -> None:
 
 
 def test_who_does_not_answer_never_takes_the_feed_from_one_that_does() -> None:
-    twin = Twin(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
+    twin = Proposer(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
     twin.eligible = False
     for slot in (1, 2):
         twin.peers[slot].member = news("").member
@@ -58,9 +58,9 @@ def test_who_does_not_answer_never_takes_the_feed_from_one_that_does() -> None:
         for slot in (1, 2):
             if slot in sent:
                 request = sent[slot].request
-                assert isinstance(request, Follow)
+                assert isinstance(request, Subscribe)
                 twin.peers[slot].following = False
                 twin.peers[slot].reachable = True
         twin.failed(0, sent[0].at, sent[0].request)
     twin.tick(30.0)
-    assert [peer.feeds for peer in twin.peers] == [False, True, False]
+    assert [progress.feeds for progress in twin.peers] == [False, True, False]

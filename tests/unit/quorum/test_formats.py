@@ -5,43 +5,43 @@ from typing import Any
 import msgspec
 import pytest
 
-from tmr.ledger import Free, Ledger, Several
+from tmr.ledger import CommandBatch, Free, Ledger
 from tmr.ledger import encode as encode_command
 from tmr.quorum.acceptor import Acceptor, Durable
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot, encode_format
+from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot, encode_format
 from tmr.quorum.formats import Announcements, NewerFormat
 from tmr.quorum.lease import Timing
 from tmr.quorum.log import Log
 from tmr.quorum.messages import (
     Acquire,
     Append,
-    Follow,
-    Followed,
     Install,
-    Refused,
     Request,
+    RequestRefused,
+    Subscribe,
+    Subscribed,
     decode_request,
     encode,
 )
-from tmr.quorum.proposer import Send, Twin
+from tmr.quorum.proposer import Proposer, Send
 
-A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
+A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 MEMBERS = Membership(("d1", "d2", "d3"))
 FOUNDED = Snapshot(0, 0, 0, MEMBERS, b"")
-REIGN = Entry(1, 2, 1_000, "reign", b"")
+TERM = Entry(1, 2, 1_000, "term", b"")
 BEGINS = Entry(2, 2, 1_001, "format", encode_format(2))
-AFTER = Entry(3, 2, 1_002, "reign", b"", 2)
+AFTER = Entry(3, 2, 1_002, "term", b"", 2)
 
 UNKNOWN = msgspec.msgpack.encode({"type": "reserve", "seats": 2, "client": "alice"})
 """A command of a newer version."""
 WITH_MORE = msgspec.msgpack.encode({"type": "note", "refusals": [], "priority": 7})
 """A command that this version knows, and a field that it does not."""
-HIDDEN = encode_command(Several((encode_command(Free("s" * 32, None, "expiry")), UNKNOWN)))
+HIDDEN = encode_command(CommandBatch((encode_command(Free("s" * 32, None, "expiry")), UNKNOWN)))
 """Among others in one entry."""
 
 
 def acceptor(*entries: Entry, newest: int = 1) -> Acceptor:
-    durable = Durable("d1", True, 2, A, FOUNDED, [REIGN, *entries], 1 + len(entries), granted_ms=0)
+    durable = Durable("d1", True, 2, A, FOUNDED, [TERM, *entries], 1 + len(entries), granted_ms=0)
     return Acceptor(durable, Ledger(), 0.0, 2.0, newest=newest)
 
 
@@ -65,7 +65,7 @@ def append(*entries: Entry) -> Append:
 def test_an_older_upstream_refuses_what_is_newer_and_changes_nothing(words: str, message: Request) -> None:
     member = acceptor()
     answer = member.handle(1.0, 2_000, decode_request(encode(message)))
-    assert isinstance(answer.reply, Refused)
+    assert isinstance(answer.reply, RequestRefused)
     assert words in answer.reply.reason
     assert member.outdated == answer.reply.reason
     assert not answer.writes
@@ -84,17 +84,17 @@ def test_no_version_starts_on_commands_that_it_does_not_know() -> None:
         acceptor(Entry(2, 2, 1_001, "command", UNKNOWN))
 
 
-def following(*journals: Acceptor) -> Twin:
+def following(*journals: Acceptor) -> Proposer:
     """A twin without memory that has polled these upstreams, each of them twice with entries."""
-    twin = Twin(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
+    twin = Proposer(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
     twin.eligible = False
     for at in range(1, 9):
         twin.tick(float(at))
         for send in [one for one in twin.take() if isinstance(one, Send)]:
             reply = journals[send.slot].handle(float(at), 2_000, send.request).reply
             twin.receive(at + 0.1, send.slot, send.at, send.request, reply)
-        for peer in twin.peers:
-            peer.following = False
+        for progress in twin.peers:
+            progress.following = False
     twin.eligible = True
     return twin
 
@@ -107,7 +107,7 @@ def knowing(*bodies: bytes) -> Acceptor:
             return ""
 
     entries = [Entry(index, 2, 1_001, "command", body) for index, body in enumerate(bodies, 2)]
-    durable = Durable("d1", True, 2, A, FOUNDED, [REIGN, *entries], 1 + len(entries), granted_ms=0)
+    durable = Durable("d1", True, 2, A, FOUNDED, [TERM, *entries], 1 + len(entries), granted_ms=0)
     return Acceptor(durable, Knows(), 0.0, 2.0)
 
 
@@ -118,7 +118,9 @@ def test_a_twin_does_not_apply_a_command_that_it_does_not_know_and_says_so() -> 
     twin.tick(100.0)
     sent: list[Any] = [one.request for one in twin.take() if isinstance(one, Send)]
     assert not [request for request in sent if isinstance(request, Acquire)]
-    assert not any(request.entries for request in sent if isinstance(request, Follow)), "it is not sent again"
+    assert not any(request.entries for request in sent if isinstance(request, Subscribe)), (
+        "it is not sent again"
+    )
 
 
 def test_one_upstream_with_such_a_command_stops_no_twin() -> None:
@@ -131,22 +133,22 @@ def test_an_older_twin_gets_neither_the_lease_nor_entries() -> None:
     member = acceptor(BEGINS, AFTER, newest=2)
     for probe in (True, False):
         asked = member.handle(9.0, 2_000, Acquire(5, B, 2_000, probe=probe)).reply
-        assert isinstance(asked, Refused)
+        assert isinstance(asked, RequestRefused)
         assert "1 is the newest" in asked.reason
-    followed = member.handle(9.0, 2_000, Follow(B, 0, 0, "?", -1)).reply
-    assert isinstance(followed, Followed)
+    followed = member.handle(9.0, 2_000, Subscribe(B, 0, 0, "?", -1)).reply
+    assert isinstance(followed, Subscribed)
     assert not followed.entries
     assert followed.snapshot is None
     assert followed.member.needs == 2
     assert [(heard.twin, heard.format) for heard in followed.member.twins] == [("tmr2", 1)]
     assert member.announced.outdated(2) == ("tmr2",)
-    known = member.handle(9.0, 2_000, Follow(B, 0, 0, "?", -1, format=2)).reply
-    assert isinstance(known, Followed)
+    known = member.handle(9.0, 2_000, Subscribe(B, 0, 0, "?", -1, format=2)).reply
+    assert isinstance(known, Subscribed)
     assert len(known.entries) == 3
 
 
 def test_an_older_twin_says_so_and_stands_for_no_election() -> None:
-    twin = Twin(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
+    twin = Proposer(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
     member = acceptor(BEGINS, AFTER, newest=2)
     twin.tick(0.01)
     for send in [one for one in twin.take() if isinstance(one, Send)]:
@@ -159,7 +161,7 @@ def test_an_older_twin_says_so_and_stands_for_no_election() -> None:
 
 
 def test_one_upstream_alone_keeps_no_twin_from_an_election() -> None:
-    twin = Twin(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
+    twin = Proposer(B, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.0)
     newer, known = acceptor(BEGINS, AFTER, newest=2), acceptor()
     twin.tick(0.01)
     for send in [one for one in twin.take() if isinstance(one, Send)]:
@@ -172,11 +174,11 @@ def test_one_upstream_alone_keeps_no_twin_from_an_election() -> None:
 
 
 def test_the_format_in_force_follows_the_log() -> None:
-    log = Log.after(FOUNDED, [REIGN, BEGINS, AFTER])
+    log = Log.after(FOUNDED, [TERM, BEGINS, AFTER])
     assert [log.format_at(index) for index in range(4)] == [1, 1, 2, 2]
     log.compact(2)
     assert (log.format_at(2), log.format) == (2, 2)
-    cut = Log.after(FOUNDED, [REIGN, BEGINS, AFTER])
+    cut = Log.after(FOUNDED, [TERM, BEGINS, AFTER])
     cut.cut(1)
     assert cut.format == 1
 
@@ -184,7 +186,7 @@ def test_the_format_in_force_follows_the_log() -> None:
 def test_the_last_announcement_of_two_twins_is_kept() -> None:
     member = acceptor(newest=2)
     for at, (twin, newest) in enumerate([("tmr1", 1), ("tmr2", 2), ("tmr1", 2), ("tmr3", 1)]):
-        member.handle(float(at), 2_000, Follow(Owner(twin, "n"), 0, 0, "?", -1, format=newest))
+        member.handle(float(at), 2_000, Subscribe(ProposerId(twin, "n"), 0, 0, "?", -1, format=newest))
     heard = member.handle(4.0, 2_000, Append(1, A, 2_000, 1, 2, (), 1)).reply.member.twins
     assert [(one.twin, one.format) for one in heard] == [("tmr1", 2), ("tmr3", 1)]
 

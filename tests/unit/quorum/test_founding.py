@@ -7,14 +7,14 @@ import pytest
 from tests.unit.quorum.test_gone_back import ALL, System, command
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Durable
-from tmr.quorum.anchor import Anchor, Objection
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.anchor import Anchor, AnchorMismatch
+from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.founding import confirmed, founding_of, prevailing
 from tmr.quorum.lease import Timing
 from tmr.quorum.log import Log
-from tmr.quorum.messages import Acquire, Append, Follow, Install, Refused, Request
-from tmr.quorum.proposer import Send, Twin
-from tmr.server.upstream_states import Reach, upstream_states
+from tmr.quorum.messages import Acquire, Append, Install, Request, RequestRefused, Subscribe
+from tmr.quorum.proposer import Proposer, Send
+from tmr.twin.upstream_states import Reachability, upstream_states
 
 
 class World(System):
@@ -31,37 +31,37 @@ class World(System):
         for upstream, store in zip(self.upstreams, stores, strict=True):
             upstream.put_back(store, self.now)
 
-    def started(self, rank: int, anchor: Anchor | None) -> Twin:
+    def started(self, rank: int, anchor: Anchor | None) -> Proposer:
         """A twin that starts with this anchor on its disk."""
         names = ("up1", "up2", "up3")
-        owner = Owner(f"tmr{rank + 1}", f"{rank}-{self.now}")
-        return Twin(owner, rank, names, Ledger(), Timing(ttl=2.0), self.now, lambda: 0.5, anchor)
+        owner = ProposerId(f"tmr{rank + 1}", f"{rank}-{self.now}")
+        return Proposer(owner, rank, names, Ledger(), Timing(ttl=2.0), self.now, lambda: 0.5, anchor)
 
-    def follow(self, twin: Twin) -> None:
+    def follow(self, twin: Proposer) -> None:
         """Polls are answered at once; those from before were not answered."""
-        for peer in twin.peers:
-            peer.following = False
+        for progress in twin.peers:
+            progress.following = False
         for _ in range(3):
             self.now += 0.1
             twin.tick(self.now)
             for send in [one for one in twin.take() if isinstance(one, Send)]:
                 self.exchange(twin, send)
 
-    def alone(self, slot: int, twin: Twin, request: Request) -> None:
+    def alone(self, slot: int, twin: Proposer, request: Request) -> None:
         """One upstream answers."""
         self.exchange(twin, Send(slot, request, self.now))
 
 
-def objection_of(twin: Twin) -> Objection:
+def objection_of(twin: Proposer) -> AnchorMismatch:
     found = twin.anchors.objection
     assert found is not None
     return found
 
 
-def reigning(commands: int = 2) -> tuple[World, Twin, Anchor]:
+def active(commands: int = 2) -> tuple[World, Proposer, Anchor]:
     world = World()
     twin = world.started(0, None)
-    assert world.reigns(twin)
+    assert world.elects(twin)
     for _ in range(commands):
         command(world, twin, ALL)
     anchor = twin.anchor
@@ -69,30 +69,30 @@ def reigning(commands: int = 2) -> tuple[World, Twin, Anchor]:
     return world, twin, anchor
 
 
-def founded_anew() -> tuple[World, Twin, Anchor, Twin]:
+def founded_anew() -> tuple[World, Proposer, Anchor, Proposer]:
     """A twin that knows the former system, its anchor, and one without memory, which has founded anew."""
-    world, former, anchor = reigning(commands=6)
+    world, former, anchor = active(commands=6)
     world.exchange_stores(0, 1, 2)
     world.now += 5
     fresh = world.started(1, None)
-    assert world.reigns(fresh)
+    assert world.elects(fresh)
     assert fresh.founding != anchor.founding
     return world, former, anchor, fresh
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_new_stores_are_not_founded_by_a_twin_that_knows_a_system(restarted: bool) -> None:
-    world, twin, anchor = reigning()
+    world, twin, anchor = active()
     former = world.exchange_stores(0, 1, 2)
     world.now += 5
     if restarted:
         twin = world.started(0, anchor)
-    assert not world.reigns(twin, seconds=20.0)
+    assert not world.elects(twin, seconds=20.0)
     assert objection_of(twin).kind == "new"
     assert objection_of(twin).id == f"founding-{anchor.founding}-new"
     assert not any(upstream.acceptor.voting for upstream in world.upstreams)
     world.put_back(former)
-    assert world.reigns(twin, seconds=20.0)
+    assert world.elects(twin, seconds=20.0)
     assert twin.anchors.objection is None
     assert twin.founding == anchor.founding
 
@@ -106,14 +106,14 @@ def test_a_system_founded_anew_is_not_taken_before_an_operator_said_so(restarted
     world.follow(twin)
     fresh.retire(world.now, "test")
     world.let(fresh, 0.1)
-    assert not world.reigns(twin, seconds=20.0)
+    assert not world.elects(twin, seconds=20.0)
     assert objection_of(twin).kind == "founded"
     assert objection_of(twin).id == f"founding-{anchor.founding}-{fresh.founding}"
     assert twin.commit == mirrored, "nothing of the other journal"
     assert twin.anchor is not None
     assert twin.anchor.founding == anchor.founding
     accepted = world.started(0, None)
-    assert world.reigns(accepted)
+    assert world.elects(accepted)
     assert accepted.founding == fresh.founding
 
 
@@ -128,15 +128,15 @@ def test_a_longer_journal_of_another_founding_is_not_mirrored() -> None:
 
 
 def test_an_old_store_counts_for_nothing_and_stops_nobody() -> None:
-    world, former, _ = reigning()
+    world, former, _ = active()
     for _ in range(4):  # a high epoch, and a long journal
         former.retire(world.now, "test")
-        assert world.reigns(former)
+        assert world.elects(former)
     old = world.exchange_stores(0, 1, 2)[0]
     assert old.promised > 4
     world.now += 5
     fresh = world.started(1, None)
-    assert world.reigns(fresh)
+    assert world.elects(fresh)
     before = old.promised, old.commit, list(old.entries)
     world.upstreams[0].put_back(old, world.now)
     epoch = fresh.epoch
@@ -145,14 +145,14 @@ def test_an_old_store_counts_for_nothing_and_stops_nobody() -> None:
     assert fresh.epoch == epoch, "nobody is deposed by the epochs of another founding"
     assert "another founding" in fresh.peers[0].alarm
     assert not fresh.is_member(0)
-    seen = upstream_states(fresh, (Reach(), Reach(), Reach()))[0]
+    seen = upstream_states(fresh, (Reachability(), Reachability(), Reachability()))[0]
     assert (seen.voting, seen.container) == (False, ""), "nor does its container"
     assert fresh.anchors.objection is None
     assert "knows the founding" in world.upstreams[0].acceptor.foreign
     assert (old.promised, old.commit, old.entries) == before, "and it is not written to"
     for twin in (world.started(0, fresh.anchor), world.started(0, None)):
         world.now += 5
-        assert world.reigns(twin, seconds=20.0)
+        assert world.elects(twin, seconds=20.0)
         twin.retire(world.now, "test")
         world.let(twin, 0.1)
 
@@ -160,33 +160,33 @@ def test_an_old_store_counts_for_nothing_and_stops_nobody() -> None:
 def test_of_two_foundings_the_third_upstream_decides() -> None:
     world, *_ = founded_anew()
     genuine = world.upstreams[2].durable
-    other, _, _ = reigning()
+    other, _, _ = active()
     world.upstreams[2].put_back(other.upstreams[2].durable, world.now)
     world.now += 5
     twin = world.started(0, None)
-    assert not world.reigns(twin, frozenset((0, 2)), 20.0)
-    assert world.reigns(twin, ALL, 20.0)
+    assert not world.elects(twin, frozenset((0, 2)), 20.0)
+    assert world.elects(twin, ALL, 20.0)
     assert twin.founding == world.upstreams[0].acceptor.log.founding_at(1)
     world.upstreams[2].put_back(genuine, world.now)
 
 
 def test_stores_founded_by_others_and_without_a_journal_are_an_objection() -> None:
-    world, twin, anchor = reigning()
+    world, twin, anchor = active()
     world.exchange_stores(0, 1, 2)
     disks = tuple(upstream.durable.disk for upstream in world.upstreams)
     for upstream in world.upstreams:
         founded = Snapshot(0, 0, 0, Membership((disks[0], disks[1], disks[2])), b"")
         upstream.put_back(Durable(upstream.durable.disk, voting=True, snapshot=founded), world.now)
     world.now += 5
-    assert not world.reigns(twin, seconds=20.0)
+    assert not world.elects(twin, seconds=20.0)
     assert objection_of(twin).id == f"founding-{anchor.founding}-new"
 
 
 @pytest.mark.parametrize("kind", ["probe", "acquire", "append", "install"])
 def test_an_upstream_refuses_a_twin_of_another_founding_and_changes_nothing(kind: str) -> None:
-    world, twin, anchor = reigning()
+    world, twin, anchor = active()
     upstream = world.upstreams[0]
-    acceptor, owner = upstream.acceptor, Owner("tmr2", "other")
+    acceptor, owner = upstream.acceptor, ProposerId("tmr2", "other")
     promised = acceptor.promised
     asked: dict[str, Request] = {
         "probe": Acquire(promised + 1, owner, 2_000, probe=True, founding="ff"),
@@ -202,7 +202,7 @@ def test_an_upstream_refuses_a_twin_of_another_founding_and_changes_nothing(kind
     before = acceptor.log.last, acceptor.commit, promised
     world.now += 5
     answer = acceptor.handle(world.now, 1_800_000_000_000, asked[kind])
-    assert isinstance(answer.reply, Refused)
+    assert isinstance(answer.reply, RequestRefused)
     assert anchor.founding in answer.reply.reason
     assert acceptor.foreign == answer.reply.reason
     assert not acceptor.refused
@@ -212,7 +212,7 @@ def test_an_upstream_refuses_a_twin_of_another_founding_and_changes_nothing(kind
 
 
 def test_the_founding_outlives_compaction_and_a_cut() -> None:
-    entries = [Entry(index, 2, 1_000 + index, "reign", b"a") for index in range(1, 5)]
+    entries = [Entry(index, 2, 1_000 + index, "term", b"a") for index in range(1, 5)]
     log = Log.after(Snapshot(0, 0, 0, None, b""), entries)
     known = founding_of(entries[0])
     assert [log.founding_at(index) for index in (0, 1, 4)] == ["", known, known]
@@ -222,7 +222,7 @@ def test_the_founding_outlives_compaction_and_a_cut() -> None:
     cut = Log.after(Snapshot(0, 0, 0, None, b""), entries)
     cut.cut(0)
     assert cut.founding_at(cut.last) == ""
-    cut.extend([Entry(1, 3, 1_001, "reign", b"b")])
+    cut.extend([Entry(1, 3, 1_001, "term", b"b")])
     assert cut.founding_at(1) not in ("", known)
 
 
@@ -260,12 +260,12 @@ def test_entries_are_taken_of_what_two_upstreams_confirm(stated: list[str], told
 
 
 def test_a_twin_that_knows_nothing_asks_for_entries_once_two_have_answered() -> None:
-    world, *_ = reigning()
+    world, *_ = active()
     world.now += 5
     twin = world.started(1, None)
     twin.tick(world.now)
     first = [one.request for one in twin.take() if isinstance(one, Send)]
-    assert not any(isinstance(one, Follow) and one.entries for one in first)
+    assert not any(isinstance(one, Subscribe) and one.entries for one in first)
     world.follow(twin)
     world.follow(twin)
     assert twin.commit > 0

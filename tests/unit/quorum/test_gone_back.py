@@ -8,26 +8,26 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmr.ledger import Ledger, Note
+from tmr.ledger import Ledger, RecordDenials
 from tmr.ledger import encode as encode_command
 from tmr.quorum.acceptor import (
     Acceptor,
+    AckedPositionsWrite,
     AppendWrite,
     CommitWrite,
     CutWrite,
     Durable,
-    MarksWrite,
     PromiseWrite,
-    ReignWrite,
     ReleaseWrite,
     SnapshotWrite,
+    TermWrite,
     VotingWrite,
     Write,
 )
-from tmr.quorum.entries import Mark, Membership, Owner, Snapshot
+from tmr.quorum.entries import AckedPosition, Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
-from tmr.quorum.messages import Follow, Member, Promise, Reply, decode_reply, encode
-from tmr.quorum.proposer import Send, Twin
+from tmr.quorum.messages import Promise, ReplicaState, Reply, Subscribe, decode_reply, encode
+from tmr.quorum.proposer import Proposer, Send
 
 DISKS = ("disk-0", "disk-1", "disk-2")
 ALL = frozenset(range(3))
@@ -66,9 +66,9 @@ class Upstream:
                     kept.entries = [entry for entry in kept.entries if entry.index <= after]
                 case CommitWrite(commit):
                     kept.commit = commit
-                case ReignWrite(epoch):
-                    kept.reign = epoch
-                case MarksWrite(marks):
+                case TermWrite(epoch):
+                    kept.term = epoch
+                case AckedPositionsWrite(marks):
                     kept.marks = marks
                 case SnapshotWrite(snapshot, _):
                     kept.snapshot = snapshot
@@ -86,9 +86,9 @@ class System:
         self.now = 100.0
         self.upstreams = [Upstream(slot) for slot in range(3)]
 
-    def twin(self, name: str, rank: int) -> Twin:
-        return Twin(
-            Owner(name, f"{name}-{self.now}"),
+    def twin(self, name: str, rank: int) -> Proposer:
+        return Proposer(
+            ProposerId(name, f"{name}-{self.now}"),
             rank,
             ("up1", "up2", "up3"),
             Ledger(),
@@ -97,7 +97,7 @@ class System:
             lambda: 0.5,
         )
 
-    def let(self, twin: Twin, seconds: float, reached: frozenset[int] = ALL) -> list[object]:
+    def let(self, twin: Proposer, seconds: float, reached: frozenset[int] = ALL) -> list[object]:
         """Let time pass. What the twin put out."""
         seen: list[object] = []
         end = self.now + seconds
@@ -107,11 +107,11 @@ class System:
             while outputs := twin.take():
                 seen += outputs
                 for send in outputs:
-                    if isinstance(send, Send) and not isinstance(send.request, Follow):
+                    if isinstance(send, Send) and not isinstance(send.request, Subscribe):
                         self.exchange(twin, send, reached)
         return seen
 
-    def exchange(self, twin: Twin, send: Send, reached: frozenset[int] = ALL) -> None:
+    def exchange(self, twin: Proposer, send: Send, reached: frozenset[int] = ALL) -> None:
         if send.slot not in reached:
             twin.failed(send.slot, send.at, send.request)
             return
@@ -120,57 +120,57 @@ class System:
         upstream.sync(answer.writes)
         twin.receive(self.now, send.slot, send.at, send.request, answer.reply)
 
-    def reigns(self, twin: Twin, reached: frozenset[int] = ALL, seconds: float = 8.0) -> bool:
+    def elects(self, twin: Proposer, reached: frozenset[int] = ALL, seconds: float = 8.0) -> bool:
         self.let(twin, seconds, reached)
         return twin.holds(self.now)
 
 
-def command(system: System, twin: Twin, reached: frozenset[int]) -> int:
+def command(system: System, twin: Proposer, reached: frozenset[int]) -> int:
     """One more committed entry, of no effect."""
-    index = twin.submit(system.now, encode_command(Note(())))
+    index = twin.submit(system.now, encode_command(RecordDenials(())))
     system.let(twin, 1.0, reached)
     return index
 
 
-def reign_of_tmr1() -> tuple[System, Twin]:
+def term_of_tmr1() -> tuple[System, Proposer]:
     system = System()
     twin = system.twin("tmr1", 0)
-    assert system.reigns(twin)
+    assert system.elects(twin)
     return system, twin
 
 
 def test_the_active_twin_does_not_count_it_before_it_is_whole() -> None:
-    system, twin = reign_of_tmr1()
+    system, twin = term_of_tmr1()
     old = system.upstreams[0].copy()
-    twin._add("reign", b"", system.now)
+    twin._add("term", b"", system.now)
     system.let(twin, 1.0)
     assert twin.peers[0].match == twin.commit == 2
     system.upstreams[0].put_back(old, system.now)
-    peer = twin.peers[0]
+    progress = twin.peers[0]
     end = system.now + 1.0
-    while not peer.gone_back and system.now < end:  # its next answer, a renewal
+    while not progress.gone_back and system.now < end:  # its next answer, a renewal
         system.now += 0.01
         twin.tick(system.now)
         for send in twin.take():
             if isinstance(send, Send):
                 system.exchange(twin, send)
-    assert (peer.gone_back, peer.match, peer.granted_until) == (True, 0, None)
+    assert (progress.gone_back, progress.match, progress.granted_until) == (True, 0, None)
     assert twin._member_slots() == {1, 2}
-    assert system.reigns(twin, seconds=1.0)
-    assert (peer.gone_back, peer.match) == (False, 2)
-    assert peer.gone_back_at > 0
+    assert system.elects(twin, seconds=1.0)
+    assert (progress.gone_back, progress.match) == (False, 2)
+    assert progress.gone_back_at > 0
     assert system.upstreams[0].acceptor.gone_back, "it says so itself, too"
     assert not system.upstreams[1].acceptor.gone_back
 
 
 def test_it_elects_nobody_with_one_that_remembers() -> None:
     """up1 is put back; up3 was told more of it; up2, the only one that has everything, is away."""
-    system, twin = reign_of_tmr1()
+    system, twin = term_of_tmr1()
     old = system.upstreams[0].copy()
     for _ in range(3):
-        twin._add("reign", b"", system.now)
+        twin._add("term", b"", system.now)
         system.let(twin, 1.0)
-    twin._add("reign", b"", system.now)
+    twin._add("term", b"", system.now)
     system.let(twin, 0.2, frozenset({0, 1}))
     committed = twin.commit
     assert committed == 5
@@ -178,10 +178,10 @@ def test_it_elects_nobody_with_one_that_remembers() -> None:
     system.now += 10
     system.upstreams[0].put_back(old, system.now)
     other = system.twin("tmr2", 1)  # it knows nothing: both twins were started anew
-    assert not system.reigns(other, frozenset({0, 2}))
+    assert not system.elects(other, frozenset({0, 2}))
     again = system.twin("tmr1", 0)  # nor does it count at the second attempt, when it has promised more
-    assert not system.reigns(again, frozenset({0, 2}))
-    assert system.reigns(other, ALL)
+    assert not system.elects(again, frozenset({0, 2}))
+    assert system.elects(other, ALL)
     assert other.log.last > committed
     for upstream in system.upstreams:
         assert [entry.epoch for entry in upstream.durable.entries][:committed] == [
@@ -191,62 +191,64 @@ def test_it_elects_nobody_with_one_that_remembers() -> None:
 
 def test_when_all_three_answer_the_best_journal_is_taken() -> None:
     """Two have lost what they confirmed: nobody else has it, and there is nothing to wait for."""
-    system, twin = reign_of_tmr1()
+    system, twin = term_of_tmr1()
     old = [upstream.copy() for upstream in system.upstreams]
     for _ in range(3):
-        twin._add("reign", b"", system.now)
+        twin._add("term", b"", system.now)
         system.let(twin, 1.0)
     system.now += 10
     for slot in (1, 2):
         system.upstreams[slot].put_back(old[slot], system.now)
     for pair in ({0, 1}, {0, 2}):
-        assert not system.reigns(system.twin("tmr2", 1), frozenset(pair))
+        assert not system.elects(system.twin("tmr2", 1), frozenset(pair))
     system.now += 10
     other = system.twin("tmr1", 0)
-    assert system.reigns(other)
+    assert system.elects(other)
     assert other.commit == 5, "what the first has is kept"
-    assert [peer.gone_back_at > 0 for peer in other.peers] == [False, True, True], "and there is an alarm"
+    assert [progress.gone_back_at > 0 for progress in other.peers] == [False, True, True], (
+        "and there is an alarm"
+    )
     assert [upstream.acceptor.log.last for upstream in system.upstreams] == [5, 5, 5]
 
 
 def test_who_only_was_away_is_not_suspected() -> None:
-    system, twin = reign_of_tmr1()
+    system, twin = term_of_tmr1()
     for _ in range(3):
-        twin._add("reign", b"", system.now)
+        twin._add("term", b"", system.now)
         system.let(twin, 1.0, frozenset({1, 2}))
     system.let(twin, 1.0)
     other = system.twin("tmr2", 1)
     system.now += 10
-    assert system.reigns(other)
-    assert [peer.gone_back_at for peer in (*twin.peers, *other.peers)] == [float("-inf")] * 6
+    assert system.elects(other)
+    assert [progress.gone_back_at for progress in (*twin.peers, *other.peers)] == [float("-inf")] * 6
 
 
-def test_a_tail_that_a_later_reign_cuts_is_no_sign() -> None:
-    """up1 alone stored entries of tmr1 that nobody else has; the reign of tmr2 cuts them."""
-    system, twin = reign_of_tmr1()
+def test_a_tail_that_a_later_term_cuts_is_no_sign() -> None:
+    """up1 alone stored entries of tmr1 that nobody else has; the term of tmr2 cuts them."""
+    system, twin = term_of_tmr1()
     for _ in range(2):
-        twin._add("reign", b"", system.now)
+        twin._add("term", b"", system.now)
     system.let(twin, 0.3, frozenset({0}))
     assert system.upstreams[0].acceptor.log.last == 3
-    assert twin.marks.of(DISKS)[0] == Mark("disk-0", twin.epoch, twin.epoch, 3)
+    assert twin.marks.of(DISKS)[0] == AckedPosition("disk-0", twin.epoch, twin.epoch, 3)
     system.now += 10
     other = system.twin("tmr2", 1)
-    assert system.reigns(other, frozenset({1, 2}))
-    assert system.reigns(other)
+    assert system.elects(other, frozenset({1, 2}))
+    assert system.elects(other)
     assert system.upstreams[0].acceptor.log.last == system.upstreams[1].acceptor.log.last == 2
     system.let(twin, 5.0, frozenset())
     system.now += 10
-    assert system.reigns(twin), "and the twin that has seen them counts it, too"
-    assert not any(peer.gone_back for peer in twin.peers)
+    assert system.elects(twin), "and the twin that has seen them counts it, too"
+    assert not any(progress.gone_back for progress in twin.peers)
 
 
 def test_an_answer_to_an_older_question_is_no_sign() -> None:
-    system, twin = reign_of_tmr1()
+    system, twin = term_of_tmr1()
     twin.tick(system.now + 0.5)
     asked = next(one for one in twin.take() if isinstance(one, Send) and one.slot == 0)
     late = system.upstreams[0].acceptor.handle(system.now, 0, asked.request)
     system.now += 0.51
-    twin._add("reign", b"", system.now)
+    twin._add("term", b"", system.now)
     twin.peers[0].busy = False  # it timed out
     system.let(twin, 1.0)
     twin.receive(system.now, 0, asked.at, asked.request, late.reply)
@@ -256,48 +258,50 @@ def test_an_answer_to_an_older_question_is_no_sign() -> None:
 
 def test_members_of_an_older_version_are_not_suspected() -> None:
     """Their answers lack the last fields of the header; and their messages the marks."""
-    system, twin = reign_of_tmr1()
+    system, twin = term_of_tmr1()
     answer: Reply = Promise(system.upstreams[0].acceptor.member(0), 9, twin.owner, None, ())
     raw = msgspec.msgpack.decode(encode(answer))
-    del raw["member"][Member.__struct_fields__.index("reign") :]
+    del raw["member"][ReplicaState.__struct_fields__.index("term") :]
     del raw["marks"]
     old = decode_reply(msgspec.msgpack.encode(raw))
     assert isinstance(old, Promise)
-    assert (old.member.reign, old.marks) == (-1, ())
-    twin.marks.learn(Mark("disk-0", 99, 99, 99), system.now)
+    assert (old.member.term, old.marks) == (-1, ())
+    twin.marks.learn(AckedPosition("disk-0", 99, 99, 99), system.now)
     assert not twin.marks.gone_back(old.member, system.now)
 
 
-def test_confirmations_count_until_a_reign_that_all_three_elected_is_committed() -> None:
+def test_confirmations_count_until_a_term_that_all_three_elected_is_committed() -> None:
     """The simulation cannot show this rule any more: the twins' anchors notice the same."""
-    system, twin = reign_of_tmr1()
+    system, twin = term_of_tmr1()
     old, marks = system.upstreams[0].acceptor.member(0), twin.marks
-    marks.learn(Mark("disk-0", 99, 99, 99), system.now)
+    marks.learn(AckedPosition("disk-0", 99, 99, 99), system.now)
     assert marks.gone_back(old, system.now)
     marks.excuse("disk-0")
     assert not marks.gone_back(old, system.now)
-    marks.reign_ended()
-    assert marks.gone_back(old, system.now), "the reign ended before a majority had its journal"
+    marks.term_ended()
+    assert marks.gone_back(old, system.now), "the term ended before a majority had its journal"
     marks.excuse("disk-0")
-    marks.reign_committed()
-    marks.reign_ended()
+    marks.term_committed()
+    marks.term_ended()
     assert not marks.gone_back(old, system.now)
 
 
-def test_a_reign_is_taken_with_its_first_entry_and_not_before() -> None:
-    """An old copy has all that the reign adopted only then. The anchors notice the same."""
-    system, _ = reign_of_tmr1()
+def test_a_term_is_taken_with_its_first_entry_and_not_before() -> None:
+    """An old copy has all that the term adopted only then. The anchors notice the same."""
+    system, _ = term_of_tmr1()
     acceptor = system.upstreams[0].acceptor
     epoch, last = acceptor.promised + 1, acceptor.log.last
     assert acceptor._taken_of(epoch, last) == []
-    assert acceptor._taken_of(epoch, last, cut=True) == [ReignWrite(epoch)]
+    assert acceptor._taken_of(epoch, last, cut=True) == [TermWrite(epoch)]
 
 
-marks = st.builds(Mark, st.just("d"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+marks = st.builds(AckedPosition, st.just("d"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 
 
 @given(marks, marks, st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)))
-def test_two_marks_together_say_what_both_say(one: Mark, other: Mark, shown: tuple[int, int, int]) -> None:
+def test_two_marks_together_say_what_both_say(
+    one: AckedPosition, other: AckedPosition, shown: tuple[int, int, int]
+) -> None:
     assert one.joined(other) == other.joined(one)
-    newest = [mark for mark in (one, other) if mark.reign == max(one.reign, other.reign)]
+    newest = [mark for mark in (one, other) if mark.term == max(one.term, other.term)]
     assert one.joined(other).missed_by(*shown) == any(mark.missed_by(*shown) for mark in newest)

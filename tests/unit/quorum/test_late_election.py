@@ -1,15 +1,15 @@
-"""A candidate that slept through a later reign does not begin its own, older one.
+"""A candidate that slept through a later term does not begin its own, older one.
 
-Found by the model (tests/model/journal.pml, WITHOUT_RISING_EPOCHS): the sleeper put its `reign` entry behind
+Found by the model (tests/model/journal.pml, WITHOUT_RISING_EPOCHS): the sleeper put its `term` entry behind
 entries of the later epoch, and an upstream with that journal stopped at an append of the epochs in between.
 """
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
-from tmr.quorum.entries import Membership, Owner
+from tmr.quorum.entries import Membership, ProposerId
 from tmr.quorum.lease import Timing
-from tmr.quorum.messages import Acquire, Append, Follow, Found, Reply, Request
-from tmr.quorum.proposer import Send, Twin
+from tmr.quorum.messages import Acquire, Append, Bootstrap, Reply, Request, Subscribe
+from tmr.quorum.proposer import Proposer, Send
 
 WALL_MS = 1_800_000_000_000
 UPSTREAMS = ("up1", "up2", "up3")
@@ -19,7 +19,7 @@ def founded() -> list[Acceptor]:
     upstreams = [Acceptor(Durable(f"disk-{slot}"), Ledger(), 0.0, max_ttl=2.0) for slot in range(3)]
     for upstream in upstreams:
         upstream.handle(
-            0.0, WALL_MS, Found(Owner("tmr1", "founder"), Membership(("disk-0", "disk-1", "disk-2")))
+            0.0, WALL_MS, Bootstrap(ProposerId("tmr1", "founder"), Membership(("disk-0", "disk-1", "disk-2")))
         )
     return upstreams
 
@@ -28,7 +28,7 @@ class Wires:
     """A twin's requests, delivered when the test says so."""
 
     def __init__(self, name: str, rank: int, upstreams: list[Acceptor]) -> None:
-        self.twin = Twin(Owner(name, "life"), rank, UPSTREAMS, Ledger(), Timing(), 0.0, lambda: 0.5)
+        self.twin = Proposer(ProposerId(name, "life"), rank, UPSTREAMS, Ledger(), Timing(), 0.0, lambda: 0.5)
         self._upstreams = upstreams
         self.waiting: list[Send] = []
 
@@ -62,7 +62,7 @@ class Wires:
             self.waiting = [one for one in self.waiting if not isinstance(one.request, Acquire)]
 
 
-def test_a_candidate_that_slept_through_a_later_reign_does_not_begin_its_own() -> None:
+def test_a_candidate_that_slept_through_a_later_term_does_not_begin_its_own() -> None:
     upstreams = founded()
     sleeper, other = Wires("tmr1", 0, upstreams), Wires("tmr2", 1, upstreams)
 
@@ -77,7 +77,7 @@ def test_a_candidate_that_slept_through_a_later_reign_does_not_begin_its_own() -
     earnest = [one for one in sleeper.waiting if isinstance(one.request, Acquire) and not one.request.probe]
     late_answer = sleeper.ask(0.4, earnest[1])
 
-    # The other reigns: once so that nothing arrives but, much later, an append at up3; then in good order.
+    # The other is active: once so that nothing arrives but, much later, an append at up3; then in good order.
     other.elect(3.0, 0, 1)
     assert other.role == "active"
     other.twin.tick(3.5)
@@ -87,7 +87,7 @@ def test_a_candidate_that_slept_through_a_later_reign_does_not_begin_its_own() -
     other.waiting.clear()
     other.elect(9.0, 0, 1)
     assert other.role == "active"
-    for _ in ("reign", "its commitment"):
+    for _ in ("term", "its commitment"):
         for slot in (0, 1):
             other.exchange(9.0, slot, Append)
         other.twin.tick(9.5)
@@ -95,7 +95,7 @@ def test_a_candidate_that_slept_through_a_later_reign_does_not_begin_its_own() -
 
     # The sleeper wakes: first it hears what was committed, then its two promises.
     sleeper.twin.peers[1].member = upstreams[1].member(WALL_MS)
-    follow = next(one for one in sleeper.waiting if one.slot == 0 and isinstance(one.request, Follow))
+    follow = next(one for one in sleeper.waiting if one.slot == 0 and isinstance(one.request, Subscribe))
     sleeper.twin.receive(9.6, 0, follow.at, follow.request, sleeper.ask(9.6, follow))
     assert sleeper.twin.commit == 1
     sleeper.twin.receive(9.6, 1, earnest[1].at, earnest[1].request, late_answer)

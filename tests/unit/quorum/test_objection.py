@@ -1,4 +1,4 @@
-"""Messages that a member refuses from a reigning twin: they change nothing, and grant nothing."""
+"""Messages that a member refuses from a active twin: they change nothing, and grant nothing."""
 
 from typing import Any
 
@@ -7,30 +7,38 @@ import pytest
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
-from tmr.quorum.entries import BODY_MAX, Entry, Membership, Owner, Snapshot, encode_format, encode_membership
+from tmr.quorum.entries import (
+    BODY_MAX,
+    Entry,
+    Membership,
+    ProposerId,
+    Snapshot,
+    encode_format,
+    encode_membership,
+)
 from tmr.quorum.messages import (
     Acquire,
     Append,
     Appended,
     Conflict,
-    Follow,
-    Followed,
     Install,
-    Member,
     Promise,
-    Refused,
+    ReplicaState,
+    RequestRefused,
+    Subscribe,
+    Subscribed,
     decode_request,
 )
-from tmr.quorum.objection import EPOCHS, LEAP_MS, TIME_MAX, to_answer
+from tmr.quorum.validation import EPOCHS, LEAP_MS, TIME_MAX, to_answer
 
-A = Owner("tmr1", "a")
+A = ProposerId("tmr1", "a")
 MEMBERS = Membership(("d1", "d2", "d3"))
 WALL = 1_800_000_000_000
 
 
 def entry(index: int, epoch: int = 1, **values: Any) -> Entry:
     return Entry(
-        **{"index": index, "epoch": epoch, "time_ms": WALL + index, "kind": "reign", "body": b"", **values}
+        **{"index": index, "epoch": epoch, "time_ms": WALL + index, "kind": "term", "body": b"", **values}
     )
 
 
@@ -82,7 +90,7 @@ def members(before: Membership, slot: int, disk: str) -> bytes:
 def test_entries_that_no_honest_twin_sends(words: str, wrong: list[Entry]) -> None:
     acceptor = member(entry(1), entry(2), commit=1)
     answer = send(acceptor, *wrong, previous=(2, 1))
-    assert isinstance(answer.reply, Refused)
+    assert isinstance(answer.reply, RequestRefused)
     assert words in answer.reply.reason
     assert answer.reply.reason == acceptor.refused
     assert not answer.writes
@@ -93,7 +101,7 @@ def test_entries_that_no_honest_twin_sends(words: str, wrong: list[Entry]) -> No
 def test_what_is_committed_is_not_rewritten() -> None:
     acceptor = member(entry(1), entry(2), entry(3), commit=2)
     answer = send(acceptor, entry(2, 2), previous=(1, 1))
-    assert isinstance(answer.reply, Refused)
+    assert isinstance(answer.reply, RequestRefused)
     assert "committed here" in answer.reply.reason
     answer = send(acceptor, entry(3, 2), previous=(2, 1))
     assert isinstance(answer.reply, Appended), "what is not committed is"
@@ -103,7 +111,7 @@ def test_what_follows_a_new_entry_is_looked_at_whatever_stood_there() -> None:
     """Entries with the epoch of those that they replace must not slip through as known."""
     acceptor = member(entry(1), entry(2), entry(3, 2), commit=1)
     bad = entry(3, 2, kind="members", body=b"\xc1")
-    assert isinstance(send(acceptor, entry(2, 2), bad, previous=(1, 1)).reply, Refused)
+    assert isinstance(send(acceptor, entry(2, 2), bad, previous=(1, 1)).reply, RequestRefused)
 
 
 def test_one_disk_may_take_the_place_of_another() -> None:
@@ -159,9 +167,9 @@ def test_an_epoch_is_one_that_can_have_been_reached(wall: int) -> None:
         Install(most + 1, A, 2000, snapshot),
     ):
         reply = acceptor.handle(10.0, wall, message).reply
-        assert isinstance(reply, Refused)
+        assert isinstance(reply, RequestRefused)
     assert acceptor.promised == 1
-    assert not isinstance(acceptor.handle(10.0, wall, Acquire(most, A, 2000)).reply, Refused)
+    assert not isinstance(acceptor.handle(10.0, wall, Acquire(most, A, 2000)).reply, RequestRefused)
 
 
 @pytest.mark.parametrize(
@@ -177,12 +185,12 @@ def test_snapshots_that_no_honest_twin_sends(words: str, snapshot: Snapshot) -> 
     changed = entry(2, kind="members", body=members(MEMBERS, 1, "d4"))
     acceptor = member(entry(1), changed, commit=2)
     reply = acceptor.handle(10.0, WALL, Install(2, A, 2000, snapshot)).reply
-    assert isinstance(reply, Refused)
+    assert isinstance(reply, RequestRefused)
     assert words in reply.reason
     assert acceptor.log.last == 2
 
 
-MEMBER = Member("d1", True, 1, 3, 1, 2, WALL)
+MEMBER = ReplicaState("d1", True, 1, 3, 1, 2, WALL)
 ASKED = Acquire(2, A, 2000, 1, 1)
 FULL = Snapshot(1, 1, WALL + 1, MEMBERS, b"")
 
@@ -191,8 +199,8 @@ def promise(*entries: Entry, snapshot: Snapshot | None = None, **said: Any) -> P
     return Promise(msgspec.structs.replace(MEMBER, **said), 2, A, snapshot, entries)
 
 
-def followed(*entries: Entry) -> Followed:
-    return Followed(MEMBER, A, "tmr1", 1, 500, None, entries)
+def followed(*entries: Entry) -> Subscribed:
+    return Subscribed(MEMBER, A, "tmr1", 1, 500, None, entries)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +227,7 @@ def followed(*entries: Entry) -> Followed:
 )
 def test_answers_that_no_honest_upstream_gives(words: str, reply: Any) -> None:
     """They would end the twin, or have it adopt a journal that nobody has."""
-    asked = Follow(A, 1, 1, "", 0) if isinstance(reply, Followed) else ASKED
+    asked = Subscribe(A, 1, 1, "", 0) if isinstance(reply, Subscribed) else ASKED
     why = to_answer(asked, reply, WALL)
     assert (words in why) if words else (why == "")
 

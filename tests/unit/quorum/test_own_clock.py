@@ -5,7 +5,7 @@ import functools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmr.quorum.certified import ACCEPTED_MS, ALARM_MS, JUMP_MS, STEP, OwnClock
+from tmr.quorum.consensus_clock import ACCEPTED_MS, ALARM_MS, JUMP_MS, STEP, OwnClock
 
 STEPS = st.lists(st.tuples(st.integers(0, 60_000), st.integers(-(10**9), 10**9)), min_size=1, max_size=40)
 

@@ -1,46 +1,46 @@
 """A twin takes an upstream for what it answered last, and no answer for more than it says."""
 
 from tmr.ledger import Ledger
-from tmr.quorum.entries import Membership, Owner, Snapshot
+from tmr.quorum.entries import Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.log import Log
 from tmr.quorum.messages import (
     Acquire,
     Append,
     Appended,
+    Bootstrap,
     Conflict,
-    Follow,
-    Followed,
-    Found,
-    Joining,
-    Member,
+    NotVoting,
     Probed,
     Promise,
-    Refused,
+    ReplicaState,
+    RequestRefused,
+    Subscribe,
+    Subscribed,
 )
-from tmr.quorum.proposer import Send, Twin
+from tmr.quorum.proposer import Proposer, Send
 
-ME = Owner("tmr1", "life-1")
+ME = ProposerId("tmr1", "life-1")
 DISKS = ("disk-0", "disk-1", "disk-2")
 WALL = 1_800_000_000_000
 
 
-def member(slot: int, *, container: str = "first", promised: int = 0, last: int = 0) -> Member:
-    return Member(DISKS[slot], True, promised, last, 0, last, WALL, container=container)
+def member(slot: int, *, container: str = "first", promised: int = 0, last: int = 0) -> ReplicaState:
+    return ReplicaState(DISKS[slot], True, promised, last, 0, last, WALL, container=container)
 
 
-def started() -> Twin:
-    twin = Twin(ME, 0, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 100.0, lambda: 0.5)
+def started() -> Proposer:
+    twin = Proposer(ME, 0, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 100.0, lambda: 0.5)
     twin.log = Log.after(Snapshot(0, 0, 0, Membership(DISKS), b""))
     twin.tick(100.0)
     twin.take()
     for slot in range(3):
-        follow = Follow(ME, 0, 0, "?", 0)
-        twin.receive(100.0, slot, 100.0, follow, Followed(member(slot), ME, "", 0, 0, None, ()))
+        follow = Subscribe(ME, 0, 0, "?", 0)
+        twin.receive(100.0, slot, 100.0, follow, Subscribed(member(slot), ME, "", 0, 0, None, ()))
     return twin
 
 
-def elected(now: float = 130.0) -> Twin:
+def elected(now: float = 130.0) -> Proposer:
     """By up1 and up2, long after all three were heard."""
     twin = started()
     twin.tick(now)
@@ -56,17 +56,17 @@ def elected(now: float = 130.0) -> Twin:
     return twin
 
 
-def sent(twin: Twin, slot: int, kind: type) -> Send:
+def sent(twin: Proposer, slot: int, kind: type) -> Send:
     found = [one for one in twin.take() if isinstance(one, Send) and one.slot == slot]
     return next(one for one in found if isinstance(one.request, kind))
 
 
-def test_who_was_heard_long_ago_is_not_taken_to_be_there_in_a_new_reign() -> None:
+def test_who_was_heard_long_ago_is_not_taken_to_be_there_in_a_new_term() -> None:
     assert started().peers[2].reachable
     twin = elected()
-    assert [peer.reachable for peer in twin.peers] == [True, True, False]
-    late = Follow(ME, 0, 0, "?", 0)
-    twin.receive(130.1, 2, 100.0, late, Followed(member(2), ME, "", 0, 0, None, ()))
+    assert [progress.reachable for progress in twin.peers] == [True, True, False]
+    late = Subscribe(ME, 0, 0, "?", 0)
+    twin.receive(130.1, 2, 100.0, late, Subscribed(member(2), ME, "", 0, 0, None, ()))
     assert not twin.peers[2].reachable, "a poll may have waited for long"
 
 
@@ -99,7 +99,7 @@ def test_who_refuses_the_journal_is_an_alarm_until_it_takes_it() -> None:
     assert isinstance(question, Append)
     assert len(question.entries) == 1
     header = member(0, promised=twin.epoch)
-    twin.receive(130.1, 0, 130.0, question, Refused(header, "it does not follow"))
+    twin.receive(130.1, 0, 130.0, question, RequestRefused(header, "it does not follow"))
     assert twin.peers[0].alarm == "it does not follow"
     empty = Append(twin.epoch, ME, 2000, 1, twin.epoch, (), 0)
     twin.receive(130.2, 0, 130.1, empty, Conflict(header, twin.epoch, ME, 0))
@@ -112,17 +112,19 @@ def test_who_refuses_the_journal_is_an_alarm_until_it_takes_it() -> None:
 
 def test_a_system_is_founded_on_three_answers_to_one_probe() -> None:
     """Two were new when they were heard last; only the third says so now."""
-    twin = Twin(ME, 0, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 100.0, lambda: 0.5)
-    new = [Member(disk, False, 0, 0, 0, 0, WALL) for disk in DISKS]
-    follow = Follow(ME, 0, 0, "?", 0)
+    twin = Proposer(ME, 0, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 100.0, lambda: 0.5)
+    new = [ReplicaState(disk, False, 0, 0, 0, 0, WALL) for disk in DISKS]
+    follow = Subscribe(ME, 0, 0, "?", 0)
     for slot in range(3):
-        twin.receive(100.0, slot, 100.0, follow, Followed(new[slot], ME, "", 0, 0, None, ()))
+        twin.receive(100.0, slot, 100.0, follow, Subscribed(new[slot], ME, "", 0, 0, None, ()))
     twin.tick(130.0)
     assert twin.role == "probing"
     probe = Acquire(twin.epoch, ME, 2000, probe=True)
     sent_at = {one.slot: one.at for one in twin.take() if isinstance(one, Send)}
     founds = []
     for slot in range(3):
-        twin.receive(130.1, slot, sent_at[slot], probe, Joining(new[slot], twin.epoch, ME, fresh=True))
-        founds.append(any(isinstance(one, Send) and isinstance(one.request, Found) for one in twin.take()))
+        twin.receive(130.1, slot, sent_at[slot], probe, NotVoting(new[slot], twin.epoch, ME, fresh=True))
+        founds.append(
+            any(isinstance(one, Send) and isinstance(one.request, Bootstrap) for one in twin.take())
+        )
     assert founds == [False, False, True]

@@ -5,10 +5,10 @@ import pytest
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, Durable
-from tmr.quorum.entries import Owner
+from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Report, Reported, decode_request, encode
 
-A, B = Owner("tmr1", "a"), Owner("tmr2", "b")
+A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 
 
 @pytest.fixture
@@ -41,16 +41,16 @@ def test_a_twin_that_was_never_heard_is_not_one_that_was_heard_just_now(acceptor
 
 
 def test_a_former_run_of_the_twin_is_not_the_other_one(acceptor: Acceptor) -> None:
-    told(acceptor, 1.0, Report(Owner("tmr1", "before"), 4, ready=True))
+    told(acceptor, 1.0, Report(ProposerId("tmr1", "before"), 4, ready=True))
     assert told(acceptor, 1.1, Report(A, 4)).age_ms is None
 
 
 def test_no_more_twins_are_remembered_than_there_are(acceptor: Acceptor) -> None:
     told(acceptor, 1.0, Report(B, 2))
     for number in range(5):
-        told(acceptor, 2.0 + number, Report(Owner(f"stranger{number}", ""), 1))
+        told(acceptor, 2.0 + number, Report(ProposerId(f"stranger{number}", ""), 1))
     assert told(acceptor, 9.0, Report(A, 4)).twin == "stranger4"
-    assert told(acceptor, 9.0, Report(Owner("stranger4", ""), 4)).twin == "tmr1"
+    assert told(acceptor, 9.0, Report(ProposerId("stranger4", ""), 4)).twin == "tmr1"
 
 
 def test_a_report_grants_and_changes_nothing(acceptor: Acceptor) -> None:

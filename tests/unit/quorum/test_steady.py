@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmr.quorum.lease import DRIFT
-from tmr.quorum.steady import FAST, SteadyClock
+from tmr.quorum.steady_clock import FAST, SteadyClock
 
 NEAR = 0.01
 """Seconds that a question, and its answer, take."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tmr.rim.config import load
+from tmr.runtime.config import load
 from tmr.upstream.config import UpstreamConfig
 
 from .plugin import ROLES, ROOT

@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 
 from tests.support.pki import System, make_system
-from tmr.rim.admission import read
+from tmr.net.certificate_policy import read
 
 from .plugin import ROOT, load
 

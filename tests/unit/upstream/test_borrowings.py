@@ -8,17 +8,17 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.support.lending import ACT_ID, FIRM, FROM_MS, Lender, item
-from tests.unit.upstream.test_node import A, B, Rig, rig, scenario, turns
-from tmr.ledger import Assemble, Borrow, Command, GiveBack, Ledger, Trust, Withdraw, encode
+from tests.unit.upstream.test_acceptor_runner import A, B, Rig, rig, scenario, turns
+from tmr.ledger import Borrow, Command, GiveBack, Ledger, StateContainers, Trust, Withdraw, encode
 from tmr.licensing import Container, LicenceKey, ProductItem, check_share, raw_public_key, share, sign
+from tmr.net.problem import Problem
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.entries import Entry
 from tmr.quorum.messages import Append, Release
 from tmr.quorum.read_index import ReadIndex
-from tmr.rim.clock import boottime
-from tmr.rim.problem import Problem
+from tmr.runtime.clock import boottime
 from tmr.upstream.borrowings import Borrowings, lent_terms
-from tmr.upstream.keeper import Keeper
+from tmr.upstream.container_store import ContainerStore
 
 KEY = LicenceKey(FIRM, 201, 1)
 
@@ -31,9 +31,9 @@ def journal(*commands: Command) -> tuple[Entry, ...]:
     return tuple(Entry(i, 1, FROM_MS + i, "command", encode(c)) for i, c in enumerate(commands, 1))
 
 
-def known(lender: Lender) -> Assemble:
+def known(lender: Lender) -> StateContainers:
     """What the three containers state."""
-    return Assemble(
+    return StateContainers(
         tuple(
             sign(container.statement(f"up{number}"), key)
             for number, (container, key) in enumerate(zip(lender.containers, lender.keys, strict=True), 1)
@@ -47,15 +47,17 @@ class Upstream:
     def __init__(self, made: Rig, lender: Lender) -> None:
         self.made = made
         self.ledger = Ledger()
-        self.node = made.node
-        self.node.acceptor = Acceptor(made.store.load(), self.ledger, boottime(), 60.0)
-        self.keeper = Keeper(made.store, "up1", lender.containers[0], lender.keys[0], made.directory)
-        self.borrowings = Borrowings(self.node, self.keeper, self.ledger)
+        self.runner = made.runner
+        self.runner.acceptor = Acceptor(made.store.load(), self.ledger, boottime(), 60.0)
+        self.container_store = ContainerStore(
+            made.store, "up1", lender.containers[0], lender.keys[0], made.directory
+        )
+        self.borrowings = Borrowings(self.runner, self.container_store, self.ledger)
         self.read = ReadIndex(1, A, 0)
-        """What the twin asks with: its reign, and how far it has committed."""
+        """What the twin asks with: its term, and how far it has committed."""
 
     async def append(self, entries: tuple[Entry, ...], commit: int) -> None:
-        await self.node.call(Append(1, A, 60_000, 0, 0, entries, commit))
+        await self.runner.call(Append(1, A, 60_000, 0, 0, entries, commit))
         self.read = ReadIndex(1, A, commit)
 
     async def refusal(self, borrow: str = "bor-1") -> str:
@@ -70,7 +72,7 @@ async def test_nothing_is_signed_before_what_it_rests_on_is_on_disk(tmp_path: Pa
     lender = Lender()
     async with rig(tmp_path) as made:
         upstream = Upstream(made, lender)
-        made.store.gate.clear()
+        made.store.guard.clear()
         entries = journal(known(lender), borrow())
         appended = asyncio.create_task(upstream.append(entries, 2))
         await turns()
@@ -78,7 +80,7 @@ async def test_nothing_is_signed_before_what_it_rests_on_is_on_disk(tmp_path: Pa
         signing = asyncio.create_task(upstream.borrowings.share("bor-1", upstream.read))
         await turns()
         assert not signing.done()
-        made.store.gate.set()
+        made.store.guard.set()
         await appended
         lent = check_share(await signing).lent
         assert (lent.borrow, lent.from_ms, lent.until_ms) == ("bor-1", FROM_MS + 2, FROM_MS + 2 + 3_600_000)
@@ -102,7 +104,7 @@ async def test_a_licence_that_a_twin_invented_is_committed_but_not_signed(tmp_pa
     for number, (container, key) in enumerate(zip(forged, keys, strict=True), 2):
         commands += [
             Trust(f"up{number}", container.key),
-            Assemble((sign(container.statement(f"up{number}"), key),)),
+            StateContainers((sign(container.statement(f"up{number}"), key),)),
         ]
     async with rig(tmp_path) as made:
         upstream = Upstream(made, lender)
@@ -145,7 +147,7 @@ async def test_an_upstream_that_does_not_vote_signs_nothing(tmp_path: Path) -> N
         upstream = Upstream(made, lender)
         await upstream.append(journal(known(lender), borrow()), 2)
         assert check_share(await upstream.borrowings.share("bor-1", upstream.read)).signers == 2
-        upstream.node.acceptor.voting = False
+        upstream.runner.acceptor.voting = False
         assert await upstream.refusal() == "not-voting"
 
 
@@ -182,10 +184,10 @@ async def test_only_the_holder_of_the_lease_gets_a_signature_of_what_it_has_comm
             upstream.read = read
             assert await upstream.refusal() == code
         upstream.read = ReadIndex(1, A, 2)
-        made.node.acceptor.gone_back = True
+        made.runner.acceptor.gone_back = True
         assert await upstream.refusal() == "gone-back"
-        made.node.acceptor.gone_back = False
-        await made.node.call(Release(1, A))
+        made.runner.acceptor.gone_back = False
+        await made.runner.call(Release(1, A))
         assert await upstream.refusal() == "fenced", "nobody holds the lease"
 
 

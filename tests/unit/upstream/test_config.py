@@ -7,7 +7,7 @@ import pytest
 
 from tests.support.pki import make_system
 from tests.support.upstream_process import UpstreamProcess
-from tmr.rim.config import ConfigError
+from tmr.runtime.config import ConfigError
 from tmr.upstream import config
 from tmr.upstream.fingerprint import machine_fingerprint
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tmr.quorum.acceptor import AppendWrite, CommitWrite, PromiseWrite, SnapshotWrite, VotingWrite
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
+from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.upstream import store as stores
-from tmr.upstream.keeper import KEY_FILE, Keeper
+from tmr.upstream.container_store import KEY_FILE, ContainerStore
 from tmr.upstream.store import CHECK_FILE, FILE, Store, StoreError
 
 MACHINE = "a" * 64
@@ -23,7 +23,7 @@ ENTRIES = 400
 
 
 def entries(first: int, count: int, body: bytes = b"x" * 100) -> tuple[Entry, ...]:
-    return tuple(Entry(index, 1, 1_000 + index, "reign", body) for index in range(first, first + count))
+    return tuple(Entry(index, 1, 1_000 + index, "term", body) for index in range(first, first + count))
 
 
 def start(directory: Path, machine: str = MACHINE, name: str = "up1", act_id: str = "lab-1") -> None:
@@ -33,7 +33,7 @@ def start(directory: Path, machine: str = MACHINE, name: str = "up1", act_id: st
         durable = store.load()
         store.check_mode(durable.membership, network=False)
         store.check_owner(name)
-        Keeper.open(store, name, act_id, directory)
+        ContainerStore.open(store, name, act_id, directory)
     finally:
         store.close()
 
@@ -47,7 +47,7 @@ def directory(tmp_path: Path) -> Path:
     members = Membership((store.load().disk, "d2", "d3"))
     store.write([SnapshotWrite(Snapshot(5, 1, 1, members, b"state" * 2_000), keep_tail=False)])
     store.write(
-        [VotingWrite(voting=True), PromiseWrite(1, Owner("tmr1", "n")), AppendWrite(entries(6, ENTRIES))]
+        [VotingWrite(voting=True), PromiseWrite(1, ProposerId("tmr1", "n")), AppendWrite(entries(6, ENTRIES))]
     )
     store.write([CommitWrite(5 + ENTRIES)])
     store.close()
@@ -152,7 +152,7 @@ FOREIGN: list[tuple[str, Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("_of", "begin", "said"), FOREIGN, ids=[one[0] for one in FOREIGN])
-def test_a_foreign_directory_is_refused_and_left_as_it_is(
+def test_a_foterm_directory_is_refused_and_left_as_it_is(
     directory: Path, _of: str, begin: Callable[[Path], None], said: str
 ) -> None:
     with pytest.raises(StoreError, match=said):
@@ -160,7 +160,7 @@ def test_a_foreign_directory_is_refused_and_left_as_it_is(
     start(directory)
 
 
-def test_a_missing_foreign_or_open_key_is_refused(tmp_path: Path, directory: Path) -> None:
+def test_a_missing_foterm_or_open_key_is_refused(tmp_path: Path, directory: Path) -> None:
     key = directory / KEY_FILE
     right = key.read_bytes()
     key.unlink()

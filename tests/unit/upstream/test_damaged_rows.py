@@ -7,13 +7,13 @@ import pytest
 
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import Acceptor, AppendWrite, CommitWrite, PromiseWrite, SnapshotWrite, VotingWrite
-from tmr.quorum.entries import Entry, Membership, Owner, Snapshot
-from tmr.quorum.messages import Acquire, Found, Joining, Refused
-from tmr.upstream.keeper import Keeper
+from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
+from tmr.quorum.messages import Acquire, Bootstrap, NotVoting, RequestRefused
+from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.store import DAMAGED_FILE, FILE, DamagedRows, Store
 
 MACHINE = "a" * 64
-OWNER = Owner("tmr1", "nonce")
+OWNER = ProposerId("tmr1", "nonce")
 
 
 @pytest.fixture
@@ -22,9 +22,9 @@ def directory(tmp_path: Path) -> Path:
     store = Store.open(tmp_path, MACHINE)
     members = Membership((store.load().disk, "d2", "d3"))
     store.write([SnapshotWrite(Snapshot(5, 1, 1, members, b""), keep_tail=False), VotingWrite(voting=True)])
-    rows = tuple(Entry(index, 1, 1_000, "reign", b"a body of the journal") for index in range(6, 10))
+    rows = tuple(Entry(index, 1, 1_000, "term", b"a body of the journal") for index in range(6, 10))
     store.write([PromiseWrite(7, OWNER, 2_000), AppendWrite(rows), CommitWrite(9)])
-    Keeper.open(store, "up1", "lab-1", tmp_path)
+    ContainerStore.open(store, "up1", "lab-1", tmp_path)
     store.close()
     return tmp_path
 
@@ -50,7 +50,7 @@ def test_a_changed_row_is_found_and_the_upstream_begins_anew(
     directory: Path, statement: str, what: str
 ) -> None:
     store = Store.open(directory, MACHINE)
-    former, serial = store.load(), Keeper.open(store, "up1", "lab-1", directory).container.serial
+    former, serial = store.load(), ContainerStore.open(store, "up1", "lab-1", directory).container.serial
     store.close()
     change(directory, statement)
     store = Store.open(directory, MACHINE)
@@ -63,7 +63,7 @@ def test_a_changed_row_is_found_and_the_upstream_begins_anew(
     assert what in durable.damage
     assert durable.disk != former.disk
     assert not durable.voting and not durable.entries and durable.membership is None
-    assert Keeper.open(store, "up1", "lab-1", directory).container.serial == serial
+    assert ContainerStore.open(store, "up1", "lab-1", directory).container.serial == serial
     assert (directory / DAMAGED_FILE).stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(directory / DAMAGED_FILE) as kept:
         assert kept.execute("SELECT disk FROM meta").fetchone() == (former.disk,)
@@ -79,7 +79,7 @@ def test_three_that_began_anew_never_found_a_new_system(directory: Path) -> None
     disk = store.renew("journal entry 7")
     acceptor = Acceptor(store.load(), Ledger(), 0.0, 2.0)
     asked = acceptor.handle(1.0, 1_000, Acquire(2, OWNER, 2_000)).reply
-    assert isinstance(asked, Joining) and not asked.fresh
-    founded = acceptor.handle(1.0, 1_000, Found(OWNER, Membership((disk, "d2", "d3")))).reply
-    assert isinstance(founded, Refused)
+    assert isinstance(asked, NotVoting) and not asked.fresh
+    founded = acceptor.handle(1.0, 1_000, Bootstrap(OWNER, Membership((disk, "d2", "d3")))).reply
+    assert isinstance(founded, RequestRefused)
     store.close()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from tests.support.record import FIRM, head_of, lines
-from tmr.ledger import Chained, Head, unbroken
-from tmr.rim.record_wire import PAGE_BYTES, PAGE_LINES, FirmRecord, Run
+from tmr.ledger import ChainedLine, Head, unbroken
+from tmr.rpc.record_messages import PAGE_BYTES, PAGE_LINES, FirmRecord, LineRun
 from tmr.upstream import record as module
 from tmr.upstream.record import TABLES, CannotVouch, Record
 
@@ -28,9 +28,9 @@ def opened() -> Iterator[Record]:
         db.close()
 
 
-def everything(record: Record, firm: int = FIRM) -> list[Chained]:
+def everything(record: Record, firm: int = FIRM) -> list[ChainedLine]:
     """All lines, run by run, as `read` gives them."""
-    found: list[Chained] = []
+    found: list[ChainedLine] = []
     for first, last in record._db.execute(
         "SELECT first, last FROM record_run WHERE firm_code = ? ORDER BY first", (firm,)
     ).fetchall():
@@ -46,7 +46,7 @@ def everything(record: Record, firm: int = FIRM) -> list[Chained]:
 
 def gap_of(shown: FirmRecord) -> tuple[int, int] | None:
     """The highest gap, as a twin sees it."""
-    top = shown.runs[-1] if shown.runs else Run(shown.pruned + 1, shown.pruned)
+    top = shown.runs[-1] if shown.runs else LineRun(shown.pruned + 1, shown.pruned)
     if top.last < shown.head:
         return top.last + 1, shown.head
     if top.first > shown.pruned + 1:

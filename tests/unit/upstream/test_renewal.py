@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from tmr.daemons import upstream
 from tmr.ledger import Ledger
 from tmr.quorum.acceptor import GIVEN_UP, Acceptor, AppendWrite, CommitWrite, SnapshotWrite, VotingWrite
 from tmr.quorum.entries import Entry, Membership, Snapshot
-from tmr.upstream import main
+from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.fingerprint import machine_fingerprint
-from tmr.upstream.keeper import Keeper
 from tmr.upstream.store import DAMAGED_FILE, Store
 
 CONFIG = """
@@ -34,8 +34,8 @@ def config(tmp_path: Path) -> Path:
     store = Store.open(state, machine_fingerprint())
     members = Membership((store.load().disk, "d2", "d3"))
     store.write([SnapshotWrite(Snapshot(5, 1, 1, members, b""), keep_tail=False), VotingWrite(voting=True)])
-    store.write([AppendWrite((Entry(6, 1, 1_000, "reign", b""),)), CommitWrite(6)])
-    Keeper.open(store, "up1", "lab-1", tmp_path)
+    store.write([AppendWrite((Entry(6, 1, 1_000, "term", b""),)), CommitWrite(6)])
+    ContainerStore.open(store, "up1", "lab-1", tmp_path)
     store.close()
     file = tmp_path / "upstream.toml"
     file.write_text(CONFIG.format(mode="tmr", state=state))
@@ -43,7 +43,7 @@ def config(tmp_path: Path) -> Path:
 
 
 def renew(config: Path) -> int:
-    return main.main(["--config", str(config), "renew"])
+    return upstream.main(["--config", str(config), "renew"])
 
 
 def test_the_journal_is_given_up_and_the_container_stays(
@@ -51,7 +51,7 @@ def test_the_journal_is_given_up_and_the_container_stays(
 ) -> None:
     state = config.parent / "state"
     store = Store.open(state, machine_fingerprint())
-    former, serial = store.load(), Keeper.open(store, "up1", "lab-1", config.parent).container.serial
+    former, serial = store.load(), ContainerStore.open(store, "up1", "lab-1", config.parent).container.serial
     store.close()
     assert renew(config) == 0
     assert DAMAGED_FILE in capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_the_journal_is_given_up_and_the_container_stays(
     durable = store.load()
     assert durable.disk != former.disk
     assert (durable.voting, durable.commit, durable.entries) == (False, 0, [])
-    assert Keeper.open(store, "up1", "lab-1", config.parent).container.serial == serial
+    assert ContainerStore.open(store, "up1", "lab-1", config.parent).container.serial == serial
     acceptor = Acceptor(durable, Ledger(), 0.0, 2.0)
     assert acceptor.damage == GIVEN_UP
     assert not acceptor.member(1_000).damaged, "no disk is to blame"

@@ -15,29 +15,29 @@ from tmr.ledger import Ledger
 from tmr.licensing import private_key_from_pem, raw_public_key
 from tmr.quorum.acceptor import (
     Acceptor,
+    AckedPositionsWrite,
     AppendWrite,
     CommitWrite,
     CutWrite,
-    MarksWrite,
     PromiseWrite,
     RecordWrite,
-    ReignWrite,
     ReleaseWrite,
     SnapshotWrite,
+    TermWrite,
     VotingWrite,
 )
-from tmr.quorum.entries import Entry, Mark, Membership, Owner, Snapshot
-from tmr.quorum.messages import Acquire, Append, Found, Install, Request
-from tmr.upstream.keeper import KEY_FILE, Keeper
+from tmr.quorum.entries import AckedPosition, Entry, Membership, ProposerId, Snapshot
+from tmr.quorum.messages import Acquire, Append, Bootstrap, Install, Request
+from tmr.upstream.container_store import KEY_FILE, ContainerStore
 from tmr.upstream.store import FILE, Store, StoreError
 
 MACHINE = "a" * 64
-OWNER = Owner("tmr1", "nonce")
+OWNER = ProposerId("tmr1", "nonce")
 MEMBERS = Membership(("d1", "d2", "d3"), ("d0",))
 
 
 def entry(index: int, epoch: int = 1, body: bytes = b"x") -> Entry:
-    return Entry(index, epoch, 1_000 + index, "reign", body)
+    return Entry(index, epoch, 1_000 + index, "term", body)
 
 
 def test_a_new_store_has_an_identity_of_its_own_and_no_vote(tmp_path: Path) -> None:
@@ -75,10 +75,17 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     durable = store.load()
     assert (durable.snapshot.index, durable.snapshot.membership, durable.entries) == (9, None, [])
     assert durable.voting is False
-    assert (durable.reign, durable.marks) == (0, ())
-    marks = (Mark("d1", 7, 6, 12), Mark("d2", 7))
-    store.write([ReignWrite(6), MarksWrite((Mark("gone", 1),)), ReignWrite(7), MarksWrite(marks)])
-    assert (store.load().reign, store.load().marks) == (7, marks)
+    assert (durable.term, durable.marks) == (0, ())
+    marks = (AckedPosition("d1", 7, 6, 12), AckedPosition("d2", 7))
+    store.write(
+        [
+            TermWrite(6),
+            AckedPositionsWrite((AckedPosition("gone", 1),)),
+            TermWrite(7),
+            AckedPositionsWrite(marks),
+        ]
+    )
+    assert (store.load().term, store.load().marks) == (7, marks)
     store.close()
 
 
@@ -103,10 +110,10 @@ def test_a_store_of_a_version_without_marks_is_used_on(tmp_path: Path) -> None:
     disk = store.load().disk
     store.close()
     with sqlite3.connect(tmp_path / FILE) as raw:
-        raw.executescript("DROP TABLE reign; DROP TABLE mark;")
+        raw.executescript("DROP TABLE term; DROP TABLE mark;")
     raw.close()
     store = Store.open(tmp_path, MACHINE)
-    assert (store.load().disk, store.load().reign, store.load().marks) == (disk, 0, ())
+    assert (store.load().disk, store.load().term, store.load().marks) == (disk, 0, ())
     store.close()
 
 
@@ -122,7 +129,7 @@ def test_a_batch_is_written_as_a_whole_or_not_at_all(tmp_path: Path) -> None:
     store.close()
 
 
-_owners = st.sampled_from([Owner("tmr1", "a"), Owner("tmr1", "b"), Owner("tmr2", "c")])
+_owners = st.sampled_from([ProposerId("tmr1", "a"), ProposerId("tmr1", "b"), ProposerId("tmr2", "c")])
 
 
 @st.composite
@@ -140,13 +147,15 @@ def _messages(draw: st.DrawFn) -> list[tuple[str, int, int, int, int]]:
 @settings(max_examples=60, deadline=None)
 @given(steps=_messages(), owners=st.lists(_owners, min_size=4, max_size=4))
 def test_an_acceptor_reloaded_after_any_messages_is_the_one_that_was(
-    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[str, int, int, int, int]], owners: list[Owner]
+    tmp_path_factory: pytest.TempPathFactory,
+    steps: list[tuple[str, int, int, int, int]],
+    owners: list[ProposerId],
 ) -> None:
     directory = tmp_path_factory.mktemp("store")
     store = Store.open(directory, MACHINE)
     acceptor = Acceptor(store.load(), Ledger(), 0.0, 2.0)
     members = Membership((acceptor.disk, "d2", "d3"))
-    messages: list[Request] = [Found(OWNER, members)]
+    messages: list[Request] = [Bootstrap(OWNER, members)]
     for kind, epoch, previous, count, commit in steps:
         owner = owners[epoch - 1]
         match kind:
@@ -211,7 +220,7 @@ def test_a_stolen_disk_holds_one_secret(tmp_path: Path) -> None:
     source, copy = tmp_path / "source", tmp_path / "copy"
     source.mkdir()
     store = Store.open(source, "a" * 64)
-    key = Keeper.open(store, "up1", "lab-0123456789abcdef", tmp_path).container.key
+    key = ContainerStore.open(store, "up1", "lab-0123456789abcdef", tmp_path).container.key
     store.close()
     shutil.copytree(source, copy)
     with pytest.raises(StoreError, match="belongs to another machine, and a container is valid only on"):
@@ -233,7 +242,7 @@ def test_a_truncated_store_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 100, 4096, 40_960])
-def test_a_store_with_foreign_bytes_is_refused(tmp_path: Path, at: int) -> None:
+def test_a_store_with_foterm_bytes_is_refused(tmp_path: Path, at: int) -> None:
     file = filled(tmp_path)
     data = bytearray(file.read_bytes())
     data[at : at + 64] = b"\xa5" * 64
@@ -310,7 +319,7 @@ def older(directory: Path, *, commands: bool = False) -> Path:
     db = sqlite3.connect(file)
     for table in ("record", "record_run", "record_pruned"):
         db.execute(f"DROP TABLE {table}")
-    db.execute("UPDATE journal SET kind = ?", ("command" if commands else "reign",))
+    db.execute("UPDATE journal SET kind = ?", ("command" if commands else "term",))
     db.execute("PRAGMA user_version = 1")
     db.commit()
     db.close()

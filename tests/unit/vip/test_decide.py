@@ -85,7 +85,7 @@ def test_refused_with_a_reason_and_nothing_done(state: d.State, event: Hold | Dr
     after, actions = d.decide(state, event, T0)
     [told] = actions
     assert isinstance(told, d.Tell)
-    assert isinstance(told.report, p.Refused)
+    assert isinstance(told.report, p.CommandRefused)
     assert detail in told.report.detail
     assert told.report.epoch == event.epoch
     assert after.up == state.up
@@ -124,7 +124,7 @@ def test_address_that_appears_is_taken_away_unless_it_was_put_up_here() -> None:
 def test_hold_that_came_too_late_may_be_sent_again(state: d.State, event: Hold, again: bool) -> None:
     [refusal] = d.decide(state, event, T0)[1]
     assert isinstance(refusal, d.Tell)
-    assert isinstance(refusal.report, p.Refused)
+    assert isinstance(refusal.report, p.CommandRefused)
     assert refusal.report.again is again
 
 
@@ -133,8 +133,8 @@ def test_renewal_with_less_than_a_second_leaves_the_kernel_lifetime() -> None:
     state, actions = run(held(), (hold(at=at, seconds=0.9), at))
     assert [type(action) for action in actions] == [d.Ignore, d.Tell]
     assert state.up
-    assert state.reign is not None
-    assert state.reign.until_ns == at + 9 * S // 10 - EARLY
+    assert state.term is not None
+    assert state.term.until_ns == at + 9 * S // 10 - EARLY
 
 
 def test_deadline_removes_and_says_so() -> None:
@@ -146,7 +146,7 @@ def test_deadline_removes_and_says_so() -> None:
         p.Dropped(epoch=7, reason="deadline", detail="the lease was not renewed in time")
     )
     assert d.wake_at(state) is None
-    # The same reign may go on: its lease was renewed late, not lost.
+    # The same term may go on: its lease was renewed late, not lost.
     assert d.Add(UNTIL + 5 * S) in run(state, (hold(at=T0 + 5 * S), T0 + 5 * S))[1]
 
 
@@ -154,7 +154,7 @@ def test_any_event_after_the_deadline_removes_first() -> None:
     for event in (d.Connected(), d.Foreign("10.20.0.100", "02:…"), d.Disconnected(), hold(epoch=3)):
         _, actions = d.decide(held(), event, UNTIL)
         assert actions[0] == d.Remove()
-        assert not any(isinstance(action, d.SendWill | d.Announce) for action in actions)
+        assert not any(isinstance(action, d.SendRelease | d.Announce) for action in actions)
 
 
 def test_drop_removes_before_it_answers() -> None:
@@ -166,7 +166,7 @@ def test_drop_removes_before_it_answers() -> None:
 
 def test_death_of_the_commander_removes_then_sends_the_will() -> None:
     state, actions = run(held(), (d.Disconnected(), T0))
-    assert actions == [d.Remove(), d.SendWill(7, b"will", UNTIL)]
+    assert actions == [d.Remove(), d.SendRelease(7, b"will", UNTIL)]
     assert d.wake_at(state) is None
 
 
@@ -187,7 +187,7 @@ def test_without_a_will_the_lease_ends_by_itself() -> None:
 
 def test_will_is_sent_even_if_the_address_could_not_be_held() -> None:
     _, actions = run(d.State(carrier=False), (hold(), T0), (d.Disconnected(), T0))
-    assert d.SendWill(7, b"will", UNTIL) in actions
+    assert d.SendRelease(7, b"will", UNTIL) in actions
 
 
 def test_carrier() -> None:
@@ -258,7 +258,7 @@ def test_vanished_address_is_put_back_but_not_fought_over() -> None:
     detail = "10.20.0.100 vanished with less than 1 s of lease left"
     assert actions == [d.Remove(), d.Tell(p.Dropped(epoch=7, reason="deadline", detail=detail))]
     assert not state.up
-    # The reign may go on.
+    # The term may go on.
     assert run(state, (hold(at=T0 + 2 * S), T0 + 2 * S))[0].up
     assert [type(action) for action in run(IDLE, (gone, T0))[1]] == [d.Ignore]
 
@@ -339,7 +339,7 @@ def test_epochs_begin_anew_with_another_founding_and_only_then() -> None:
     for early in (again, hold(epoch=3)):
         _, [refused] = d.decide(state, early, T0)
         assert isinstance(refused, d.Tell)
-        assert isinstance(refused.report, p.Refused)
+        assert isinstance(refused.report, p.CommandRefused)
     other = msgspec.structs.replace(hold(epoch=3), founding="b")
     state, actions = d.decide(state, other, T0)
     assert actions == [d.Add(UNTIL), d.Announce(UNTIL), told(3)]

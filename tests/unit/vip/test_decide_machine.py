@@ -56,11 +56,11 @@ class VipMachine(RuleBasedStateMachine):
             case d.Announce(until):
                 assert self.kernel_until is not None, "announced without the address"
                 assert self.now < until <= max(self.granted.values()), "announced without a lease"
-            case d.SendWill(epoch, _, until):
+            case d.SendRelease(epoch, _, until):
                 assert d.Remove() in before, "the will before the removal"
                 assert self.kernel_until is None
                 assert epoch == self.newest
-                assert epoch > self.given_up, "a will for a reign that was given up"
+                assert epoch > self.given_up, "a will for a term that was given up"
                 assert self.now < until <= self.granted[epoch]
             case d.RemoveStrays(keep_own):
                 assert keep_own == self.state.up
@@ -73,7 +73,7 @@ class VipMachine(RuleBasedStateMachine):
                 assert epoch == self.newest
             case d.Tell(p.Dropped()):
                 assert self.kernel_until is None, "told as gone, and it is there"
-            case d.Tell(p.Refused(detail)):
+            case d.Tell(p.CommandRefused(detail)):
                 assert detail
             case d.Ignore(reason):
                 assert reason
@@ -92,7 +92,7 @@ class VipMachine(RuleBasedStateMachine):
         known = known and deadline - d.REMOVE_EARLY_NS > self.now
         if known:
             if epoch > self.newest:
-                self.granted = {}  # the lease of a newer reign is the only one that counts
+                self.granted = {}  # the lease of a newer term is the only one that counts
             self.granted[epoch] = max(self.granted.get(epoch, 0), deadline)
             self.newest = epoch
         actions = self.event(Hold(epoch=epoch, deadline_ns=deadline, will=will, founding=self.founding))
@@ -110,7 +110,7 @@ class VipMachine(RuleBasedStateMachine):
 
     @rule()
     def commander_dies(self) -> None:
-        alive = self.state.reign
+        alive = self.state.term
         self.event(d.Disconnected())
         if alive is not None and self.now < alive.until_ns:
             self.given_up = max(self.given_up, alive.epoch)
@@ -192,7 +192,7 @@ class VipMachine(RuleBasedStateMachine):
     @invariant()
     def up_means_a_living_lease(self) -> None:
         if self.state.up:
-            assert self.state.reign is not None
+            assert self.state.term is not None
             assert self.kernel_until is not None
         else:
             assert self.kernel_until is None

@@ -34,7 +34,10 @@ def test_commands() -> None:
             p.Conflict(address="10.20.0.100", mac="02:…"),
             {"event": "conflict", "address": "10.20.0.100", "mac": "02:…"},
         ),
-        (p.Refused(detail="why"), {"event": "refused", "epoch": None, "detail": "why", "again": False}),
+        (
+            p.CommandRefused(detail="why"),
+            {"event": "refused", "epoch": None, "detail": "why", "again": False},
+        ),
     ],
 )
 def test_reports(report: p.Report, line: dict[str, object]) -> None:
@@ -71,5 +74,5 @@ def test_holds_that_something_later_replaces_are_left_out(
 @given(st.binary(max_size=200))
 def test_anything_else_is_refused(line: bytes) -> None:
     found = p.decode(line)
-    assert isinstance(found, p.Refused)
+    assert isinstance(found, p.CommandRefused)
     assert found.detail

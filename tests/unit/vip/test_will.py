@@ -9,7 +9,7 @@ import pytest
 from tests.support.pki import System, make_system
 from tests.support.serving import serving
 from tmr.vip import will
-from tmr.vip.config import ConfigError, Target, WillConfig
+from tmr.vip.config import ConfigError, ReleaseConfig, Target
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
 
 def told(system: System, port: int, crl: Path | None) -> None:
     files = system.twin("tmr1")
-    config = WillConfig(
+    config = ReleaseConfig(
         (Target("127.0.0.1", port),),
         "/v1/lease/release",
         Path(files.certificate),

@@ -1,0 +1,1 @@
+"""The wire contract of the client API: requests, answers, problems. It imports nothing of ours."""

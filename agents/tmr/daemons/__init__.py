@@ -1,0 +1,1 @@
+"""Entry points: each puts one daemon together."""

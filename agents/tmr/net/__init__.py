@@ -1,0 +1,1 @@
+"""Network: mutual TLS, identities, HTTP connections, frames, limits."""

@@ -1,0 +1,66 @@
+"""Detection of a disk that was rolled back: its confirmed position is kept, and held against later ones.
+
+Why, and what it does not find: decision 12.
+"""
+
+from collections.abc import Collection, Iterable
+
+from tmr.quorum.entries import AckedPosition
+from tmr.quorum.messages import ReplicaState
+
+
+def missed(mark: AckedPosition, member: ReplicaState) -> bool:
+    """The member shows less than its disk has confirmed."""
+    known = mark.disk == member.disk and member.term >= 0
+    return known and mark.missed_by(member.term, member.last_epoch, member.last_index)
+
+
+def merged(
+    one: Iterable[AckedPosition], other: Iterable[AckedPosition], disks: Collection[str]
+) -> tuple[AckedPosition, ...]:
+    """What both say about these disks, in a fixed order."""
+    found: dict[str, AckedPosition] = {}
+    for mark in (*one, *other):
+        if mark.disk in disks:
+            known = found.get(mark.disk)
+            found[mark.disk] = mark if known is None else known.joined(mark)
+    return tuple(found[disk] for disk in sorted(found))
+
+
+class RollbackDetector:
+    """What a twin has learned, and when by its clock: an answer to an older question is no evidence."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[AckedPosition, float]] = {}
+        self._excused = set[str]()
+        """Disks that count in this term although they have less."""
+
+    def learn(self, mark: AckedPosition, now: float) -> None:
+        """The disk has confirmed this."""
+        known = self._known.get(mark.disk)
+        joined = mark if known is None else known[0].joined(mark)
+        if known is None or joined != known[0]:
+            self._known[mark.disk] = (joined, now)
+
+    def gone_back(self, member: ReplicaState, sent_at: float) -> bool:
+        """The answer to a question of `sent_at` shows less than was known when it was asked."""
+        known = None if member.disk in self._excused else self._known.get(member.disk)
+        return known is not None and sent_at >= known[1] and missed(known[0], member)
+
+    def excuse(self, disk: str) -> None:
+        """The term that begins was elected by all three: this disk counts in it as it is."""
+        self._excused.add(disk)
+
+    def term_committed(self) -> None:
+        """A majority has all that the term adopted: what else the excused disks had is given up."""
+        for disk in self._excused:
+            self._known.pop(disk, None)
+        self._excused.clear()
+
+    def term_ended(self) -> None:
+        """Disks that were excused, and were not brought up to date, are not to be believed."""
+        self._excused.clear()
+
+    def of(self, disks: Collection[str]) -> tuple[AckedPosition, ...]:
+        """What is known about these disks."""
+        return merged((mark for mark, _ in self._known.values()), (), disks)

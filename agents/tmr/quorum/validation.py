@@ -1,0 +1,169 @@
+"""Validation between members and twins: messages that no honest sender makes are refused.
+
+A stolen twin or upstream has a valid certificate. These rules hold for all: a message that breaks one changes
+nothing, renews no lease, and is told to people. Each function gives the reason, or "".
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from tmr.quorum.entries import (
+    BODY_MAX,
+    Entry,
+    Membership,
+    Snapshot,
+    WriteValidator,
+    decode_format,
+    decode_membership,
+)
+from tmr.quorum.log import Log
+from tmr.quorum.messages import Acquire, Promise, Reply, Request, Subscribe, Subscribed
+
+EPOCHS: Final = 2**32
+"""More terms than any system sees; a clock that is wrong does not lower it."""
+TIME_MAX: Final = 253_402_300_799_999
+"""The last millisecond of the year 9999."""
+LEAP_MS: Final = 3_600_000
+"""Past the year 9999 certified time may go on, and not leap: or a few entries would use all numbers up."""
+
+
+def to_epoch(epoch: int, wall_ms: int) -> str:
+    """Terms never come at one a millisecond: an epoch that no clock has reached would block all others."""
+    if epoch > max(EPOCHS, wall_ms):
+        return f"the epoch {epoch} is beyond any that can have been reached by now"
+    return ""
+
+
+def to_entries(
+    log: Log,
+    disk: str,
+    commit: int,
+    previous: int,
+    epoch: int,
+    entries: Sequence[Entry],
+    validator: WriteValidator | None,
+) -> str:
+    """Entries of a term of `epoch`, to be stored after `previous`, which is in the journal `log`."""
+    last_epoch, last_time = log.epoch_at(previous) or 0, log.time_at(previous)
+    membership, entry_format = log.membership_at(previous), log.format_at(previous)
+    new = False
+    for expected, entry in enumerate(entries, previous + 1):
+        if entry.index != expected:
+            return f"entry {entry.index} stands where {expected} belongs"
+        if not last_epoch <= entry.epoch <= epoch:
+            return f"entry {entry.index} is of epoch {entry.epoch}, between {last_epoch} and {epoch}"
+        if entry.time_ms < last_time:
+            return f"certified time runs backwards at entry {entry.index}"
+        if entry.time_ms > max(TIME_MAX, last_time + LEAP_MS):
+            return f"certified time leaps past the year 9999 at entry {entry.index}"
+        if entry.format != entry_format:
+            return f"entry {entry.index} is in format {entry.format} where {entry_format} is in force"
+        if len(entry.body) > BODY_MAX:
+            return f"entry {entry.index} has {len(entry.body)} bytes, more than {BODY_MAX}"
+        last_epoch, last_time = entry.epoch, entry.time_ms
+        if entry.kind == "format":
+            if (begun := decode_format(entry.body)) <= entry_format:
+                return f"entry {entry.index} goes from format {entry_format} to {begun}: formats only rise"
+            entry_format = begun
+        held = log.epoch_at(entry.index)
+        if held == entry.epoch and not new:  # stored already; from the first new one on, what follows is cut
+            membership = log.membership_at(entry.index)
+            continue
+        if held is not None and entry.index <= commit:
+            return f"entry {entry.index} is committed here with the epoch {held}"
+        new = True
+        if entry.kind == "members":
+            try:
+                following = decode_membership(entry.body)
+            except msgspec.MsgspecError as error:
+                return f"the membership of entry {entry.index} cannot be read: {error}"
+            why = _to_membership(membership, following, disk)
+            if why:
+                return f"entry {entry.index}: {why}"
+            membership = following
+        elif entry.kind == "command" and validator is not None and (why := validator.command(entry.body)):
+            return f"entry {entry.index}: {why}"
+    return ""
+
+
+def _to_membership(before: Membership | None, after: Membership, disk: str) -> str:
+    """One disk takes the place of one other, which is retired; never that of a member that is there."""
+    if before is None:
+        return ""
+    changed = [slot for slot in range(3) if before.disks[slot] != after.disks[slot]]
+    if not before.retired:  # two who were founded while a disk was being lost may differ in that one
+        right = len(changed) <= 1 and len(after.retired) == 1 and after.retired[0] not in after.disks
+    else:
+        right = len(changed) == 1 and after == before.replacing(changed[0], after.disks[changed[0]])
+    if not right:
+        return "a membership changes by one disk, and retires that one"
+    if not changed:
+        return ""
+    fresh = after.disks[changed[0]]
+    if fresh in before.disks or fresh in before.retired:
+        return "this disk is a member, or was retired"
+    if before.disks[changed[0]] == disk:
+        return "it replaces this upstream's own disk: another machine took its place, or the twin lies"
+    return ""
+
+
+def to_snapshot(
+    log: Log,
+    commit: int,
+    disk: str,
+    epoch: int,
+    snapshot: Snapshot,
+    validator: WriteValidator | None,
+    fresh: bool,
+) -> str:
+    """A snapshot to continue from. `fresh`: the member never belonged to any system."""
+    if snapshot.epoch > epoch:
+        return f"the snapshot is of epoch {snapshot.epoch}, its term of {epoch}"
+    if fresh:
+        return validator.state(snapshot.state, snapshot.format, fresh=True) if validator is not None else ""
+    if snapshot.format < log.format_at(commit):
+        return "the snapshot goes back to an older format"
+    if snapshot.time_ms < log.time_at(commit):
+        return "certified time runs backwards in the snapshot"
+    before, after = log.membership_at(commit), snapshot.membership
+    if before is not None and after is not None:
+        if after.retired[: len(before.retired)] != before.retired:
+            return "the snapshot forgets disks that were retired"
+        own = [slot for slot in range(3) if before.disks[slot] == disk]
+        if any(after.disks[slot] != disk for slot in own):
+            return "the snapshot replaces this upstream's own disk, which is not lost"
+    return validator.state(snapshot.state, snapshot.format, fresh=False) if validator is not None else ""
+
+
+def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
+    """An answer that no honest upstream gives: the twin takes it for none. `wall_ms`: the twin's clock."""
+    member = reply.member
+    if why := to_epoch(member.promised, wall_ms):
+        return why
+    if member.commit > member.last_index:
+        return f"entry {member.commit} is said to be committed, and {member.last_index} to be the last"
+    if not isinstance(reply, Promise | Subscribed) or not isinstance(request, Acquire | Subscribe):
+        return ""
+    snapshot, entries = reply.snapshot, reply.entries
+    last, epoch, time_ms = request.have_index, 0, 0
+    if snapshot is not None:
+        last, epoch, time_ms = snapshot.index, snapshot.epoch, snapshot.time_ms
+    for entry in entries:
+        if entry.index != last + 1:
+            return f"entry {entry.index} stands where {last + 1} belongs"
+        if entry.epoch < epoch or entry.time_ms < time_ms:
+            return f"epoch or certified time runs backwards at entry {entry.index}"
+        if entry.kind == "members":
+            try:
+                decode_membership(entry.body)
+            except msgspec.MsgspecError as error:
+                return f"the membership of entry {entry.index} cannot be read: {error}"
+        last, epoch, time_ms = entry.index, entry.epoch, entry.time_ms
+    if isinstance(reply, Promise) and (entries or snapshot is not None):
+        if (last, epoch) != (member.last_index, member.last_epoch):
+            return f"its journal ends at {last} of epoch {epoch}, and it says otherwise"
+    elif isinstance(reply, Promise) and member.last_index > request.have_index:
+        return f"it has {member.last_index} entries, and keeps back those after {request.have_index}"
+    return ""

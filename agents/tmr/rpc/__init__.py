@@ -1,0 +1,1 @@
+"""Messages between twins and upstreams, and the connection that carries them."""

@@ -1,0 +1,470 @@
+"""The container that clients see, as it is now: what the ledger merged, as far as upstreams can be reached.
+
+A network licence server shows its own container: one constituent is the licence.
+
+Pure: the ledger, the state of the upstreams and the time are passed in.
+"""
+
+import base64
+import datetime as dt
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+import msgspec
+
+from tmr.api.models import (
+    AccessMode,
+    Constituent,
+    ConstituentState,
+    Container,
+    ContainerState,
+    ContainerUpstream,
+    Holder,
+    Item,
+    LicenceState,
+    LicenceStatus,
+    Unavailable,
+)
+from tmr.ledger import Ledger, constituents
+from tmr.licensing import LicenceKey, ProductItem, Serial, SerialUse, Statement, virtual_serial
+from tmr.licensing.items import EXPIRATION_MS_MAX
+
+MAJORITY: Final = 2
+HOLDERS_SHOWN: Final = 50
+"""Holders named in one problem."""
+
+
+class UpstreamState(msgspec.Struct, frozen=True):
+    """One upstream as a twin sees it. `since_ms`: when `reachable` changed last (wall clock, Unix ms).
+
+    `voting`: its vote counts. `container`, `generation`: fingerprint and generation of the container that
+    answers.
+    """
+
+    name: str
+    reachable: bool
+    voting: bool
+    container: str
+    generation: int
+    since_ms: int | None = None
+    error: str = ""
+    short: bool = False
+    """It is short of disk space."""
+
+    @property
+    def counts(self) -> bool:
+        """It answers, and has a vote. Whether its constituents count is `counting`."""
+        return self.reachable and self.voting
+
+
+class Licence(msgspec.Struct, frozen=True):
+    """A TMR licence that is known, served or not."""
+
+    key: LicenceKey
+    item: ProductItem | None
+    """What two constituents agree on; None: no two agree."""
+    votes: int
+    """Available, identical constituents."""
+    state: LicenceState
+    constituents: tuple[Constituent, ...]
+
+
+def instant(ms: int) -> dt.datetime:
+    """Unix milliseconds as a time in UTC."""
+    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
+
+
+def milliseconds(time: dt.datetime | None) -> int | None:
+    """A time with its offset as Unix milliseconds, from 1970 to the end of 9999."""
+    return None if time is None else min(max(0, round(time.timestamp() * 1000)), EXPIRATION_MS_MAX)
+
+
+def doubtful(ms: int | None) -> dt.datetime | None:
+    """What clocks show, where certified time does not follow them; they may show any number."""
+    return None if ms is None else instant(min(max(0, ms), EXPIRATION_MS_MAX))
+
+
+def written(ms: int) -> str:
+    """Unix milliseconds for people: clocks may show any number."""
+    return f"{instant(min(max(0, ms), EXPIRATION_MS_MAX)):%Y-%m-%d %H:%M:%S} UTC"
+
+
+class ContainerView:
+    """Views of the one container that clients see. `upstreams`: the three, in the membership's order.
+
+    `own`: serial of the container of a network licence server, whose only upstream it is itself; without it,
+    the system's virtual container.
+    """
+
+    def __init__(self, ledger: Ledger, act_id: str, own: Serial | None = None) -> None:
+        self._ledger = ledger
+        self.act_id = act_id
+        self.alone = own is not None
+        self.serial = own.check(SerialUse.NETWORK_SERVER) if own is not None else virtual_serial(act_id)
+        self.majority = 1 if self.alone else MAJORITY
+        """Available, identical constituents that a licence needs."""
+        self._indexed: object = None
+        self._products: dict[tuple[int, int], list[LicenceKey]] = {}
+        self._items: dict[str, tuple[Statement, dict[LicenceKey, ProductItem]]] = {}
+
+    # -- one licence ---------------------------------------------------------------------------------------
+
+    def known(self) -> list[LicenceKey]:
+        """Every TMR licence of which any container holds a constituent, in order."""
+        merged = self._ledger.merged
+        return sorted([*self._ledger.licences, *(incomplete.key for incomplete in merged.incomplete)])
+
+    def of_product(
+        self, firm_code: int, product_code: int, tmr_id: int | None, reference: int | None = None
+    ) -> list[LicenceKey]:
+        """The known licences that a request may mean, by ascending TMR-Id or reference."""
+        if self._indexed is not self._ledger.licences:
+            self._indexed, self._products = self._ledger.licences, {}
+            for key in self.known():
+                self._products.setdefault((key.firm_code, key.product_code), []).append(key)
+        keys = self._products.get((firm_code, product_code), [])
+        return [key for key in keys if tmr_id in (None, key.tmr_id) and reference in (None, key.reference)]
+
+    def votes(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> int:
+        """How many identical constituents are available."""
+        merged = self._ledger.licences.get(key)
+        return 0 if merged is None else len(self.counting(upstreams).intersection(merged.agreeing))
+
+    def counting(self, upstreams: Iterable[UpstreamState]) -> frozenset[str]:
+        """Names of the upstreams whose constituents count: see `tmr.ledger.constituents`."""
+        return constituents.counting(self._ledger, upstreams)
+
+    def short(self, upstreams: Iterable[UpstreamState]) -> list[str]:
+        """Upstreams short of disk space, where too few others count to store something new."""
+        counting = [upstream for upstream in upstreams if upstream.counts]
+        if sum(not upstream.short for upstream in counting) >= self.majority:
+            return []
+        return [upstream.name for upstream in counting if upstream.short]
+
+    def available(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> bool:
+        """Enough identical constituents are available; whether it has expired is not asked here."""
+        return self.votes(key, upstreams) >= self.majority
+
+    def licence(self, key: LicenceKey, upstreams: Sequence[UpstreamState], time_ms: int) -> Licence:
+        """The licence with its constituents."""
+        merged = self._ledger.licences.get(key)
+        votes = self.votes(key, upstreams)
+        state = LicenceState.AVAILABLE if votes >= self.majority else LicenceState.UNAVAILABLE
+        invalid = None if merged is None else self._ledger.invalid(merged.item, time_ms)
+        if invalid is not None:
+            expired = invalid.reason == "licence-expired"
+            state = LicenceState.EXPIRED if expired else LicenceState.NOT_ACTIVE
+        constituents = tuple(self._constituent(key, upstream, time_ms) for upstream in upstreams)
+        return Licence(key, merged.item if merged else None, votes, state, constituents)
+
+    def _constituent(self, key: LicenceKey, upstream: UpstreamState, time_ms: int) -> Constituent:
+        statement = self._ledger.statements.get(upstream.name)
+        held = self._items_of(statement).get(key) if statement else None
+        state, detail = ConstituentState.AVAILABLE, ""
+        if not upstream.reachable:
+            since = f" since {written(upstream.since_ms)}" if upstream.since_ms else ""
+            why = f": {upstream.error}" if upstream.error else ""
+            state, detail = ConstituentState.UNREACHABLE, f"{upstream.name} does not answer{since}{why}"
+        elif not upstream.voting:
+            state = ConstituentState.UNREACHABLE
+            detail = f"{upstream.name} answers, but is catching up or excluded and does not count"
+        elif gone := self._gone(upstream):
+            state, detail = ConstituentState.MISSING, gone
+        elif statement is None:
+            state, detail = ConstituentState.MISSING, f"the container of {upstream.name} is not known yet"
+        elif held is None:
+            state = ConstituentState.MISSING
+            detail = f"container {statement.container} of {upstream.name} holds no {key}"
+        elif self._differs(key, upstream.name):
+            state = ConstituentState.DIFFERENT
+            detail = f"container {statement.container} of {upstream.name} holds {key} with other properties"
+        elif _expired(held, time_ms):
+            state = ConstituentState.EXPIRED
+            detail = f"valid until {written(held.expiration_ms or 0)}"
+        container = statement.container if statement else None
+        return Constituent(upstream=upstream.name, container=container, state=state, detail=detail)
+
+    def _gone(self, upstream: UpstreamState) -> str:
+        """Why what the upstream's container stated does not count, although the upstream does; or ""."""
+        name, stated = upstream.name, self._ledger.statements.get(upstream.name)
+        serial = "" if stated is None else stated.container
+        match self._standing(upstream):
+            case "another":
+                return f"{name} answers with another container than {serial}, which does not count"
+            case "withdrawn":
+                return f"the container {serial} of {name} does not count: another one answered in its place"
+            case "older":
+                return f"the container {serial} of {name} is an old copy, which has forgotten updates"
+            case "unknown":
+                return f"{name} has not said which container it has"
+        return ""
+
+    def _standing(self, upstream: UpstreamState) -> constituents.Standing:
+        return constituents.standing(self._ledger, upstream.name, upstream.container, upstream.generation)
+
+    def _items_of(self, statement: Statement) -> dict[LicenceKey, ProductItem]:
+        indexed = self._items.get(statement.upstream)
+        if indexed is None or indexed[0] is not statement:
+            items = {item.key: item for item in statement.items}
+            indexed = self._items[statement.upstream] = (statement, items)
+        return indexed[1]
+
+    def _differs(self, key: LicenceKey, upstream: str) -> bool:
+        merged = self._ledger.licences.get(key)
+        if merged is not None:
+            return upstream in merged.differing
+        return any(
+            incomplete.key == key and incomplete.differ for incomplete in self._ledger.merged.incomplete
+        )
+
+    def next_end(self, keys: Iterable[LicenceKey]) -> dt.datetime | None:
+        """When a seat of the licences comes back at the latest: the first end of a borrowing. None: open."""
+        ends = [borrowing.until_ms for key in keys for borrowing in self._ledger.borrowed(key)]
+        return instant(min(ends)) if ends else None
+
+    def holders(self, keys: Iterable[LicenceKey]) -> list[Holder]:
+        """Who holds seats of the licences, oldest first, at most HOLDERS_SHOWN."""
+        keys = tuple(keys)
+        sessions = [
+            self._ledger.sessions[session]
+            for key in keys
+            for session in itertools.islice(self._ledger.use(key).sessions, HOLDERS_SHOWN)
+        ]
+        sessions.sort(key=lambda session: (session.granted_ms, session.id))
+        shared: set[tuple[LicenceKey, str, str]] = set()
+        found = []
+        for session in sessions[:HOLDERS_SHOWN]:
+            station = (session.key, session.client, session.station)
+            seats = 0 if session.mode == "no-user-limit" else 1
+            if session.mode == "station-share":
+                seats = 0 if station in shared else 1
+                shared.add(station)
+            found.append(
+                Holder(
+                    user=session.user or session.client,
+                    station=session.station,
+                    access_mode=AccessMode(session.mode),
+                    since=instant(session.granted_ms),
+                    seats=seats,
+                )
+            )
+        found += [
+            Holder(
+                user=borrowing.user or borrowing.client,
+                station=borrowing.station,
+                access_mode=None,
+                since=instant(borrowing.from_ms),
+                seats=1,
+                until=instant(borrowing.until_ms),
+            )
+            for key in keys
+            for borrowing in itertools.islice(self._ledger.borrowed(key), HOLDERS_SHOWN)
+        ]
+        found.sort(key=lambda holder: holder.since)
+        return found[:HOLDERS_SHOWN]
+
+    # -- all of them ---------------------------------------------------------------------------------------
+
+    def licences(self, upstreams: Sequence[UpstreamState], time_ms: int) -> list[Licence]:
+        """Every known licence, in order."""
+        return [self.licence(key, upstreams, time_ms) for key in self.known()]
+
+    def items(self, upstreams: Sequence[UpstreamState], time_ms: int) -> list[Item]:
+        """The licences that can be used."""
+        found = []
+        for licence in self.licences(upstreams, time_ms):
+            if licence.state is not LicenceState.AVAILABLE or licence.item is None:
+                continue
+            found.append(self._item(licence, licence.item))
+        return found
+
+    def _item(self, licence: Licence, item: ProductItem) -> Item:
+        use, merged = self._ledger.use(licence.key), self._ledger.licences[licence.key]
+        return Item(
+            firm_code=item.firm_code,
+            product_code=item.product_code,
+            tmr_id=item.tmr_id,
+            reference=item.reference,
+            name=item.name,
+            quantity=item.quantity,
+            in_use=use.seats,
+            exclusive=bool(use.exclusive),
+            expiration=_instant(item.expiration_ms),
+            activation=_instant(item.activation_ms),
+            usage_seconds=item.usage_s,
+            first_use=_instant(self._ledger.first_use_ms(licence.key)),
+            ends=_instant(self._ledger.ends_ms(item)),
+            maintenance_start=_instant(item.maintenance_start_ms),
+            maintenance_end=_instant(item.maintenance_end_ms),
+            units=item.units,
+            units_remaining=self._ledger.remaining(item),
+            emergency=item.emergency,
+            borrow_seconds=item.borrow_s,
+            borrow_seats=item.borrow_seats,
+            borrowed=len(use.borrowings),
+            feature_map=item.feature_map,
+            text=item.text,
+            customer=item.customer,
+            user_data=base64.b64encode(item.user_data).decode(),
+            constituents=licence.constituents,
+            alarms=merged.alarms,
+        )
+
+    def unavailable(
+        self, upstreams: Sequence[UpstreamState], time_ms: int, keys: Iterable[LicenceKey] | None = None
+    ) -> list[Unavailable]:
+        """The licences (all that are known, or `keys`) that cannot be used, with the reason."""
+        found = []
+        for key in self.known() if keys is None else keys:
+            licence = self.licence(key, upstreams, time_ms)
+            if licence.state is LicenceState.AVAILABLE:
+                continue
+            item = licence.item or self._any_item(key)
+            found.append(
+                Unavailable(
+                    firm_code=key.firm_code,
+                    product_code=key.product_code,
+                    tmr_id=key.tmr_id,
+                    reference=key.reference,
+                    name=item.name if item else "",
+                    quantity=item.quantity if item else None,
+                    constituents=licence.constituents,
+                )
+            )
+        return found
+
+    def statuses(self, upstreams: Sequence[UpstreamState], time_ms: int) -> list[LicenceStatus]:
+        """Every known licence with its votes, for the status."""
+        found = []
+        for licence in self.licences(upstreams, time_ms):
+            item = licence.item or self._any_item(licence.key)
+            use = self._ledger.use(licence.key)
+            product = (licence.key.firm_code, licence.key.product_code)
+            found.append(
+                LicenceStatus(
+                    firm_code=licence.key.firm_code,
+                    product_code=licence.key.product_code,
+                    tmr_id=licence.key.tmr_id,
+                    reference=licence.key.reference,
+                    name=item.name if item else "",
+                    quantity=item.quantity if item else None,
+                    in_use=use.seats,
+                    votes=licence.votes,
+                    state=licence.state,
+                    borrowed=len(use.borrowings),
+                    units=item.units if item else None,
+                    units_remaining=self._ledger.remaining(item) if item else None,
+                    emergency=item is not None and item.emergency,
+                    activation=_instant(item.activation_ms) if item else None,
+                    first_use=_instant(self._ledger.first_use_ms(licence.key)),
+                    ends=_instant(self._ledger.ends_ms(item)) if item else None,
+                    waiting=len(self._ledger.queues.get(product, ())),
+                    constituents=licence.constituents,
+                )
+            )
+        return found
+
+    def _any_item(self, key: LicenceKey) -> ProductItem | None:
+        for statement in self._ledger.statements.values():
+            item = self._items_of(statement).get(key)
+            if item is not None:
+                return item
+        return None
+
+    def container(self, upstreams: Sequence[UpstreamState], time_ms: int, epoch: int) -> Container:
+        """The container as a whole."""
+        return Container(
+            serial=str(self.serial),
+            kind=self.serial.kind.value,
+            act_id=self.act_id,
+            items=len(self.items(upstreams, time_ms)),
+            epoch=epoch,
+            certified_time=instant(time_ms),
+            upstreams=tuple(
+                ContainerUpstream(
+                    name=upstream.name,
+                    container=self.container_of(upstream),
+                    state=self._container_state(upstream),
+                )
+                for upstream in upstreams
+            ),
+            unavailable=tuple(self.unavailable(upstreams, time_ms)),
+        )
+
+    def container_of(self, upstream: UpstreamState) -> str | None:
+        """Serial of the upstream's container; None: not known, or another one answers than is believed."""
+        statement = self._ledger.statements.get(upstream.name)
+        if statement is None or self._standing(upstream) in ("another", "withdrawn"):
+            return None
+        return statement.container
+
+    def _container_state(self, upstream: UpstreamState) -> ContainerState:
+        if not upstream.reachable:
+            return ContainerState.UNREACHABLE
+        if not upstream.voting:
+            return ContainerState.NOT_VOTING
+        return ContainerState.REPLACED if self._gone(upstream) else ContainerState.AVAILABLE
+
+    def constituents_only(self, firm_code: int, product_code: int) -> list[LicenceKey]:
+        """What a network licence server holds of the product with a TMR-Id, and so may not grant."""
+        if not self.alone:
+            return []
+        keys = [item.key for statement in self._ledger.statements.values() for item in statement.items]
+        return [
+            key
+            for key in keys
+            if key.tmr_id is not None and (key.firm_code, key.product_code) == (firm_code, product_code)
+        ]
+
+    def _lacking(self, upstreams: Iterable[UpstreamState]) -> list[str]:
+        """Licences that lost a constituent for good: the container of an upstream is gone, or has none."""
+        found = []
+        for upstream in upstreams:
+            gone = self._standing(upstream) in ("another", "withdrawn", "older")
+            keys = [
+                key
+                for key, merged in self._ledger.licences.items()
+                if upstream.name in merged.missing
+                or upstream.name in self._ledger.withdrawn
+                or (gone and upstream.name in merged.agreeing)
+            ]
+            if keys:
+                found.append(
+                    f"{upstream.name} holds no constituent of {len(keys)} licences, such as {keys[0]}: one "
+                    "more loss stops them. Have the vendor issue them to its container"
+                )
+        return found
+
+    # -- alarms --------------------------------------------------------------------------------------------
+
+    def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
+        """What an operator should look at: different constituents, containers not counted, full disks."""
+        upstreams = tuple(upstreams)
+        found = [*self._ledger.merged.alarms, *self._lacking(upstreams)]
+        for key, merged in self._ledger.licences.items():
+            if merged.item.emergency and (taken := self._ledger.use(key).seats):
+                found.append(f"the emergency licence {key} is in use: {taken} seats")
+        if self.alone:
+            items = [item for one in self._ledger.statements.values() for item in one.items]
+            if constituents := [str(item.key) for item in items if item.tmr_id is not None]:
+                found.append(
+                    f"constituents of TMR licences are not granted here: {', '.join(constituents[:5])}"
+                    + (f" and {len(constituents) - 5} more" if len(constituents) > 5 else "")
+                )
+        for upstream in upstreams:
+            if upstream.counts and self._standing(upstream) == "unknown":
+                found.append(
+                    f"{self._gone(upstream)}: install the version there that the other machines have"
+                )
+            if upstream.reachable and upstream.short and not self.alone:
+                found.append(f"{upstream.name} is short of disk space: make room there")
+        return found
+
+
+def _instant(ms: int | None) -> dt.datetime | None:
+    return None if ms is None else instant(ms)
+
+
+def _expired(item: ProductItem, time_ms: int) -> bool:
+    return item.expiration_ms is not None and time_ms >= item.expiration_ms

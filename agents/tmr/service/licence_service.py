@@ -1,0 +1,57 @@
+"""All that clients and operators ask for, behind one guard."""
+
+from collections.abc import Awaitable, Callable
+
+from tmr.ledger import each
+from tmr.quorum.proposer import Applied
+from tmr.service.access import AccessControl
+from tmr.service.batch import Batches
+from tmr.service.borrowing import BorrowingService
+from tmr.service.explain import Explainer
+from tmr.service.guard import RequestGuard
+from tmr.service.licences import Catalogue
+from tmr.service.sessions import SessionService
+from tmr.service.time_doubt import TimeDoubt
+
+
+class LicenceService:
+    """The parts of the client API. `fatal` ends the process: its state cannot be trusted.
+
+    `sign(borrowing)` has the borrow file signed by those who hold the containers; it raises Problem.
+    """
+
+    def __init__(
+        self,
+        guard: RequestGuard,
+        sign: Callable[[str], Awaitable[bytes]],
+        *,
+        fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.guard = guard
+        self.catalogue = Catalogue(guard)
+        self.service = SessionService(guard, fatal=fatal)
+        self.batches = Batches(self.service)
+        self.lending = BorrowingService(guard, sign, fatal=fatal)
+        self.access = AccessControl(guard)
+        self.explainer = Explainer(guard)
+        self.time_doubt = TimeDoubt(guard)
+
+    def begin_term(self, now: float) -> None:
+        """This server serves from now on."""
+        self.service.begin_term(now)
+
+    def end_term(self) -> None:
+        """This server serves no more."""
+        self.service.sessions.end_term()
+
+    def applied(self, now: float, applied: Applied) -> None:
+        """An entry was carried out; one of the quorum's own has no outcome."""
+        for outcome in () if applied.outcome is None else each(applied.outcome):
+            self.service.applied(now, outcome)
+
+    def turn(self, now: float) -> None:
+        """Do what is due by time. Only while this server may write to the journal."""
+        self.time_doubt.look()
+        if not self.guard.leaving:
+            self.service.expire(now)
+            self.lending.expire()

@@ -1,0 +1,80 @@
+"""Certified time that does not follow the clocks: the alarm, and the operator who accepts what they show."""
+
+import logging
+from typing import Final
+
+from tmr.api.models import TimeAccepted, TimeRequest
+from tmr.ledger import AcceptTime
+from tmr.net.identity import Identity
+from tmr.quorum.consensus_clock import ACCEPTED_MS
+from tmr.runtime.logs import fields
+from tmr.service.container_view import doubtful, instant, milliseconds, written
+from tmr.service.guard import RequestGuard
+from tmr.service.problems import problem
+
+TOO_FEW: Final = "a time source keeps fewer than two of them"
+
+log = logging.getLogger(__name__)
+
+
+class TimeDoubt:
+    """See the module."""
+
+    def __init__(self, guard: RequestGuard) -> None:
+        self._guard = guard
+        self._told = False
+
+    def alarms(self) -> list[str]:
+        """What the clocks show while time does not follow them, what that means, and what to do."""
+        time_ms = self._guard.command_log.certified_ms()
+        shown = self._guard.command_log.time_waits
+        if shown is None:
+            return []
+        days = (shown - time_ms) / 86_400_000
+        alone = self._guard.view.alone
+        who, why = ("the clock shows", "no time source keeps it") if alone else ("the clocks show", TOO_FEW)
+        return [
+            f"{who} {written(shown)}, {days:.1f} days after what the journal knows ({written(time_ms)}), and "
+            f"{why}: "
+            "sessions that are held go on; new ones, units and borrowings are refused. If that is the time: "
+            f"`tmr accept-time {doubtful(shown):%Y-%m-%dT%H:%MZ}` as an operator. If not: `chronyc tracking` "
+            "on each upstream, set the clocks right, and this ends by itself"
+        ]
+
+    def look(self) -> None:
+        """Have the log told when the doubt begins, and when it ends."""
+        alarms = self.alarms()
+        if bool(alarms) == self._told:
+            return
+        self._told = bool(alarms)
+        if alarms:
+            log.error("the time is in doubt", extra=fields(alarm=alarms[0]))
+        else:
+            time_ms = self._guard.command_log.certified_ms()
+            log.warning("the time is known again", extra=fields(time=written(time_ms)))
+
+    async def accept(self, peer: Identity, asked: TimeRequest) -> TimeAccepted:
+        """Have certified time go on from what the clocks show, if that is near `asked`. Raises Problem."""
+        guard, command_log = self._guard, self._guard.command_log
+        guard.check()
+        before_ms, wanted = command_log.certified_ms(), milliseconds(asked.time) or 0
+        shown = command_log.time_waits
+        now = before_ms if shown is None else shown
+        if abs(now - wanted) > ACCEPTED_MS:
+            whose = "Certified time is" if shown is None else "The clocks show"
+            raise problem(
+                "time-refused",
+                f"{whose} {written(now)}, not {written(wanted)}.",
+                remedy=None if shown is not None else "Nothing waits to be accepted: see `tmr status`.",
+            )
+        changed = command_log.accept_time(wanted)
+        if changed:
+            await guard.outcome(command_log.submit(AcceptTime(before_ms, str(peer))))
+            log.warning(
+                "time accepted",
+                extra=fields(before=written(before_ms), time=written(now), operator=str(peer)),
+            )
+        guard.confirm()
+        return TimeAccepted(
+            time=instant(command_log.certified_ms()), before=instant(before_ms), changed=changed
+        )

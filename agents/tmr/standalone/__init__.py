@@ -1,0 +1,1 @@
+"""A licence server of one machine: the network licence server."""

@@ -1,0 +1,409 @@
+"""The asyncio rim around the sans-I/O `Proposer`: sends what it wants sent, tells it what came back and when.
+
+Everything runs in one event loop, and every call into the twin ends before the next begins: the twin is never
+entered concurrently.
+"""
+
+import asyncio
+import functools
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
+
+from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, together
+from tmr.licensing import BorrowSignature, SignedStatement
+from tmr.quorum import formats, validation
+from tmr.quorum.messages import Promise, Release, Reply, Request, Subscribe, Subscribed
+from tmr.quorum.proposer import (
+    BACKLOG,
+    SPARE_PAUSE,
+    Applied,
+    NotActive,
+    Output,
+    Overloaded,
+    Proposer,
+    RoleChanged,
+    Send,
+)
+from tmr.quorum.read_index import ReadIndex
+from tmr.rpc import record_messages
+from tmr.rpc.upstream_client import LinkError
+from tmr.runtime.logs import fields
+from tmr.service.container_view import UpstreamState
+from tmr.service.guard import fail
+from tmr.service.in_flight import Fate, InFlight, Submission, Undecided
+from tmr.twin.upstream_states import Reachability, upstream_states
+
+log = logging.getLogger(__name__)
+
+COMMIT_PATIENCE: Final = 2.0
+"""TTLs that a client waits for a command to be committed. Then it is told that the outcome is not known yet;
+the command stays on its way."""
+RELEASE_PATIENCE: Final = 0.5
+"""Seconds that a release of the lease may take before the process ends."""
+
+
+class Link(Protocol):
+    """The way to one upstream."""
+
+    async def call(self, request: Request) -> Reply:
+        """Its answer. Raises LinkError."""
+
+    async def container(self) -> SignedStatement:
+        """What it states about its container. Raises LinkError."""
+
+    async def share(self, borrow: str, asked: ReadIndex) -> BorrowSignature:
+        """Its share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
+
+    async def record(self, question: record_messages.Question) -> record_messages.Answer:
+        """Its answer about the licence tracking record. Raises LinkError."""
+
+    async def close(self) -> None:
+        """End all connections."""
+
+
+class Decision(asyncio.Future[Outcome]):
+    """The fate of a command. What a client hears of it, and when, is `Replicator.answer`."""
+
+    submission: Submission
+
+
+class Replicator:
+    """Drives one twin. `clock` is CLOCK_BOOTTIME in seconds, `wall_ms` the wall clock.
+
+    `observe(now, output)` is called for each output but `Send`; `turn(now)` after each input was carried out.
+    """
+
+    def __init__(
+        self,
+        twin: Proposer,
+        ledger: Ledger,
+        links: Sequence[Link],
+        *,
+        clock: Callable[[], float],
+        wall_ms: Callable[[], int],
+        observe: Callable[[float, Output], None],
+        turn: Callable[[float], None],
+        fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.twin = twin
+        self.ledger = ledger
+        self.links = links
+        self.reach = (Reachability(), Reachability(), Reachability())
+        self.steady = twin.steady
+        self.clock = clock
+        self._wall_ms = wall_ms
+        self._observe = observe
+        self._turn = turn
+        self._fatal = fatal
+        self._states: tuple[UpstreamState, ...] | None = None
+        self._holds_until: float | None = None
+        """What was found of the twin since its last input, or None: nothing else changes it."""
+        self.in_flight = InFlight(COMMIT_PATIENCE * twin.timing.ttl)
+        self._reads: deque[tuple[float, asyncio.Future[None]]] = deque()
+        """Reads to be confirmed, by their marks, the oldest first."""
+        self._round_wanted = False
+        self._exchanges: set[asyncio.Task[None]] = set()
+        self._releases: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._running = False
+        self._ticked = clock()
+        self._outdated = ""
+
+    # -- what the server asks ------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """Name of this twin."""
+        return self.twin.owner.twin
+
+    @property
+    def epoch(self) -> int:
+        """The term that answers are given in."""
+        return self.twin.epoch
+
+    def upstreams(self) -> tuple[UpstreamState, ...]:
+        """The three as this twin sees them now."""
+        if self._states is None:
+            self._states = upstream_states(self.twin, self.reach)
+        return self._states
+
+    @property
+    def holds(self) -> bool:
+        """This twin may answer a client at this very moment."""
+        if self._holds_until is None:
+            self._holds_until = self.twin.deadline if self.twin.serving else float("-inf")
+        return self.clock() < self._holds_until
+
+    @property
+    def pending(self) -> int:
+        """Commands that are not committed yet."""
+        return len(self.in_flight)
+
+    @property
+    def oldest(self) -> float:
+        """Seconds that the first of them has waited; 0: there is none."""
+        first = next(iter(self.in_flight), None)
+        return 0.0 if first is None else self.clock() - first.since
+
+    @property
+    def alive(self) -> bool:
+        """The event loop turns."""
+        return self.clock() - self._ticked < max(1.0, self.twin.timing.ttl)
+
+    def certified_ms(self) -> int:
+        """Certified time now, Unix milliseconds; 0 while nothing is known."""
+        return self.twin.certified.read(self.steady.read(self.clock()) * 1000, self.twin.log.last_time)
+
+    @property
+    def last_ms(self) -> int:
+        """Time of the journal's last entry, Unix milliseconds; 0: there is none."""
+        return self.twin.log.last_time
+
+    @property
+    def time_waits(self) -> int | None:
+        """What the clocks show, if certified time does not follow them; as of its last reading."""
+        return self.twin.certified.waits
+
+    def accept_time(self, time_ms: int) -> bool:
+        """Certified time goes on from what the clocks show, if that waits and is near `time_ms`."""
+        return self.holds and self.twin.certified.accept(self.steady.read(self.clock()) * 1000, time_ms)
+
+    def read_mark(self) -> float:
+        """The mark of a request that came in just now, for `confirmed`."""
+        return self.twin.read_mark(self.clock())
+
+    async def confirmed(self, mark: float) -> None:
+        """Wait until a majority has confirmed this term after `mark`. Raises NotActive if the term ends.
+
+        One round of messages confirms all that wait; what was committed after the mark has confirmed it.
+        """
+        if self.twin.confirmed >= mark:
+            return
+        if not self.holds:
+            raise NotActive
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[None] = loop.create_future()
+        self._reads.append((mark, future))
+        if not self._round_wanted:
+            self._round_wanted = True
+            loop.call_soon(self._round)
+        await future
+
+    def _round(self) -> None:
+        self._round_wanted = False
+        try:
+            now = self.clock()
+            if self.twin.demand_round(now):
+                self._carry_out(now)
+        except Exception as error:
+            self._fatal(error)
+
+    def _confirm_reads(self) -> None:
+        if not self._reads:
+            return
+        confirmed, active = self.twin.confirmed, self.twin.role == "active"
+        waiting = [] if active else [future for _, future in self._reads]
+        if not active:
+            self._reads.clear()
+        for future in waiting:
+            if not future.done():
+                future.set_exception(NotActive())
+        for _ in range(len(self._reads)):  # marks need not be in their order: requests may take long
+            mark, future = self._reads.popleft()
+            if mark > confirmed:
+                self._reads.append((mark, future))
+            elif not future.done():
+                future.set_result(None)
+
+    def submit(self, command: Command) -> asyncio.Future[Outcome]:
+        """Commit and apply the command. The future is its fate: done when that is certain, however late.
+
+        It fails with Overloaded (not done) or NotActive (the term ended first). What is submitted in one
+        turn of the event loop, and while all upstreams that count are busy, shares entries of the journal.
+        """
+        loop = asyncio.get_running_loop()
+        decision = Decision(loop=loop)
+        if len(self.in_flight) >= BACKLOG:
+            fail(decision, Overloaded())
+            return decision
+        if not self.in_flight.waiting:
+            loop.call_soon(self._flush)
+        decision.submission = self.in_flight.add(self.clock(), encode(command))
+        decision.submission.then(functools.partial(_settle, decision))
+        return decision
+
+    def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
+        """What a client hears of a command that was submitted: its fate, or `Undecided` when it has waited
+        too long.
+        """
+        if decision.done():
+            return decision
+        assert isinstance(decision, Decision)  # noqa: S101
+        heard: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.in_flight.listen(self.clock(), decision.submission, functools.partial(_settle, heard))
+        return heard
+
+    def _flush(self) -> None:
+        try:
+            self._carry_out(self.clock())
+        except Exception as error:
+            self._fatal(error)
+
+    def _journal(self, now: float, answered: int | None = None) -> None:
+        """Have entries made of what was submitted, unless those would wait: later there will be more."""
+        if not self.in_flight.waiting or (self.twin.holds(now) and not self.twin.idle(now, answered)):
+            return
+        submitted = self.in_flight.take()
+        entries = list(together([one.body for one in submitted], self.twin.format))
+        try:
+            first = self.twin.submit(now, *(entry.body for entry in entries))
+        except (NotActive, Overloaded) as error:
+            self.in_flight.turn_away(submitted, error)
+            return
+        self.in_flight.enter(first, self.twin.epoch, entries, submitted)
+
+    async def drained(self, patience: float) -> bool:
+        """Wait for the commands under way, for at most `patience` seconds; True if none is left."""
+        waiting = [asyncio.get_running_loop().create_future() for _ in self.in_flight]
+        if not waiting:
+            return True
+        for future, submission in zip(waiting, self.in_flight, strict=True):
+            submission.then(functools.partial(_settle, future))
+        _, left = await asyncio.wait(waiting, timeout=patience)
+        return not left
+
+    # -- inputs of the twin --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to follow and to tick. Call in the event loop."""
+        self._running = True
+        self._guarded_tick()
+
+    def retire(self, reason: str) -> None:
+        """Give the term back, if there is one."""
+        now = self.clock()
+        self.twin.retire(now, reason)
+        self._carry_out(now)
+
+    async def stop(self) -> None:
+        """End all traffic; a release that is under way may arrive first."""
+        self._running = False
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._releases:
+            await asyncio.wait(self._releases, timeout=RELEASE_PATIENCE)
+        tasks = [*self._exchanges]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for link in self.links:
+            await link.close()
+
+    def _tick(self) -> None:
+        if not self._running:
+            return
+        now = self._ticked = self.clock()
+        self._journal(now)
+        self.twin.tick(now)
+        self._carry_out(now)
+        self.in_flight.lose_patience(now)
+        wait = self.twin.renewal / 8
+        if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
+            wait = min(wait, max(0.0005, self.twin.deadline - now))
+            if self.in_flight:  # whoever is late must not be waited for
+                wait = min(wait, SPARE_PAUSE)
+        self._timer = asyncio.get_running_loop().call_later(wait, self._guarded_tick)
+
+    def _guarded_tick(self) -> None:
+        try:
+            self._tick()
+        except Exception as error:
+            self._fatal(error)
+
+    # -- outputs of the twin -------------------------------------------------------------------------------
+
+    def _carry_out(self, now: float) -> None:
+        self._states = self._holds_until = None
+        self._journal(now)
+        for output in self.twin.take():
+            if isinstance(output, Send):
+                self._send(output)
+                continue
+            if isinstance(output, RoleChanged) and output.role != "active":
+                self.in_flight.end_term()
+            self._observe(now, output)
+            if isinstance(output, Applied):
+                entry = output.entry
+                self.in_flight.applied(output.index, entry.epoch, entry.body, _outcomes(output))
+        self._confirm_reads()
+        self._turn(now)
+
+    def _send(self, send: Send) -> None:
+        if not self._running and not isinstance(send.request, Release):
+            return
+        task = asyncio.get_running_loop().create_task(self._exchange(send))
+        kept = self._releases if isinstance(send.request, Release) else self._exchanges
+        kept.add(task)
+        task.add_done_callback(kept.discard)
+
+    async def _exchange(self, send: Send) -> None:
+        reply: Reply | None = None
+        try:
+            reply = await self.links[send.slot].call(send.request)
+        except LinkError as error:
+            self.reach[send.slot].error = error.reason
+        if reply is not None and (why := self._objection(send.request, reply)):
+            self.reach[send.slot].error = f"its answer does not hold together: {why}"
+            reply = None
+        now = self.clock()
+        try:
+            if reply is None:
+                self.twin.failed(send.slot, send.at, send.request)
+            else:
+                if not isinstance(send.request, Subscribe):
+                    self._journal(now, send.slot)
+                self.twin.receive(now, send.slot, send.at, send.request, reply)
+            self._after(send.slot, now)
+        except Exception as error:
+            self._fatal(error)
+
+    def _objection(self, request: Request, reply: Reply) -> str:
+        """An upstream that answers what none of them can is not there: it must not end this twin."""
+        if why := validation.to_answer(request, reply, self._wall_ms()):
+            return why
+        if isinstance(reply, Promise | Subscribed) and reply.snapshot is not None and reply.snapshot.state:
+            if newer := formats.newer((), reply.snapshot, self.twin.newest):
+                return newer
+            found = continuity.read(reply.snapshot.state, reply.snapshot.format)
+            return found if isinstance(found, str) else ""
+        return ""
+
+    def _after(self, slot: int, now: float) -> None:
+        if (outdated := self.twin.outdated) != self._outdated:
+            self._outdated = outdated
+            log.error("this twin is of an older version", extra=fields(alarm=outdated))
+        reach, reachable = self.reach[slot], self.twin.peers[slot].reachable
+        if reach.reachable != reachable or reach.since_ms is None:
+            reach.reachable, reach.since_ms = reachable, self._wall_ms()
+            name = self.twin.upstreams[slot]
+            if reachable:
+                reach.error = ""
+                log.info("upstream answers", extra=fields(upstream=name))
+            else:
+                log.warning("upstream does not answer", extra=fields(upstream=name, error=reach.error))
+        self._carry_out(now)
+
+
+def _outcomes(applied: Applied) -> tuple[Outcome, ...]:
+    """The outcomes of the entry's commands; none: it holds no command."""
+    return () if applied.outcome is None else each(applied.outcome)
+
+
+def _settle(future: asyncio.Future[Outcome], fate: Fate | Undecided) -> None:
+    """Hand a fate, or that it is open, to whoever waits for the future, if anybody does."""
+    if isinstance(fate, Exception):
+        fail(future, type(fate)())
+    elif not future.done():
+        future.set_result(fate)

@@ -1,0 +1,470 @@
+"""The TMR agent: twin, ledger, virtual address, sessions and containers put together."""
+
+import asyncio
+import collections
+import importlib.metadata
+import logging
+import random
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from tmr.api.models import Role, Status, UpstreamStatus
+from tmr.http.metrics import Metrics
+from tmr.ledger import Ledger
+from tmr.ledger.export import ATTESTERS
+from tmr.quorum.entries import ProposerId
+from tmr.quorum.lease import Timing
+from tmr.quorum.messages import Report, encode
+from tmr.quorum.proposer import Applied, Output, Proposer, RoleChanged, Serving
+from tmr.quorum.read_index import ReadIndex
+from tmr.quorum.readiness import hindrance
+from tmr.rpc.record_messages import Answer, Question
+from tmr.rpc.upstream_client import LinkError
+from tmr.runtime import systemd
+from tmr.runtime.logs import fields
+from tmr.service.container_view import MAJORITY, ContainerView, UpstreamState, doubtful, instant
+from tmr.service.guard import RequestGuard
+from tmr.service.health import HealthFacts, TakeOver, alarms, health
+from tmr.service.licence_service import LicenceService
+from tmr.service.problems import problem
+from tmr.service.tracking import RecordSource, Tracking
+from tmr.twin.accept_loss import describe, units_lost
+from tmr.twin.anchor_file import AnchorDocument, AnchorFile, AnchorWriter
+from tmr.twin.borrow_files import borrow_file
+from tmr.twin.clock_alarms import clock_alarms, fast_clock_alarms, synchronisation_alarms
+from tmr.twin.config import ServerConfig
+from tmr.twin.container_sync import ContainerSync
+from tmr.twin.front_comparison import NOTHING, UNABLE, FrontComparison
+from tmr.twin.ledger_alarms import ledger_alarms
+from tmr.twin.record_sync import RecordSync
+from tmr.twin.replicator import Link, Replicator
+from tmr.twin.trust import Truster
+from tmr.twin.twin_reports import OtherTwin, TwinReports
+from tmr.twin.vip_client import VipLink
+
+log = logging.getLogger(__name__)
+
+PAUSE_ALARM: Final = 3600.0
+"""Seconds that a pause of this machine by its host stays an alarm."""
+GONE_BACK_ALARM: Final = 3600.0
+"""Seconds that an old copy of an upstream, put back and mended, stays an alarm."""
+DRAIN: Final = 0.25
+"""Part of the TTL that commands under way have before a planned switchover."""
+
+
+class TwinApp:
+    """One twin. `clock`: CLOCK_BOOTTIME in seconds. `fatal` ends the process: its state cannot be trusted."""
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        links: Sequence[Link],
+        *,
+        clock: Callable[[], float],
+        wall_ms: Callable[[], int],
+        fatal: Callable[[BaseException], None],
+    ) -> None:
+        self.config = config
+        ledger = Ledger()
+        self._anchor_file = AnchorFile(Path(config.state_dir))
+        self._anchored = self._anchor_file.read()
+        twin = Proposer(
+            owner=ProposerId(config.name, secrets.token_hex(8)),
+            rank=config.rank,
+            upstreams=(config.upstreams[0].name, config.upstreams[1].name, config.upstreams[2].name),
+            machine=ledger,
+            timing=Timing(ttl=config.lease_ttl),
+            now=clock(),
+            jitter=random.random,
+            anchor=self._anchored.anchor if self._anchored else None,
+        )
+        self._anchors = AnchorWriter(self._anchor_file, self._to_keep, twin.anchor)
+        twin.eligible = False
+        self.replicator = Replicator(
+            twin,
+            ledger,
+            links,
+            clock=clock,
+            wall_ms=wall_ms,
+            observe=self._observe,
+            turn=self._turn,
+            fatal=fatal,
+        )
+        self.view = ContainerView(ledger, config.act_id)
+        self.guard = RequestGuard(self.replicator, self.view, config.vip, wall_ms)
+        self.guard.nobody = self._nobody
+        self.licence_service = LicenceService(self.guard, self._borrow_file, fatal=fatal)
+        archives = [
+            RecordSource(upstream, self._source(slot)) for slot, upstream in enumerate(twin.upstreams)
+        ]
+        self.tracking = Tracking(
+            self.guard, archives, ATTESTERS, lambda: (twin.applied, twin.log.time_at(twin.applied))
+        )
+        self.metrics = Metrics()
+        self.truster = Truster(self.guard, dict(zip(twin.upstreams, links, strict=True)), config.act_id)
+        self._container_sync = ContainerSync(self.replicator, config.act_id, fatal)
+        self.record_sync = RecordSync(self.replicator, fatal)
+        self._vip = VipLink(
+            config.vip_socket,
+            ttl=config.lease_ttl,
+            clock=clock,
+            on_change=self._vip_changed,
+            on_lost=self._vip_lost,
+        )
+        self._front = FrontComparison()
+        self._reports = TwinReports(links, clock, self._report)
+        self._vip_task: asyncio.Task[None] | None = None
+        self._leaving: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._served_epoch = 0
+        self._version = importlib.metadata.version("tmr")
+        self._fatal = fatal
+
+    # -- life ----------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Follow the upstreams, reach for tmr-vip, and stand for election. Call in the event loop."""
+        self._vip_task = asyncio.get_running_loop().create_task(self._vip.run())
+        self._vip_task.add_done_callback(self._task_ended)
+        self._reports.start(self._task_ended)
+        self.replicator.start()
+
+    async def known(self, patience: float) -> None:
+        """Wait until a majority of upstreams has answered, for at most `patience` seconds."""
+        end = self.replicator.clock() + patience
+        while self.replicator.clock() < end:
+            if sum(peer.member is not None for peer in self.replicator.twin.peers) >= MAJORITY:
+                return
+            await asyncio.sleep(0.02)
+
+    def leave(self, reason: str) -> asyncio.Task[None]:
+        """Hand over to the other twin in good order; the task ends when the lease is released."""
+        if self._leaving is None or self._leaving.done():
+            self._leaving = asyncio.get_running_loop().create_task(self._leave(reason))
+        return self._leaving
+
+    async def _leave(self, reason: str) -> None:
+        """No more answers, then what is under way, then the address, then the lease: in this order."""
+        twin = self.replicator.twin
+        epoch = twin.epoch
+        if self.replicator.holds and self.guard.refusals:
+            self.licence_service.service.write_refusals(self.replicator.clock(), at_once=True)
+        self.guard.leaving = reason
+        try:
+            if twin.role == "active":
+                log.info("stepping down", extra=fields(reason=reason, pending=self.replicator.pending))
+                if self._vip.held and self._vip.able:
+                    await self.replicator.drained(DRAIN * self.config.lease_ttl)
+                # The other twin takes the address as soon as the lease is given back.
+                await self._vip.drop(epoch)
+            if twin.epoch == epoch:
+                self.replicator.retire(reason)
+        finally:
+            self.guard.leaving = ""
+
+    def begin_stop(self) -> None:
+        """Hand over and never be elected again: the process is about to end."""
+        self._stopping = True
+        self.replicator.twin.eligible = False
+        self.leave("the service is being stopped")
+
+    async def stop(self) -> None:
+        """End everything, in good order."""
+        self.begin_stop()
+        if self._leaving is not None:
+            await asyncio.gather(self._leaving, return_exceptions=True)
+        await self._reports.stop()
+        await self._container_sync.stop()
+        await self.record_sync.stop()
+        await self.replicator.stop()
+        await self._anchors.at_once()
+        if self._vip_task is not None:
+            self._vip_task.cancel()
+            await asyncio.gather(self._vip_task, return_exceptions=True)
+
+    def switchover(self) -> str:
+        """An operator asks this twin to step down; the name of it.
+
+        Raises Problem where it does not serve, and while the other twin could not take over at once: nobody
+        would serve then.
+        """
+        self.guard.check()
+        other = self.other_twin()
+        if not other.ready:
+            why = f"{self.config.peer} could not take over at once: {other.reason}."
+            raise problem("twin-not-ready", why)
+        return self.config.name
+
+    # -- news ----------------------------------------------------------------------------------------------
+
+    def _observe(self, now: float, output: Output) -> None:
+        match output:
+            case Applied():
+                self.metrics.applied(output.outcome)
+                self.licence_service.applied(now, output)
+            case Serving():
+                self.metrics.failovers.inc()
+                self.licence_service.begin_term(now)
+                self._container_sync.begin_term()
+                self.record_sync.begin_term(now)
+                log.info(
+                    "serving",
+                    extra=fields(epoch=output.epoch, sessions=len(self.licence_service.service.sessions)),
+                )
+                systemd.status(f"active, epoch {output.epoch}")
+            case RoleChanged(role="active"):
+                self._served_epoch = output.epoch
+                log.info("elected", extra=fields(epoch=output.epoch, reason=output.reason))
+            case RoleChanged():
+                if self.replicator.twin.paused_at == now:
+                    self.metrics.pauses.inc()
+                self.licence_service.end_term()
+                if self._served_epoch:
+                    self._vip.forget(self._served_epoch)
+                    log.warning("stepped down", extra=fields(epoch=self._served_epoch, reason=output.reason))
+                    self._served_epoch = 0
+                    systemd.status(f"passive: {output.reason}")
+
+    def _turn(self, now: float) -> None:
+        twin = self.replicator.twin
+        self._vip.check(now)
+        self._anchors.poke(now)
+        if not twin.holds(now):
+            return
+        if not self.guard.leaving:
+            if self._front.hand_over(now, self._vip.front, self._reports.other().front):
+                self.leave("the other twin sees more of the front network")
+            self._vip.hold(
+                twin.epoch,
+                twin.deadline,
+                lambda: encode(twin.last_will()),
+                step=self.config.lease_ttl / 20,
+                founding=twin.founding,
+            )
+        self._container_sync.poke(now)
+        self.licence_service.turn(now)
+        self.record_sync.poke(now)
+
+    def _vip_changed(self, able: bool, reason: str) -> None:
+        self.replicator.twin.eligible = able and not self._stopping
+        if not able:
+            self.leave(reason)
+
+    def _vip_lost(self, reason: str) -> None:
+        self.leave(reason)
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._fatal(error)
+
+    def _source(self, slot: int) -> Callable[[Question], Awaitable[Answer]]:
+        """How an upstream is asked about the record."""
+
+        async def ask(question: Question) -> Answer:
+            if not self.replicator.twin.peers[slot].reachable:
+                raise LinkError(self.replicator.twin.upstreams[slot], "it does not answer")
+            return await self.replicator.links[slot].record(question)
+
+        return ask
+
+    async def _borrow_file(self, borrowing: str) -> bytes:
+        """The file of a borrowing, signed by two upstreams. Raises Problem."""
+        twin = self.replicator.twin
+        links = dict(zip(twin.upstreams, self.replicator.links, strict=True))
+        return await borrow_file(links, borrowing, lambda: ReadIndex(twin.epoch, twin.owner, twin.applied))
+
+    # -- the other twin ------------------------------------------------------------------------------------
+
+    def _report(self) -> Report:
+        """What this twin says of itself to the other one."""
+        why = self._hindrance()
+        return Report(self.replicator.twin.owner, self._vip.front, ready=not why, reason=why)
+
+    def _hindrance(self) -> str:
+        """Reason why this twin could not take over at once, for people; empty: it could."""
+        if self._stopping:
+            return "its server is being stopped"
+        if self._vip.front == UNABLE:
+            return "it cannot hold the virtual address: see its alarms"
+        if self._vip.front == NOTHING:
+            return "it hears nobody on the front network"
+        return hindrance(self.replicator.twin, self.replicator.clock())
+
+    def other_twin(self) -> OtherTwin:
+        """The other twin, as two upstreams heard it: whether it could take over at once, and why not."""
+        return self._reports.other()
+
+    # -- views ---------------------------------------------------------------------------------------------
+
+    def role(self) -> Role:
+        """A probe changes nothing: who asks only whether it would be elected is passive still."""
+        twin = self.replicator.twin
+        if twin.role == "active" and twin.serving:
+            return Role.ACTIVE
+        return Role.CANDIDATE if twin.role in ("active", "candidate") else Role.PASSIVE
+
+    def status(self) -> Status:
+        """This twin, as it sees itself and the system."""
+        twin, now = self.replicator.twin, self.replicator.clock()
+        upstreams, time_ms = self.replicator.upstreams(), self.replicator.certified_ms()
+        active = twin.role == "active"
+        seen = [peer.member.promised for peer in twin.peers if peer.member is not None]
+        facts = HealthFacts(
+            name=self.config.name,
+            serves=twin.holds(now) or self._other() is not None,
+            upstreams=tuple(self._upstream(slot, upstream) for slot, upstream in enumerate(upstreams)),
+            licences=tuple(self.view.statuses(upstreams, time_ms)),
+            alarms=tuple(self._alarms(now)),
+            other=self._take_over(),
+        )
+        condition = health(facts)
+        return Status(
+            name=self.config.name,
+            role=self.role(),
+            epoch=twin.epoch if active else max(seen, default=0),
+            lease_remaining_ms=round((twin.deadline - now) * 1000) if twin.holds(now) else None,
+            vip=tuple(self.config.vip),
+            peer=self._other(),
+            version=self._version,
+            certified_time=instant(time_ms) if time_ms else None,
+            time_in_doubt=doubtful(self.replicator.time_waits),
+            upstreams=facts.upstreams,
+            licences=facts.licences,
+            sessions=len(self.replicator.ledger.sessions),
+            commit=twin.commit,
+            health=condition,
+            alarms=alarms(condition),
+        )
+
+    def _take_over(self) -> TakeOver:
+        """Whether the other twin could take over, for the health of the system."""
+        other = self.other_twin()
+        return TakeOver(self.config.peer, other.heard, other.reason)
+
+    def _other(self) -> str | None:
+        """The twin that holds the lease, as two upstreams told."""
+        if self.replicator.twin.role == "active":
+            return None
+        peers = [peer for peer in self.replicator.twin.peers if peer.reachable and peer.holder]
+        holders = collections.Counter(peer.holder for peer in peers)
+        name, votes = holders.most_common(1)[0] if holders else ("", 0)
+        return name if votes >= MAJORITY and name != self.config.name else None
+
+    def _upstream(self, slot: int, state: UpstreamState) -> UpstreamStatus:
+        twin = self.replicator.twin
+        peer = twin.peers[slot]
+        member, active = peer.member, twin.role == "active"
+        return UpstreamStatus(
+            name=state.name,
+            reachable=state.reachable,
+            voting=state.voting,
+            container=self.view.container_of(state),
+            match=peer.match if active else None,
+            commit=member.commit if member else None,
+            lag=max(0, twin.log.last - peer.match) if active else None,
+            last_error=state.error or None,
+            since=instant(state.since_ms) if state.since_ms is not None else None,
+            clock_synchronised=member.clock_synchronised if member else None,
+        )
+
+    def _to_keep(self) -> AnchorDocument | None:
+        """What belongs on this machine's disk now."""
+        twin = self.replicator.twin
+        anchor = twin.anchor
+        return (
+            self._anchored if anchor is None or twin.anchors.kept else AnchorDocument(anchor, self._spent())
+        )
+
+    def _spent(self) -> dict[str, int]:
+        return {
+            str(counter.key): counter.spent for counter in self.replicator.ledger.counters if counter.spent
+        }
+
+    def _objection(self, now: float) -> str:
+        """Why this twin does not serve with the journal that is shown; empty: it does not object."""
+        objection = self.replicator.twin.anchors.objection
+        if objection is None:
+            return ""
+        shorter = self._anchored is not None and objection.kind not in ("founded", "new")
+        units = units_lost(self._anchored.spent, self._spent()) if shorter and self._anchored else ""
+        since_ms = self.guard.wall_ms() - round((now - objection.since) * 1000)
+        return describe(objection, self.replicator.twin.upstreams, since_ms, units)
+
+    def _nobody(self) -> str:
+        """Why no twin serves, as far as this one knows; empty: the other one does."""
+        if self._other() is not None:
+            return ""
+        return self._objection(self.replicator.clock()) or "no twin serves now"
+
+    def _alarms(self, now: float) -> list[str]:
+        twin = self.replicator.twin
+        outdated = [f"this twin is never elected: {twin.outdated}"] if twin.outdated else []
+        return [
+            *filter(None, (self._objection(now), self._anchor_file.problem)),
+            *outdated,
+            *self.view.alarms(self.replicator.upstreams()),
+            *(
+                f"{name}: {peer.alarm}"
+                for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+                if peer.alarm
+            ),
+            *(
+                went_back(name, mended=not peer.gone_back)
+                for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+                if now - peer.gone_back_at < GONE_BACK_ALARM
+            ),
+            *damage_alarms(twin),
+            *lease_alarms(twin),
+            *pause_alarms(twin, now),
+            *ledger_alarms(twin, now),
+            *self.licence_service.time_doubt.alarms(),
+            *clock_alarms(twin.certified, twin.steady.read(now) * 1000),
+            *fast_clock_alarms(twin.steady, now),
+            *synchronisation_alarms(zip(twin.upstreams, twin.peers, strict=True)),
+            *self._container_sync.alarms,
+            *self.record_sync.alarms,
+            *self._vip.alarms,
+        ]
+
+
+def pause_alarms(twin: Proposer, now: float) -> list[str]:
+    """A pause of this machine during which its clocks stood still."""
+    if now - twin.paused_at >= PAUSE_ALARM:
+        return []
+    return [
+        f"this machine stood still for about {twin.paused_for:.1f} s, {now - twin.paused_at:.0f} s ago, and "
+        "its clocks with it: its host paused it. Take it out of snapshot backups that halt the machine, and "
+        "move it to another host only while the other twin is active"
+    ]
+
+
+def damage_alarms(twin: Proposer) -> list[str]:
+    """Upstreams whose disks changed what they had stored, until they are started again."""
+    return [
+        f"the disk of {name} changed what it had stored: it began anew, and "
+        f"{'has everything again' if peer.member.voting else 'does not vote before it has it again'}. Look "
+        "at its disk and memory; `tmr-upstream status` there says what was damaged"
+        for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+        if peer.member is not None and peer.member.damaged
+    ]
+
+
+def lease_alarms(twin: Proposer) -> list[str]:
+    """Upstreams that grant a shorter lease than this twin's own setting: it counts with theirs."""
+    return [
+        f"{name} grants a lease of {peer.granted:g} s and lease_ttl is {twin.timing.ttl:g} s here: the "
+        "shorter one counts; set tmr_lease_ttl alike for all machines and run site.yml to its end"
+        for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+        if twin.role == "active" and peer.granted is not None and peer.granted < twin.timing.ttl
+    ]
+
+
+def went_back(upstream: str, *, mended: bool) -> str:
+    """The alarm of an upstream that had less than it had confirmed."""
+    now = "It has everything again" if mended else "It does not count before it has everything again"
+    return (
+        f"{upstream} had less than it had confirmed: an old copy of it was put back, or its disk lost what "
+        f"it had written. {now}. Never restore an upstream from a copy; if nobody did, replace its disk"
+    )
