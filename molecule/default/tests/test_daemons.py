@@ -34,7 +34,7 @@ def properties(machine: Machine, unit: str, *keys: str) -> dict[str, str]:
 
 
 def test_daemons_run_and_come_back_with_the_machine(server: Machine) -> None:
-    for unit in [*server.units, "tmr-firewall"]:
+    for unit in [*server.units, "tmr-firewall", "tmr-firewall-watch"]:
         service = server.host.service(unit)
         assert service.is_running, unit
         assert service.is_enabled, unit
