@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from licences import FIRM, Products
 from machines import names
+from tmr.server.anchor_file import NAME, AnchorFile
 
 from system import (
     active_status,
@@ -24,7 +25,6 @@ from system import (
     until,
     whole,
 )
-from tmr.server.anchor_file import NAME, AnchorFile
 
 pytestmark = pytest.mark.timeout(900)
 STATE = "/var/lib/tmr-upstream"
