@@ -23,6 +23,7 @@ from tests.support.tmr_system import (
     ask,
     item,
     key,
+    lasting_lease,
     running,
     scenario,
     until,
@@ -300,7 +301,10 @@ async def test_who_will_not_wait_any_longer_is_refused_or_has_the_seat(tmp_path:
 
 
 @scenario
-async def test_a_place_that_nobody_asks_for_is_given_up(tmp_path: Path) -> None:
+async def test_a_place_that_nobody_asks_for_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasting_lease(monkeypatch)
     async with running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
         await open_session(client)
         waiting = await client.post("/v1/sessions", json=ask(wait=True, ttl=5), headers=key())

@@ -11,7 +11,7 @@ import pytest
 
 from tests.api.fuzzed import ALONE, FULL, PLENTY, Findings, Served, fuzz, serving
 from tests.support.matrix import refused_by_role
-from tests.support.tmr_system import FIRM, ask, item, key
+from tests.support.tmr_system import FIRM, ask, item, key, lasting_lease
 
 DAY_MS = 86_400_000
 
@@ -54,16 +54,23 @@ def _serving(directory: Path) -> Iterator[Served]:
         item(product=206, activation_ms=now + DAY_MS, name="Not yet"),
     ]
     alone = item(product=ALONE, name="On one upstream only")
-    with serving(directory, [[*whole, alone], whole, whole]) as found:
-        with found.client(found.certificates.operator("olga")) as olga:
-            answer = olga.put("/v1/access", json=ACCESS)
-            assert answer.status_code == 200, answer.text
-        with found.client(found.certificates.client("bob")) as bob:
-            # So FULL is, and nobody gets PLENTY exclusively: that would refuse everything else.
-            for product in (FULL, *[PLENTY] * 5):
-                answer = bob.post("/v1/sessions", json=ask(product, ttl=3600), headers=key())
-                assert answer.status_code == 201, answer.text
-        yield found
+    with pytest.MonkeyPatch.context() as patch:
+        lasting_lease(patch)
+        with serving(directory, [[*whole, alone], whole, whole]) as found:
+            _prepare(found)
+            yield found
+
+
+def _prepare(found: Served) -> None:
+    """Give the access list its rules, and take seats."""
+    with found.client(found.certificates.operator("olga")) as olga:
+        answer = olga.put("/v1/access", json=ACCESS)
+        assert answer.status_code == 200, answer.text
+    with found.client(found.certificates.client("bob")) as bob:
+        # So FULL is, and nobody gets PLENTY exclusively: that would refuse everything else.
+        for product in (FULL, *[PLENTY] * 5):
+            answer = bob.post("/v1/sessions", json=ask(product, ttl=3600), headers=key())
+            assert answer.status_code == 201, answer.text
 
 
 @pytest.fixture(scope="module")

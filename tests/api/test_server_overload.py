@@ -184,7 +184,7 @@ UNKNOWN = {"sessions": [f"{number:032x}" for number in range(HEARTBEATS_MAX)]}
 async def test_a_flood_of_heartbeats_takes_one_share(
     tmp_path: Path, running: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tmr_system, "TTL", 20.0)
+    tmr_system.lasting_lease(monkeypatch)
     async with running(tmp_path, PLENTY) as system:
         active, epoch = system.active, system.active.agent.replicator.epoch
         async with active.client(BOB) as bob, active.client(ALICE) as alice, active.client(OLGA) as olga:
@@ -261,8 +261,8 @@ def test_slow_bodies_of_one_client_are_bounded(served: Served, monkeypatch: pyte
 
 @pytest.fixture
 def lasting(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Served]:
-    """The same, with a lease that outlasts pauses of a machine with more to do than this test."""
-    monkeypatch.setattr(tmr_system, "TTL", 20.0)
+    """The same, with a lease that outlasts pauses of the machine."""
+    tmr_system.lasting_lease(monkeypatch)
     with serving(tmp_path, [[PLENTY]] * 3) as found:
         yield found
 

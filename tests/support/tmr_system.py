@@ -300,6 +300,11 @@ def ask(product: int = 1, **members: Any) -> dict[str, Any]:
     return {"firm_code": FIRM, "product_code": product, "station": "cad-07", **members}
 
 
+def lasting_lease(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let leases outlast the pauses of a busy machine, for a test without a failover."""
+    monkeypatch.setitem(globals(), "TTL", 20.0)
+
+
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turn nothing away for being late: the machine of a test may be slow by itself."""
     for priority, limit in LIMITS.items():
