@@ -11,7 +11,7 @@ from tests.support import network_server, tmr_system
 from tests.support.tmr_system import ALICE, BOB, OLGA, ask, item, key, scenario, until
 from tmr.api.models import HEARTBEATS_MAX, TEXT_MAX, TTL_MAX, UNITS_MAX
 from tmr.http import fair_share
-from tmr.http.routes import BODY_LIMIT
+from tmr.http.messages import BODY_LIMIT
 from tmr.ledger import choose, queue
 from tmr.ledger.access import ENTRIES_MAX, GROUPS_MAX, RULES_MAX
 from tmr.ledger.access import TEXT_MAX as RULE_TEXT_MAX

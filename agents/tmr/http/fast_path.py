@@ -18,6 +18,17 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tmr.net.problem import Problem
 
+FAST_ROUTES: Final = frozenset(
+    {
+        ("POST", "/v1/sessions"),
+        ("DELETE", "/v1/sessions/{session}"),
+        ("PUT", "/v1/sessions/{session}/heartbeat"),
+        ("POST", "/v1/sessions/{session}/units"),
+        ("POST", "/v1/heartbeats"),
+        ("POST", "/v1/batch"),
+    }
+)
+"""Routes that are asked all the time."""
 _PLAIN: Final = re.compile(r"[A-Za-z0-9]{1,64}")
 """A path parameter that needs no look at its rules: any other value goes the framework's way."""
 

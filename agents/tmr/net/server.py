@@ -18,10 +18,9 @@ import time
 from asyncio import sslproto
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import msgspec
-from fastapi import Depends
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
@@ -358,10 +357,6 @@ def public_key_of(request: Request) -> str:
     return public_key_hash(der) if der else ""
 
 
-Peer = Annotated[Identity, Depends(peer_of)]
-"""A route's parameter of this type is who asks."""
-
-
 def demand_local(request: Request) -> None:
     """Raise Problem 403 wrong-role unless the request came through the administration socket."""
     if not getattr(request.state, "local", False):
@@ -384,13 +379,3 @@ def demand(peer: Identity, *roles: str) -> None:
             f"This needs the role {' or '.join(roles)}; your certificate is of {peer}.",
             "Use a certificate of that role, or ask whoever runs the TMR system.",
         )
-
-
-def require(*roles: str) -> Any:
-    """A dependency of a route or router: the peer must have one of `roles`, else 403 wrong-role."""
-
-    def check(peer: Peer) -> Identity:
-        demand(peer, *roles)
-        return peer
-
-    return Depends(check)

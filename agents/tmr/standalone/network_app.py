@@ -6,11 +6,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tmr.http import tracking_routes
-from tmr.http.app import ClientApp
+from tmr.http.app import client_app
+from tmr.http.client_api import ClientApi
 from tmr.http.openapi import OPERATORS, documented
-from tmr.http.openapi import install as install_openapi
-from tmr.http.routes import client_routes, status_routes
 from tmr.net.problem import bad_request, install
 from tmr.net.server import demand, peer_of
 from tmr.standalone.network import NetworkServer
@@ -47,22 +45,20 @@ def _client_app(server: NetworkServer, runner: AcceptorRunner, metrics: Metrics)
             await server.stop()
             await runner.stop()
 
-    app = ClientApp(
+    return client_app(
+        ClientApi(
+            server.licence_service,
+            server.tracking,
+            server.status,
+            lambda: server.metrics.text(server.status()) + metrics.text(),
+        ),
+        server.guard,
+        server.metrics,
         title="Network licence server",
         version=version(),
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
+        own_routes=lambda app: _switchover(app, server),
     )
-    install(app)
-    install_openapi(app)
-    client_routes(app, server.licence_service)
-    status_routes(app, server.status, lambda: server.metrics.text(server.status()) + metrics.text())
-    tracking_routes.add_routes(app, server.tracking)
-    _switchover(app, server)
-    app.guard(server.guard, server.metrics)
-    return app
 
 
 def _switchover(app: FastAPI, server: NetworkServer) -> None:

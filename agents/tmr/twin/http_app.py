@@ -7,12 +7,10 @@ from fastapi import FastAPI, Request, Response
 from starlette.background import BackgroundTask
 
 from tmr.api.models import Switchover, Trusted, TrustRequest
-from tmr.http import tracking_routes
-from tmr.http.app import ClientApp
+from tmr.http.app import client_app
+from tmr.http.client_api import ClientApi
+from tmr.http.messages import answer, body_of
 from tmr.http.openapi import JOURNAL, OPERATORS, documented
-from tmr.http.openapi import install as install_openapi
-from tmr.http.routes import answer, body_of, client_routes, status_routes
-from tmr.net.problem import install
 from tmr.net.server import demand, peer_of
 from tmr.twin.twin_app import TwinApp
 
@@ -28,23 +26,21 @@ def create_app(agent: TwinApp) -> FastAPI:
         finally:
             await agent.stop()
 
-    app = ClientApp(
+    def own_routes(app: FastAPI) -> None:
+        _switchover(app, agent)
+        _trust(app, agent)
+
+    return client_app(
+        ClientApi(
+            agent.licence_service, agent.tracking, agent.status, lambda: agent.metrics.text(agent.status())
+        ),
+        agent.guard,
+        agent.metrics,
         title="TMR licence server",
         version=agent.status().version,
         lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
+        own_routes=own_routes,
     )
-    install(app)
-    install_openapi(app)
-    client_routes(app, agent.licence_service)
-    status_routes(app, agent.status, lambda: agent.metrics.text(agent.status()))
-    _switchover(app, agent)
-    _trust(app, agent)
-    tracking_routes.add_routes(app, agent.tracking)
-    app.guard(agent.guard, agent.metrics)
-    return app
 
 
 def _switchover(app: FastAPI, agent: TwinApp) -> None:

@@ -11,84 +11,39 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
 from tmr.runtime.logs import fields
 from tmr.twin.front_comparison import NOTHING, UNABLE, UNKNOWN
+from tmr.vip.protocol import (
+    LINE_LIMIT,
+    VERSION,
+    CarrierChanged,
+    Command,
+    CommandRefused,
+    Conflict,
+    Drop,
+    Dropped,
+    Front,
+    Held,
+    Hello,
+    Hold,
+    Ping,
+    Pong,
+    decode_report,
+    encode,
+)
 
 log = logging.getLogger(__name__)
 
 RECONNECT: Final = 0.1
 """Seconds between attempts to connect: tmr-vip is a local service that restarts at once."""
-LINE_LIMIT: Final = 64 * 1024
-VERSION: Final = 1
 LONGEST_WAIT: Final = 0.1
 """Seconds between two checks that count as waiting: beyond that this process itself stood still."""
 KERNEL_LATE: Final = 0.2
 """Seconds by which the kernel may remove an address after its lifetime."""
-
-
-class Hold(msgspec.Struct, frozen=True, tag_field="op", tag="hold"):
-    epoch: int
-    deadline_ns: int
-    will: bytes
-    founding: str = ""
-
-
-class Drop(msgspec.Struct, frozen=True, tag_field="op", tag="drop"):
-    epoch: int
-    founding: str = ""
-
-
-class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
-    pass
-
-
-class Hello(msgspec.Struct, frozen=True, tag_field="event", tag="hello"):
-    version: int
-    carrier: bool
-
-
-class Held(msgspec.Struct, frozen=True, tag_field="event", tag="held"):
-    epoch: int
-    deadline_ns: int
-
-
-class Dropped(msgspec.Struct, frozen=True, tag_field="event", tag="dropped"):
-    epoch: int
-    reason: Literal["asked", "deadline", "carrier", "error"]
-    detail: str = ""
-
-
-class Carrier(msgspec.Struct, frozen=True, tag_field="event", tag="carrier"):
-    up: bool
-
-
-class Conflict(msgspec.Struct, frozen=True, tag_field="event", tag="conflict"):
-    address: str
-    mac: str
-
-
-class CommandRefused(msgspec.Struct, frozen=True, tag_field="event", tag="refused"):
-    detail: str
-    epoch: int | None = None
-    again: bool = False
-
-
-class Front(msgspec.Struct, frozen=True, tag_field="event", tag="front"):
-    view: int
-
-
-class Pong(msgspec.Struct, frozen=True, tag_field="event", tag="pong"):
-    pass
-
-
-Report = Hello | Held | Dropped | Carrier | Conflict | CommandRefused | Pong | Front
-
-_encoder = msgspec.json.Encoder()
-_decoder: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 
 
 class VipLink:
@@ -225,11 +180,11 @@ class VipLink:
         if self._epoch is not None and not self._held and now - self._unheld_since > self._longest_unheld:
             self._give_up(f"it could not put it up within {self._longest_unheld:.1f} s")
 
-    def _write(self, command: Hold | Drop | Ping) -> None:
+    def _write(self, command: Command) -> None:
         assert self._writer is not None  # noqa: S101
         if not self._under_way:
             self._under_way, self._asked_at, self._waited = True, self._clock(), 0.0
-        self._writer.write(_encoder.encode(command) + b"\n")
+        self._writer.write(encode(command))
 
     # -- the connection ------------------------------------------------------------------------------------
 
@@ -254,7 +209,7 @@ class VipLink:
         with contextlib.suppress(OSError):
             while line := await reader.readline():
                 try:
-                    report = _decoder.decode(line)
+                    report = decode_report(line)
                 except msgspec.DecodeError as error:
                     log.warning("tmr-vip said something unknown", extra=fields(error=error))
                     continue
@@ -270,8 +225,10 @@ class VipLink:
                     self._heard(report)
         return "the connection to tmr-vip ended"
 
-    def _heard(self, report: Held | Dropped | Carrier | Conflict | CommandRefused | Pong | Front) -> None:
-        if not isinstance(report, Carrier | Conflict | Front):
+    def _heard(
+        self, report: Held | Dropped | CarrierChanged | Conflict | CommandRefused | Pong | Front
+    ) -> None:
+        if not isinstance(report, CarrierChanged | Conflict | Front):
             self._answered()
         match report:
             case Held():
@@ -280,7 +237,7 @@ class VipLink:
                     log.info("virtual address is up", extra=fields(epoch=report.epoch))
             case Dropped():
                 self._was_dropped(report)
-            case Carrier():
+            case CarrierChanged():
                 self._carrier = report.up
                 self._changed("" if report.up else "the front interface lost its carrier")
             case Front():

@@ -141,7 +141,7 @@ class CommandLink:
             command = (
                 CommandRefused(detail=f"a line longer than {protocol.LINE_LIMIT} bytes")
                 if text is None
-                else protocol.decode(text)
+                else protocol.decode_command(text)
             )
             if isinstance(command, CommandRefused):
                 log.warning(line("refused", reason=command.detail))

@@ -1,4 +1,7 @@
-"""The messages on the Unix socket between tmr-server and tmr-vip: one JSON object a line, at most 64 KiB."""
+"""Messages on the Unix socket between tmr-server and tmr-vip: one JSON object a line, at most 64 KiB.
+
+Both ends import this module: tmr-vip itself imports nothing of tmr outside its package.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -93,14 +96,15 @@ class Pong(msgspec.Struct, frozen=True, tag_field="event", tag="pong"):
 Command = Hold | Drop | Ping
 Report = Hello | Held | Dropped | CarrierChanged | Conflict | CommandRefused | Pong | Front
 
-_decoder: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_commands: msgspec.json.Decoder[Command] = msgspec.json.Decoder(Command)
+_reports: msgspec.json.Decoder[Report] = msgspec.json.Decoder(Report)
 _encoder = msgspec.json.Encoder()
 
 
-def decode(line: bytes) -> Command | CommandRefused:
+def decode_command(line: bytes) -> Command | CommandRefused:
     """One command, or the refusal to send back."""
     try:
-        return _decoder.decode(line)
+        return _commands.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return CommandRefused(detail=f"not a command: {error}")
 
@@ -111,6 +115,11 @@ def effective(commands: Sequence[Command]) -> list[Command]:
     return [command for at, command in enumerate(commands) if at == last or not isinstance(command, Hold)]
 
 
-def encode(report: Report) -> bytes:
+def decode_report(line: bytes) -> Report:
+    """One report. Raises msgspec.DecodeError for anything else."""
+    return _reports.decode(line)
+
+
+def encode(message: Command | Report) -> bytes:
     """One line, newline included."""
-    return _encoder.encode(report) + b"\n"
+    return _encoder.encode(message) + b"\n"

@@ -22,7 +22,7 @@ def check(data: bytes) -> None:
             assert str(heard.address)
         else:
             assert heard
-    found = protocol.decode(data)
+    found = protocol.decode_command(data)
     if isinstance(found, protocol.CommandRefused):
         assert protocol.encode(found).count(b"\n") == 1
     written = keyvalue.line("heard", what=data.decode("utf-8", "surrogateescape"), bytes=data)

@@ -45,7 +45,6 @@ NO_LIMITS = {
     # pauses, and lines between the daemons of one machine
     "tmr.twin.container_sync.PAUSE_MAX",
     "tmr.twin.borrow_files.PAUSE_MAX",
-    "tmr.twin.vip_client.LINE_LIMIT",
     "tmr.vip.protocol.LINE_LIMIT",
 }
 

@@ -12,10 +12,10 @@ from tmr.vip import protocol as p
 
 def test_commands() -> None:
     line = b'{"op":"hold","epoch":7,"deadline_ns":12,"will":"%s"}\n' % base64.b64encode(b"\x00will")
-    assert p.decode(line) == p.Hold(epoch=7, deadline_ns=12, will=b"\x00will")
-    assert p.decode(b'{"op":"hold","epoch":7,"deadline_ns":12}') == p.Hold(epoch=7, deadline_ns=12)
-    assert p.decode(b'{"op":"ping"}') == p.Ping()
-    assert p.decode(b'{"op":"drop","epoch":7,"added-later":1}') == p.Drop(epoch=7)
+    assert p.decode_command(line) == p.Hold(epoch=7, deadline_ns=12, will=b"\x00will")
+    assert p.decode_command(b'{"op":"hold","epoch":7,"deadline_ns":12}') == p.Hold(epoch=7, deadline_ns=12)
+    assert p.decode_command(b'{"op":"ping"}') == p.Ping()
+    assert p.decode_command(b'{"op":"drop","epoch":7,"added-later":1}') == p.Drop(epoch=7)
 
 
 @pytest.mark.parametrize(
@@ -73,6 +73,6 @@ def test_holds_that_something_later_replaces_are_left_out(
 
 @given(st.binary(max_size=200))
 def test_anything_else_is_refused(line: bytes) -> None:
-    found = p.decode(line)
+    found = p.decode_command(line)
     assert isinstance(found, p.CommandRefused)
     assert found.detail

@@ -1,4 +1,4 @@
-"""`GET /v1/tracking`: exports of the licence tracking record."""
+"""Route of exports of the licence tracking record."""
 
 from datetime import datetime
 from typing import Annotated, Final, Literal
@@ -8,9 +8,9 @@ from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
 from tmr.api.models import CODE_MAX, FIRM_CODE_MIN, WRITTEN
+from tmr.http.client_api import ClientApi
 from tmr.http.openapi import JOURNAL, OPERATORS, documented
 from tmr.net.server import demand, peer_of
-from tmr.service.tracking import Tracking
 
 JSONL: Final = "application/jsonl"
 CSV: Final = "text/csv; charset=utf-8"
@@ -20,8 +20,9 @@ def _ms(moment: datetime | None) -> int | None:
     return None if moment is None else max(0, round(moment.timestamp() * 1000))
 
 
-def add_routes(app: FastAPI, tracking: Tracking) -> None:
-    """The route of exports."""
+def add_routes(app: FastAPI, api: ClientApi) -> None:
+    """Add the route of exports."""
+    tracking = api.tracking
 
     @app.get(
         "/v1/tracking",
