@@ -57,7 +57,7 @@ types: venv ## mypy --strict; what an upstream needs also for Windows
 	$(say) 'types'
 	$(BIN)/mypy
 	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.standalone -p tmr.http -p tmr.service -p tmr.rpc -p tmr.net -p tmr.runtime -p tmr.quorum -p tmr.ledger -p tmr.licensing
-	$(BIN)/mypy lab tests bench agents/unasync.py
+	$(BIN)/mypy lab testbed demo chaos bench tests agents/unasync.py
 
 audit: venv ## known weaknesses of the locked packages; says so where it cannot look (AUDIT=required: fails)
 	$(say) 'audit'
@@ -125,10 +125,10 @@ bench-short: venv ## that the benchmarks work: a second for each case, which jud
 
 demo: setup ## five machines from one command, and a licence that survives losing any of them
 	$(say) 'demo'
-	DEMO_LAB=$(DEMO_LAB) $(BIN)/python -m lab.demo
+	DEMO_LAB=$(DEMO_LAB) $(BIN)/python -m demo
 
 plant: venv ## only the car plant of the demo: 200 stations at work for a minute, on the machines that make demo left
-	DEMO_LAB=$(DEMO_LAB) $(BIN)/python -m lab.demo --plant
+	DEMO_LAB=$(DEMO_LAB) $(BIN)/python -m demo --plant
 
 down: ## remove the demo's machines and every trace of them
 	python3 -m lab --name $(DEMO_LAB) down
@@ -152,13 +152,13 @@ bench: setup ## beside etcd, Redis and keepalived, in alternation on this machin
 
 chaos: setup ## all kinds of faults for MINUTES (10) while clients work, proof and report; SEED=n for the same again, KEEP=1
 	$(say) 'chaos'
-	$(BIN)/python -m lab.chaos run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
+	$(BIN)/python -m chaos run --minutes $(MINUTES) $(if $(SEED),--seed $(SEED)) $(if $(KEEP),--keep)
 
 chaos-many: MINUTES = 4
 chaos-many: setup ## CAMPAIGNS (5) campaigns of new seeds on one lab, MINUTES (4) each, until one breaks a promise
 	$(say) 'chaos, many'
 	trap 'python3 -m lab --name chaos down' EXIT; \
-	for campaign in $$(seq $(CAMPAIGNS)); do $(BIN)/python -m lab.chaos run --minutes $(MINUTES) --keep; done
+	for campaign in $$(seq $(CAMPAIGNS)); do $(BIN)/python -m chaos run --minutes $(MINUTES) --keep; done
 
 docs: venv ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -16,8 +16,8 @@ from pathlib import Path
 import msgspec
 
 from bench import debs, peers, report
-from bench.machine import machine
 from bench.measure import Run, measure
+from testbed.machine import machine
 
 CASES: dict[str, Callable[[Path], AbstractContextManager[peers.Peer]]] = {
     "tmr-checkout": peers.tmr,

@@ -18,9 +18,9 @@ from typing import Final, get_args
 import msgspec
 
 from bench.load import flood, probe
-from bench.machine import machine
 from bench.scale.loads import Load
 from bench.scale.system import System, system
+from testbed.machine import machine
 
 PROBE_EVERY: Final = 0.005
 LIMIT: Final = 0.05

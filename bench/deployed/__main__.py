@@ -15,15 +15,15 @@ import time
 from pathlib import Path
 
 import msgspec
-from lab.demo.board import StepFailed
-from lab.errors import LabError
-from lab.names import LabNames, state_root
 
 from bench.deployed import picture, report
 from bench.deployed.conduct import Run
 from bench.deployed.figures import Figures
 from bench.deployed.stand import Stand
 from lab import host
+from lab.errors import LabError
+from lab.names import LabNames, state_root
+from testbed.steps import StepFailed
 from tmr.client import TmrError
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from lab.chaos.stage import FIRM
-from lab.demo.board import wait_for
-from lab.demo.site import Site
 
 from bench.deployed.figures import Requests
+from testbed.site import Site
+from testbed.steps import wait_for
+from testbed.vendor import FIRM
 
 _MODULE: Final = Path(__file__).parents[1] / "load" / "churn.py"
 _THERE: Final = "/run/tmr-bench"

@@ -8,9 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from lab.demo.board import StepFailed
-from lab.errors import LabError
-
 from bench.deployed.figures import (
     AT_WORK,
     CABLE,
@@ -28,6 +25,8 @@ from bench.deployed.figures import (
 from bench.deployed.keepalived import DEFAULT, QUICK, Keepalived
 from bench.deployed.stand import Stand
 from bench.deployed.tmr import Tmr
+from lab.errors import LabError
+from testbed.steps import StepFailed
 from tmr.client import TmrError
 
 LEASE_S = 2.0
@@ -137,5 +136,5 @@ class Run:
         except _FAILURES as error:
             self._stand.say(f"{what}: {error}")
             self._figures.missing.append(Missing(what, str(error)))
-            self._stand.hands.mend()
+            self._stand.faults.mend()
             return None

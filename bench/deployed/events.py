@@ -1,4 +1,4 @@
-"""One event: something is done to a twin while the prober knocks, and the other one takes over."""
+"""One event: something is done to a twin while the prober connects, and the other one takes over."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from collections.abc import Callable
 from typing import Final
 
 import msgspec
-from lab.demo.board import wait_for
 
-from bench.deployed.gaps import Pause
-from bench.deployed.holders import Seen
-from bench.deployed.knocking import knocking
-from bench.deployed.stand import Stand, other
+from bench.deployed.stand import Stand
+from testbed.addresses import other
+from testbed.pauses import Pause
+from testbed.probing import probing
+from testbed.steps import wait_for
+from testbed.vip_watcher import Seen
 
 _TAKE_OVER_S: Final = 30.0
 _WATCHED_S: Final = 10.0
@@ -35,10 +36,10 @@ def take_over(stand: Stand, address: str, port: int, victim: str, deed: Deed) ->
     successor = other(victim)
 
     def lacks() -> str:
-        holders = stand.lookout.holders(address)
+        holders = stand.vip_watcher.holders(address)
         return "" if holders == (successor,) else f"it is on {' and '.join(holders) or 'no twin'}"
 
-    with knocking(stand.names, address, port) as prober:
+    with probing(stand.names, address, port) as prober:
         at, since = time.time(), time.monotonic_ns()
         deed(victim)
         wait_for(lacks, _TAKE_OVER_S, f"{address} on {successor} alone", pause_s=_PAUSE_S)
@@ -48,7 +49,7 @@ def take_over(stand: Stand, address: str, port: int, victim: str, deed: Deed) ->
 
 def watch(stand: Stand, address: str, port: int, victim: str, deed: Deed) -> tuple[Took, Seen]:
     """The same for an event after which nobody knows who should have the address: it is watched for 10 s."""
-    with knocking(stand.names, address, port) as prober, stand.lookout.watching(address) as seen:
+    with probing(stand.names, address, port) as prober, stand.vip_watcher.watching(address) as seen:
         at, since = time.time(), time.monotonic_ns()
         deed(victim)
         time.sleep(_WATCHED_S)  # not a wait for something: so long is looked

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from bench.deployed.holders import Seen
+from testbed.vip_watcher import Seen
 
 POWER = "power cut"
 CABLE = "front cable pulled"

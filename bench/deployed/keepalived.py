@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-from lab.demo.board import wait_for
-from lab.demo.site import TWINS
-from lab.topology import machine_named
 
 from bench import debs
 from bench.deployed import events
 from bench.deployed.figures import CABLE, KEEPALIVED, PLANNED, POWER, Gap, Holding
-from bench.deployed.stand import SETTLE_S, Stand, other
+from bench.deployed.stand import SETTLE_S, Stand
 from bench.deployed.tmr import gap
 from lab import image
 from lab.command import run
+from lab.topology import machine_named
+from testbed.addresses import TWINS, other
+from testbed.steps import wait_for
 
 ADDRESS: Final = "10.20.0.101"
 PORT: Final = 8099
@@ -113,13 +113,13 @@ class Keepalived:
         """Who has the address is hit, and all is whole again afterwards."""
         stand = self._stand
         deeds: dict[str, tuple[events.Deed, events.Deed]] = {
-            POWER: (stand.hands.power_off, self._boot),
+            POWER: (stand.faults.power_off, self._boot),
             CABLE: (stand.site.cut, stand.site.heal),
             PLANNED: (self._stop, self._begin),
         }
         deed, mend = deeds[event]
         self._settle()
-        victim = stand.lookout.holders(ADDRESS)[0]
+        victim = stand.vip_watcher.holders(ADDRESS)[0]
         took = events.take_over(stand, ADDRESS, PORT, victim, deed)
         mend(victim)
         self._settle()
@@ -128,7 +128,7 @@ class Keepalived:
     def holder(self, number: int) -> Holding:
         """All processes of keepalived are killed where the address is. Debian's unit does not restart it."""
         self._settle()
-        victim = self._stand.lookout.holders(ADDRESS)[0]
+        victim = self._stand.vip_watcher.holders(ADDRESS)[0]
         took, seen = events.watch(
             self._stand, ADDRESS, PORT, victim, lambda twin: self._stand.kill(twin, _UNIT)
         )
@@ -151,14 +151,14 @@ class Keepalived:
             f"--setenv=LD_LIBRARY_PATH={_HOME}/lib "
             f"{_HOME}/{_BINARY} --dont-fork --use-file={_HOME}/keepalived.conf\n"
         )
-        self._stand.hands.inside(twin, script, configuration(self._setting))
+        self._stand.faults.inside(twin, script, configuration(self._setting))
 
     def _stop(self, twin: str) -> None:
-        self._stand.hands.inside(twin, f"systemctl stop {_UNIT}")
+        self._stand.faults.inside(twin, f"systemctl stop {_UNIT}")
 
     def _end(self, twin: str) -> None:
         """It is gone, however it was, and so is what it left."""
-        self._stand.hands.inside(
+        self._stand.faults.inside(
             twin,
             f"systemctl stop {_UNIT} 2>/dev/null || true; "
             f"systemctl reset-failed {_UNIT} 2>/dev/null || true; "
@@ -166,7 +166,7 @@ class Keepalived:
         )
 
     def _boot(self, twin: str) -> None:
-        self._stand.hands.power_on(twin)
+        self._stand.faults.power_on(twin)
         self._begin(twin)
 
     # -- how it is -------------------------------------------------------------------------------------------
@@ -179,9 +179,9 @@ class Keepalived:
         def lacks() -> str:
             for twin in TWINS:
                 for unit in (_UNIT, _LISTENER):
-                    if not self._stand.hands.processes(twin, unit):
+                    if not self._stand.faults.processes(twin, unit):
                         return f"{unit} does not run on {twin}"
-            holders = self._stand.lookout.holders(ADDRESS)
+            holders = self._stand.vip_watcher.holders(ADDRESS)
             if len(holders) != 1:
                 return f"{ADDRESS} is on {' and '.join(holders) or 'no twin'}"
             listens = other(holders[0])

@@ -135,7 +135,7 @@ def _application(gaps: Iterable[Gap]) -> list[str]:
         return []
     errors = [error for requests in during for error in requests.errors]
     return [
-        "## An application at work while the active twin hands over",
+        "## An application at work while the active twin faults over",
         "",
         f"It checks a licence out and gives it back all the time, through `tmr.client`. In {len(during)} "
         f"switchover{'s' if len(during) > 1 else ''} and after them: "

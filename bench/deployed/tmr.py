@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from lab.demo.site import SERVER_PORT, VIP
-
 from bench.deployed import application, events
 from bench.deployed.figures import (
     AT_WORK,
@@ -21,6 +19,7 @@ from bench.deployed.figures import (
     Requests,
 )
 from bench.deployed.stand import Stand
+from testbed.addresses import SERVER_PORT, VIP
 
 
 class Tmr:
@@ -55,9 +54,9 @@ class Tmr:
             """It comes back by itself."""
 
         return {
-            POWER: (stand.hands.power_off, stand.hands.power_on),
+            POWER: (stand.faults.power_off, stand.faults.power_on),
             CABLE: (site.cut, site.heal),
-            PLANNED: (lambda _: stand.story.operator.switchover(), nothing),
+            PLANNED: (lambda _: stand.health.operator.switchover(), nothing),
             SERVER: (lambda twin: stand.kill(twin, "tmr-server"), nothing),
         }
 

@@ -7,9 +7,9 @@ import time
 
 import msgspec
 
-from bench.load.http import Connection
 from bench.load.licences import TURNED_AWAY, Refused, Target, checkout, tls, wish
 from bench.load.until import say, steady
+from testbed.http import Connection
 
 EVERY = 0.002
 """Seconds between two tries at one port."""

@@ -14,9 +14,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from bench.load.http import Connection
 from bench.load.licences import JSON, Target, tls
 from bench.load.until import say, told
+from testbed.http import Connection
 
 Kind = Literal["heartbeats", "slow-bodies", "handshakes"]
 IDS: Final = 1_000

@@ -11,9 +11,9 @@ import msgspec
 
 from bench.load import many
 from bench.load.drive import Action, quantile
-from bench.load.http import Connection
 from bench.load.licences import Target, beat
 from bench.load.until import say, steady, told
+from testbed.http import Connection
 
 BATCH = 100
 """Sessions in one `POST /v1/heartbeats`."""

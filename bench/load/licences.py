@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.load.drive import Action
-from bench.load.http import Connection
+from testbed.http import Connection
 
 STRIDE = 61
 """Products from one checkout of a station to its next: prime, so that all have their turn."""

@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from bench.load.drive import Action
-from bench.load.http import Connection
 from bench.load.licences import JSON, TURNED_AWAY, Refused, Session, Target, tls, wish
+from testbed.http import Connection
 
 STEPS = 200
 """Of one batch: the most that the API takes."""

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.load.drive import quantile
-from bench.load.http import Connection
 from bench.load.licences import Refused, Target, checkout, tls, wish
 from bench.load.until import say, steady, told
+from testbed.http import Connection
 
 NICE = -10
 """Before the servers, where that is allowed: to wait for a processor is no pause of the server."""

@@ -16,9 +16,9 @@ from typing import Any
 
 import msgspec
 
-from bench.machine import machine
 from bench.scale import catch_up, cost, pauses, report, sessions, takeover
 from bench.scale.plan import SHORT, Plan
+from testbed.machine import machine
 
 CASES: dict[str, Callable[[Plan, Path, Callable[[str], None]], Any]] = {
     "cost": cost.run,

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import msgspec
+
 from lab.host import install, require_root
 
 HERE = Path(__file__).parent

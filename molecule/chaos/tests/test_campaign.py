@@ -20,7 +20,7 @@ KINDS = 6
 
 @pytest.mark.timeout(900)
 def test_every_promise_holds_in_minutes_of_faults() -> None:
-    command = [sys.executable, "-m", "lab.chaos", "run", "--lab", LAB, "--keep"]
+    command = [sys.executable, "-m", "chaos", "run", "--lab", LAB, "--keep"]
     command += ["--seed", str(SEED), "--minutes", MINUTES, "--directory", str(DIRECTORY)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}{done.stderr}"

@@ -17,9 +17,9 @@ from bench.deployed.figures import (
     Playbook,
     Requests,
 )
-from bench.deployed.holders import Seen
 from bench.deployed.keepalived import DEFAULT, QUICK, configuration
 from bench.deployed.report import markdown, reference, rows
+from testbed.vip_watcher import Seen
 
 MS = 1_000_000
 

@@ -7,11 +7,12 @@ import json
 from collections.abc import Sequence
 
 import pytest
-from bench.load import hold, many, probe, watch
-from bench.load.http import Connection
-from bench.load.licences import STRIDE, Refused, Target, wish
 from hypothesis import given
 from hypothesis import strategies as st
+
+from bench.load import hold, many, probe, watch
+from bench.load.licences import STRIDE, Refused, Target, wish
+from testbed.http import Connection
 
 TARGET = Target(1, "tmr1", "", "", "", firm_code=6_000_010, product_code=1_000, products=100)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+
 from bench.load.drive import Measured
 from bench.load.hold import Kept
 from bench.load.probe import pauses

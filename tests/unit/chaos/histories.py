@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from lab.chaos import records
-from lab.chaos.history import History
-from lab.chaos.records import Campaign, Fault, Holders, Licence, Operation, Sample
+
+from chaos import records
+from chaos.history import History
+from chaos.records import Campaign, Fault, Holders, Licence, Operation, Sample
 
 FIRM, TTL, SESSION_TTL = 6000013, 2.0, 10.0
 SEATS, METER, ALONE, STATION, LOAN = 300, 301, 302, 303, 304

@@ -10,15 +10,17 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.chaos import flood, habits
-from lab.chaos.address_watch import together
-from lab.chaos.campaign import settle
-from lab.chaos.observed import Journal, blank
-from lab.chaos.plan import ACTIVE, KINDS, LEASE_S, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, plan
-from lab.chaos.records import Operation, read
-from lab.chaos.watcher import Look
-from lab.names import ROOT
 
+from chaos import workload
+from chaos.address_watch import together
+from chaos.campaign import settle
+from chaos.observed import Journal, blank
+from chaos.plan import ACTIVE, KINDS, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, plan
+from chaos.records import Operation, read
+from chaos.watcher import Look
+from lab.names import ROOT
+from testbed import flood
+from testbed.addresses import LEASE_S
 from tmr.api.models import Health, HealthState, Role, Status, UpstreamStatus
 from tmr.cli.vendor_options import read_items
 
@@ -131,19 +133,21 @@ def test_every_kind_is_told_what_it_needs(seed: int) -> None:
 
 
 def test_a_client_does_the_same_for_the_same_seed() -> None:
-    for habit in habits.habits():
-        first, second = habits.jobs(7, habit), habits.jobs(7, habit)
+    for habit in workload.habits():
+        first, second = workload.jobs(7, habit), workload.jobs(7, habit)
         assert list(itertools.islice(first, 50)) == list(itertools.islice(second, 50))
 
 
 def test_every_licence_is_wanted_by_more_clients_than_it_has_seats(tmp_path: Path) -> None:
     file = tmp_path / "items.json"
-    file.write_bytes(msgspec.json.encode({"item": habits.items(3000)}))
+    file.write_bytes(msgspec.json.encode({"item": workload.items(3000)}))
     for licence in read_items(file):
-        wanted = [h for h in habits.habits() if h.product == licence.product_code - 3000 and h.kind != "read"]
+        wanted = [
+            h for h in workload.habits() if h.product == licence.product_code - 3000 and h.kind != "read"
+        ]
         stations = {habit.station or habit.name for habit in wanted}
         assert len(stations) >= (licence.quantity or 0), licence.name
-    assert len({habit.name for habit in habits.habits()}) == len(habits.habits())
+    assert len({habit.name for habit in workload.habits()}) == len(workload.habits())
 
 
 # -- what is written down ----------------------------------------------------------------------------------

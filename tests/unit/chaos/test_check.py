@@ -12,9 +12,6 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from lab.chaos.check import check, judge
-from lab.chaos.history import BadRecords, History, load
-from lab.chaos.records import Fault, Holders, Operation, Sample
 from tests.unit.chaos.histories import (
     ALONE,
     LOAN,
@@ -26,6 +23,10 @@ from tests.unit.chaos.histories import (
     export,
     write,
 )
+
+from chaos.check import check, judge
+from chaos.history import BadRecords, History, load
+from chaos.records import Fault, Holders, Operation, Sample
 
 CLIENTS = ("anna", "bert", "carl", "dora")
 

@@ -8,14 +8,15 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from lab.chaos import report
-from lab.chaos.check import check, judge
-from lab.chaos.figures import percentile
-from lab.chaos.history import History
-from lab.chaos.palette import KINDS
-from lab.chaos.rules import damage
-from lab.chaos.timeline import draw
 from tests.unit.chaos.histories import METER, SERVERS, Plant, write
+
+from chaos import report
+from chaos.check import check, judge
+from chaos.colours import KINDS
+from chaos.figures import percentile
+from chaos.history import History
+from chaos.rules import damage
+from chaos.timeline import draw
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lab.demo.gaps import Answer, gap_ms, read
+from demo.gaps import Answer, gap_ms, read
 
 MS = 1_000_000
 

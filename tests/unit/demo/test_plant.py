@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 import pytest
-from lab.demo.plant import records, verdict, workload
-from lab.demo.plant.records import Attempt
 
+from demo.plant import records, verdict, workload
+from demo.plant.records import Attempt
 from tmr.cli.vendor_options import read_items
 from tmr.ledger import AccessList, mistakes
 
-PLANT = Path(__file__).resolve().parents[3] / "lab/demo/plant"
+PLANT = Path(__file__).resolve().parents[3] / "demo/plant"
 PLAN = workload.read((PLANT / "stations.toml").read_text())
 ACCESS: dict[str, Any] = tomllib.loads((PLANT / "access.toml").read_text())
 NORTH, SOUTH = PLAN.sites["north"], PLAN.sites["south"]

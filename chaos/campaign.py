@@ -1,0 +1,163 @@
+"""A campaign from its beginning to the written records: clients at work, faults, what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+
+from chaos.address_watch import AddressWatch
+from chaos.aftermath import Aftermath, licences
+from chaos.nemesis import Nemesis
+from chaos.plan import plan
+from chaos.records import CAMPAIGN, FAULTS, HOLDERS, OPERATIONS, SAMPLES, TRACKING, Campaign
+from chaos.watcher import Watcher
+from chaos.worker import Setting
+from chaos.workload import TTL_S, habits, items
+from lab.errors import LabError
+from lab.names import LabNames
+from testbed.addresses import LEASE_S
+from testbed.deployment import Say
+from testbed.fault_injector import FaultInjector, boottime
+from testbed.operator import Operator
+from testbed.site import Site
+from testbed.steps import StepFailed, wait_for
+from testbed.vendor import FIRM, Vendor, trust_all
+from tmr.client import TmrError
+
+_HERE = Path(__file__).parent
+_THERE = "/run/tmr-chaos"
+_FILES = ("__init__.py", "records.py", "workload.py", "observed.py", "worker.py", "clients.py")
+_UNIT = "tmr-chaos-clients"
+_WHOLE_S = 60.0
+_END_S = 90
+
+
+def run(names: LabNames, seed: int, seconds: float, directory: Path, say: Say) -> Campaign:
+    """Play a campaign on a lab that is deployed, and write its records into `directory`.
+
+    Raises LabError or StepFailed where it cannot be played; all faults are mended then, too.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in (OPERATIONS, FAULTS, SAMPLES, HOLDERS, TRACKING, CAMPAIGN):
+        (directory / name).unlink(missing_ok=True)
+    for name in (OPERATIONS, FAULTS, SAMPLES, HOLDERS):
+        (directory / name).touch()
+    site, faults = Site(names), FaultInjector(names)
+    faults.mend()
+    operator = Operator(names.fabric, names.directory / "pki" / "operator.toml")
+    try:
+        return _Play(site, faults, operator, directory, say).play(seed, seconds)
+    finally:
+        operator.close()
+        faults.mend()
+        faults.remove_clocks()
+
+
+class _Play:
+    def __init__(
+        self, site: Site, faults: FaultInjector, operator: Operator, directory: Path, say: Say
+    ) -> None:
+        self._site, self._faults, self._operator = site, faults, operator
+        self._directory, self._say = directory, say
+        self._vendor = Vendor(site, faults, items)
+
+    def play(self, seed: int, seconds: float) -> Campaign:
+        self._faults.install_clocks()
+        wait_for(self._untrusted, _WHOLE_S, "the twins believe the three containers")
+        first = self._vendor.issue()
+        wait_for(
+            lambda: self._vendor.unserved(self._operator, first),
+            _WHOLE_S,
+            "the campaign's licences are served",
+        )
+        given = licences(self._operator.items(), first)
+        certified = self._operator.certified_time().isoformat()
+        began = boottime()
+        campaign = Campaign(seed, seconds, LEASE_S, TTL_S, len(habits()), given, certified_before=certified)
+        say = _timed(self._say, began)
+        say(f"{campaign.clients} clients, {len(given)} licences, seed {seed}, {seconds:.0f} s")
+        watcher = Watcher(self._site.names, self._directory, began, given)
+        address = AddressWatch(self._site.names, self._directory, began)
+        watcher.start()
+        address.start()
+        try:
+            self._whole(watcher, "before the first fault")
+            nemesis = Nemesis(
+                self._faults, watcher, self._operator, self._vendor, self._directory, began, say
+            )
+            with self._clients(Setting(seed, began, FIRM, first)):
+                nemesis.play(plan(seed, seconds), seconds)
+                time.sleep(max(0.0, began + seconds - boottime()))
+                self._faults.mend()
+                say("all faults are mended")
+                self._whole(watcher, "after the last fault")
+            say("the clients have given back what they had")
+            campaign.finished = round(boottime() - began, 3)
+            after = Aftermath(self._site, self._operator, self._vendor, watcher, self._directory, began, say)
+            after.write(campaign, first)
+        finally:
+            address.stop()
+            watcher.stop()
+        return campaign
+
+    def _untrusted(self) -> str:
+        try:
+            trust_all(self._operator, self._faults)
+        except TmrError as error:
+            return error.message
+        return ""
+
+    def _whole(self, watcher: Watcher, when: str) -> None:
+        if lacks := watcher.wait(lambda look: look.unwhole(), _WHOLE_S):
+            raise StepFailed(f"{when} the system is not whole within {_WHOLE_S:.0f} s: {lacks}")
+
+    @contextmanager
+    def _clients(self, setting: Setting) -> Iterator[None]:
+        """The clients work on the client machine meanwhile; what they wrote is fetched in any case."""
+        site, package = self._site, f"{_THERE}/chaos"
+        stop = f"systemctl stop {_UNIT} 2>/dev/null; systemctl reset-failed {_UNIT} 2>/dev/null"
+        site.must_inside("client", f"{stop}; rm -rf {_THERE}; mkdir -p {package}")
+        site.must(
+            "scp", "-q", "-F", site.names.ssh_config, *(_HERE / name for name in _FILES), f"client:{package}/"
+        )
+        written = msgspec.json.encode(setting).decode()
+        site.must_inside(
+            "client",
+            f"systemd-run --quiet --unit={_UNIT} --working-directory={_THERE} "
+            f"-p TimeoutStopSec={_END_S} -p StandardError=file:{_THERE}/errors "
+            f"/opt/tmr/current/bin/python -m chaos.clients '{written}' {_THERE}/operations",
+        )
+        try:
+            yield
+            if site.inside("client", f"systemctl is-active {_UNIT}").code:
+                raise LabError(f"the clients ended by themselves: {self._client_errors()}")
+        finally:
+            site.inside("client", f"systemctl stop {_UNIT}", timeout_s=_END_S + 10)
+            raw = self._directory / f"{OPERATIONS}.raw"
+            site.must("scp", "-q", "-F", site.names.ssh_config, f"client:{_THERE}/operations", raw)
+            settle(raw, self._directory / OPERATIONS)
+        if not site.inside("client", f"systemctl is-failed {_UNIT}").code:
+            raise LabError(f"the clients failed at their end: {self._client_errors()}")
+
+    def _client_errors(self) -> str:
+        return self._site.inside("client", f"tail -n 20 {_THERE}/errors").out.strip()
+
+
+def settle(raw: Path, target: Path) -> None:
+    """Of each request the last line that its client wrote, in the order in which they were sent."""
+    last: dict[tuple[str, int], bytes] = {}
+    for line in raw.read_bytes().splitlines(keepends=True):
+        if line.endswith(b"\n"):
+            operation = msgspec.json.decode(line)
+            last[(operation["client"], operation["number"])] = line
+    with target.open("ab") as file:
+        file.writelines(sorted(last.values(), key=lambda line: float(msgspec.json.decode(line)["sent"])))
+    raw.unlink()
+
+
+def _timed(say: Say, began: float) -> Say:
+    return lambda text: say(f"{boottime() - began:6.1f} s  {text}")

@@ -1,0 +1,123 @@
+"""The four ways to lose the active twin, and what must hold after each of them."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from demo.gaps import gap_ms
+from demo.licence import PRODUCT, SEATS
+from demo.witness import Witness
+from testbed.addresses import TWINS, VIP
+from testbed.health import Health
+from testbed.steps import Board, Step, check, wait_for
+
+_TAKE_OVER_S = 20.0
+_RETURN_S = 60.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """How the active twin is lost, and how it comes back; both are given its name."""
+
+    title: str
+    begin: Callable[[str], object]
+    mend: Callable[[str], object]
+    rounds: int
+    goal_ms: float
+
+
+@dataclass
+class Story(Health):
+    """The system, those who watch it, and what was measured."""
+
+    witness: Witness
+    session: str = ""
+    gaps: dict[str, list[float]] = field(default_factory=dict)
+
+    # -- looks: an empty string when all is well -------------------------------------------------------------
+
+    def session_trouble(self, since_ns: int) -> str:
+        """The application's session has been confirmed since then, is the same one, and fills one seat."""
+        beat = self.witness.beat_since(since_ns)
+        if beat is None:
+            return f"no heartbeat answered yet; {self.witness.said()}"
+        if beat.session != self.session or beat.state != "held":
+            return f"session {beat.session} is {beat.state}, it was {self.session}"
+        return self.wrong_seats(1)
+
+    def unprobed(self) -> str:
+        """The prober has been answered."""
+        return "" if self.witness.answers() else self.witness.said() or "no answer"
+
+    def wrong_seats(self, wanted: int) -> str:
+        """So many seats of the story's licence are in use, by as many sessions."""
+        active = self.operator.active()
+        if active is None:
+            return f"nobody active at {VIP}"
+        seats = [
+            f"{licence.in_use} of {licence.quantity}"
+            for licence in active.licences
+            if licence.product_code == PRODUCT
+        ]
+        if seats == [f"{wanted} of {SEATS}"] and active.sessions == wanted:
+            return ""
+        return f"seats in use: {', '.join(seats) or 'none known'}; sessions: {active.sessions}"
+
+
+def play(board: Board, story: Story, fault: Fault) -> None:
+    """Lose the active twin `fault.rounds` times."""
+    times = f", {fault.rounds} times" if fault.rounds > 1 else ""
+    with board.step(
+        fault.title + times,
+        "the other twin takes over; the same session lives on; 1 of 5 seats in use; the VIP on exactly one "
+        "twin; who returns stays passive",
+    ) as step:
+        gaps = story.gaps.setdefault(fault.title, [])
+        who = [_round(story, fault, gaps) for _ in range(fault.rounds)]
+        step.see(
+            f"{'; '.join(who[:2])}{' …' if len(who) > 2 else ''}; session {story.session} alive, "
+            f"1 of {SEATS} in use, VIP on one twin, who returned is passive"
+        )
+        _report(step, fault, gaps)
+
+
+def _round(story: Story, fault: Fault, gaps: list[float]) -> str:
+    wait_for(story.unsettled, _RETURN_S, "both twins and three upstreams ready")
+    active = story.operator.active()
+    check(active is not None, f"nobody active at {VIP}")
+    assert active is not None  # noqa: S101 - for the type checker
+    former = active.name
+    successor = next(name for name in TWINS if name != former)
+    since = time.monotonic_ns()
+    fault.begin(former)
+    wait_for(lambda: story.not_active(successor), _TAKE_OVER_S, f"{successor} takes over from {former}")
+    wait_for(lambda: story.wrong_vip(successor), _TAKE_OVER_S, "the VIP on one twin")
+    now = time.monotonic_ns()
+    wait_for(lambda: story.session_trouble(now), _TAKE_OVER_S, "the session lives on")
+    fault.mend(former)
+    wait_for(story.unsettled, _RETURN_S, f"{former} is back")
+    check(not (seen := story.not_active(successor)), f"{former} did not stay passive: {seen}")
+
+    measured: list[float] = []
+
+    def unseen() -> str:
+        gap = gap_ms(story.witness.answers(), since, successor)
+        if gap is None:
+            return "no answer of the new active twin in the prober's log"
+        measured.append(gap)
+        return ""
+
+    wait_for(unseen, _TAKE_OVER_S, "the prober sees the new active twin")
+    gaps += measured
+    return f"{former} to {successor} in {measured[0]:.0f} ms"
+
+
+def _report(step: Step, fault: Fault, gaps: list[float]) -> None:
+    each = " ".join(f"{gap:.0f}" for gap in gaps)
+    median = statistics.median(gaps)
+    met = "met" if median <= fault.goal_ms else "missed on this machine"
+    what = f"median {median:.0f} ms of {each}" if len(gaps) > 1 else f"{median:.0f} ms"
+    step.see(f"pause at the VIP for a client: {what}; goal {fault.goal_ms:.0f} ms: {met}")

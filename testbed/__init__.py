@@ -1,0 +1,1 @@
+"""Shared parts of demo, chaos and bench: a TMR system on the lab's machines, faults, probers, an operator."""
