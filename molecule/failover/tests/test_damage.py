@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from licences import FIRM, Products
 from machines import names
-from tmr.server.anchor_file import NAME, AnchorFile
 
 from system import (
     active_status,
@@ -25,6 +24,7 @@ from system import (
     until,
     whole,
 )
+from tmr.twin.anchor_file import NAME, AnchorFile
 
 pytestmark = pytest.mark.timeout(900)
 STATE = "/var/lib/tmr-upstream"
