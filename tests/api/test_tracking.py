@@ -18,6 +18,7 @@ from tests.support.tmr_system import (
     ask,
     item,
     key,
+    lasting_lease,
     running,
     scenario,
     until,
@@ -25,6 +26,7 @@ from tests.support.tmr_system import (
 from tmr.ledger import Line
 from tmr.ledger.export import BadExport, Reader
 from tmr.quorum import acceptor, proposer
+from tmr.service import tracking
 
 
 async def export(twin: Twin, **query: Any) -> httpx.Response:
@@ -75,6 +77,18 @@ async def test_an_export_tells_what_happened_and_is_vouched_for(tmp_path: Path) 
         again, by = verified(system, await export(twin))
         assert again == lines
         assert by == {"up2", "up3"}
+
+
+@scenario
+async def test_an_export_does_not_wait_for_the_renewal_of_the_lease(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasting_lease(monkeypatch)
+    monkeypatch.setattr(tracking, "PATIENCE", 0.0)
+    async with running(tmp_path, item()) as system:
+        await sessions(system.active, 1)
+        lines, _ = verified(system, await export(system.active))
+        assert [line.event for line in lines] == ["granted", "released"]
 
 
 @scenario

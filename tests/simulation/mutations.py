@@ -218,14 +218,14 @@ class NoDriftAllowance(Timing, frozen=True):
     """A lease is used for as long as it was granted, less the guard."""
 
     def usable_of(self, granted: float) -> float:
-        return min(granted, self.ttl) - self.validator
+        return min(granted, self.ttl) - self.margin
 
 
 class NoGuard(Timing, frozen=True):
     """A lease is used until it ends, though the kernel removes the address late."""
 
     def usable_of(self, granted: float) -> float:
-        return super().usable_of(granted) + self.validator
+        return super().usable_of(granted) + self.margin
 
 
 class NoticesNoPause(Proposer):

@@ -17,7 +17,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     ttl: float = 2.0
     """A granter grants nobody else for this long after it received the holder's message."""
-    validator: float = 0.2
+    margin: float = 0.2
     """Taken off the holder's side: the kernel removes an address up to 0.17 s late."""
 
     @property
@@ -30,7 +30,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     def usable_of(self, granted: float) -> float:
         """The same for a lease of `granted` seconds; of no more than `ttl`, whatever was granted."""
-        return min(granted, self.ttl) * (1 - DRIFT) / (1 + DRIFT) - self.validator
+        return min(granted, self.ttl) * (1 - DRIFT) / (1 + DRIFT) - self.margin
 
     @property
     def renewal(self) -> float:
