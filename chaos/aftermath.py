@@ -17,7 +17,7 @@ from testbed.operator import Operator
 from testbed.site import BIN, Done, Site
 from testbed.steps import StepFailed, wait_for
 from testbed.vendor import FIRM, Vendor, ours
-from tmr.api.models import Item
+from tmr.api.licences import Item
 
 _OPERATOR = "operator"
 _RECORDS_S = 75.0

@@ -21,7 +21,7 @@ from testbed.addresses import SERVERS, VIP
 from testbed.addresses import TWINS as ADDRESSES
 from testbed.fault_injector import boottime
 from testbed.operator import enter
-from tmr.api.models import Role, Status
+from tmr.api.status import Role, Status
 from tmr.client import AsyncClient, Policy, TmrError, load
 
 _EVERY_S = 0.4

@@ -8,7 +8,9 @@ from contextlib import suppress
 
 import msgspec
 
-from tmr.api.models import Borrowing, Consumption, Heartbeat, ItemList, QueuePlace, Session
+from tmr.api.borrowing import Borrowing
+from tmr.api.licences import ItemList
+from tmr.api.sessions import Consumption, Heartbeat, QueuePlace, Session
 from tmr.client import _operations
 
 from .observed import Counting, Journal, Observed, blank

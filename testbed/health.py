@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from testbed.addresses import TWINS, VIP
 from testbed.operator import Operator
 from testbed.site import Site
-from tmr.api.models import Role
+from tmr.api.status import Role
 
 
 @dataclass

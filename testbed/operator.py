@@ -13,7 +13,10 @@ from typing import Final, TypeVar
 
 from lab.errors import LabError
 from testbed.addresses import TWINS, VIP
-from tmr.api.models import Borrowing, Item, Role, SessionList, Status, UpstreamStatus
+from tmr.api.borrowing import Borrowing
+from tmr.api.licences import Item
+from tmr.api.sessions import SessionList
+from tmr.api.status import Role, Status, UpstreamStatus
 from tmr.client import Client, Policy, TmrError, TwinNotReady, load
 
 _CLONE_NEWNET: Final = 0x40000000

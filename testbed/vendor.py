@@ -14,7 +14,7 @@ from testbed.addresses import UPSTREAMS
 from testbed.fault_injector import FaultInjector
 from testbed.operator import Operator
 from testbed.site import BIN, Site
-from tmr.api.models import ConstituentState, Item
+from tmr.api.licences import ConstituentState, Item
 from tmr.client import TmrError
 
 FIRM = 6000013

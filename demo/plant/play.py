@@ -20,7 +20,7 @@ from demo.plant.verdict import Figures, Licence
 from testbed.operator import Operator
 from testbed.site import BIN, KILL, Done, Site
 from testbed.steps import Board, Step, check, wait_for
-from tmr.api.models import Item
+from tmr.api.licences import Item
 
 STEPS = 4
 _HERE = Path(__file__).parent

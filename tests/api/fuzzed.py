@@ -26,7 +26,7 @@ from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinish
 from tests.support import pki
 from tests.support.lending import update_file
 from tests.support.tmr_system import System, Twin, until
-from tmr.api.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
+from tmr.api.fields import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
 from tmr.licensing import ProductItem, raw_public_key
 from tmr.net.server import PeerServer, tcp_listener
 from tmr.net.tls import TlsFiles, server_context

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support.tmr_system import ALICE, BOB, ask, item, key, running, scenario
-from tmr.api.models import BATCH_MAX
+from tmr.api.fields import BATCH_MAX
 
 
 def opening(**values: Any) -> dict[str, Any]:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import network_server, tmr_system
 from tests.support.tmr_system import ALICE, BOB, OLGA, ask, item, key, scenario, until
-from tmr.api.models import HEARTBEATS_MAX, TEXT_MAX, TTL_MAX, UNITS_MAX
+from tmr.api.fields import HEARTBEATS_MAX, TEXT_MAX, TTL_MAX, UNITS_MAX
 from tmr.http import fair_share
 from tmr.http.messages import BODY_LIMIT
 from tmr.ledger import choose, queue

@@ -17,7 +17,8 @@ from tests.api.fuzzed import Served, serving
 from tests.support import network_server, tmr_system
 from tests.support.serving import answer, connect
 from tests.support.tmr_system import ALICE, BOB, FIRM, OLGA, ask, item, key, scenario, until
-from tmr.api.models import HEARTBEATS_MAX, SessionRequest
+from tmr.api.fields import HEARTBEATS_MAX
+from tmr.api.sessions import SessionRequest
 from tmr.client import AsyncClient, Client, Config, Policy, TlsFiles
 from tmr.http import fair_share, load_limits, load_shedding
 from tmr.http.load_limits import LIMITS, Load, Priority

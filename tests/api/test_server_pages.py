@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.lending import borrower
 from tests.support.tmr_system import ALICE, BOB, OLGA, ask, item, key, running, scenario
-from tmr.api.models import PAGE_MAX
+from tmr.api.fields import PAGE_MAX
 
 
 async def listed(client: httpx.AsyncClient, path: str, limit: int) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.system.front import OWN, VIP, Front
 from tests.system.machines import FIRM, TTL, Machines, Twin, until
 from tests.system.told import told
-from tmr.api.models import Health, HealthState
+from tmr.api.status import Health, HealthState
 from tmr.client import (
     Client,
     Config,

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-from tmr.api.models import WHOLE, FirmCode, ProductCode, Text, TmrId
+from tmr.api.fields import WHOLE, FirmCode, ProductCode, Text, TmrId
 
 Name = Annotated[Text, StringConstraints(min_length=1, max_length=128)]
 

@@ -1,204 +1,42 @@
-"""Problems of the client API (RFC 9457), and the client's errors for them.
+"""Problems of the client API (RFC 9457): the table `PROBLEMS`.
 
-`PROBLEMS` lists every problem of the client API: a server answers with it, the client raises what belongs to
-it. Everything that the client raises is a `TmrError`:
-
-    TmrError
-    ├── ConfigError             client.toml, or a file that it names, cannot be used
-    ├── Untrusted               mutual TLS failed: one end does not trust the other's certificate
-    ├── BadAnswer               what answered is no TMR server of this version
-    ├── NoService               nobody answered in time; `reasons`: what each twin said
-    │   ├── NotActive           … the twins that answer are passive
-    │   ├── NoQuorum            … they have no majority of upstreams
-    │   └── Overloaded          … there is too much to do
-    ├── SessionLost             the session has ended at the server
-    └── Refused                 a clear no; `problem`: the server's explanation
-        ├── EntryNotFound       no such licence
-        ├── NoMoreLicences      all seats are taken; `problem.holders`: by whom
-        ├── ExclusiveConflict   one wants the licence for itself alone, another has it
-        ├── AccessDenied        this client may not use the licence
-        ├── LicenceExpired      past its Expiration Time or Usage Period
-        ├── LicenceNotActive    before its Activation Time
-        ├── MaintenanceEnded    the version was released outside the Maintenance Period
-        ├── FeatureMissing      the Feature Map lacks a bit that was asked for
-        ├── NotEnoughUnits      fewer units are left than were asked for
-        ├── BorrowFailed        the licence cannot be borrowed like this, or its file is not signed
-        ├── AccessListChanged   somebody else changed the access list meanwhile
-        ├── TwinNotReady        the other twin could not take over at once
-        ├── LicenceUnavailable  fewer than two constituents; `problem.constituents`: what is missing where
-        ├── StorageFull         the upstreams' disks are nearly full: nothing new is stored
-        ├── TimeInDoubt         the clocks jumped by more than a day, and nothing confirms that
-        ├── OutsideTmr          a licence with a TMR-Id, asked for at an upstream
-        ├── WrongRole           the certificate's role may not do this
-        ├── ConflictingKey      an idempotency key used before for something else
-        └── BadRequest          the request is ill-formed
+A server answers with a problem of the table; the client raises the error that belongs to it.
 """
 
-from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from tmr.api.models import Problem
+from tmr.api.errors import (
+    AccessDenied,
+    AccessListChanged,
+    BadRequest,
+    BorrowFailed,
+    ConflictingKey,
+    EntryNotFound,
+    ExclusiveConflict,
+    FeatureMissing,
+    LicenceExpired,
+    LicenceNotActive,
+    LicenceUnavailable,
+    MaintenanceEnded,
+    NoMoreLicences,
+    NoQuorum,
+    NoService,
+    NotActive,
+    NotEnoughUnits,
+    OutsideTmr,
+    Overloaded,
+    Refused,
+    SessionLost,
+    StorageFull,
+    TimeInDoubt,
+    TmrError,
+    TwinNotReady,
+    WrongRole,
+)
+from tmr.api.problem import Problem
 
 MEDIA_TYPE: Final = "application/problem+json"
 TYPE_PREFIX: Final = "urn:tmr:problem:"
-
-
-class TmrError(Exception):
-    """Base of all. `remedy`: what to do about it, a sentence, or empty."""
-
-    def __init__(self, message: str, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
-
-    def __str__(self) -> str:
-        return f"{self.message.rstrip('.')}. {self.remedy}".rstrip()
-
-
-class ConfigError(TmrError):
-    """The configuration cannot be used."""
-
-
-class Untrusted(TmrError):
-    """Mutual TLS failed: one end does not trust the other's certificate."""
-
-
-class BadAnswer(TmrError):
-    """What answered is no TMR server, or one of a version that this client does not understand."""
-
-
-class TwinAnswer(NamedTuple):
-    """What the twin at one of its own addresses said, when the virtual address was silent."""
-
-    address: str
-    problem: Problem | None
-    """Its explanation, or None if it gave none."""
-    error: str
-    """Why it did not answer, or empty."""
-
-
-class NoService(TmrError):
-    """Nobody answered in time. It is not known whether the last request was carried out.
-
-    `problem`: the best explanation that any twin gave, or None. `reasons`: what each of them said. `heard`:
-    how the last attempt failed, such as `connection refused`, or empty.
-    """
-
-    def __init__(
-        self,
-        message: str,
-        remedy: str = "",
-        *,
-        problem: Problem | None = None,
-        reasons: Sequence[TwinAnswer] = (),
-        heard: str = "",
-    ) -> None:
-        super().__init__(message, remedy)
-        self.heard = heard
-        self.problem = problem
-        self.reasons = tuple(reasons)
-
-
-class NotActive(NoService):
-    """The twins that answer are passive."""
-
-
-class NoQuorum(NoService):
-    """The twins that answer have no majority of upstreams."""
-
-
-class Overloaded(NoService):
-    """The server had too much to do, all the time."""
-
-
-class _Answered(TmrError):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.detail or problem.title, problem.remedy)
-        self.problem = problem
-
-
-class SessionLost(_Answered):
-    """The session has ended at the server: it expired, was released, or never was this client's."""
-
-
-class Refused(_Answered):
-    """A clear no; asking again without a change will not help."""
-
-
-class EntryNotFound(Refused):
-    """No such licence."""
-
-
-class NoMoreLicences(Refused):
-    """All seats are taken."""
-
-
-class ExclusiveConflict(Refused):
-    """One wants the licence for itself alone, another has it."""
-
-
-class AccessDenied(Refused):
-    """This client may not use the licence."""
-
-
-class LicenceExpired(Refused):
-    """The licence is past its Expiration Time or Usage Period."""
-
-
-class LicenceNotActive(Refused):
-    """The licence is before its Activation Time."""
-
-
-class MaintenanceEnded(Refused):
-    """The application's version was released outside the Maintenance Period."""
-
-
-class FeatureMissing(Refused):
-    """The Feature Map of the licence lacks a bit that was asked for."""
-
-
-class NotEnoughUnits(Refused):
-    """Fewer units are left than were asked for, or the licence has no Unit Counter."""
-
-
-class BorrowFailed(Refused):
-    """The licence cannot be borrowed like this, or too few upstreams sign the borrow file."""
-
-
-class AccessListChanged(Refused):
-    """Somebody else changed the access list meanwhile."""
-
-
-class TwinNotReady(Refused):
-    """The other twin could not take over at once: a switchover would be an outage."""
-
-
-class LicenceUnavailable(Refused):
-    """Fewer than two constituents of the licence are available."""
-
-
-class StorageFull(Refused):
-    """Too many upstreams are short of disk space to store anything new."""
-
-
-class TimeInDoubt(Refused):
-    """The clocks show a time that nothing confirms: nothing new is decided."""
-
-
-class OutsideTmr(Refused):
-    """A licence with a TMR-Id, asked for at an upstream."""
-
-
-class WrongRole(Refused):
-    """The certificate's role may not do this."""
-
-
-class ConflictingKey(Refused):
-    """An idempotency key that was used before for something else."""
-
-
-class BadRequest(Refused):
-    """The request is ill-formed."""
 
 
 class ProblemType(NamedTuple):
@@ -474,5 +312,5 @@ def to_error(problem: Problem) -> TmrError:
     error = kind.error if kind else NoService if problem.status >= 500 else Refused
     if issubclass(error, NoService):
         return error(problem.detail or problem.title, problem.remedy, problem=problem)
-    assert issubclass(error, _Answered)  # noqa: S101
+    assert issubclass(error, Refused | SessionLost)  # noqa: S101
     return error(problem)

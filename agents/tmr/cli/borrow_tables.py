@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tmr.api.models import Borrowing
+from tmr.api.borrowing import Borrowing
 from tmr.cli.ids import spelled
 from tmr.cli.tables import BAD, FAINT, FirstFitting, chosen, grid, moment, person
 from tmr.client.borrow_store import Stored

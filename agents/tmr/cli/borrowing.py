@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 import click
 
-from tmr.api.models import Borrowing
+from tmr.api.borrowing import Borrowing
 from tmr.api.problems import problem
 from tmr.cli import borrow_tables
 from tmr.cli.common import FIRM_CODE, LOOK, PRODUCT_CODE, TMR_ID, Settings, common, version_options

@@ -14,7 +14,7 @@ import click
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
-from tmr.api.models import CODE_MAX, FIRM_CODE_MIN
+from tmr.api.fields import CODE_MAX, FIRM_CODE_MIN
 from tmr.cli import tables
 from tmr.cli.spelling import FEATURES, TIME
 from tmr.client import (

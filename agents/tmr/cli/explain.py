@@ -6,7 +6,7 @@ import click
 from rich.console import RenderableType
 from rich.text import Text
 
-from tmr.api.models import Candidate, Explanation
+from tmr.api.explain import Candidate, Explanation
 from tmr.cli.common import LOOK, Settings, common, licence_options, mode_option, version_options
 from tmr.cli.spelling import PERIOD
 from tmr.cli.tables import BAD, GOOD, WARN, constituents, holders, moment, use

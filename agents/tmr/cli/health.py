@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from tmr.api.models import Health, HealthReason, HealthState
+from tmr.api.status import Health, HealthReason, HealthState
 from tmr.cli.tables import TwinView
 
 EXIT_CODES: Final = {HealthState.HEALTHY: 0, HealthState.DEGRADED: 1, HealthState.DOWN: 3}

@@ -19,8 +19,11 @@ from typing import Final
 
 import click
 
-from tmr.api.models import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX, ItemList, QueuePlace, Role
+from tmr.api.fields import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX
+from tmr.api.licences import ItemList
 from tmr.api.problems import problem
+from tmr.api.sessions import QueuePlace
+from tmr.api.status import Role
 from tmr.cli import hold, tables
 from tmr.cli.common import (
     LOOK,

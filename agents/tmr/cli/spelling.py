@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import click
 
-from tmr.api.models import IDEMPOTENCY_KEY
+from tmr.api.fields import IDEMPOTENCY_KEY
 
 YEAR_MAX: Final = 9998
 SECONDS_MAX: Final = 100 * 366 * 86_400

@@ -17,26 +17,21 @@ from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
-from tmr.api.models import (
-    UNFIT,
-    Candidate,
+from tmr.api.errors import NoService, TmrError, TwinAnswer
+from tmr.api.explain import Candidate
+from tmr.api.fields import UNFIT
+from tmr.api.licences import (
     Constituent,
     ConstituentState,
     Container,
-    HealthState,
-    HeldSession,
     Holder,
     Item,
     ItemList,
     LicenceState,
-    LicenceStatus,
-    QueuedRequest,
-    Role,
-    Status,
     Unavailable,
-    UpstreamStatus,
 )
-from tmr.api.problems import NoService, TmrError, TwinAnswer
+from tmr.api.sessions import HeldSession, QueuedRequest
+from tmr.api.status import HealthState, LicenceStatus, Role, Status, UpstreamStatus
 from tmr.cli.ids import spelled
 from tmr.cli.spelling import bits_of, written_period
 

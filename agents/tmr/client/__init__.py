@@ -5,15 +5,14 @@
     with Client() as client, client.session(firm_code=6000010, product_code=201) as session:
         work()
 
-`AsyncClient` is the same for asyncio. Errors are drawn in `tmr.api.problems`, answers in
-`tmr.api.models`, the configuration in `tmr.client.config`.
+`AsyncClient` is the same for asyncio. Errors are drawn in `tmr.api.errors`, answers in the modules of
+`tmr.api`, the configuration in `tmr.client.config`.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from tmr.api.models import AccessMode
-from tmr.api.problems import (
+from tmr.api.errors import (
     AccessDenied,
     AccessListChanged,
     BadAnswer,
@@ -44,6 +43,7 @@ from tmr.api.problems import (
     Untrusted,
     WrongRole,
 )
+from tmr.api.fields import AccessMode
 from tmr.client._heartbeat_schedule import SessionState
 from tmr.client._retry import Policy
 from tmr.client.config import Config, TlsFiles, load

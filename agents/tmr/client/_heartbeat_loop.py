@@ -9,7 +9,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Final, Generic, Protocol, TypeVar
 
-from tmr.api import models
+from tmr.api.sessions import EndedSession, Heartbeats, Session
 from tmr.client._heartbeat_schedule import HeartbeatSchedule
 from tmr.client._retry import Policy
 from tmr.client.clock import LONGEST_WAIT
@@ -20,12 +20,12 @@ Sleep = Callable[[float], object]
 
 
 class _Session(Protocol):
-    licence: models.Session
+    licence: Session
 
     @property
     def id(self) -> str: ...
 
-    def _is_lost(self, ended: models.EndedSession | None) -> None: ...
+    def _is_lost(self, ended: EndedSession | None) -> None: ...
 
 
 S = TypeVar("S", bound=_Session)
@@ -58,7 +58,7 @@ class _Loop(Generic[S]):
         self._silent = True
         self.schedule.unanswered(due, self._clock() + self._policy.after_heartbeat(error))
 
-    def _answered(self, due: tuple[str, ...], answer: models.Heartbeats, sent: float) -> list[S]:
+    def _answered(self, due: tuple[str, ...], answer: Heartbeats, sent: float) -> list[S]:
         """The sessions that the server has ended."""
         if self._silent:
             log.info("heartbeats are answered again")
@@ -68,7 +68,7 @@ class _Loop(Generic[S]):
         return [self._sessions[each] for each in lost]
 
 
-def _tell(lost: list[S], answer: models.Heartbeats) -> None:
+def _tell(lost: list[S], answer: Heartbeats) -> None:
     ended = {one.id: one for one in answer.ended}
     for session in lost:
         session._is_lost(ended.get(session.id))
@@ -81,7 +81,7 @@ class HeartbeatTask(_Loop[S]):
         self,
         clock: Callable[[], float],
         policy: Policy,
-        ask: Callable[[tuple[str, ...]], Awaitable[models.Heartbeats]],
+        ask: Callable[[tuple[str, ...]], Awaitable[Heartbeats]],
     ) -> None:
         super().__init__(clock, policy)
         self._ask = ask
@@ -142,7 +142,7 @@ class HeartbeatThread(_Loop[S]):
         self,
         clock: Callable[[], float],
         policy: Policy,
-        ask: Callable[[tuple[str, ...], Sleep], models.Heartbeats],
+        ask: Callable[[tuple[str, ...], Sleep], Heartbeats],
     ) -> None:
         super().__init__(clock, policy)
         self._ask = ask

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from tmr.api.models import HEARTBEATS_MAX
+from tmr.api.fields import HEARTBEATS_MAX
 
 BEATS: Final = 3
 """Heartbeats in one time to live."""

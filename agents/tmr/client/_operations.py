@@ -14,39 +14,27 @@ from urllib.parse import quote
 from pydantic import BaseModel, ValidationError
 
 from tmr.api.access import AccessList
-from tmr.api.models import (
-    IDEMPOTENCY_HEADER,
-    IDEMPOTENCY_KEY,
-    Batch,
-    BatchResult,
-    Borrowing,
-    BorrowingList,
-    BorrowRequest,
+from tmr.api.batch import Batch, BatchResult, Step, StepResult
+from tmr.api.borrowing import Borrowing, BorrowingList, BorrowRequest
+from tmr.api.errors import BadAnswer, BadRequest
+from tmr.api.explain import ExplainRequest, Explanation
+from tmr.api.fields import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
+from tmr.api.licences import Container, ContainerList, ItemList
+from tmr.api.operations import Switchover, TimeAccepted, TimeRequest, Trusted, TrustRequest
+from tmr.api.problem import Problem
+from tmr.api.problems import problem
+from tmr.api.sessions import (
     Consumption,
-    Container,
-    ContainerList,
-    ExplainRequest,
-    Explanation,
     Heartbeat,
     Heartbeats,
     HeartbeatsRequest,
-    ItemList,
-    Problem,
     QueuePlace,
     Session,
     SessionList,
     SessionRequest,
-    Status,
-    Step,
-    StepResult,
-    Switchover,
-    TimeAccepted,
-    TimeRequest,
-    Trusted,
-    TrustRequest,
     UnitsRequest,
 )
-from tmr.api.problems import BadAnswer, BadRequest, problem
+from tmr.api.status import Status
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from tmr.api.models import Problem
-from tmr.api.problems import PROBLEMS, NoService, TmrError, TwinAnswer, to_error
+from tmr.api.errors import NoService, TmrError, TwinAnswer
+from tmr.api.problem import Problem
+from tmr.api.problems import PROBLEMS, to_error
 from tmr.client._operations import Answer, Request, problem_of
 
 KEY_PATIENCE: Final = 50.0

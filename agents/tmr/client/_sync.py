@@ -10,10 +10,27 @@ from typing import Self, TypeVar
 
 import httpx
 
-from tmr.api import models
 from tmr.api.access import AccessList
-from tmr.api.models import TTL_DEFAULT, AccessMode
-from tmr.api.problems import SessionLost, TmrError
+from tmr.api.batch import Step, StepResult
+from tmr.api.borrowing import Borrowing, BorrowRequest
+from tmr.api.errors import SessionLost, TmrError
+from tmr.api.explain import ExplainRequest, Explanation
+from tmr.api.fields import TTL_DEFAULT, AccessMode
+from tmr.api.licences import Container, Item, ItemList
+from tmr.api.operations import Switchover, TimeAccepted, Trusted
+from tmr.api.sessions import (
+    Consumption,
+    EndedSession,
+    Heartbeat,
+    Heartbeats,
+    HeldSession,
+    QueuedRequest,
+    QueuePlace,
+    Session,
+    SessionList,
+    SessionRequest,
+)
+from tmr.api.status import Status
 from tmr.client import _operations, waiting
 from tmr.client._heartbeat_loop import HeartbeatThread
 from tmr.client._heartbeat_schedule import SessionState
@@ -42,7 +59,7 @@ class Client:
 
     `config`: without it, client.toml is read (see `tmr.client.config`). Several threads may use it at once.
     All methods try again over a failover by themselves, as `policy` says, and raise a `TmrError`
-    (`tmr.api.problems`) when it is of no use. `clock`: seconds, which go on while the machine is
+    (`tmr.api.errors`) when it is of no use. `clock`: seconds, which go on while the machine is
     suspended.
     """
 
@@ -98,7 +115,7 @@ class Client:
         station: str | None = None,
         user: str | None = None,
         process: str | None = None,
-        on_wait: Callable[[models.QueuePlace], None] | None = None,
+        on_wait: Callable[[QueuePlace], None] | None = None,
         on_lost: Callable[["ClientSession"], None] | None = None,
     ) -> "ClientSession":
         """A licence for the length of a `with` block; it is asked for when the block begins.
@@ -132,12 +149,12 @@ class Client:
 
     def acquire(
         self,
-        request: models.SessionRequest,
+        request: SessionRequest,
         *,
         key: str | None = None,
         patience: float | None = None,
-        on_wait: Callable[[models.QueuePlace], None] | None = None,
-    ) -> models.Session:
+        on_wait: Callable[[QueuePlace], None] | None = None,
+    ) -> Session:
         """Ask for a licence, without heartbeats: for programs that send them by themselves.
 
         `key`: an idempotency key; the same key with the same request gives the same session. `patience`: the
@@ -147,11 +164,11 @@ class Client:
 
     def _acquire(
         self,
-        request: models.SessionRequest,
+        request: SessionRequest,
         key: str | None,
         patience: float | None,
-        on_wait: Callable[[models.QueuePlace], None] | None,
-    ) -> tuple[models.Session, float]:
+        on_wait: Callable[[QueuePlace], None] | None,
+    ) -> tuple[Session, float]:
         """The session, and when the request that it answers was sent."""
         wanted = waiting.Acquisition(
             request, key, patience, self.clock(), lambda: _operations.new_key(_now_ms())
@@ -165,7 +182,7 @@ class Client:
                     wanted.lost(lost)
                     continue
                 wanted.answered(found)
-                if isinstance(found, models.Session):
+                if isinstance(found, Session):
                     return found, sent
                 if on_wait is not None:
                     on_wait(found)
@@ -182,19 +199,19 @@ class Client:
 
     def _keep_alive(
         self, sessions: Sequence[str], sleep: Callable[[float], object] = time.sleep
-    ) -> models.Heartbeats:
+    ) -> Heartbeats:
         policy = self.policy.for_heartbeats()
         return self._run(_operations.heartbeats(sessions), policy=policy, sleep=sleep)
 
-    def heartbeat(self, session: str) -> models.Heartbeat:
+    def heartbeat(self, session: str) -> Heartbeat:
         """Keep the session alive. Raises SessionLost."""
         return self._run(_operations.heartbeat(session))
 
-    def heartbeats(self, sessions: Sequence[str]) -> models.Heartbeats:
+    def heartbeats(self, sessions: Sequence[str]) -> Heartbeats:
         """Keep up to 1000 sessions alive in one request."""
         return self._run(_operations.heartbeats(sessions))
 
-    def batch(self, steps: Sequence[models.Step]) -> tuple[models.StepResult, ...]:
+    def batch(self, steps: Sequence[Step]) -> tuple[StepResult, ...]:
         """Up to 200 requests in one; each result is what the step would have been answered alone.
 
         A step that was refused raises nothing: look at each result's `problem`.
@@ -205,7 +222,7 @@ class Client:
         """Give the session back; one that has ended already is no error."""
         self._run(_operations.release(session))
 
-    def consume(self, session: str, units: int, *, key: str | None = None) -> models.Consumption:
+    def consume(self, session: str, units: int, *, key: str | None = None) -> Consumption:
         """Take units from the licence of a session, exactly once over all retries.
 
         `key`: an idempotency key, for a program that repeats the call by itself: each key takes them once.
@@ -214,7 +231,7 @@ class Client:
 
     # -- borrowing -----------------------------------------------------------------------------------------
 
-    def borrow(self, request: models.BorrowRequest, *, key: str | None = None) -> models.Borrowing:
+    def borrow(self, request: BorrowRequest, *, key: str | None = None) -> Borrowing:
         """Take a seat out of the network; `borrow_file` is what is used without the network."""
         return self._run(_operations.borrow(request, key or _operations.new_key(_now_ms())))
 
@@ -222,9 +239,9 @@ class Client:
         """The signed file of a borrowing, to be kept with `tmr.client.borrowed`."""
         return self._run(_operations.borrow_file(borrowing))
 
-    def borrowings(self) -> tuple[models.Borrowing, ...]:
+    def borrowings(self) -> tuple[Borrowing, ...]:
         """The own borrowings; with an operator's certificate, everybody's."""
-        found: list[models.Borrowing] = []
+        found: list[Borrowing] = []
         after: str | None = None
         while True:
             page = self._run(_operations.borrowings(after))
@@ -239,27 +256,27 @@ class Client:
 
     # -- what there is -------------------------------------------------------------------------------------
 
-    def containers(self) -> tuple[models.Container, ...]:
+    def containers(self) -> tuple[Container, ...]:
         """The virtual container."""
         return self._run(_operations.containers())
 
-    def items(self, serial: str | None = None) -> models.ItemList:
+    def items(self, serial: str | None = None) -> ItemList:
         """The licences in the container `serial`; without it, in all containers."""
         serials = [serial] if serial else [container.serial for container in self.containers()]
         lists = [self._run(_operations.items(each)) for each in serials]
-        return models.ItemList(
+        return ItemList(
             items=tuple(item for each in lists for item in each.items),
             unavailable=tuple(item for each in lists for item in each.unavailable),
         )
 
-    def sessions(self) -> tuple[models.HeldSession, ...]:
+    def sessions(self) -> tuple[HeldSession, ...]:
         """The own sessions; with an operator's certificate, everybody's."""
         return self.session_list().sessions
 
-    def session_list(self) -> models.SessionList:
+    def session_list(self) -> SessionList:
         """Sessions, and requests that wait for a seat: the own; for an operator, everybody's."""
-        held: list[models.HeldSession] = []
-        queue: list[models.QueuedRequest] = []
+        held: list[HeldSession] = []
+        queue: list[QueuedRequest] = []
         after: str | None = None
         while True:
             page = self._run(_operations.sessions(after))
@@ -267,13 +284,13 @@ class Client:
             queue += page.queue
             after = page.next
             if after is None:
-                return models.SessionList(sessions=tuple(held), queue=tuple(queue))
+                return SessionList(sessions=tuple(held), queue=tuple(queue))
 
-    def explain(self, request: models.ExplainRequest) -> models.Explanation:
+    def explain(self, request: ExplainRequest) -> Explanation:
         """What would happen to a request, and everything that decides it."""
         return self._run(_operations.explain(request))
 
-    def status(self, address: str | None = None) -> models.Status:
+    def status(self, address: str | None = None) -> Status:
         """What the active twin knows; with `address`, the twin there, active or not, asked once."""
         if address is None:
             return self._run(_operations.status())
@@ -292,18 +309,18 @@ class Client:
         """
         return self._run(_operations.set_access(wanted, check_only=check_only))
 
-    def switchover(self) -> models.Switchover:
+    def switchover(self) -> Switchover:
         """Make the active twin step down. Needs an operator's certificate."""
         return self._run(_operations.switchover())
 
-    def trust(self, upstream: str, fingerprint: str) -> models.Trusted:
+    def trust(self, upstream: str, fingerprint: str) -> Trusted:
         """Believe the new container of an upstream. Needs an operator's certificate.
 
         `fingerprint`: as `tmr-upstream status` shows it there. Raises Refused, and nothing has changed.
         """
         return self._run(_operations.trust(upstream, fingerprint))
 
-    def accept_time(self, time: dt.datetime) -> models.TimeAccepted:
+    def accept_time(self, time: dt.datetime) -> TimeAccepted:
         """Have certified time go on from what the clocks show, if that is near `time`.
 
         Needs an operator's certificate. Raises Refused, and nothing has changed.
@@ -361,9 +378,9 @@ class ClientSession(SessionView):
     def __init__(
         self,
         client: Client,
-        request: models.SessionRequest,
+        request: SessionRequest,
         patience: float | None,
-        on_wait: Callable[[models.QueuePlace], None] | None,
+        on_wait: Callable[[QueuePlace], None] | None,
         on_lost: Callable[["ClientSession"], None] | None,
     ) -> None:
         self._client = client
@@ -395,11 +412,11 @@ class ClientSession(SessionView):
         if self.lost.is_set():
             raise lost_error(self.licence, self.ended)
 
-    def consume(self, units: int) -> models.Consumption:
+    def consume(self, units: int) -> Consumption:
         """Take units from the licence, exactly once over all retries."""
         return self._client.consume(self.id, units)
 
-    def item(self) -> models.Item | None:
+    def item(self) -> Item | None:
         """The licence that is held, with its Feature Map, Text, User Data …; None: it cannot be used now."""
         found = self._client.items(self.licence.container)
         return next((item for item in found.items if item.label == self.licence.label), None)
@@ -414,7 +431,7 @@ class ClientSession(SessionView):
         except TmrError as error:
             log_unreleased(self.licence, error)
 
-    def _is_lost(self, ended: models.EndedSession | None) -> None:
+    def _is_lost(self, ended: EndedSession | None) -> None:
         self.ended = ended
         self.lost.set()
         log_lost(self.licence, ended)

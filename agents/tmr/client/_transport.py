@@ -9,7 +9,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import httpx
 
-from tmr.api.problems import ConfigError
+from tmr.api.errors import ConfigError
 from tmr.client import tls
 from tmr.client._operations import Answer, Request
 from tmr.client._retry import Failure, FailureKind, Send

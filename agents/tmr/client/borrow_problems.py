@@ -16,7 +16,7 @@ TmrError
     └── BorrowStoreError    the directory of borrow files, or a file in it, cannot be used
 """
 
-from tmr.api.problems import TmrError
+from tmr.api.errors import TmrError
 
 
 class BorrowError(TmrError):

@@ -29,7 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tmr.api.problems import ConfigError
+from tmr.api.errors import ConfigError
 from tmr.client.borrow_problems import (
     BadBorrowFile,
     BeyondLicence,

@@ -24,8 +24,8 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, IPvAnyAddress, StringConstraints, ValidationError
 
-from tmr.api.models import CODE_MAX, FIRM_CODE_MIN
-from tmr.api.problems import ConfigError
+from tmr.api.errors import ConfigError
+from tmr.api.fields import CODE_MAX, FIRM_CODE_MIN
 
 DEFAULT_PATH: Final = Path("/etc/tmr/client.toml")
 VARIABLE: Final = "TMR_CONFIG"

@@ -8,9 +8,10 @@ import socket
 import sys
 from pathlib import Path
 
-from tmr.api import models
-from tmr.api.models import TEXT_MAX, UNFIT
-from tmr.api.problems import SessionLost, TmrError, problem
+from tmr.api.errors import SessionLost, TmrError
+from tmr.api.fields import TEXT_MAX, UNFIT
+from tmr.api.problems import problem
+from tmr.api.sessions import EndedBy, EndedSession, Session, SessionRequest
 from tmr.client import _operations
 
 log = logging.getLogger("tmr.client")
@@ -44,9 +45,9 @@ def fit(text: str) -> str:
 class SessionView:
     """One access to one licence, as its program sees it. All of it may be read at any time."""
 
-    licence: models.Session
+    licence: Session
     """The server's grant; there as soon as the `with` block has begun."""
-    ended: models.EndedSession | None = None
+    ended: EndedSession | None = None
     """How it ended, once it is lost, where the server remembers it."""
 
     @property
@@ -59,7 +60,7 @@ class SessionView:
         return f"<{type(self).__name__} {f'{granted.id}: {granted.label}' if granted else 'not yet granted'}>"
 
 
-def default_request(**fields: object) -> models.SessionRequest:
+def default_request(**fields: object) -> SessionRequest:
     """A SessionRequest in which None stands for what this process can tell by itself. Raises BadRequest."""
     known = {"station": own_station, "user": own_user, "process": own_process}
     filled = {
@@ -68,33 +69,33 @@ def default_request(**fields: object) -> models.SessionRequest:
     return _operations.session_request(**filled)
 
 
-def log_unreleased(session: models.Session, error: TmrError) -> None:
+def log_unreleased(session: Session, error: TmrError) -> None:
     """Nobody took a licence back; that is no reason to fail."""
     log.warning(
         "session %s could not be released and ends by itself within %d s: %s", session.id, session.ttl, error
     )
 
 
-def log_lost(session: models.Session, ended: models.EndedSession | None) -> None:
+def log_lost(session: Session, ended: EndedSession | None) -> None:
     """The server ended a session."""
     log.error("session %s on licence %s was lost%s", session.id, session.label, _how(ended))
 
 
-def lost_error(session: models.Session, ended: models.EndedSession | None) -> SessionLost:
+def lost_error(session: Session, ended: EndedSession | None) -> SessionLost:
     """What `check` raises."""
     detail = f"Session {session.id} on {session.label} has ended{_how(ended)}"
     return SessionLost(problem("session-lost", detail, ended=ended))
 
 
-def _how(ended: models.EndedSession | None) -> str:
+def _how(ended: EndedSession | None) -> str:
     if ended is None:
         return ""
     match ended.by:
-        case models.EndedBy.OPERATOR:
+        case EndedBy.OPERATOR:
             return f": {ended.who} ended it"
-        case models.EndedBy.REPLACED:
+        case EndedBy.REPLACED:
             return ": the same instance of the program asked again"
-        case models.EndedBy.EXPIRY:
+        case EndedBy.EXPIRY:
             return ": no heartbeat came for its time to live"
-        case models.EndedBy.RELEASE:
+        case EndedBy.RELEASE:
             return ": it was released"

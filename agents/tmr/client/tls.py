@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping
 from typing import Any, Final, cast
 
-from tmr.api.problems import ConfigError, Untrusted
+from tmr.api.errors import ConfigError, Untrusted
 from tmr.client.config import TlsFiles
 
 SERVER_ROLES: Final = ("twin", "upstream")

@@ -6,8 +6,8 @@ A place is kept by asking for it, with the same request and the same idempotency
 from collections.abc import Callable
 from typing import Final
 
-from tmr.api.models import QueuePlace, Session, SessionRequest
-from tmr.api.problems import SessionLost
+from tmr.api.errors import SessionLost
+from tmr.api.sessions import QueuePlace, Session, SessionRequest
 
 NEXT: Final = 0.5
 """Seconds between requests of whoever is next …"""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tmr.api.models import Status
+from tmr.api.status import Status
 from tmr.service.licence_service import LicenceService
 from tmr.service.tracking import Tracking
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tmr.api.models import IDEMPOTENCY_HEADER
+from tmr.api.fields import IDEMPOTENCY_HEADER
 from tmr.http.fair_share import REASONS, SLOW, Client, FairShare
 from tmr.http.load_limits import Load, LoadLimits, Priority
 from tmr.http.metrics import Metrics

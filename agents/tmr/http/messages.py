@@ -6,7 +6,7 @@ from typing import Final, TypeVar
 from fastapi import Request, Response
 from pydantic import BaseModel, ValidationError
 
-from tmr.api.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
+from tmr.api.fields import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY
 from tmr.net.body import read_body
 from tmr.net.identity import Identity
 from tmr.net.problem import bad_request

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from tmr.api.models import HealthState, Status
+from tmr.api.status import HealthState, Status
 from tmr.ledger import BatchOutcome, Outcome, each
 
 ROLES = ("active", "candidate", "passive")

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Final
 from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel
 
-from tmr.api.models import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, PAGE_MAX, Problem
+from tmr.api.fields import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, PAGE_MAX
+from tmr.api.problem import Problem
 from tmr.api.problems import MEDIA_TYPE, PROBLEMS
 from tmr.service.pagination import AFTER
 

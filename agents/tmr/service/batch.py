@@ -3,18 +3,9 @@
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
-from tmr.api.models import (
-    BatchResult,
-    Consumption,
-    OpenStep,
-    Problem,
-    QueuePlace,
-    ReleaseStep,
-    Session,
-    Step,
-    StepResult,
-    UnitsStep,
-)
+from tmr.api.batch import BatchResult, OpenStep, ReleaseStep, Step, StepResult, UnitsStep
+from tmr.api.problem import Problem
+from tmr.api.sessions import Consumption, QueuePlace, Session
 from tmr.net import problem
 from tmr.net.identity import Identity
 from tmr.runtime.turns import give_way

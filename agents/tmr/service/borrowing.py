@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import NoReturn
 
-from tmr.api.models import PAGE_MAX, Borrowing, BorrowingList, BorrowRequest
+from tmr.api.borrowing import Borrowing, BorrowingList, BorrowRequest
+from tmr.api.fields import PAGE_MAX
 from tmr.ledger import Borrow, Borrowed, Denied, GiveBack, Outcome
 from tmr.ledger import Borrowing as Lent
 from tmr.net.identity import Identity

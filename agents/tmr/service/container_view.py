@@ -13,8 +13,8 @@ from typing import Final
 
 import msgspec
 
-from tmr.api.models import (
-    AccessMode,
+from tmr.api.fields import AccessMode
+from tmr.api.licences import (
     Constituent,
     ConstituentState,
     Container,
@@ -23,9 +23,9 @@ from tmr.api.models import (
     Holder,
     Item,
     LicenceState,
-    LicenceStatus,
     Unavailable,
 )
+from tmr.api.status import LicenceStatus
 from tmr.ledger import Ledger, constituents
 from tmr.licensing import LicenceKey, ProductItem, Serial, SerialUse, Statement, virtual_serial
 from tmr.licensing.items import EXPIRATION_MS_MAX

@@ -2,7 +2,8 @@
 
 from typing import NoReturn
 
-from tmr.api.models import Candidate, ExplainRequest, Explanation, LicenceState
+from tmr.api.explain import Candidate, ExplainRequest, Explanation
+from tmr.api.licences import LicenceState
 from tmr.ledger import Borrow, Denied, Grant
 from tmr.licensing import LicenceKey
 from tmr.net.identity import Identity

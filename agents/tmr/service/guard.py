@@ -5,7 +5,8 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final, NoReturn, Protocol
 
-from tmr.api.models import BorrowRequest, SessionRequest
+from tmr.api.borrowing import BorrowRequest
+from tmr.api.sessions import SessionRequest
 from tmr.ledger import Borrow, Command, Denied, Grant, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.net.identity import Identity

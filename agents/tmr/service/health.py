@@ -12,14 +12,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from tmr.api.models import (
-    Health,
-    HealthReason,
-    HealthState,
-    LicenceState,
-    LicenceStatus,
-    UpstreamStatus,
-)
+from tmr.api.licences import LicenceState
+from tmr.api.status import Health, HealthReason, HealthState, LicenceStatus, UpstreamStatus
 from tmr.service.container_view import MAJORITY
 
 

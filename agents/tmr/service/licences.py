@@ -1,6 +1,6 @@
 """Requests for the container and its licences."""
 
-from tmr.api.models import Container, ItemList
+from tmr.api.licences import Container, ItemList
 from tmr.service.guard import RequestGuard
 from tmr.service.problems import problem
 

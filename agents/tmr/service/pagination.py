@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tmr.api.models import PAGE_MAX
+from tmr.api.fields import PAGE_MAX
 
 T = TypeVar("T")
 

@@ -5,9 +5,8 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final, NoReturn
 
-from tmr.api.models import (
-    PAGE_MAX,
-    AccessMode,
+from tmr.api.fields import PAGE_MAX, AccessMode
+from tmr.api.sessions import (
     Consumption,
     EndedBy,
     EndedSession,

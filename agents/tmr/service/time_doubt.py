@@ -3,7 +3,7 @@
 import logging
 from typing import Final
 
-from tmr.api.models import TimeAccepted, TimeRequest
+from tmr.api.operations import TimeAccepted, TimeRequest
 from tmr.ledger import AcceptTime
 from tmr.net.identity import Identity
 from tmr.quorum.consensus_clock import ACCEPTED_MS

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
-from tmr.api.models import Role, Status, UpstreamStatus
+from tmr.api.status import Role, Status, UpstreamStatus
 from tmr.http.metrics import Metrics
 from tmr.ledger import ContainersStated, StateContainers, Trust
 from tmr.licensing import BadBorrowSignature, Serial, check_share, seal_borrow_file

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request, Response
 from starlette.background import BackgroundTask
 
-from tmr.api.models import Switchover, Trusted, TrustRequest
+from tmr.api.operations import Switchover, Trusted, TrustRequest
 from tmr.http.app import client_app
 from tmr.http.client_api import ClientApi
 from tmr.http.messages import answer, body_of

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from tmr.api.models import Trusted, TrustRequest
+from tmr.api.operations import Trusted, TrustRequest
 from tmr.ledger import ContainersStated, StateContainers, Trust
 from tmr.licensing import (
     BadStatement,

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tmr.api.models import Role, Status, UpstreamStatus
+from tmr.api.status import Role, Status, UpstreamStatus
 from tmr.http.metrics import Metrics
 from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tmr.api.problems import ConfigError as ClientConfigError
+from tmr.api.errors import ConfigError as ClientConfigError
 from tmr.client import config as client
 from tmr.runtime.config import ConfigError
 from tmr.twin import config as server

@@ -21,7 +21,7 @@ from chaos.watcher import Look
 from lab.names import ROOT
 from testbed import flood
 from testbed.addresses import LEASE_S
-from tmr.api.models import Health, HealthState, Role, Status, UpstreamStatus
+from tmr.api.status import Health, HealthState, Role, Status, UpstreamStatus
 from tmr.cli.vendor_options import read_items
 
 AT_ONCE = {"store-lost", "old-copies", "slow-links"}

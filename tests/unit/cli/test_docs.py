@@ -13,7 +13,7 @@ import pytest
 from tests.unit.cli.conftest import environment
 from tests.unit.cli.test_commands import STATUS
 from tests.unit.client.peer import Peer
-from tmr.api import problems
+from tmr.api import errors
 from tmr.cli import common, main
 from tmr.client import Config, Policy, SessionState, TlsFiles, TmrError
 
@@ -86,11 +86,11 @@ def test_every_configuration_key_is_documented() -> None:
 def test_every_exception_and_state_is_documented() -> None:
     known = [
         each.__name__
-        for each in vars(problems).values()
+        for each in vars(errors).values()
         if isinstance(each, type) and issubclass(each, TmrError) and not each.__name__.startswith("_")
     ]
     assert [name for name in known if f"`{name}`" not in HOW_TO and name != "TmrError"] == []
-    assert [name for name in known if name not in str(problems.__doc__)] == []
+    assert [name for name in known if name not in str(errors.__doc__)] == []
     assert [state for state in SessionState if f"`{state}`" not in HOW_TO] == []
 
 

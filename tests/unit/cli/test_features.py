@@ -13,7 +13,7 @@ from tests.unit.cli.conftest import Tmr
 from tests.unit.cli.test_commands import RUN, start, until
 from tests.unit.client.peer import Peer, drop_after, problem
 from tmr.api.access import AccessList
-from tmr.api.models import EndedBy, SessionRequest
+from tmr.api.sessions import EndedBy, SessionRequest
 
 __all__ = ["start"]  # a fixture
 

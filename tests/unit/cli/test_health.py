@@ -5,7 +5,7 @@ import itertools
 import pytest
 
 from tests.unit.cli.test_tables import DEGRADED, status
-from tmr.api.models import Health, HealthReason, HealthState, Role, Status
+from tmr.api.status import Health, HealthReason, HealthState, Role, Status
 from tmr.cli.health import EXIT_CODES, system_health
 from tmr.cli.tables import TwinView
 

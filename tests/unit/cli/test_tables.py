@@ -10,24 +10,12 @@ import pytest
 from rich.console import Console, RenderableType
 
 from tests.unit.client.documents import problem_answer
-from tmr.api.models import (
-    Borrowing,
-    Constituent,
-    Container,
-    ContainerUpstream,
-    Health,
-    HealthReason,
-    HealthState,
-    HeldSession,
-    Item,
-    ItemList,
-    LicenceStatus,
-    QueuedRequest,
-    Status,
-    Unavailable,
-    UpstreamStatus,
-)
-from tmr.api.problems import NoQuorum, NoService, TmrError, TwinAnswer, problem, to_error
+from tmr.api.borrowing import Borrowing
+from tmr.api.errors import NoQuorum, NoService, TmrError, TwinAnswer
+from tmr.api.licences import Constituent, Container, ContainerUpstream, Item, ItemList, Unavailable
+from tmr.api.problems import problem, to_error
+from tmr.api.sessions import HeldSession, QueuedRequest
+from tmr.api.status import Health, HealthReason, HealthState, LicenceStatus, Status, UpstreamStatus
 from tmr.cli import borrow_tables, tables
 from tmr.client._operations import problem_of
 from tmr.client.borrow_store import Stored

@@ -23,22 +23,19 @@ from pydantic import BaseModel
 
 from tests.support.lending import Borrower, Lender, item
 from tmr.api.access import AccessList
-from tmr.api.models import (
-    Borrowing,
-    BorrowingList,
-    BorrowRequest,
-    Candidate,
+from tmr.api.borrowing import Borrowing, BorrowingList, BorrowRequest
+from tmr.api.explain import Candidate, ExplainRequest, Explanation
+from tmr.api.licences import Holder, LicenceState
+from tmr.api.problems import PROBLEMS
+from tmr.api.problems import problem as problem_document
+from tmr.api.sessions import (
     Consumption,
     EndedBy,
     EndedSession,
-    ExplainRequest,
-    Explanation,
     Heartbeat,
     Heartbeats,
     HeartbeatsRequest,
     HeldSession,
-    Holder,
-    LicenceState,
     QueuedRequest,
     QueuePlace,
     Session,
@@ -46,8 +43,6 @@ from tmr.api.models import (
     SessionRequest,
     UnitsRequest,
 )
-from tmr.api.problems import PROBLEMS
-from tmr.api.problems import problem as problem_document
 from tmr.net.tls import TlsFiles
 
 NOW = "2026-03-01T12:00:00Z"

@@ -27,7 +27,7 @@ from tests.support.lending import (
     item,
     update_file,
 )
-from tmr.api.problems import ConfigError
+from tmr.api.errors import ConfigError
 from tmr.client import borrow_problems, borrowed
 from tmr.client.borrow_problems import (
     BadBorrowFile,

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from tmr.api.models import HEARTBEATS_MAX
+from tmr.api.fields import HEARTBEATS_MAX
 from tmr.client._heartbeat_schedule import HeartbeatSchedule, SessionState
 
 

@@ -7,8 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.client.documents import problem_answer
-from tmr.api.models import FIRM_CODE_MIN, AccessMode, ConstituentState, SessionRequest
-from tmr.api.problems import PROBLEMS, BadAnswer, BadRequest, problem, to_error
+from tmr.api.errors import BadAnswer, BadRequest
+from tmr.api.fields import FIRM_CODE_MIN, AccessMode
+from tmr.api.licences import ConstituentState
+from tmr.api.problems import PROBLEMS, problem, to_error
+from tmr.api.sessions import SessionRequest
 from tmr.client import _operations
 from tmr.client._operations import Answer, new_key, problem_of
 from tmr.client.session import default_request, fit

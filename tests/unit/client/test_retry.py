@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.client.documents import problem_answer
-from tmr.api.problems import (
-    PROBLEMS,
+from tmr.api.errors import (
     LicenceUnavailable,
     NoMoreLicences,
     NoQuorum,
@@ -21,6 +20,7 @@ from tmr.api.problems import (
     TmrError,
     Untrusted,
 )
+from tmr.api.problems import PROBLEMS
 from tmr.client._operations import Answer, Request
 from tmr.client._retry import Call, Done, Failure, FailureKind, Policy, Send, Wait, decide
 

@@ -13,16 +13,10 @@ from hypothesis import strategies as st
 from tests.unit.client.peer import SERIAL, Peer, drop_after, problem
 from tests.unit.client.test_clients import FIRM, PRODUCT, QUICK, Both, Driver, both, until
 from tmr.api.access import AccessList, AccessRule
-from tmr.api.models import (
-    BorrowRequest,
-    EndedBy,
-    EndedSession,
-    ExplainRequest,
-    QueuePlace,
-    Session,
-    SessionRequest,
-)
+from tmr.api.borrowing import BorrowRequest
+from tmr.api.explain import ExplainRequest
 from tmr.api.problems import problem as problem_document
+from tmr.api.sessions import EndedBy, EndedSession, QueuePlace, Session, SessionRequest
 from tmr.client import (
     AccessListChanged,
     BadRequest,

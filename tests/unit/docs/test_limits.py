@@ -26,7 +26,7 @@ NO_LIMITS = {
     "tmr.cli.spelling.SECONDS_MAX",
     "tmr.cli.tracking.KEY_MAX",
     "tmr.client.borrowed.FILE_MAX",
-    "tmr.api.models.CODE_MAX",
+    "tmr.api.fields.CODE_MAX",
     "tmr.ledger.access.SEATS_MAX",
     "tmr.ledger.export.ATTESTATION_MAX",
     "tmr.ledger.export.END_MAX",

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tmr.api.models import HealthState
+from tmr.api.status import HealthState
 from tmr.http.status_page import page
 
 TEXT = bytes(page().body).decode()

@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tmr.api.problems import ConfigError as ClientConfigError
+from tmr.api.errors import ConfigError as ClientConfigError
 from tmr.client import config as client
 from tmr.rpc.record_messages import decode_answer, decode_question
 from tmr.runtime.config import ConfigError

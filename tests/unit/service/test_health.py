@@ -7,14 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.tmr_system import Twin, item, running, scenario, until
-from tmr.api.models import (
-    Constituent,
-    ConstituentState,
-    HealthState,
-    LicenceState,
-    LicenceStatus,
-    UpstreamStatus,
-)
+from tmr.api.licences import Constituent, ConstituentState, LicenceState
+from tmr.api.status import HealthState, LicenceStatus, UpstreamStatus
 from tmr.service.health import HealthFacts, TakeOver, alarms, health
 
 UP = ("up1", "up2", "up3")

@@ -3,7 +3,8 @@
 from fastapi import FastAPI, Request, Response
 from starlette.responses import JSONResponse
 
-from tmr.api.models import PAGE_MAX, Borrowing, BorrowingList, BorrowRequest
+from tmr.api.borrowing import Borrowing, BorrowingList, BorrowRequest
+from tmr.api.fields import PAGE_MAX
 from tmr.http.client_api import ClientApi
 from tmr.http.messages import address_of, answer, body_of, client_of, idempotency_key_of
 from tmr.http.openapi import JOURNAL, WISHING, After, BorrowingName, Limit, documented

@@ -2,7 +2,8 @@
 
 from fastapi import FastAPI, Request, Response
 
-from tmr.api.models import ContainerList, ExplainRequest, Explanation, ItemList
+from tmr.api.explain import ExplainRequest, Explanation
+from tmr.api.licences import ContainerList, ItemList
 from tmr.http.client_api import ClientApi
 from tmr.http.messages import address_of, answer, body_of, client_of
 from tmr.http.openapi import JOURNAL, Serial, documented

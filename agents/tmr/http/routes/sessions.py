@@ -2,10 +2,9 @@
 
 from fastapi import FastAPI, Request, Response
 
-from tmr.api.models import (
-    PAGE_MAX,
-    Batch,
-    BatchResult,
+from tmr.api.batch import Batch, BatchResult
+from tmr.api.fields import PAGE_MAX
+from tmr.api.sessions import (
     Consumption,
     Heartbeat,
     Heartbeats,

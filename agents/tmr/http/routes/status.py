@@ -5,7 +5,7 @@ from typing import Final
 from fastapi import FastAPI, Request, Response
 from starlette.responses import PlainTextResponse
 
-from tmr.api.models import Status
+from tmr.api.status import Status
 from tmr.http.client_api import ClientApi
 from tmr.http.messages import answer
 from tmr.http.openapi import ANYONE, documented

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, Request, Response
 
-from tmr.api.models import TimeAccepted, TimeRequest
+from tmr.api.operations import TimeAccepted, TimeRequest
 from tmr.http.client_api import ClientApi
 from tmr.http.messages import answer, body_of
 from tmr.http.openapi import JOURNAL, OPERATORS, documented

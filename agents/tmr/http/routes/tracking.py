@@ -7,7 +7,7 @@ from fastapi import FastAPI, Query, Request
 from pydantic import AwareDatetime
 from starlette.responses import Response, StreamingResponse
 
-from tmr.api.models import CODE_MAX, FIRM_CODE_MIN, WRITTEN
+from tmr.api.fields import CODE_MAX, FIRM_CODE_MIN, WRITTEN
 from tmr.http.client_api import ClientApi
 from tmr.http.openapi import JOURNAL, OPERATORS, documented
 from tmr.net.server import demand, peer_of
