@@ -84,7 +84,7 @@ class Tracking:
         self._guard.check()
         # An entry of now: no line that comes later can be of a time before it.
         await self._guard.outcome(self._command_log.submit(RecordDenials(())))
-        # Its commitment reaches the upstreams with the next message: let that go now, not at the next renewal.
+        # Its commitment reaches the upstreams with the next message: send that now, not at the renewal.
         await self._guard.proved(self._command_log.read_mark())
         index, now_ms = self._applied()
         head = self._command_log.ledger.heads.get(firm_code, Head())
