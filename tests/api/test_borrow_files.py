@@ -96,7 +96,7 @@ class Site:
     async def found(self, links: dict[str, UpstreamLink]) -> None:
         """Bootstrap the system, serve, and let the journal know the containers."""
         replies = [await link.call(Acquire(1, A, 1000, probe=True)) for link in links.values()]
-        one, two, three = [reply.member.disk for reply in replies if isinstance(reply, NotVoting)]
+        one, two, three = [reply.state.replica_id for reply in replies if isinstance(reply, NotVoting)]
         for link in links.values():
             assert isinstance(await link.call(Bootstrap(A, Membership((one, two, three)))), Bootstrapped)
             assert isinstance(await link.call(Acquire(1, A, 30_000)), Promise)
@@ -312,7 +312,7 @@ async def _lent_by_the_active_twin(directory: Path) -> None:
             "request-1", "alice", "bor-1", FIRM, 201, (LicenceKey(FIRM, 201, 1),), 3600, "ab" * 32, "cad-07"
         )
         assert isinstance(await replicator.submit(borrow), Borrowed)
-        links = dict(zip(replicator.twin.upstreams, replicator.links, strict=True))
+        links = dict(zip(replicator.twin.names, replicator.links, strict=True))
 
         def read() -> ReadIndex:
             return ReadIndex(replicator.twin.epoch, replicator.twin.owner, replicator.twin.applied)

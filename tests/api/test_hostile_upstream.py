@@ -15,9 +15,7 @@ Lie = Callable[[Reply], Reply]
 
 
 def _member(**values: int) -> Lie:
-    return lambda reply: msgspec.structs.replace(
-        reply, member=msgspec.structs.replace(reply.member, **values)
-    )
+    return lambda reply: msgspec.structs.replace(reply, state=msgspec.structs.replace(reply.state, **values))
 
 
 def _journal(*entries: Entry, state: bytes | None = None) -> Lie:

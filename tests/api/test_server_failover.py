@@ -177,7 +177,7 @@ async def test_one_upstream_lost_two_lost_and_back(tmp_path: Path) -> None:
             mirror = system.passive.agent.replicator.ledger
             await until(lambda: session in mirror.sessions, "the session is mirrored")
             up3.cut()
-            await until(lambda: not active.agent.replicator.twin.peers[2].reachable, "up3 is missed")
+            await until(lambda: not active.agent.replicator.twin.replicas[2].reachable, "up3 is missed")
             assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
             container = (await client.get("/v1/containers")).json()["containers"][0]
             assert [one["state"] for one in container["upstreams"]] == ["available"] * 2 + ["unreachable"]
@@ -185,7 +185,7 @@ async def test_one_upstream_lost_two_lost_and_back(tmp_path: Path) -> None:
             up2.cut()
             await until(lambda: not active.serves, "the lease ends")
             for twin in system.twins:
-                peers = twin.agent.replicator.twin.peers
+                peers = twin.agent.replicator.twin.replicas
                 await until(functools.partial(one_is_left, peers), "both twins know")
                 async with twin.client() as asking:
                     refusal = await asking.post("/v1/sessions", json=ask(), headers=key())
@@ -222,7 +222,7 @@ async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
                 for product in (1, 2)
             ]
             system.upstreams[0].cut()
-            await until(lambda: not active.agent.replicator.twin.peers[0].reachable, "up1 is missed")
+            await until(lambda: not active.agent.replicator.twin.replicas[0].reachable, "up1 is missed")
             serial = active.agent.view.serial
             shown = (await client.get(f"/v1/containers/{serial}/items")).json()
             assert [one["product_code"] for one in shown["items"]] == [1]
@@ -240,7 +240,7 @@ async def test_two_of_three_is_counted_for_each_licence(tmp_path: Path) -> None:
             assert refusal.json()["type"] == "urn:tmr:problem:licence-unavailable"
             assert "up3 holds no" in refusal.json()["detail"]
             system.upstreams[0].up = True
-            await until(lambda: active.agent.replicator.twin.peers[0].reachable, "up1 is back")
+            await until(lambda: active.agent.replicator.twin.replicas[0].reachable, "up1 is back")
             both = await client.post("/v1/heartbeats", json={"sessions": ids})
             assert both.json() == {"alive": ids, "lost": [], "unavailable": [], "ended": []}
 
@@ -269,7 +269,7 @@ async def test_the_passive_twin_mirrors_the_journal_whichever_upstream_feeds_it(
             for count, lost in enumerate((None, *system.upstreams), start=1):
                 for upstream in system.upstreams:
                     upstream.up = True
-                peers = active.agent.replicator.twin.peers
+                peers = active.agent.replicator.twin.replicas
                 await until(functools.partial(all_answer, peers), "all three answer")
                 if lost is not None:
                     lost.cut()

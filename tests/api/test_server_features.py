@@ -516,7 +516,7 @@ async def test_explain_says_what_would_happen_and_why(tmp_path: Path) -> None:
         async with active.client(ALICE) as alice, active.client(OLGA) as olga:
             await open_session(alice, user="anna", tmr_id=1)
             system.upstreams[2].cut()
-            await until(lambda: not active.agent.replicator.twin.peers[2].reachable, "up3 is away")
+            await until(lambda: not active.agent.replicator.twin.replicas[2].reachable, "up3 is away")
             answer = (await alice.post("/v1/explain", json=ask())).json()
             assert answer["granted"] is True
             full, free = answer["licences"]

@@ -109,7 +109,7 @@ async def agreed(thief: Thief) -> None:
     """All upstreams have the state that the journal gives: a wrong digest is refused."""
     last = len(thief.entries)
     replies = await thief.write([], digest_index=last, digest=replayed(thief).digest())
-    assert all(isinstance(reply, Appended) and reply.member.commit == last for reply in replies.values())
+    assert all(isinstance(reply, Appended) and reply.state.commit == last for reply in replies.values())
 
 
 # -- more than there is ------------------------------------------------------------------------------------
@@ -305,7 +305,7 @@ def test_entries_that_break_the_journal_are_refused_and_end_nobody(site: Site) -
         )
         assert "committed here" in refusals(rewritten)["up3"]
         beyond = await thief.write([], commit=10**6)
-        assert all(reply.member.commit == last for reply in beyond.values())
+        assert all(reply.state.commit == last for reply in beyond.values())
         await agreed(thief)
 
     site.steal(story)
@@ -338,7 +338,7 @@ def test_what_was_sent_before_does_nothing_again(site: Site) -> None:
         await thief.ask(lambda: Release(thief.epoch, thief.owner))
         thief.owner = ProposerId("tmr1", "another life")
         await thief.term()
-        before = {n: r.member for n, r in (await thief.write([])).items()}
+        before = {n: r.state for n, r in (await thief.write([])).items()}
         snapshot = Snapshot(99, 1, TIME, thief.membership, b"")
         for make in (
             lambda: Append(*old, TTL_MS, len(thief.entries), thief.epoch, (recorded,), 99),
@@ -349,7 +349,7 @@ def test_what_was_sent_before_does_nothing_again(site: Site) -> None:
             assert all(isinstance(reply, Fenced) for reply in replies.values())
         released = await thief.ask(lambda: Release(*old))
         assert all(isinstance(reply, Released) for reply in released.values())
-        after = {n: r.member for n, r in (await thief.write([])).items()}
+        after = {n: r.state for n, r in (await thief.write([])).items()}
         assert {n: (m.promised, m.last_index, m.commit) for n, m in after.items()} == {
             n: (m.promised, m.last_index, m.commit) for n, m in before.items()
         }
@@ -357,7 +357,7 @@ def test_what_was_sent_before_does_nothing_again(site: Site) -> None:
         for _ in range(2):  # the same append twice is stored once
             replies = await thief.write([again], previous_index=again.index - 1, previous_epoch=thief.epoch)
             thief.entries = thief.entries[: again.index]
-            assert all(reply.member.last_index == again.index for reply in replies.values())
+            assert all(reply.state.last_index == again.index for reply in replies.values())
         given_back = thief.epoch, thief.owner
         await thief.ask(lambda: Release(*given_back))
         replies = await thief.ask(lambda: Append(*given_back, TTL_MS, 0, 0, (), 0))
@@ -386,7 +386,7 @@ def test_what_a_stolen_twin_can_destroy(tmp_path: Path, system: System) -> None:
         assert set(refusals(replies)) == {"up1"}, "two others store that the third is replaced"
         wrong = await thief.write([], digest_index=len(thief.entries), digest=bytes(16))
         assert "up2" in refusals(wrong), "a wrong digest renews no lease"
-        assert wrong["up2"].member.voting, "nor does it take a vote"
+        assert wrong["up2"].state.voting, "nor does it take a vote"
 
     try:
         site.steal(story)

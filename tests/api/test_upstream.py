@@ -87,13 +87,13 @@ async def founded(link: UpstreamLink) -> None:
     """The upstream belongs to a system of three from now on."""
     joining = await link.call(Acquire(1, A, 1000, probe=True))
     if isinstance(joining, NotVoting):
-        found = Bootstrap(A, Membership((joining.member.disk, "d2", "d3")))
+        found = Bootstrap(A, Membership((joining.state.replica_id, "d2", "d3")))
         assert isinstance(await link.call(found), Bootstrapped)
 
 
 async def next_epoch(link: UpstreamLink) -> int:
     reply = await link.call(Subscribe(ProposerId("tmr1", "look"), 0, 0, "?", -1))
-    return reply.member.promised + 1
+    return reply.state.promised + 1
 
 
 # -- who is answered ---------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_disk_that_fills_up_is_told_before_a_write_fails(tmp_path: Path, syste
     """No disk here has as much free as this reserve: it is short from the start, and works all the same."""
 
     async def work(link: UpstreamLink) -> bool:
-        return (await link.call(Acquire(1, A, 1000, probe=True))).member.short
+        return (await link.call(Acquire(1, A, 1000, probe=True))).state.short
 
     made = UpstreamProcess(tmp_path, system)
     try:
@@ -222,7 +222,7 @@ def test_a_clock_that_no_time_source_keeps_is_told_and_an_alarm_where_one_should
     """Whatever the clock of this machine is."""
 
     async def work(link: UpstreamLink) -> tuple[bool | None, bool]:
-        member = (await link.call(Acquire(1, A, 1000, probe=True))).member
+        member = (await link.call(Acquire(1, A, 1000, probe=True))).state
         return member.clock_synchronised, member.clock_alarm
 
     kept = synchronised()
@@ -452,7 +452,7 @@ def test_a_licence_is_requested_issued_and_activated(tmp_path: Path, system: Sys
             assert (statement.upstream, statement.act_id, statement.generation) == ("up1", ACT_ID, 1)
             assert [item.quantity for item in statement.items] == [5]
             joining = await link.call(Acquire(1, A, 1000))
-            assert joining.member.generation == 1
+            assert joining.state.generation == 1
 
         linked(machines[0], look)
         machines[0].kill()

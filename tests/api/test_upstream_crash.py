@@ -41,7 +41,7 @@ async def founded(upstream: UpstreamProcess) -> None:
     link = upstream.link()
     joining = await link.call(Acquire(1, A, 1000))
     assert isinstance(joining, NotVoting)
-    await link.call(Bootstrap(A, Membership((joining.member.disk, "d2", "d3"))))
+    await link.call(Bootstrap(A, Membership((joining.state.replica_id, "d2", "d3"))))
     await link.close()
 
 
@@ -53,7 +53,7 @@ async def term(
     known = (have.previous_index, have.previous_epoch) if have else (0, 0)
     promise = await link.call(Acquire(epoch, A, 1000))
     assert isinstance(promise, Promise), promise
-    at = (promise.member.last_index, promise.member.last_epoch)
+    at = (promise.state.last_index, promise.state.last_epoch)
     assert at >= known, "what was acknowledged is lost"
     owner = promise.owner
     acknowledged = at
@@ -62,7 +62,7 @@ async def term(
             batch = tuple(entry(at[0] + 1 + n, epoch) for n in range(3))
             reply = await link.call(Append(epoch, owner, 1000, *at, batch, acknowledged[0]))
             assert isinstance(reply, Appended)
-            acknowledged = at = (reply.match, epoch)
+            acknowledged = at = (reply.match_index, epoch)
             begun.set()
     except LinkError:
         return acknowledged
@@ -112,7 +112,7 @@ def test_a_restarted_upstream_remembers_that_it_may_have_granted_a_lease(upstrea
         one2, two2 = upstream.link("tmr1"), upstream.link("tmr2")
         busy = await two2.call(Acquire(6, B, 20_000))
         assert isinstance(busy, Busy)
-        assert (busy.holder, busy.member.promised) == ("tmr1", 5)
+        assert (busy.holder, busy.state.promised) == ("tmr1", 5)
         assert isinstance(await one2.call(Append(5, A, 20_000, 0, 0, (entry(1, 5),), 0)), Appended)
         for link in (one, two, one2, two2):
             await link.close()
@@ -132,7 +132,7 @@ def test_a_full_disk_ends_the_process_and_loses_nothing_acknowledged(upstream: U
         link = upstream.link()
         promise = await link.call(Acquire(2, A, 1000))
         await link.close()
-        assert (promise.member.last_index, promise.member.last_epoch) >= acknowledged
+        assert (promise.state.last_index, promise.state.last_epoch) >= acknowledged
         return acknowledged
 
     assert asyncio.run(run())[0] > 20

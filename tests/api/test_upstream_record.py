@@ -77,7 +77,7 @@ async def active_twin(upstream: UpstreamProcess, entries: int, commit: int) -> A
     try:
         joining = await link.call(Acquire(1, A, 1000))
         assert isinstance(joining, NotVoting)
-        await link.call(Bootstrap(A, Membership((joining.member.disk, "d2", "d3"))))
+        await link.call(Bootstrap(A, Membership((joining.state.replica_id, "d2", "d3"))))
         assert isinstance(await link.call(Acquire(1, A, 30_000)), Promise)
         made = tuple(noting(n) for n in range(1, entries + 1))
         assert isinstance(await link.call(Append(1, A, 30_000, 0, 0, made, 0)), Appended)
@@ -171,13 +171,13 @@ def test_the_record_is_whole_after_kill_9(upstream: UpstreamProcess) -> None:
         """Append and commit until the process dies; the last entry acknowledged as committed and stored."""
         promise = await link.call(Acquire(epoch, A, 30_000))
         assert isinstance(promise, Promise)
-        at = (promise.member.last_index, promise.member.last_epoch)
+        at = (promise.state.last_index, promise.state.last_epoch)
         try:
             while True:
                 batch = tuple(noting(at[0] + 1 + n, epoch) for n in range(3))
                 reply = await link.call(Append(epoch, A, 30_000, *at, batch, at[0]))
                 assert isinstance(reply, Appended)
-                at = (reply.match, epoch)
+                at = (reply.match_index, epoch)
         except LinkError:
             return at
 

@@ -53,7 +53,9 @@ class Bench:
         """The upstream's process starts again, from what it had stored, with this setting of the lease."""
         old = self.acceptors[slot]
         entries = list(old.log.after_index(old.snapshot.index))
-        durable = Durable(old.disk, old.voting, old.promised, old.owner, old.snapshot, entries, old.commit)
+        durable = Durable(
+            old.replica_id, old.voting, old.promised, old.owner, old.snapshot, entries, old.commit
+        )
         durable.granted_ms = old.granted_ms
         durable.released = old.released
         self.acceptors[slot] = rules_acceptor(self.rules, durable, self.now, ttl)
@@ -74,7 +76,7 @@ class Bench:
         """Take the oldest message of the twin to the upstream off the wire; polls are left out."""
         self._collect(name)
         for one in self._sent[name]:
-            if one.slot == slot:
+            if one.replica == slot:
                 self._sent[name].remove(one)
                 return one
         return None
@@ -90,7 +92,7 @@ class Bench:
         """What the twin has sent does not arrive."""
         self._collect(name)
         for one in self._sent[name]:
-            self.twins[name].failed(one.slot, one.at, one.request)
+            self.twins[name].failed(one.replica, one.at, one.request)
         self._sent[name] = []
 
     def lose_all_but_releases(self, name: str) -> None:
@@ -103,12 +105,12 @@ class Bench:
 
     def hand(self, name: str, one: Send, *, answer: bool = True) -> None:
         """The upstream gets this message, and the twin the answer."""
-        acceptor = self.acceptors[one.slot]
+        acceptor = self.acceptors[one.replica]
         reply = acceptor.handle(self.now, WALL_MS + round(self.now * 1000), one.request).reply
         for index in range(acceptor.log.base + 1, acceptor.commit + 1):
-            self._committed(acceptor.log[index], UPSTREAMS[one.slot])
+            self._committed(acceptor.log[index], UPSTREAMS[one.replica])
         if answer:
-            self.twins[name].receive(self.now, one.slot, one.at, one.request, reply)
+            self.twins[name].receive(self.now, one.replica, one.at, one.request, reply)
         self._collect(name)
         self._one_holds()
 

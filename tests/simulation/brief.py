@@ -37,13 +37,11 @@ def brief(message: Request | Reply) -> str:
             return f"{name} from {have}"
         case Busy(epoch=epoch, holder=holder, wait_ms=wait):
             return f"{name} epoch {epoch}: {holder} holds for {wait} ms more"
-        case Appended(member=member, epoch=epoch, match=match):
+        case Appended(state=member, epoch=epoch, match_index=match):
             return f"{name} epoch {epoch}, equal up to {match}; {_member(member)}"
-        case Conflict(member=member, epoch=epoch, try_from=try_from):
-            return f"{name} epoch {epoch}, try from {try_from}; {_member(member)}"
-        case (
-            Probed(member=member) | Promise(member=member) | Fenced(member=member) | NotVoting(member=member)
-        ):
+        case Conflict(state=member, epoch=epoch, retry_index=retry_index):
+            return f"{name} epoch {epoch}, try from {retry_index}; {_member(member)}"
+        case Probed(state=member) | Promise(state=member) | Fenced(state=member) | NotVoting(state=member):
             return f"{name} epoch {message.epoch}; {_member(member)}"
         case Subscribed(holder=holder, entries=entries):
             return f"{name}: held by {holder or 'nobody'}, {len(entries)} entries"
@@ -52,6 +50,6 @@ def brief(message: Request | Reply) -> str:
 
 def _member(member: ReplicaState) -> str:
     return (
-        f"{member.disk}{'' if member.voting else ' (no vote)'} promised {member.promised}, "
+        f"{member.replica_id}{'' if member.voting else ' (no vote)'} promised {member.promised}, "
         f"last {member.last_index} of epoch {member.last_epoch}, commit {member.commit}"
     )

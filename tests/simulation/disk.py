@@ -45,7 +45,7 @@ class Disk:
     """
 
     def __init__(self, name: str, container: SimContainer, *, believes_torn: bool = False) -> None:
-        self._kept = Durable(disk=name)
+        self._kept = Durable(replica_id=name)
         self.container = container
         self.damage = ""
         """The row that is not what was written, for people; empty: none."""
@@ -59,7 +59,7 @@ class Disk:
     @property
     def name(self) -> str:
         """Its identity."""
-        return self._kept.disk
+        return self._kept.replica_id
 
     @property
     def voting(self) -> bool:
@@ -121,7 +121,7 @@ class Disk:
                 case TermWrite(epoch):
                     kept.term = epoch
                 case AckedPositionsWrite(marks):
-                    kept.marks = marks
+                    kept.acked = marks
                 case VotingWrite(voting):
                     kept.voting = voting
                     kept.damage = "" if voting else kept.damage
@@ -189,13 +189,13 @@ class Disk:
             kept.snapshot, membership=members, founding=founding if kept.snapshot.index else ""
         )
         kept.entries = [one if one.kind == "format" else other(one) for one in kept.entries]
-        kept.disk, kept.marks = empty.name, ()
+        kept.replica_id, kept.acked = empty.name, ()
         empty._kept = kept
         return empty
 
     def copy(self) -> "Disk":
         """A copy as it is now, to be put back some day."""
-        found = Disk(self._kept.disk, self.container)
+        found = Disk(self._kept.replica_id, self.container)
         found._kept, found.record, found.skipped = self.load(), dict(self.record), list(self.skipped)
         return found
 
@@ -203,8 +203,8 @@ class Disk:
         """The upstream of this disk was told that `other` had confirmed more than it has."""
         log, term = Log.after(other._kept.snapshot, other._kept.entries), other._kept.term
         return any(
-            mark.disk == other._kept.disk and mark.missed_by(term, log.last_epoch, log.last)
-            for mark in self._kept.marks
+            mark.replica_id == other._kept.replica_id and mark.missed_by(term, log.last_epoch, log.last)
+            for mark in self._kept.acked
         )
 
     def load(self) -> Durable:

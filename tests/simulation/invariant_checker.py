@@ -150,35 +150,37 @@ class InvariantChecker:
 
     def _members_are(self, entry: Entry) -> None:
         membership = decode_membership(entry.body)
-        self._members.update(membership.disks)
+        self._members.update(membership.replica_ids)
         self._retired.update(membership.retired)
-        back = self._retired.intersection(membership.disks)
+        back = self._retired.intersection(membership.replica_ids)
         if back:
             self.fail(f"{back} was retired, and counts again by entry {entry.index}")
 
     def voted(self, slot: int, acceptor: Acceptor, reply: Reply) -> None:
         """An upstream's answer leaves: only members vote, and only with a journal."""
-        if acceptor.disk in self.world.nemesis.foreign:
+        if acceptor.replica_id in self.world.nemesis.foreign:
             return
         if isinstance(reply, Probed | Promise | Appended):
-            if acceptor.disk not in self._members and acceptor.disk not in self._founded:
-                self.fail(f"up{slot + 1} votes with {acceptor.disk}, which no committed membership counts")
+            if acceptor.replica_id not in self._members and acceptor.replica_id not in self._founded:
+                self.fail(
+                    f"up{slot + 1} votes with {acceptor.replica_id}, which no committed membership counts"
+                )
             if acceptor.log.membership is None:
                 self.fail(f"up{slot + 1} votes without knowing who the members are")
 
         if isinstance(reply, Promise):
-            self._asked_for[reply.epoch] = reply.owner.twin
+            self._asked_for[reply.epoch] = reply.owner.name
         elif isinstance(reply, Appended):
-            self._stores.acknowledged(acceptor, reply.match)
+            self._stores.acknowledged(acceptor, reply.match_index)
 
     def handed_over(self, twin: SimTwin) -> None:
         """The twin is about to give its term back."""
-        self._handed_over[twin.twin.owner.nonce] = self.world.now, twin.twin.epoch
+        self._handed_over[twin.twin.owner.incarnation] = self.world.now, twin.twin.epoch
 
     def elected(self, twin: SimTwin) -> None:
         """The twin is active: not soon after it handed over, unless the other one has tried meanwhile."""
         replicator = twin.twin
-        at, former = self._handed_over.get(replicator.owner.nonce, (float("-inf"), 0))
+        at, former = self._handed_over.get(replicator.owner.incarnation, (float("-inf"), 0))
         too_fast = self.world.stats["clock races"]  # its time to live is shorter then
         if (
             not too_fast
@@ -195,13 +197,18 @@ class InvariantChecker:
         self._committed(applied.entry, twin.name)
         self._read_by(applied.entry, twin.twin.newest, twin.name)
         replicator = twin.twin
-        if replicator.role == "passive" and replicator.applied - replicator.log.base > 3 * proposer.KEEP:
+        if (
+            replicator.role == "passive"
+            and replicator.applied - replicator.log.base > 3 * proposer.LOG_RETAIN_ENTRIES
+        ):
             self.fail(f"{twin.name} keeps {replicator.applied - replicator.log.base} entries for nobody")
         if replicator.role == "active" and applied.entry.epoch == replicator.epoch:
-            owner = self._terms.setdefault(replicator.epoch, replicator.owner.nonce)
-            if owner != replicator.owner.nonce:
-                self.fail(f"{replicator.owner.nonce} and {owner} both committed in epoch {replicator.epoch}")
-            members = replicator.log.membership.disks if replicator.log.membership is not None else ()
+            owner = self._terms.setdefault(replicator.epoch, replicator.owner.incarnation)
+            if owner != replicator.owner.incarnation:
+                self.fail(
+                    f"{replicator.owner.incarnation} and {owner} both committed in epoch {replicator.epoch}"
+                )
+            members = replicator.log.membership.replica_ids if replicator.log.membership is not None else ()
             if len(stored := self._stores.of(applied.entry, members)) < 2:
                 self.fail(f"entry {applied.index} counts as committed, and only {stored} have it")
 
@@ -218,16 +225,16 @@ class InvariantChecker:
     def acceptor_moved(self, slot: int, acceptor: Any) -> None:
         """An upstream handled a message: what it holds for committed must be what everybody does."""
         # An old machine that comes back is told that it was replaced: it cannot know whether that is true.
-        if acceptor.refused and acceptor.disk not in self.world.nemesis.taken_out:
+        if acceptor.refused and acceptor.replica_id not in self.world.nemesis.taken_out:
             self.fail(f"up{slot + 1} refused what no honest twin sends: {acceptor.refused}")
-        if acceptor.disk in self.world.nemesis.foreign:
+        if acceptor.replica_id in self.world.nemesis.foreign:
             return
-        if acceptor.disk in self.world.nemesis.exchanged and acceptor.log.membership is not None:
-            self.fail(f"a system is founded on {acceptor.disk}, and the twins know another one")
+        if acceptor.replica_id in self.world.nemesis.exchanged and acceptor.log.membership is not None:
+            self.fail(f"a system is founded on {acceptor.replica_id}, and the twins know another one")
         snapshot = acceptor.snapshot
         if snapshot.index == 0 and snapshot.membership is not None:
             self.foundation = self.foundation or snapshot
-            self._founded.update(snapshot.membership.disks)
+            self._founded.update(snapshot.membership.replica_ids)
         for index in range(max(self._seen[slot], acceptor.log.base) + 1, acceptor.commit + 1):
             self._committed(acceptor.log[index], f"up{slot + 1}")
             self._read_by(acceptor.log[index], acceptor.newest, f"up{slot + 1}")
@@ -292,7 +299,7 @@ class InvariantChecker:
         """
         upstream = self.world.upstreams[slot]
         for name, twin in self.world.twins.items():
-            replicator, peer = twin.twin, twin.twin.peers[slot]
+            replicator, peer = twin.twin, twin.twin.replicas[slot]
             if (
                 replicator.owner == asker
                 or not twin.up
@@ -300,7 +307,7 @@ class InvariantChecker:
                 or peer.granted_until is None
             ):
                 continue
-            if peer.member is None or peer.member.disk != upstream.disk.name or self._may_be_wrong(name):
+            if peer.state is None or peer.state.replica_id != upstream.disk.name or self._may_be_wrong(name):
                 continue
             if name in self._went_on and peer.confirmed_at < self._went_on[name][0]:
                 continue  # granted before a pause that may be too short to be noticed

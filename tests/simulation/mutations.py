@@ -46,7 +46,7 @@ class TakesTheNameForTheTwin(Acceptor):
     """The lease of a twin is no obstacle to another process of the same name."""
 
     def blocked(self, now: float, asker: Any) -> bool:
-        return super().blocked(now, asker) and self.holder is not None and self.holder.twin != asker.twin
+        return super().blocked(now, asker) and self.holder is not None and self.holder.name != asker.name
 
 
 class ForgetsItsLease(Acceptor):
@@ -255,7 +255,7 @@ class LeaseOfOne(Proposer):
 
     @property
     def deadline(self) -> float:
-        granted = [progress.granted_until for progress in self.peers if progress.granted_until is not None]
+        granted = [progress.granted_until for progress in self.replicas if progress.granted_until is not None]
         return max(granted, default=float("-inf"))
 
 
@@ -269,7 +269,7 @@ class KeepsItsLedger(Proposer):
 class ConfirmedByNobody(Agreement):
     """Any ledger may be sent in place of another."""
 
-    def may_install(self, slot: int) -> bool:
+    def may_install(self, replica: int) -> bool:
         return True
 
 
@@ -354,22 +354,22 @@ class LongestJournal(Proposer):
 
     @staticmethod
     def rank_of(promise: Promise) -> tuple[int, int]:
-        return promise.member.last_index, promise.member.last_epoch
+        return promise.state.last_index, promise.state.last_epoch
 
 
 class OneVoteIsEnough(Proposer):
     """An entry counts as committed when one upstream stored it."""
 
     def _advance(self) -> bool:
-        for slot in self._member_slots():
-            self.peers[slot].match = max(progress.match for progress in self.peers)
+        for replica in self._member_replicas():
+            self.replicas[replica].match_index = max(progress.match_index for progress in self.replicas)
         return super()._advance()
 
 
 class BelievesAnOldCopy(Proposer):
     """An upstream counts, whatever it confirmed before and no longer has."""
 
-    def _distrust(self, slot: int, now: float) -> None:
+    def _distrust(self, replica: int, now: float) -> None:
         pass
 
     @staticmethod
@@ -396,24 +396,24 @@ class ServesAtOnce(Proposer):
 class ReadmitsTheRetired(Proposer):
     """A disk that was replaced is admitted like a new one."""
 
-    def _join(self, now: float, slot: int, disk: str) -> None:
+    def _join(self, now: float, replica: int, replica_id: str) -> None:
         membership = self.log.membership
-        if membership is None or disk not in membership.retired or not self.holds(now):
-            super()._join(now, slot, disk)
+        if membership is None or replica_id not in membership.retired or not self.holds(now):
+            super()._join(now, replica, replica_id)
         elif not self._membership_pending():
-            self._add("members", encode_membership(membership.replacing(slot, disk)), now)
+            self._add("members", encode_membership(membership.replacing(replica, replica_id)), now)
             self._replicate(now)
 
 
 class AdmitsAtOnce(Proposer):
     """A new disk gets the snapshot, and with it the vote, before its admission is committed."""
 
-    def _join(self, now: float, slot: int, disk: str) -> None:
+    def _join(self, now: float, replica: int, replica_id: str) -> None:
         membership = self.log.membership
-        if membership is None or membership.disks[slot] != disk or self.peers[slot].busy:
-            super()._join(now, slot, disk)
+        if membership is None or membership.replica_ids[replica] != replica_id or self.replicas[replica].busy:
+            super()._join(now, replica, replica_id)
         elif self.holds(now):
-            self._send(slot, self._installation(), now)
+            self._send(replica, self._installation(), now)
 
     def _installation(self) -> Install:
         install = super()._installation()
@@ -622,7 +622,9 @@ class IgnoresThoseGoneBack(Proposer):
     """The readiness of an upstream that has gone back never counts, though all three are ready."""
 
     def _count_probes(self, now: float) -> None:
-        self._probed = {slot: one for slot, one in self._probed.items() if not self.peers[slot].gone_back}
+        self._probed = {
+            replica: one for replica, one in self._probed.items() if not self.replicas[replica].rolled_back
+        }
         super()._count_probes(now)
 
 

@@ -310,7 +310,7 @@ class Nemesis:
                 and one.acceptor.voting
                 and one.disk.voting
                 and one.acceptor.log.membership is not None
-                and one.acceptor.log.membership.disks == disks
+                and one.acceptor.log.membership.replica_ids == disks
                 and not any(other.disk.knows_more_of(one.disk) for other in upstreams)
                 for one in upstreams
             )

@@ -22,7 +22,7 @@ def small_journals() -> None:
     acceptor.SNAPSHOT_EVERY = 20  # type: ignore[misc]
     acceptor.TAIL = 5  # type: ignore[misc]
     acceptor.FOLLOW_BYTES = 1_500  # type: ignore[misc]
-    proposer.KEEP = 15  # type: ignore[misc]
+    proposer.LOG_RETAIN_ENTRIES = 15  # type: ignore[misc]
     proposer.BATCH_ENTRIES = 3  # type: ignore[misc]
     proposer.BATCH_BYTES = 600  # type: ignore[misc]
 

@@ -7,7 +7,7 @@ from tests.simulation.invariant_checker import Violation
 from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
 from tmr.ledger import Borrow, GiveBack, RecordDenials, StateContainers, encode
 from tmr.quorum.messages import Install
-from tmr.quorum.proposer import SPARE_PAUSE, Send
+from tmr.quorum.proposer import LAGGING_PAUSE, Send
 from tmr.quorum.read_index import ReadIndex
 
 LONGER_THAN_A_LEASE = 2.5
@@ -202,12 +202,12 @@ def snapshot_that_comes_twice(bench: Bench) -> None:
         bench.twins[a].submit(bench.now, encode(RecordDenials(())))
         bench.exchange(a, 0, 1, times=3)
     bench.exchange(a, 2)  # the first entry: the next ones are gone from the active's journal
-    bench.wait(2 * SPARE_PAUSE)
+    bench.wait(2 * LAGGING_PAUSE)
     bench.twins[a].tick(bench.now)
     snapshot = bench.sent(a, 2)
     assert snapshot is not None and isinstance(snapshot.request, Install)
     bench.hand(a, snapshot)
-    bench.wait(2 * SPARE_PAUSE)
+    bench.wait(2 * LAGGING_PAUSE)
     bench.twins[a].submit(bench.now, encode(RecordDenials(())))
     bench.exchange(a, 2, 1)  # the entry behind it is on up3 and up2, and committed
     must(bench.twins[a].commit > snapshot.request.snapshot.index)

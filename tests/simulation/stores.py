@@ -22,7 +22,7 @@ class Stores:
 
     def acknowledged(self, acceptor: Acceptor, match: int) -> None:
         """An answer leaves: the disk's journal equals the active's up to `match`."""
-        log, disk = acceptor.log, acceptor.disk
+        log, disk = acceptor.log, acceptor.replica_id
         index, epoch = self._last.get(disk, (0, 0))
         first = index + 1 if index <= match and log.epoch_at(index) == epoch else match - REACH
         for number in range(max(first, log.base + 1, 1), min(match, log.last) + 1):

@@ -16,7 +16,7 @@ from tmr.quorum.messages import Append, Install
 @pytest.fixture(autouse=True)
 def short_batches_and_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(proposer, "BATCH_ENTRIES", 1)
-    monkeypatch.setattr(proposer, "KEEP", 2)
+    monkeypatch.setattr(proposer, "LOG_RETAIN_ENTRIES", 2)
     yield
 
 

@@ -87,19 +87,19 @@ class Thief:
     async def found(self) -> None:
         """No twin was elected yet: make the three one system."""
         members = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, probe=True))
-        disks = tuple(reply.member.disk for reply in members.values())
+        disks = tuple(reply.state.replica_id for reply in members.values())
         founded = await self.ask(lambda: Bootstrap(self.owner, Membership((disks[0], disks[1], disks[2]))))
         assert all(isinstance(reply, Bootstrapped) for reply in founded.values()), founded
 
     async def term(self) -> None:
         """Be elected, as any twin may be, and write the first entry."""
         seen = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, probe=True))
-        self.disks = tuple(reply.member.disk for reply in seen.values())
-        self.epoch = max(reply.member.promised for reply in seen.values()) + 1
+        self.disks = tuple(reply.state.replica_id for reply in seen.values())
+        self.epoch = max(reply.state.promised for reply in seen.values()) + 1
         promises = await self.ask(lambda: Acquire(self.epoch, self.owner, TTL_MS))
         found = [reply for reply in promises.values() if isinstance(reply, Promise)]
         assert len(found) == len(NAMES), promises
-        best = max(found, key=lambda one: (one.member.last_epoch, one.member.last_index))
+        best = max(found, key=lambda one: (one.state.last_epoch, one.state.last_index))
         assert best.snapshot is not None
         assert best.snapshot.index == 0
         self.entries = list(best.entries)

@@ -19,6 +19,7 @@ from tmr.licensing.container import Container
 from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, Signature, write_envelope
 from tmr.licensing.errors import BadBorrowSignature, BadKey, NotSigned, UpdateRefused
 from tmr.licensing.items import ProductItem
+from tmr.licensing.redundancy import MAJORITY
 from tmr.licensing.serial import virtual_serial
 from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
 from tmr.licensing.strict_json import IllFormed, read_json
@@ -33,7 +34,7 @@ PAYLOAD_MAX: Final = 16_384
 """Bytes in the payload: one Product Item and a few names."""
 FILE_MAX: Final = ENVELOPE_MAX + 2 * PAYLOAD_MAX
 """Bytes in a borrow file."""
-SIGNERS: Final = 2
+SIGNERS: Final = MAJORITY
 """Different containers that sign a borrow file: a majority of the three. A plain licence, whose update names
 one container alone, needs this one."""
 

@@ -2,14 +2,13 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import Final
 
 import msgspec
 
 from tmr.licensing.items import LicenceKey, ProductItem
+from tmr.licensing.redundancy import MAJORITY
 from tmr.licensing.statement import Statement
 
-MAJORITY: Final = 2
 """Identical constituents that make a licence."""
 
 

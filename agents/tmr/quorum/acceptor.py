@@ -53,7 +53,7 @@ SNAPSHOT_SELDOM: Final = 10
 SNAPSHOT_COST: Final = 500
 """Bytes of a snapshot for each entry that it waits for: it is about as large as the entries then. Entries of
 many commands are larger: of those it waits for as many bytes."""
-APART: Final = (1.0, 1.13, 1.29)
+SNAPSHOT_STAGGER: Final = (1.0, 1.13, 1.29)
 """By what the three upstreams' numbers differ: while one writes a snapshot, two must be left to answer."""
 FOLLOW_LIMIT: Final = 2_000
 """Entries in one answer to `follow`."""
@@ -71,7 +71,7 @@ GIVEN_UP: Final = "an operator gave up its journal"
 class Durable(msgspec.Struct):
     """Everything an upstream must find again after a power cut."""
 
-    disk: str
+    replica_id: str
     voting: bool = False
     promised: int = 0
     owner: ProposerId | None = None
@@ -79,7 +79,7 @@ class Durable(msgspec.Struct):
     entries: list[Entry] = []
     commit: int = 0
     term: int = 0
-    marks: tuple[AckedPosition, ...] = ()
+    acked: tuple[AckedPosition, ...] = ()
     granted_ms: int = 0
     """Length of the longest lease of the promise's owner that may live."""
     released: bool = False
@@ -156,7 +156,7 @@ class TermWrite(msgspec.Struct, frozen=True):
 class AckedPositionsWrite(msgspec.Struct, frozen=True):
     """Remember what the three disks have confirmed, in place of what was known. A hint, too."""
 
-    marks: tuple[AckedPosition, ...]
+    acked: tuple[AckedPosition, ...]
 
 
 Hint = CommitWrite | RecordWrite | AckedPositionsWrite
@@ -187,7 +187,7 @@ class Acceptor:
         newest: int = FORMAT,
     ) -> None:
         formats.check(durable.entries, durable.snapshot, newest, machine.unreadable)
-        self.disk = durable.disk
+        self.replica_id = durable.replica_id
         self.voting = durable.voting
         self.promised = durable.promised
         self.owner = durable.owner
@@ -213,7 +213,7 @@ class Acceptor:
         self.announced = formats.Announcements()
         self._validator = validator
         self.term = durable.term
-        self.marks = durable.marks
+        self.acked = durable.acked
         self.damage = durable.damage
         self.diverged = bool(durable.damage)
         self.rebuilt = 0
@@ -224,7 +224,7 @@ class Acceptor:
         """Times that the ledger was replaced by the active twin's because it differed."""
         self._rebuilt_in = -1
         """Epoch in which the state machine was made anew, and differs still; -1: it does not."""
-        self.gone_back = False
+        self.rolled_back = False
         """This disk has less than it confirmed before: since this start, the active has said so."""
         self._reports = Reports()
         self._given_back: tuple[int, ProposerId] | None = None
@@ -252,10 +252,10 @@ class Acceptor:
         """Index of the last entry applied to the state machine."""
         return self._applied
 
-    def member(self, wall_ms: int) -> ReplicaState:
+    def state(self, wall_ms: int) -> ReplicaState:
         """The header of every answer."""
         return ReplicaState(
-            disk=self.disk,
+            replica_id=self.replica_id,
             voting=self.voting,
             promised=self.promised,
             last_index=self.log.last,
@@ -325,7 +325,7 @@ class Acceptor:
         self._now = now
         if isinstance(message, Acquire | Append | Install) and (why := self._foreign(message)):
             self.foreign = why
-            return Answer(RequestRefused(self.member(wall_ms), why))
+            return Answer(RequestRefused(self.state(wall_ms), why))
         match message:
             case Acquire():
                 return self._acquire(now, wall_ms, message)
@@ -351,18 +351,18 @@ class Acceptor:
 
     def _joining(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         fresh = self.log.membership is None and not self.diverged
-        return Answer(NotVoting(self.member(wall_ms), message.epoch, message.owner, fresh))
+        return Answer(NotVoting(self.state(wall_ms), message.epoch, message.owner, fresh))
 
     def _fenced(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
-        return Answer(Fenced(self.member(wall_ms), message.epoch, message.owner))
+        return Answer(Fenced(self.state(wall_ms), message.epoch, message.owner))
 
     def _refuse(self, wall_ms: int, why: str) -> Answer:
         self.refused = why
-        return Answer(RequestRefused(self.member(wall_ms), why))
+        return Answer(RequestRefused(self.state(wall_ms), why))
 
     def _refuse_twin(self, wall_ms: int, message: Acquire) -> Answer:
         """The twin could not apply this journal."""
-        return Answer(RequestRefused(self.member(wall_ms), formats.too_new(self.log.format, message.format)))
+        return Answer(RequestRefused(self.state(wall_ms), formats.too_new(self.log.format, message.format)))
 
     def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
         """Why this version cannot continue with these; empty: it can."""
@@ -371,7 +371,7 @@ class Acceptor:
     def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
         """This upstream could not apply it: nobody is at fault but whoever left the older version here."""
         self.outdated = why
-        return Answer(RequestRefused(self.member(wall_ms), why))
+        return Answer(RequestRefused(self.state(wall_ms), why))
 
     def fences(self, message: Append | Install) -> bool:
         """The message comes from a term that is over: deposed, or it gave its lease back."""
@@ -385,7 +385,7 @@ class Acceptor:
         return not message.probe and promise == (self.promised, self.owner) != self._given_back
 
     def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
-        self.announced.note(message.owner.twin, message.format)
+        self.announced.note(message.owner.name, message.format)
         if not self.voting:
             return self._joining(wall_ms, message)
         if message.format < self.log.format:
@@ -393,22 +393,22 @@ class Acceptor:
         if message.epoch <= self.promised and not self.promised_to(message):
             return self._fenced(wall_ms, message)
         if self.blocked(now, message.owner):
-            holder = self.holder.twin if self.holder else ""
+            holder = self.holder.name if self.holder else ""
             wait = max(1, round((self.holder_until - now) * 1000))
-            return Answer(Busy(self.member(wall_ms), message.epoch, message.owner, holder, wait))
+            return Answer(Busy(self.state(wall_ms), message.epoch, message.owner, holder, wait))
         if message.probe:
-            return Answer(Probed(self.member(wall_ms), message.epoch, message.owner))
+            return Answer(Probed(self.state(wall_ms), message.epoch, message.owner))
         if why := validation.to_epoch(message.epoch, wall_ms):
             return self._refuse(wall_ms, why)
         write = self._grant(now, message)
         snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
         reply = Promise(
-            self.member(wall_ms),
+            self.state(wall_ms),
             message.epoch,
             message.owner,
             snapshot,
             entries,
-            self.marks,
+            self.acked,
             self._granted_ms(message),
         )
         return Answer(reply, write, woke=True)
@@ -444,19 +444,19 @@ class Acceptor:
         why = validation.to_epoch(message.epoch, wall_ms)
         if not why and not conflicts and previous >= self.log.base:
             why = validation.to_entries(
-                self.log, self.disk, self.commit, previous, message.epoch, entries, self._validator
+                self.log, self.replica_id, self.commit, previous, message.epoch, entries, self._validator
             )
         if why:
             return self._refuse(wall_ms, why)
         changed_hands = self.live_holder(now) != message.owner
         writes = self._grant(now, message)
-        writes += self._remember(message.marks)
+        writes += self._remember(message.acked)
         if previous < self.log.base:
             return Answer(self._equal(wall_ms, message, previous), writes, woke=changed_hands)
         if conflicts:
-            try_from = max(self.log.base, min(self.log.last, previous - 1))
+            retry_index = max(self.log.base, min(self.log.last, previous - 1))
             granted = self._granted_ms(message)
-            conflict = Conflict(self.member(wall_ms), message.epoch, message.owner, try_from, granted)
+            conflict = Conflict(self.state(wall_ms), message.epoch, message.owner, retry_index, granted)
             return Answer(conflict, writes, woke=changed_hands)
         match = previous + len(entries)
         stored = self._store(entries)
@@ -476,31 +476,33 @@ class Acceptor:
         reply = self._equal(wall_ms, message, match)
         return Answer(reply, writes, woke=changed_hands or self.commit > before)
 
-    def _equal(self, wall_ms: int, message: Append | Install, match: int) -> Appended:
-        """The journal equals the sender's up to `match`."""
+    def _equal(self, wall_ms: int, message: Append | Install, match_index: int) -> Appended:
+        """The journal equals the sender's up to `match_index`."""
         granted = self._granted_ms(message)
-        return Appended(self.member(wall_ms), message.epoch, message.owner, match, granted)
+        return Appended(self.state(wall_ms), message.epoch, message.owner, match_index, granted)
 
-    def _remember(self, marks: tuple[AckedPosition, ...]) -> list[Write]:
+    def _remember(self, acked: tuple[AckedPosition, ...]) -> list[Write]:
         """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
-        for mark in marks:
-            if mark.disk == self.disk and mark.missed_by(self.term, self.log.last_epoch, self.log.last):
-                self.gone_back = True
+        for mark in acked:
+            if mark.replica_id == self.replica_id and mark.missed_by(
+                self.term, self.log.last_epoch, self.log.last
+            ):
+                self.rolled_back = True
         membership = self.log.membership
-        known = merged(self.marks, marks, membership.disks if membership else ())
-        if known == self.marks:
+        known = merged(self.acked, acked, membership.replica_ids if membership else ())
+        if known == self.acked:
             return []
-        self.marks = known
+        self.acked = known
         return [AckedPositionsWrite(known)]
 
-    def _taken_of(self, epoch: int, match: int, *, cut: bool = False) -> list[Write]:
-        """The journal now equals that of this term up to `match`.
+    def _taken_of(self, epoch: int, match_index: int, *, cut: bool = False) -> list[Write]:
+        """The journal now equals that of this term up to `match_index`.
 
         It counts as taken with the term's first entry: before that, a disk that has gone back would seem to
         have all that the term adopted. What this term `cut`, it does not have: then a shorter journal is
         no sign of that.
         """
-        if epoch == self.term or not (cut or self.log.epoch_at(match) == epoch):
+        if epoch == self.term or not (cut or self.log.epoch_at(match_index) == epoch):
             return []
         self.term = epoch
         return [TermWrite(epoch)]
@@ -562,7 +564,7 @@ class Acceptor:
     def _differing(self, wall_ms: int, writes: list[Write]) -> Answer:
         """Confirm nothing to a twin with another ledger. The vote stays: one machine's word takes none."""
         why = "its ledger is not the active twin's, also after it was made anew from its own journal"
-        return Answer(RequestRefused(self.member(wall_ms), why, differs=True), writes)
+        return Answer(RequestRefused(self.state(wall_ms), why, differs=True), writes)
 
     def _take_snapshot(self) -> Snapshot:
         at = self._applied
@@ -578,10 +580,10 @@ class Acceptor:
         worth = len(self.snapshot.state) // SNAPSHOT_COST
         entries = min(max(worth, SNAPSHOT_EVERY), SNAPSHOT_SELDOM * SNAPSHOT_EVERY)
         membership = self.log.membership
-        known = membership is not None and self.disk in membership.disks
-        slot = membership.disks.index(self.disk) if membership is not None and known else 0
+        known = membership is not None and self.replica_id in membership.replica_ids
+        replica = membership.replica_ids.index(self.replica_id) if membership is not None and known else 0
         grown = max(self._applied - self.snapshot.index, self._applied_bytes / SNAPSHOT_COST)
-        return grown >= entries * APART[slot]
+        return grown >= entries * SNAPSHOT_STAGGER[replica]
 
     def _compact(self) -> list[Write]:
         if not self._enough():
@@ -596,7 +598,7 @@ class Acceptor:
         snapshot = message.snapshot
         if newer := self.newer((), snapshot):
             return self._refuse_newer(wall_ms, newer)
-        if snapshot.membership is None or self.disk not in snapshot.membership.disks:
+        if snapshot.membership is None or self.replica_id not in snapshot.membership.replica_ids:
             return self._joining(wall_ms, message)
         why, restored = self._objection(message, wall_ms), list[Write]()
         if why and self._rebuilt_in != message.epoch:
@@ -635,7 +637,7 @@ class Acceptor:
         if why or snapshot.index < self.commit:
             return why
         return validation.to_snapshot(
-            self.log, self.commit, self.disk, message.epoch, snapshot, self._validator, fresh
+            self.log, self.commit, self.replica_id, message.epoch, snapshot, self._validator, fresh
         )
 
     def _release(self, wall_ms: int, message: Release) -> Answer:
@@ -649,39 +651,39 @@ class Acceptor:
         if mine:
             self.holder = None
             self.holder_until = float("-inf")
-        return Answer(Released(self.member(wall_ms)), writes, woke=mine)
+        return Answer(Released(self.state(wall_ms)), writes, woke=mine)
 
     def _found(self, wall_ms: int, message: Bootstrap) -> Answer:
         known: Membership | None = self.log.membership_at(self.log.base) if self.log.base == 0 else None
         if known == message.membership:
-            return Answer(Bootstrapped(self.member(wall_ms)))
-        stranger = self.disk not in message.membership.disks
+            return Answer(Bootstrapped(self.state(wall_ms)))
+        stranger = self.replica_id not in message.membership.replica_ids
         if self.log.membership is not None or self.promised or self.damage or stranger:
             return Answer(
                 RequestRefused(
-                    self.member(wall_ms), "this upstream already belongs to a system, or has another disk"
+                    self.state(wall_ms), "this upstream already belongs to a system, or has another disk"
                 )
             )
         self.snapshot = Snapshot(0, 0, 0, message.membership, b"")
         self.log = Log.after(self.snapshot)
         self.voting = True
         writes: list[Write] = [SnapshotWrite(self.snapshot, keep_tail=False), VotingWrite(voting=True)]
-        return Answer(Bootstrapped(self.member(wall_ms)), writes, woke=True)
+        return Answer(Bootstrapped(self.state(wall_ms)), writes, woke=True)
 
     def _report(self, now: float, wall_ms: int, message: Report) -> Answer:
         """Note how the twin is, and tell it how the other one said to be."""
         self._reports.note(message, now)
-        other = self._reports.of_other(message.owner.twin, now)
+        other = self._reports.of_other(message.owner.name, now)
         if other is None:
-            return Answer(Reported(self.member(wall_ms), message.owner, 0, None))
+            return Answer(Reported(self.state(wall_ms), message.owner, 0, None))
         said = other.report
         return Answer(
             Reported(
-                member=self.member(wall_ms),
+                state=self.state(wall_ms),
                 owner=message.owner,
                 front=said.front,
                 age_ms=other.age_ms,
-                twin=said.owner.twin,
+                twin=said.owner.name,
                 ready=said.ready,
                 reason=said.reason,
             )
@@ -692,9 +694,9 @@ class Acceptor:
     def follow(self, now: float, wall_ms: int, message: Subscribe) -> Subscribed | None:
         """The answer to a passive twin; None while it knows everything: ask again after a change."""
         self._now = now
-        self.announced.note(message.owner.twin, message.format)
+        self.announced.note(message.owner.name, message.format)
         holder = self.live_holder(now)
-        seen = (holder.twin if holder else "", self.promised)
+        seen = (holder.name if holder else "", self.promised)
         snapshot, entries = None, tuple[Entry, ...]()
         if message.entries and self.commit > message.have_index and not self._cannot_apply(message):
             have = message.have_index, message.have_epoch
@@ -718,9 +720,9 @@ class Acceptor:
         holder = self.live_holder(now)
         remaining = max(0, round((self.holder_until - now) * 1000)) if holder else 0
         return Subscribed(
-            member=self.member(wall_ms),
+            state=self.state(wall_ms),
             owner=message.owner,
-            holder=holder.twin if holder else "",
+            holder=holder.name if holder else "",
             holder_epoch=self.promised,
             remaining_ms=remaining,
             snapshot=snapshot,

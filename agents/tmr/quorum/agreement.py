@@ -7,9 +7,11 @@ members have that; where one of them is silent, nobody can tell which ledger is 
 
 from collections.abc import Mapping
 
+from tmr.quorum.majority import is_majority
+
 
 class Agreement:
-    """Members' answers, by slot, to the digests of one term."""
+    """Members' answers, by replica, to the digests of one term."""
 
     def __init__(self) -> None:
         self._agreed = set[int]()
@@ -27,30 +29,30 @@ class Agreement:
         self._agreed, self._differing, self._refusing = set(), set(), set()
         self._since = float("-inf")
 
-    def agrees(self, slot: int, sent_at: float) -> None:
+    def agrees(self, replica: int, sent_at: float) -> None:
         """The member has the twin's ledger, as it was asked at `sent_at`."""
         if sent_at < self._since:
             return
-        self._agreed.add(slot)
-        self.installed(slot)
+        self._agreed.add(replica)
+        self.installed(replica)
 
-    def differs(self, slot: int, now: float) -> None:
+    def differs(self, replica: int, now: float) -> None:
         """The member has another ledger, also after it made its own anew."""
-        if slot not in self._differing:
+        if replica not in self._differing:
             self._agreed, self._since = set(), now
-        self._differing.add(slot)
-        self.differences[slot] = now
+        self._differing.add(replica)
+        self.differences[replica] = now
 
-    def installed(self, slot: int) -> None:
+    def installed(self, replica: int) -> None:
         """The member took the twin's ledger."""
-        self._differing.discard(slot)
-        self._refusing.discard(slot)
-        self.differences.pop(slot, None)
+        self._differing.discard(replica)
+        self._refusing.discard(replica)
+        self.differences.pop(replica, None)
 
-    def refused(self, slot: int) -> None:
+    def refused(self, replica: int) -> None:
         """The member refused the twin's ledger: it is not sent again in this term."""
-        if slot in self._differing:
-            self._refusing.add(slot)
+        if replica in self._differing:
+            self._refusing.add(replica)
 
     @property
     def agreed(self) -> frozenset[int]:
@@ -65,21 +67,21 @@ class Agreement:
     @property
     def compared(self) -> bool:
         """Two members have the twin's ledger: it may serve."""
-        return len(self._agreed) >= 2
+        return is_majority(self._agreed)
 
     @property
     def outvoted(self) -> bool:
         """Two members have another ledger than the twin."""
-        return len(self._differing) >= 2
+        return is_majority(self._differing)
 
-    def may_install(self, slot: int) -> bool:
+    def may_install(self, replica: int) -> bool:
         """The twin's ledger may be sent to this member: others confirm it, both of them if it differs."""
-        others = len(self._agreed - {slot})
-        if slot in self._differing:
-            return others == 2 and slot not in self._refusing
+        others = len(self._agreed - {replica})
+        if replica in self._differing:
+            return others == 2 and replica not in self._refusing
         return others >= 1
 
 
 def unresolved(differences: Mapping[int, float], now: float, seconds: float) -> list[int]:
     """Members that differed in the last `seconds`, and are not known to agree since."""
-    return sorted(slot for slot, at in differences.items() if now - at < seconds)
+    return sorted(replica for replica, at in differences.items() if now - at < seconds)

@@ -11,8 +11,9 @@ from typing import Final, Literal
 import msgspec
 
 from tmr.quorum.entries import Count, Entry, Name
-from tmr.quorum.founding import MAJORITY, differ, prevailing
+from tmr.quorum.founding import differ, prevailing
 from tmr.quorum.log import Log
+from tmr.quorum.majority import MAJORITY, is_all
 from tmr.quorum.messages import ReplicaState
 
 
@@ -130,13 +131,13 @@ class AnchorCheck:
         self._asked = self.current(log, commit)
 
     def shorter(self, shown: Mapping[int, ReplicaState], now: float) -> bool:
-        """The journals that these upstreams show by slot end before the anchor: the twin objects.
+        """The journals that these upstreams show by replica end before the anchor: the twin objects.
 
         A twin that has the anchor in its own memory asks that of two; of all three it needs none, since
         nobody else could have more than they and itself.
         """
         anchor = self._asked
-        if anchor is None or (len(shown) == 3 and self.kept is None):
+        if anchor is None or (is_all(shown) and self.kept is None):
             return False
         ends = _ends(shown)
         best = max(ends.values())
@@ -156,9 +157,9 @@ class AnchorCheck:
         return True
 
     def foreign(self, anchor: Anchor | None, shown: Mapping[int, ReplicaState], now: float) -> None:
-        """Upstreams, by slot, whose journals are of another founding than the anchor: from two on, object."""
+        """Replicas whose journals are of another founding than the anchor: from two on, object."""
         if anchor is not None and anchor.founding and len(shown) >= MAJORITY:
-            stated = [member.founding for member in shown.values()]
+            stated = [state.founding for state in shown.values()]
             self._object(anchor, "founded", _ends(shown), now, prevailing(stated) or stated[0])
         elif self.objection is not None and self.objection.kind == "founded":
             self.objection = None
@@ -188,4 +189,4 @@ class AnchorCheck:
 
 def _ends(shown: Mapping[int, ReplicaState]) -> dict[int, tuple[int, int]]:
     """Epoch and index of the last entry that each upstream shows."""
-    return {slot: (member.last_epoch, member.last_index) for slot, member in shown.items()}
+    return {replica: (state.last_epoch, state.last_index) for replica, state in shown.items()}

@@ -9,6 +9,8 @@ Pure: fed with what the upstreams' clocks said and with the twin's steady clock,
 
 from collections.abc import Callable
 
+from tmr.quorum.majority import MAJORITY, is_majority
+
 AGREE_MS = 120_000
 """Two clocks that differ by less confirm one another."""
 STEP = 0.02
@@ -120,12 +122,12 @@ class CertifiedClock:
 
     def doubtful(self, agreed: float, known: float, now_ms: float) -> bool:
         """The clocks agree on a time so far beyond the known one that it needs a reason."""
-        return agreed - known > JUMP_MS and self._synchronised(agreed, now_ms) < 2
+        return agreed - known > JUMP_MS and self._synchronised(agreed, now_ms) < MAJORITY
 
     def _agreed(self, now_ms: float) -> float | None:
         """The median, of two the earlier: if another clock confirms it."""
         fresh = sorted(self._fresh(now_ms).values())
-        if len(fresh) < 2:
+        if not is_majority(fresh):
             return None
         middle = (len(fresh) - 1) // 2
         others = fresh[:middle] + fresh[middle + 1 :]
@@ -179,6 +181,6 @@ class CertifiedClock:
     def unconfirmed(self, now_ms: float) -> dict[str, int]:
         """Upstreams whose clocks confirm none → what each shows, Unix milliseconds; empty: two agree."""
         fresh = self._fresh(now_ms)
-        if len(fresh) < 2 or self._agreed(now_ms) is not None:
+        if not is_majority(fresh) or self._agreed(now_ms) is not None:
             return {}
         return {name: round(offset + now_ms) for name, offset in fresh.items()}

@@ -32,31 +32,31 @@ class ProposerId(msgspec.Struct, frozen=True, array_like=True):
     The nonce keeps a twin that crashed and returned from taking answers meant for its former self.
     """
 
-    twin: Name
-    nonce: Name
+    name: Name
+    incarnation: Name
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
-    """Which disk each of the three slots counts with, and the disks that never count again."""
+    """Which disk each of the three replicas counts with, and the disks that never count again."""
 
-    disks: tuple[Name, Name, Name]
+    replica_ids: tuple[Name, Name, Name]
     retired: tuple[Name, ...] = ()
 
     @classmethod
-    def of_one(cls, disk: str) -> "Membership":
-        """The membership of a server that keeps its journal by itself: its disk counts in every slot."""
-        return cls((disk, disk, disk))
+    def of_one(cls, replica_id: str) -> "Membership":
+        """The membership of a server that keeps its journal by itself: its disk counts in every replica."""
+        return cls((replica_id, replica_id, replica_id))
 
     @property
     def alone(self) -> bool:
         """One disk is all there is."""
-        return len(set(self.disks)) == 1
+        return len(set(self.replica_ids)) == 1
 
-    def replacing(self, slot: int, disk: str) -> "Membership":
-        """The membership after `disk` took the place of the one in `slot`."""
-        disks = list(self.disks)
-        gone, disks[slot] = disks[slot], disk
-        return Membership((disks[0], disks[1], disks[2]), (*self.retired, gone))
+    def replacing(self, replica: int, replica_id: str) -> "Membership":
+        """The membership after `disk` took the place of the one in `replica`."""
+        replica_ids = list(self.replica_ids)
+        gone, replica_ids[replica] = replica_ids[replica], replica_id
+        return Membership((replica_ids[0], replica_ids[1], replica_ids[2]), (*self.retired, gone))
 
 
 class Entry(msgspec.Struct, frozen=True, array_like=True):
@@ -79,7 +79,7 @@ class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
     It is the least that this disk must have for ever: one that shows less was put back to an older state.
     """
 
-    disk: str
+    replica_id: str
     term: int
     epoch: int = 0
     index: int = 0
@@ -88,7 +88,9 @@ class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
         """What both together say; `other` is of the same disk."""
         if self.term != other.term:
             return max(self, other, key=lambda mark: mark.term)
-        return AckedPosition(self.disk, self.term, max(self.epoch, other.epoch), max(self.index, other.index))
+        return AckedPosition(
+            self.replica_id, self.term, max(self.epoch, other.epoch), max(self.index, other.index)
+        )
 
     def missed_by(self, term: int, last_epoch: int, last_index: int) -> bool:
         """The disk now shows less. A later term may have cut what no majority had: then it says so."""

@@ -7,14 +7,11 @@ Epochs and indices begin anew, so two foundings could not be told apart by those
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 
 from tmr.quorum.entries import Entry
-
-MAJORITY: Final = 2
-"""Upstreams whose word is taken for the system's."""
+from tmr.quorum.majority import MAJORITY
 
 
 def founding_of(first: Entry) -> str:
@@ -30,7 +27,7 @@ def prevailing(stated: Sequence[str]) -> str | None:
     if len(stated) < MAJORITY:
         return None
     counted = Counter(filter(None, stated)).most_common(2)
-    if len(counted) < 2:
+    if len(counted) < 2:  # one founding at most
         return counted[0][0] if counted else ""
     (best, votes), _ = counted
     return best if votes >= MAJORITY else None

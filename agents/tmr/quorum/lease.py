@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 import msgspec
 
+from tmr.quorum.majority import reached
+
 DRIFT = 0.01
 """Bound on how much any clock's rate differs from true time."""
 
@@ -63,5 +65,4 @@ def deadline(ends: Iterable[float]) -> float:
 
     The second best counts: a majority must agree. Returns -inf with fewer than two.
     """
-    best = sorted(ends, reverse=True)
-    return best[1] if len(best) >= 2 else float("-inf")
+    return reached(ends, float("-inf"))

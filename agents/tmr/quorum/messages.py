@@ -23,7 +23,7 @@ class TwinAnnouncement(msgspec.Struct, frozen=True, array_like=True):
 class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     """What every answer says about the upstream that gives it."""
 
-    disk: str
+    replica_id: str
     """Incarnation of its store: new with every empty disk."""
     voting: bool
     promised: int
@@ -89,7 +89,7 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     digest_index: Count = 0
     digest: bytes = b""
     """Digest of the state machine after `digest_index`, for the member to compare with its own."""
-    marks: tuple[AckedPosition, ...] = ()
+    acked: tuple[AckedPosition, ...] = ()
     """What the three disks have confirmed so far, for the member to remember."""
     founding: Name = ""
     """Founding of the system that the twin knows; empty: none."""
@@ -147,7 +147,7 @@ class Bootstrap(msgspec.Struct, frozen=True, tag="found"):
 class Probed(msgspec.Struct, frozen=True, tag="probed"):
     """The lease would be granted."""
 
-    member: ReplicaState
+    state: ReplicaState
     epoch: int
     owner: ProposerId
 
@@ -155,12 +155,12 @@ class Probed(msgspec.Struct, frozen=True, tag="probed"):
 class Promise(msgspec.Struct, frozen=True, tag="promise"):
     """The lease is granted, durably promised. `snapshot` only where `have_index` was too old to go on."""
 
-    member: ReplicaState
+    state: ReplicaState
     epoch: int
     owner: ProposerId
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
-    marks: tuple[AckedPosition, ...] = ()
+    acked: tuple[AckedPosition, ...] = ()
     """What this member knows that the three disks have confirmed."""
     granted_ms: int = 0
     """Length of the lease that it granted: at most what was asked for, and what its own setting allows."""
@@ -169,7 +169,7 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
 class Busy(msgspec.Struct, frozen=True, tag="busy"):
     """Another twin's lease lives for `wait_ms` more."""
 
-    member: ReplicaState
+    state: ReplicaState
     epoch: int
     owner: ProposerId
     holder: str
@@ -179,7 +179,7 @@ class Busy(msgspec.Struct, frozen=True, tag="busy"):
 class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
     """A higher epoch is promised (`member.promised`)."""
 
-    member: ReplicaState
+    state: ReplicaState
     epoch: int
     owner: ProposerId
 
@@ -187,30 +187,30 @@ class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
 class NotVoting(msgspec.Struct, frozen=True, tag="joining"):
     """This member does not vote: its store is new (`fresh`: it never belonged to any system) or diverged."""
 
-    member: ReplicaState
+    state: ReplicaState
     epoch: int
     owner: ProposerId
-    fresh: bool
+    new_store: bool
 
 
 class Appended(msgspec.Struct, frozen=True, tag="appended"):
     """Stored durably: this member equals the sender's journal up to `match`."""
 
-    member: ReplicaState
+    state: ReplicaState
     epoch: int
     owner: ProposerId
-    match: int
+    match_index: int
     granted_ms: int = 0
     """Length of the lease that this renewed: see `Promise`."""
 
 
 class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
-    """`previous` is not in this member's journal; try from `try_from` (an index to follow)."""
+    """`previous` is not in this member's journal; try from `retry_index` (an index to follow)."""
 
-    member: ReplicaState
+    state: ReplicaState
     epoch: int
     owner: ProposerId
-    try_from: int
+    retry_index: int
     granted_ms: int = 0
     """Length of the lease that this renewed: see `Promise`."""
 
@@ -218,13 +218,13 @@ class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
 class Released(msgspec.Struct, frozen=True, tag="released"):
     """The lease is free (or was no longer the sender's)."""
 
-    member: ReplicaState
+    state: ReplicaState
 
 
 class Subscribed(msgspec.Struct, frozen=True, tag="followed"):
     """News for the passive twin: committed entries after its own, and who holds the lease ("" nobody)."""
 
-    member: ReplicaState
+    state: ReplicaState
     owner: ProposerId
     holder: str
     holder_epoch: int
@@ -238,13 +238,13 @@ class Subscribed(msgspec.Struct, frozen=True, tag="followed"):
 class Bootstrapped(msgspec.Struct, frozen=True, tag="founded"):
     """This member belongs to the system with exactly the membership that was asked for."""
 
-    member: ReplicaState
+    state: ReplicaState
 
 
 class Reported(msgspec.Struct, frozen=True, tag="reported"):
     """The other twin's last report, and its age in milliseconds; None: it was never heard here."""
 
-    member: ReplicaState
+    state: ReplicaState
     owner: ProposerId
     front: int
     age_ms: int | None
@@ -257,7 +257,7 @@ class Reported(msgspec.Struct, frozen=True, tag="reported"):
 class RequestRefused(msgspec.Struct, frozen=True, tag="refused"):
     """The request makes no sense to this member; `reason` is for people."""
 
-    member: ReplicaState
+    state: ReplicaState
     reason: str
     differs: bool = False
     """The digest in the `Append` is not that of its ledger, which it has made anew from its own journal."""

@@ -8,6 +8,7 @@ bounds and proves nothing, and one wrong clock is one of three.
 from collections.abc import Iterable
 
 from tmr.quorum.lease import DRIFT
+from tmr.quorum.majority import reached
 
 
 class PauseDetector:
@@ -39,11 +40,11 @@ class PauseDetector:
             else:
                 most = min(most, allowed)
         self._most[replica] = (most, now)
-        leaps = sorted(leap for at, leap in self._leaps.values() if now - at <= self._window)
-        if len(leaps) < 2:
-            return 0.0
-        self._leaps.clear()
-        return leaps[-2]
+        leaps = [leap for at, leap in self._leaps.values() if now - at <= self._window]
+        pause = reached(leaps, 0.0)
+        if pause:
+            self._leaps.clear()
+        return pause
 
     def forget_all_but(self, replicas: Iterable[str]) -> None:
         """Other replicas than these are gone for good."""

@@ -63,24 +63,24 @@ BATCH_BYTES: Final = 2**19
 """Bodies in one append, unless one alone has more: who takes them hears nobody else meanwhile."""
 BACKLOG: Final = 20_000
 """Uncommitted commands, or entries, at which further ones are turned away."""
-SPARE_PAUSE: Final = 0.02
+LAGGING_PAUSE: Final = 0.02
 """Seconds that entries may wait for the upstream which no majority needs: one message then carries many."""
 FEED_PAUSE: Final = 0.02
 """Seconds that a passive twin leaves between two messages with entries: the next one has more of them."""
-SLOWER: Final = 2.0
-"""So many times slower than the spare upstream one must answer to become the spare one itself."""
-KEEP: Final = 20_000
+HYSTERESIS: Final = 2.0
+"""So many times slower than the lagging upstream one must answer to become the lagging one itself."""
+LOG_RETAIN_ENTRIES: Final = 20_000
 """Applied entries kept in memory to catch up an upstream by journal; beyond that it gets a snapshot."""
-KEEP_BYTES: Final = 10 * 2**20
+LOG_RETAIN_BYTES: Final = 10 * 2**20
 """Bytes of their bodies, at most."""
 OBJECTS: Final = "the upstreams show a journal without what this twin knows to be committed"
 """Why a twin steps back that could be elected."""
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send `request` to the upstream in `slot`; report the answer by `receive` or `failed`."""
+    """Send `request` to the upstream in `replica`; report the answer by `receive` or `failed`."""
 
-    slot: int
+    replica: int
     request: Request
     at: float
     """The `now` of the decision: the lease counts from here. Hand it back with the answer."""
@@ -122,13 +122,13 @@ class Overloaded(Exception):
 class Progress(msgspec.Struct):
     """What the twin knows of one upstream."""
 
-    member: ReplicaState | None = None
+    state: ReplicaState | None = None
     reachable: bool = False
     busy: bool = False
-    following: bool = False
-    followed_at: float = float("-inf")
+    subscribed: bool = False
+    subscribed_at: float = float("-inf")
     """When the `Subscribe` that is under way was sent: an answer to an earlier one must not start another."""
-    feeds: bool = False
+    with_entries: bool = False
     """The `Subscribe` under way asks for entries, too."""
     holder: str | None = None
     """Last known lease holder there: a twin's name, "" for nobody, None unknown."""
@@ -139,18 +139,18 @@ class Progress(msgspec.Struct):
     """When the last message was sent that it took as one of this term."""
     granted: float | None = None
     """Seconds of the lease that it granted last."""
-    match: int = 0
+    match_index: int = 0
     next: int = 1
     sent_at: float = float("-inf")
     ask_at: float = float("inf")
     """When it is asked again within the election that goes on: it failed, or another lease ends then."""
     delay: float = 0.0
     """Seconds that its answers to appends take, smoothed."""
-    fresh: bool = False
-    joining: bool = False
-    gone_back: bool = False
+    new_store: bool = False
+    not_voting: bool = False
+    rolled_back: bool = False
     """It shows less than its disk has confirmed: it counts for nothing before it has that again."""
-    gone_back_at: float = float("-inf")
+    rolled_back_at: float = float("-inf")
     """When that was last seen."""
     noted_at: float = float("-inf")
     """When the message was sent whose answer `member` is from."""
@@ -171,7 +171,7 @@ class Proposer:
         self,
         owner: ProposerId,
         rank: int,
-        upstreams: tuple[str, str, str],
+        names: tuple[str, str, str],
         machine: StateMachine,
         timing: Timing,
         now: float,
@@ -183,20 +183,20 @@ class Proposer:
         self.newest = newest
         """Newest format of the journal that it can apply."""
         self.rank = rank
-        self.upstreams = upstreams
+        self.names = names
         self.timing = timing
         self.role: Role = "passive"
         self.epoch = 0
         self.serving = False
         self.eligible = True
         """May be elected. The rim says no while this machine could not hold the virtual address."""
-        self.peers = (Progress(), Progress(), Progress())
+        self.replicas = (Progress(), Progress(), Progress())
         self.log = Log()
         self.commit = 0
         self.applied = 0
         self.certified = CertifiedClock()
         self.steady = SteadyClock()
-        self.marks = RollbackDetector()
+        self.rollbacks = RollbackDetector()
         self.anchors = AnchorCheck(anchor)
         self.agreement = Agreement()
         self.dropped = 0
@@ -215,7 +215,7 @@ class Proposer:
         self._term_start = 0
         self._served_epoch = 0
         """Epoch of its last term."""
-        self._spare = 2
+        self._lagging = 2
         self._sent_at = float("-inf")
         """When the last question was sent: no two have the same time, though the clock may stand still."""
         self._wanted = float("-inf")
@@ -247,8 +247,8 @@ class Proposer:
             return float("-inf")
         return deadline(
             progress.granted_until
-            for slot, progress in enumerate(self.peers)
-            if progress.granted_until is not None and self.is_member(slot)
+            for replica, progress in enumerate(self.replicas)
+            if progress.granted_until is not None and self.is_member(replica)
         )
 
     def holds(self, now: float) -> bool:
@@ -276,7 +276,7 @@ class Proposer:
         """
         if self.role != "active" or not self.serving:
             return float("-inf")
-        sent = sorted(self.peers[slot].confirmed_at for slot in self._member_slots())
+        sent = sorted(self.replicas[replica].confirmed_at for replica in self._member_replicas())
         return sent[-2] if len(sent) >= 2 else float("-inf")
 
     def read_mark(self, now: float) -> float:
@@ -296,19 +296,19 @@ class Proposer:
     @property
     def renewal(self) -> float:
         """Seconds after which an active that has nothing to write renews its lease."""
-        lengths = [progress.granted for progress in self.peers if progress.granted is not None]
+        lengths = [progress.granted for progress in self.replicas if progress.granted is not None]
         return min([self.timing.renewal, *(Timing(length).renewal for length in lengths)])
 
-    def _member_slots(self) -> set[int]:
+    def _member_replicas(self) -> set[int]:
         """Slots whose upstream answers with the disk that the membership counts."""
-        return {slot for slot in range(len(self.peers)) if self.is_member(slot)}
+        return {replica for replica in range(len(self.replicas)) if self.is_member(replica)}
 
-    def is_member(self, slot: int) -> bool:
+    def is_member(self, replica: int) -> bool:
         """The upstream answers with the disk that the membership counts, and it has not gone back."""
-        membership, progress = self.log.membership, self.peers[slot]
-        if membership is None or progress.member is None or progress.gone_back or progress.foreign:
+        membership, progress = self.log.membership, self.replicas[replica]
+        if membership is None or progress.state is None or progress.rolled_back or progress.foreign:
             return False
-        return progress.member.disk == membership.disks[slot]
+        return progress.state.replica_id == membership.replica_ids[replica]
 
     # -- foundings -----------------------------------------------------------------------------------------
 
@@ -318,33 +318,33 @@ class Proposer:
         return self.log.founding_at(self.commit) or self.anchors.founding
 
     def _stated(self) -> list[str]:
-        return [progress.member.founding for progress in self.peers if progress.member is not None]
+        return [progress.state.founding for progress in self.replicas if progress.state is not None]
 
-    def is_foreign(self, member: ReplicaState) -> bool:
+    def is_foreign(self, state: ReplicaState) -> bool:
         """The upstream's journal is of another founding than this twin's.
 
         A twin that knows none goes by what two upstreams state.
         """
-        return founding.differ(member.founding, self.founding or founding.prevailing(self._stated()) or "")
+        return founding.differ(state.founding, self.founding or founding.prevailing(self._stated()) or "")
 
     def _undecided(self) -> bool:
         """This twin knows no founding, and two upstreams do not state one yet: it takes no entries."""
         return not self.founding and not founding.confirmed(self._stated())
 
-    def _leave_out(self, slot: int, reply: Reply, now: float) -> bool:
+    def _leave_out(self, replica: int, reply: Reply, now: float) -> bool:
         """Note whether the upstream's journal is of another founding; True: its answer counts for nothing."""
-        progress = self.peers[slot]
-        progress.foreign = progress.member is not None and self.is_foreign(progress.member)
+        progress = self.replicas[replica]
+        progress.foreign = progress.state is not None and self.is_foreign(progress.state)
         if progress.foreign:
-            progress.match, progress.granted_until, progress.confirmed_at = 0, None, float("-inf")
+            progress.match_index, progress.granted_until, progress.confirmed_at = 0, None, float("-inf")
         foreign = {
-            at: one.member for at, one in enumerate(self.peers) if one.foreign and one.member is not None
+            at: one.state for at, one in enumerate(self.replicas) if one.foreign and one.state is not None
         }
         self.anchors.foreign(self.anchor, foreign, now)
-        if not self.is_foreign(reply.member):
+        if not self.is_foreign(reply.state):
             return False
         known = self.founding or founding.prevailing(self._stated()) or ""
-        progress.alarm = founding.of_upstream(reply.member.founding, known) if len(foreign) == 1 else ""
+        progress.alarm = founding.of_upstream(reply.state.founding, known) if len(foreign) == 1 else ""
         if isinstance(reply, Subscribed) and reply.owner == self.owner:
             progress.holder, progress.holder_epoch = reply.holder, reply.holder_epoch
         return True
@@ -367,23 +367,25 @@ class Proposer:
             self._ask_again(now)
 
     def _follow(self, now: float) -> None:
-        feeding = any(progress.following and progress.feeds and progress.reachable for progress in self.peers)
+        feeding = any(
+            progress.subscribed and progress.with_entries and progress.reachable for progress in self.replicas
+        )
         feeding = feeding or self._undecided()
         if not feeding and now - self._fed_at < FEED_PAUSE:
             return  # with the next tick
-        idle = [slot for slot, progress in enumerate(self.peers) if not progress.following]
+        idle = [replica for replica, progress in enumerate(self.replicas) if not progress.subscribed]
         # One that does not answer is asked again and again: it must not take the feed from one that does.
-        idle.sort(key=lambda slot: not self.peers[slot].reachable)
-        for slot in idle:
-            progress = self.peers[slot]
-            feeds = not feeding and self._is_source(slot) and slot not in self._unread
-            progress.following, progress.feeds = True, feeds
-            progress.followed_at = now
-            self._outputs.append(Send(slot, self._follow_request(slot, entries=feeds), now))
+        idle.sort(key=lambda replica: not self.replicas[replica].reachable)
+        for replica in idle:
+            progress = self.replicas[replica]
+            feeds = not feeding and self._is_source(replica) and replica not in self._unread
+            progress.subscribed, progress.with_entries = True, feeds
+            progress.subscribed_at = now
+            self._outputs.append(Send(replica, self._follow_request(replica, entries=feeds), now))
             feeding = feeding or feeds
 
-    def _follow_request(self, slot: int, *, entries: bool) -> Subscribe:
-        progress = self.peers[slot]
+    def _follow_request(self, replica: int, *, entries: bool) -> Subscribe:
+        progress = self.replicas[replica]
         return Subscribe(
             owner=self.owner,
             have_index=self.commit,
@@ -394,12 +396,12 @@ class Proposer:
             format=self.newest,
         )
 
-    def _send(self, slot: int, request: Request, now: float) -> None:
+    def _send(self, replica: int, request: Request, now: float) -> None:
         at = self._sent_at = self.read_mark(now)
-        self.peers[slot].busy = True
-        self.peers[slot].sent_at = at
-        self.peers[slot].ask_at = now + self.timing.again
-        self._outputs.append(Send(slot, request, at))
+        self.replicas[replica].busy = True
+        self.replicas[replica].sent_at = at
+        self.replicas[replica].ask_at = now + self.timing.again
+        self._outputs.append(Send(replica, request, at))
 
     # -- election ------------------------------------------------------------------------------------------
 
@@ -436,24 +438,24 @@ class Proposer:
             self._step_down(now, "no majority answered in time")
             return
         self._next_try = min(self._next_try, self._candidacy_ends)
-        self._ask(now, probe=False, slots=[slot for slot in range(3) if slot not in self._votes])
+        self._ask(now, probe=False, replicas=[replica for replica in range(3) if replica not in self._votes])
 
     def _ask_again(self, now: float) -> None:
         """Ask those again that failed, or whose lease for another twin has ended: no election begins anew."""
         if self.role not in ("probing", "candidate") or not self.eligible:
             return
         heard = self._probed if self.role == "probing" else self._votes
-        waiting = [s for s, progress in enumerate(self.peers) if s not in heard and not progress.busy]
-        due = [slot for slot in waiting if now >= self.peers[slot].ask_at]
+        waiting = [s for s, progress in enumerate(self.replicas) if s not in heard and not progress.busy]
+        due = [replica for replica in waiting if now >= self.replicas[replica].ask_at]
         self._asked_again = self._asked_again or bool(due)
-        self._ask(now, probe=self.role == "probing", slots=due)
+        self._ask(now, probe=self.role == "probing", replicas=due)
 
     def _other_terms(self) -> bool:
         """Two upstreams say, by a follow that still stands, that another twin's lease lives."""
-        held = [p for p in self.peers if p.following and p.reachable and p.holder and not p.foreign]
-        return len([p for p in held if p.holder != self.owner.twin]) >= 2
+        held = [p for p in self.replicas if p.subscribed and p.reachable and p.holder and not p.foreign]
+        return len([p for p in held if p.holder != self.owner.name]) >= 2
 
-    def _ask(self, now: float, *, probe: bool, slots: Sequence[int] = (0, 1, 2)) -> None:
+    def _ask(self, now: float, *, probe: bool, replicas: Sequence[int] = (0, 1, 2)) -> None:
         request = Acquire(
             epoch=self.epoch,
             owner=self.owner,
@@ -464,8 +466,8 @@ class Proposer:
             format=self.newest,
             founding=self.founding,
         )
-        for slot in slots:
-            self._send(slot, request, now)
+        for replica in replicas:
+            self._send(replica, request, now)
 
     def _become(self, role: Role, reason: str) -> None:
         self.role = role
@@ -475,11 +477,11 @@ class Proposer:
         was = self.role
         if was == "active":
             self.certified.end_term()
-            self.marks.term_ended()
+            self.rollbacks.term_ended()
         if was == "candidate":
             self._release(now, self.epoch)
         self.serving = False
-        for progress in self.peers:
+        for progress in self.replicas:
             progress.granted_until, progress.confirmed_at = None, float("-inf")
             progress.busy = False
             progress.refused_upto = None
@@ -504,8 +506,8 @@ class Proposer:
             self._release(now, epoch)
 
     def _release(self, now: float, epoch: int) -> None:
-        for slot in range(3):
-            self._outputs.append(Send(slot, Release(epoch, self.owner), now))
+        for replica in range(3):
+            self._outputs.append(Send(replica, Release(epoch, self.owner), now))
 
     def last_will(self) -> Release:
         """What releases the lease on behalf of this twin, should it die."""
@@ -513,52 +515,52 @@ class Proposer:
 
     # -- answers -------------------------------------------------------------------------------------------
 
-    def receive(self, now: float, slot: int, sent_at: float, request: Request, reply: Reply) -> None:
-        """The upstream in `slot` answered `request`, which was sent at `sent_at`."""
-        progress = self.peers[slot]
+    def receive(self, now: float, replica: int, sent_at: float, request: Request, reply: Reply) -> None:
+        """The upstream in `replica` answered `request`, which was sent at `sent_at`."""
+        progress = self.replicas[replica]
         if not self.asked(request):
             return
         if isinstance(request, Subscribe):
-            if sent_at < progress.followed_at or not progress.following:
+            if sent_at < progress.subscribed_at or not progress.subscribed:
                 return
-            progress.following = False
+            progress.subscribed = False
         elif sent_at >= progress.sent_at and not isinstance(request, Release):
             progress.busy, progress.ask_at = False, float("inf")
-        self._note(slot, request, sent_at, reply.member, now)
-        if self._leave_out(slot, reply, now):
+        self._note(replica, request, sent_at, reply.state, now)
+        if self._leave_out(replica, reply, now):
             return
-        self._seen_epoch = max(self._seen_epoch, reply.member.promised)
-        if self._paused(reply.member, sent_at, now):
+        self._seen_epoch = max(self._seen_epoch, reply.state.promised)
+        if self._paused(reply.state, sent_at, now):
             return
-        self._compare(slot, reply.member, sent_at, now)
+        self._compare(replica, reply.state, sent_at, now)
         match reply:
             case Subscribed():
-                self._followed(now, slot, reply)
+                self._followed(now, replica, reply)
                 return
             case Released():
                 return
             case RequestRefused():
                 progress.alarm = reply.reason
                 if reply.differs:
-                    self._differs(now, slot, request)
+                    self._differs(now, replica, request)
                 if isinstance(request, Append):
                     progress.refused_upto = request.previous_index + len(request.entries)
                 elif isinstance(request, Install):
                     progress.refused_upto = request.snapshot.index
-                    self.agreement.refused(slot)
+                    self.agreement.refused(replica)
                 return
         if (
             isinstance(reply, Appended)
             and progress.refused_upto is not None
-            and reply.match >= progress.refused_upto
+            and reply.match_index >= progress.refused_upto
         ):
             progress.refused_upto = None
         if progress.refused_upto is None:
             progress.alarm = ""
         if isinstance(reply, NotVoting):
-            progress.fresh, progress.joining = reply.fresh, True
+            progress.new_store, progress.not_voting = reply.new_store, True
         else:
-            progress.joining = False
+            progress.not_voting = False
         if not isinstance(
             reply, Probed | Promise | Busy | Fenced | NotVoting | Appended | Conflict
         ) or not self._current(reply.epoch, reply.owner):
@@ -567,37 +569,37 @@ class Proposer:
             case Fenced():
                 self._fenced(now, reply)
             case Busy():
-                progress.holder, progress.holder_epoch = reply.holder, reply.member.promised
+                progress.holder, progress.holder_epoch = reply.holder, reply.state.promised
                 progress.ask_at = now + reply.wait_ms / 1000
             case Probed() if self.role == "probing":
-                self._probed[slot] = reply.member
+                self._probed[replica] = reply.state
                 self._count_probes(now)
             case Promise() if self.role == "candidate":
-                self._votes[slot] = (sent_at, reply)
+                self._votes[replica] = (sent_at, reply)
                 self._count_votes(now)
             case NotVoting() if self.role == "active":
-                self._join(now, slot, reply.member.disk)
+                self._join(now, replica, reply.state.replica_id)
             case NotVoting() if self.role == "probing":
                 self._found_system(now)
             case Appended() if self.role == "active":
-                self._appended(now, slot, sent_at, request, reply)
+                self._appended(now, replica, sent_at, request, reply)
             case Conflict() if self.role == "active":
-                if not progress.gone_back:
+                if not progress.rolled_back:
                     self._granted(progress, sent_at, reply.granted_ms, now)
                     progress.confirmed_at = max(progress.confirmed_at, sent_at)
-                progress.next = min(progress.next, reply.try_from + 1)
+                progress.next = min(progress.next, reply.retry_index + 1)
                 self._replicate(now)
 
-    def failed(self, slot: int, sent_at: float, request: Request) -> None:
-        """The upstream in `slot` did not answer `request`: unreachable, too slow, or not an upstream."""
-        progress = self.peers[slot]
+    def failed(self, replica: int, sent_at: float, request: Request) -> None:
+        """The upstream in `replica` did not answer `request`: unreachable, too slow, or not an upstream."""
+        progress = self.replicas[replica]
         if isinstance(request, Release) or not self.asked(request):
             return
         progress.reachable = False
         if isinstance(request, Subscribe):
-            if sent_at < progress.followed_at:
+            if sent_at < progress.subscribed_at:
                 return
-            progress.following = False
+            progress.subscribed = False
             progress.holder = None
             return
         progress.failed_at = max(progress.failed_at, sent_at)
@@ -612,60 +614,60 @@ class Proposer:
         """The answer is to this term or candidacy, not to a former one."""
         return epoch == self.epoch and owner == self.owner
 
-    def _note(self, slot: int, request: Request, sent_at: float, member: ReplicaState, now: float) -> None:
+    def _note(self, replica: int, request: Request, sent_at: float, state: ReplicaState, now: float) -> None:
         """Take the header for what the upstream is now, unless a later one is known.
 
         A poll may have waited for long: an active twin, which hears other answers all the time, ignores it.
         """
-        progress = self.peers[slot]
+        progress = self.replicas[replica]
         poll = isinstance(request, Subscribe)
         if self.role != "active" if poll else sent_at >= progress.noted_at:
-            if progress.member is not None and progress.member.disk != member.disk:
-                progress.match, progress.granted_until, progress.gone_back = 0, None, False
+            if progress.state is not None and progress.state.replica_id != state.replica_id:
+                progress.match_index, progress.granted_until, progress.rolled_back = 0, None, False
                 progress.confirmed_at = float("-inf")
-            progress.member = member
+            progress.state = state
             progress.reachable = progress.reachable or poll or sent_at > progress.failed_at
         if not poll:
             progress.noted_at = max(progress.noted_at, sent_at)
-        self.steady.observe(slot, member.clock_ms / 1000, sent_at, now)
+        self.steady.observe(replica, state.clock_ms / 1000, sent_at, now)
         steady_ms = self.steady.read(now) * 1000
-        self.certified.observe(self.upstreams[slot], member.wall_ms, steady_ms, member.clock_synchronised)
+        self.certified.observe(self.names[replica], state.wall_ms, steady_ms, state.clock_synchronised)
 
-    def _paused(self, member: ReplicaState, sent_at: float, now: float) -> bool:
+    def _paused(self, state: ReplicaState, sent_at: float, now: float) -> bool:
         """This machine was paused by its host, and so gives its term up: its clocks were no measure."""
-        seconds = self._pauses.observe(member.disk, member.clock_ms / 1000, sent_at, now)
+        seconds = self._pauses.observe(state.replica_id, state.clock_ms / 1000, sent_at, now)
         if not seconds:
             return False
         self.paused_at, self.paused_for = now, seconds
         self._pauses.forget_all_but(
-            progress.member.disk for progress in self.peers if progress.member is not None
+            progress.state.replica_id for progress in self.replicas if progress.state is not None
         )
         if self.role != "active":
             return False
         self._step_down(now, f"this machine stood still for about {seconds:.1f} s, and its clocks with it")
         return True
 
-    def _compare(self, slot: int, member: ReplicaState, sent_at: float, now: float) -> None:
+    def _compare(self, replica: int, state: ReplicaState, sent_at: float, now: float) -> None:
         """Hold the answer against what its disk has confirmed before, and learn what it confirms now."""
-        progress = self.peers[slot]
-        if self.marks.gone_back(member, sent_at):
-            self._distrust(slot, now)
+        progress = self.replicas[replica]
+        if self.rollbacks.rolled_back(state, sent_at):
+            self._distrust(replica, now)
             return
-        if sent_at >= progress.gone_back_at:
-            progress.gone_back = False
-        if not progress.gone_back and member.term >= 0:
-            self.marks.learn(AckedPosition(member.disk, member.term, 0, member.commit), now)
+        if sent_at >= progress.rolled_back_at:
+            progress.rolled_back = False
+        if not progress.rolled_back and state.term >= 0:
+            self.rollbacks.learn(AckedPosition(state.replica_id, state.term, 0, state.commit), now)
 
-    def _distrust(self, slot: int, now: float) -> None:
+    def _distrust(self, replica: int, now: float) -> None:
         """An older state was put back: its vote, its lease and what it stored before count for nothing."""
-        progress = self.peers[slot]
-        progress.gone_back, progress.gone_back_at = True, now
-        progress.match, progress.granted_until, progress.confirmed_at = 0, None, float("-inf")
+        progress = self.replicas[replica]
+        progress.rolled_back, progress.rolled_back_at = True, now
+        progress.match_index, progress.granted_until, progress.confirmed_at = 0, None, float("-inf")
         progress.next = min(progress.next, self.log.last + 1)
 
     def _fenced(self, now: float, reply: Fenced) -> None:
-        if self.role == "active" and reply.member.promised > self.epoch:
-            self._step_down(now, f"epoch {reply.member.promised} was promised")
+        if self.role == "active" and reply.state.promised > self.epoch:
+            self._step_down(now, f"epoch {reply.state.promised} was promised")
         elif self.role == "active":
             self._step_down(now, "the lease was given back on this twin's behalf")
         elif self.role in ("probing", "candidate"):
@@ -673,8 +675,8 @@ class Proposer:
 
     # -- following -----------------------------------------------------------------------------------------
 
-    def _followed(self, now: float, slot: int, reply: Subscribed) -> None:
-        progress = self.peers[slot]
+    def _followed(self, now: float, replica: int, reply: Subscribed) -> None:
+        progress = self.replicas[replica]
         if reply.owner != self.owner:
             return
         freed = not reply.holder and self.awaits(progress)
@@ -683,10 +685,10 @@ class Proposer:
             return
         if reply.entries or reply.snapshot is not None:
             self._fed_at = now
-        if self._is_source(slot) and not self._undecided():
-            self._mirror(now, slot, reply.snapshot, reply.entries)
-        self._compare_mirrored(now, slot, reply)
-        free = [one for one in self.peers if one.holder == "" and not one.foreign]
+        if self._is_source(replica) and not self._undecided():
+            self._mirror(now, replica, reply.snapshot, reply.entries)
+        self._compare_mirrored(now, replica, reply)
+        free = [one for one in self.replicas if one.holder == "" and not one.foreign]
         if freed and self.role == "passive" and len(free) >= 2:
             self._next_try = min(self._next_try, now)
             self._try_election(now)
@@ -699,7 +701,7 @@ class Proposer:
         Not one from before this twin's own term, in which it followed nobody: the term that it gave back is
         for the other one to take.
         """
-        other = progress.holder not in ("", None, self.owner.twin)
+        other = progress.holder not in ("", None, self.owner.name)
         return other and progress.holder_epoch > self._served_epoch
 
     @property
@@ -709,17 +711,19 @@ class Proposer:
         Two upstreams must say so: one that is wrong keeps no twin from an election.
         """
         needs = sorted(
-            (progress.member.needs for progress in self.peers if progress.member is not None), reverse=True
+            (progress.state.needs for progress in self.replicas if progress.state is not None), reverse=True
         )
         needed = needs[1] if len(needs) >= 2 else FIRST
         if needed > self.newest:
             return formats.too_new(needed, self.newest)
         return next(iter(self._unread.values())) if len(self._unread) >= 2 else ""
 
-    def _mirror(self, now: float, slot: int, snapshot: Snapshot | None, entries: tuple[Entry, ...]) -> None:
+    def _mirror(
+        self, now: float, replica: int, snapshot: Snapshot | None, entries: tuple[Entry, ...]
+    ) -> None:
         """Take over committed entries, or remember that this version cannot."""
         if newer := self.newer(entries, snapshot):
-            self._unread[slot] = newer
+            self._unread[replica] = newer
             return
         if snapshot is not None:
             if snapshot.index < self.commit:
@@ -748,11 +752,13 @@ class Proposer:
     @staticmethod
     def rank_of(promise: Promise) -> tuple[int, int]:
         """By what the journal to adopt is chosen: epoch first, length second (never length alone)."""
-        return promise.member.last_epoch, promise.member.last_index
+        return promise.state.last_epoch, promise.state.last_index
 
     def _count_probes(self, now: float) -> None:
         """Ask in earnest once a majority is ready whose journals end no earlier than the anchor."""
-        ready = {slot: one for slot, one in self._probed.items() if not self.peers[slot].gone_back}
+        ready = {
+            replica: one for replica, one in self._probed.items() if not self.replicas[replica].rolled_back
+        }
         if len(self._probed) == 3:
             ready = self._probed  # as with promises: nobody else could have what is missing here
         if len(ready) < 2 or self.anchors.shorter(ready, now):
@@ -765,22 +771,26 @@ class Proposer:
         self._ask(now, probe=False)
 
     def _count_votes(self, now: float) -> None:
-        told = [mark for _, promise in self._votes.values() for mark in promise.marks]
-        for slot, (_, promise) in self._votes.items():
-            if any(self.misses(mark, promise.member) for mark in told):
-                self._distrust(slot, now)
-        votes = {slot: vote for slot, vote in self._votes.items() if not self.peers[slot].gone_back}
+        told = [mark for _, promise in self._votes.values() for mark in promise.acked]
+        for replica, (_, promise) in self._votes.items():
+            if any(self.misses(mark, promise.state) for mark in told):
+                self._distrust(replica, now)
+        votes = {
+            replica: vote for replica, vote in self._votes.items() if not self.replicas[replica].rolled_back
+        }
         if len(self._votes) == 3:
             votes = self._votes  # all there is: nobody else could have what is missing here
         if len(votes) < 2:
             return
-        stated = [promise.member.founding for _, promise in votes.values()]
+        stated = [promise.state.founding for _, promise in votes.values()]
         if not self.founding and founding.prevailing(stated) is None:
             return
-        slots = sorted(votes, key=lambda slot: (self.rank_of(votes[slot][1]), self._is_source(slot)))
-        best = votes[slots[-1]][1]
+        replicas = sorted(
+            votes, key=lambda replica: (self.rank_of(votes[replica][1]), self._is_source(replica))
+        )
+        best = votes[replicas[-1]][1]
         if newer := self.newer(best.entries, best.snapshot):
-            self._unread[slots[-1]] = newer
+            self._unread[replicas[-1]] = newer
             self._step_down(now, newer)
             return
         adopted = self._adopt(best)
@@ -788,16 +798,16 @@ class Proposer:
             # Mirrored meanwhile: epochs never fall along a journal, what conflicts is judged by them.
             self._step_down(now, "a later term has committed entries")
             return
-        shown = {slot: promise.member for slot, (_, promise) in votes.items()}
+        shown = {replica: promise.state for replica, (_, promise) in votes.items()}
         if self.anchors.shorter(shown, now) or self.anchors.differs(adopted, shown, now):
             return  # the third may have what is missing: it is waited for until the next try
         membership = adopted.membership
         if membership is None:
             return
         valid = {
-            slot: sent_at
-            for slot, (sent_at, promise) in votes.items()
-            if promise.member.disk == membership.disks[slot]
+            replica: sent_at
+            for replica, (sent_at, promise) in votes.items()
+            if promise.state.replica_id == membership.replica_ids[replica]
         }
         if len(valid) < 2:
             if len(votes) == 3 and not any(stated):
@@ -806,19 +816,19 @@ class Proposer:
         if best.snapshot is not None and best.snapshot.index >= self.commit:
             self._restore(best.snapshot)
         self.log = adopted
-        self.commit = max(self.commit, best.member.commit, self.log.base)
+        self.commit = max(self.commit, best.state.commit, self.log.base)
         for mark in told:
-            self.marks.learn(mark, now)
-        for slot in valid:
-            self.peers[slot].member = votes[slot][1].member
-            if self.peers[slot].gone_back:
-                self.marks.excuse(membership.disks[slot])
+            self.rollbacks.learn(mark, now)
+        for replica in valid:
+            self.replicas[replica].state = votes[replica][1].state
+            if self.replicas[replica].rolled_back:
+                self.rollbacks.excuse(membership.replica_ids[replica])
         self._begin_term(now, valid)
 
     @staticmethod
-    def misses(mark: AckedPosition, member: ReplicaState) -> bool:
+    def misses(mark: AckedPosition, state: ReplicaState) -> bool:
         """The one who promised has less than its disk confirmed, as another upstream remembers."""
-        return missed(mark, member)
+        return missed(mark, state)
 
     def _adopt(self, best: Promise) -> Log:
         """The journal of the best promise: the entries that this twin mirrors, and what follows there."""
@@ -843,22 +853,24 @@ class Proposer:
         self.role = "active"
         self.serving = False
         self._served_epoch = self.epoch
-        for slot, progress in enumerate(self.peers):
+        for replica, progress in enumerate(self.replicas):
             progress.granted_until, progress.confirmed_at = None, float("-inf")
-            if slot in granted:
-                self._granted(progress, granted[slot], self._votes[slot][1].granted_ms, now)
+            if replica in granted:
+                self._granted(progress, granted[replica], self._votes[replica][1].granted_ms, now)
             progress.reachable = (
-                progress.reachable and slot in granted
+                progress.reachable and replica in granted
             )  # who answered long ago may be gone since
-            progress.gone_back = progress.gone_back and slot not in granted
-            progress.match, progress.next = 0, self.log.last + 1
+            progress.rolled_back = progress.rolled_back and replica not in granted
+            progress.match_index, progress.next = 0, self.log.last + 1
             progress.busy = False
         self.anchors.elected()
         self.agreement.begin_term()
         self._become("active", "two upstreams granted the lease")
         self._apply()
         self.certified.begin_term()
-        first = self.owner.nonce.encode() if not self.log.last else b""  # what makes this founding its own
+        first = (
+            self.owner.incarnation.encode() if not self.log.last else b""
+        )  # what makes this founding its own
         self._term_start = self._add("term", first, now)
         self._replicate(now)
 
@@ -876,25 +888,25 @@ class Proposer:
     def agreed_format(self) -> int:
         """Newest format that the three members and both twins have announced, as heard in this term."""
         members = [
-            progress.member
-            for slot, progress in enumerate(self.peers)
-            if progress.member is not None
+            progress.state
+            for replica, progress in enumerate(self.replicas)
+            if progress.state is not None
             and progress.reachable
             and progress.granted_until is not None
-            and self.is_member(slot)
+            and self.is_member(replica)
         ]
-        if len(members) < len(self.peers):
+        if len(members) < len(self.replicas):
             return FIRST
         return min(self.known_to_members(members), self.known_to_twins(members))
 
     @staticmethod
     def known_to_members(members: Sequence[ReplicaState]) -> int:
         """Newest format that all of these can apply."""
-        return min(member.format for member in members)
+        return min(state.format for state in members)
 
     def known_to_twins(self, members: Sequence[ReplicaState]) -> int:
         """Newest format that both twins can apply, as all members have heard."""
-        return formats.known_to_twins(members, self.owner.twin, self.newest)
+        return formats.known_to_twins(members, self.owner.name, self.newest)
 
     def _renew_format(self, now: float) -> None:
         """Go over to the newest format that everybody can apply."""
@@ -911,11 +923,13 @@ class Proposer:
         `answered`: one that has answered, and whose answer is about to be received: what is submitted after
         that may be late, for the next message to it may have left.
         """
-        spare = self._spare_slot(now)
+        lagging = self._lagging_replica(now)
         return any(
-            slot != spare
-            and (slot == answered or (progress.reachable and not progress.busy and not progress.joining))
-            for slot, progress in enumerate(self.peers)
+            replica != lagging
+            and (
+                replica == answered or (progress.reachable and not progress.busy and not progress.not_voting)
+            )
+            for replica, progress in enumerate(self.replicas)
         )
 
     def submit(self, now: float, *bodies: bytes) -> int:
@@ -935,38 +949,40 @@ class Proposer:
         return first
 
     def _replicate(self, now: float) -> None:
-        spare, renewal = self._spare_slot(now), self.renewal
+        lagging, renewal = self._lagging_replica(now), self.renewal
         wanted = self._wanted if self.confirmed < self._wanted else float("-inf")
-        for slot, progress in enumerate(self.peers):
+        for replica, progress in enumerate(self.replicas):
             if progress.busy:
                 continue
             due = now - progress.sent_at >= (renewal if progress.reachable else self.timing.again)
-            behind = progress.reachable and not progress.joining
+            behind = progress.reachable and not progress.not_voting
             behind = behind and (progress.next <= self.log.last or progress.sent_at < wanted)
-            behind = behind and not self._unconfirmed(slot)
-            if slot == spare and now - progress.sent_at < SPARE_PAUSE:
+            behind = behind and not self._unconfirmed(replica)
+            if replica == lagging and now - progress.sent_at < LAGGING_PAUSE:
                 behind = self.log.last - progress.next >= BATCH_ENTRIES
             if due or behind:
-                self._send(slot, self._next_message(slot), now)
+                self._send(replica, self._next_message(replica), now)
 
-    def _spare_slot(self, now: float) -> int | None:
+    def _lagging_replica(self, now: float) -> int | None:
         """The upstream whose answers no commitment waits for, the slowest of three that all keep up.
 
         None: every answer is needed, or may be, because one of the others is late.
         """
-        if len(self._member_slots()) < 3 or not all(p.reachable and not p.joining for p in self.peers):
+        if len(self._member_replicas()) < 3 or not all(
+            p.reachable and not p.not_voting for p in self.replicas
+        ):
             return None
-        slowest = max(range(3), key=lambda slot: self.peers[slot].delay)
-        if self.peers[slowest].delay > SLOWER * self.peers[self._spare].delay:
-            self._spare = slowest
-        for slot, progress in enumerate(self.peers):
-            if slot != self._spare and progress.busy and now - progress.sent_at > SPARE_PAUSE:
+        slowest = max(range(3), key=lambda replica: self.replicas[replica].delay)
+        if self.replicas[slowest].delay > HYSTERESIS * self.replicas[self._lagging].delay:
+            self._lagging = slowest
+        for replica, progress in enumerate(self.replicas):
+            if replica != self._lagging and progress.busy and now - progress.sent_at > LAGGING_PAUSE:
                 return None
-        return self._spare
+        return self._lagging
 
-    def _next_message(self, slot: int) -> Append | Install:
-        progress = self.peers[slot]
-        if slot in self.agreement.differing and self._may_install(slot):
+    def _next_message(self, replica: int) -> Append | Install:
+        progress = self.replicas[replica]
+        if replica in self.agreement.differing and self._may_install(replica):
             return self._installation()
         previous = progress.next - 1
         epoch = self.log.epoch_at(previous)
@@ -974,7 +990,7 @@ class Proposer:
         if previous >= self.log.base and epoch is not None:
             entries = tuple(self.log.after_index(previous, BATCH_ENTRIES, BATCH_BYTES))
             progress.next = previous + len(entries) + 1
-        elif progress.reachable and not self._unconfirmed(slot):
+        elif progress.reachable and not self._unconfirmed(replica):
             return self._installation()
         else:
             # A snapshot is large, and would be made anew for each try: first see whether anybody is there.
@@ -989,17 +1005,17 @@ class Proposer:
             commit=self.commit,
             digest_index=self.applied,
             digest=self._machine.digest() if self.applied else b"",
-            marks=self.marks.of(self._disks()),
+            acked=self.rollbacks.of(self._disks()),
             founding=self.founding,
         )
 
-    def _unconfirmed(self, slot: int) -> bool:
+    def _unconfirmed(self, replica: int) -> bool:
         """The upstream needs a snapshot, and this twin's ledger is not confirmed enough to be sent."""
-        return self.peers[slot].next <= self.log.base and not self._may_install(slot)
+        return self.replicas[replica].next <= self.log.base and not self._may_install(replica)
 
     def _disks(self) -> tuple[str, ...]:
         membership = self.log.membership
-        return membership.disks if membership is not None else ()
+        return membership.replica_ids if membership is not None else ()
 
     def _installation(self) -> Install:
         at = self.applied
@@ -1014,30 +1030,33 @@ class Proposer:
         )
         return Install(self.epoch, self.owner, round(self.timing.ttl * 1000), snapshot)
 
-    def _appended(self, now: float, slot: int, sent_at: float, request: Request, reply: Appended) -> None:
+    def _appended(self, now: float, replica: int, sent_at: float, request: Request, reply: Appended) -> None:
         membership = self.log.membership
-        if membership is None or reply.member.disk != membership.disks[slot]:
+        if membership is None or reply.state.replica_id != membership.replica_ids[replica]:
             # Founded with other disks while one was being lost: it votes, and counts for nothing here.
-            self._join(now, slot, reply.member.disk)
+            self._join(now, replica, reply.state.replica_id)
             return
-        progress = self.peers[slot]
-        self._agrees(slot, sent_at, request, reply)
-        if progress.gone_back:
-            progress.next = min(reply.match, self.log.last) + 1
+        progress = self.replicas[replica]
+        self._agrees(replica, sent_at, request, reply)
+        if progress.rolled_back:
+            progress.next = min(reply.match_index, self.log.last) + 1
             self._replicate(now)
             return
         self._granted(progress, sent_at, reply.granted_ms, now)
         progress.confirmed_at = max(progress.confirmed_at, sent_at)
         progress.delay += (now - sent_at - progress.delay) / 16
-        progress.match = max(progress.match, min(reply.match, self.log.last))
-        if reply.member.term == self.epoch:
-            self.marks.learn(
+        progress.match_index = max(progress.match_index, min(reply.match_index, self.log.last))
+        if reply.state.term == self.epoch:
+            self.rollbacks.learn(
                 AckedPosition(
-                    reply.member.disk, self.epoch, self.log.epoch_at(reply.match) or 0, reply.match
+                    reply.state.replica_id,
+                    self.epoch,
+                    self.log.epoch_at(reply.match_index) or 0,
+                    reply.match_index,
                 ),
                 now,
             )
-        progress.next = max(progress.match + 1, min(progress.next, self.log.last + 1))
+        progress.next = max(progress.match_index + 1, min(progress.next, self.log.last + 1))
         before = self.commit
         if self._advance():
             self._apply()
@@ -1058,14 +1077,14 @@ class Proposer:
         return self.agreement.compared
 
     def _advance(self) -> bool:
-        members = self._member_slots()
-        stored = sorted((p.match for s, p in enumerate(self.peers) if s in members), reverse=True)
+        members = self._member_replicas()
+        stored = sorted((p.match_index for s, p in enumerate(self.replicas) if s in members), reverse=True)
         if len(stored) < 2 or stored[1] <= self.commit or not self.counts(stored[1]):
             return False
         term_committed = self.commit < self._term_start <= stored[1]
         self.commit = stored[1]
         if term_committed:
-            self.marks.term_committed()
+            self.rollbacks.term_committed()
             self._serve()
         return True
 
@@ -1083,26 +1102,26 @@ class Proposer:
             self._outputs.append(Applied(entry.index, entry, outcome))
 
     def _forget(self) -> None:
-        if self.applied - self.log.base > 2 * KEEP or self.log.size > 2 * KEEP_BYTES:
-            self.log.compact(self.log.tail(self.applied, KEEP, KEEP_BYTES))
+        if self.applied - self.log.base > 2 * LOG_RETAIN_ENTRIES or self.log.size > 2 * LOG_RETAIN_BYTES:
+            self.log.compact(self.log.tail(self.applied, LOG_RETAIN_ENTRIES, LOG_RETAIN_BYTES))
 
     # -- the ledger of the others --------------------------------------------------------------------------
 
-    def _agrees(self, slot: int, sent_at: float, request: Request, reply: Appended) -> None:
+    def _agrees(self, replica: int, sent_at: float, request: Request, reply: Appended) -> None:
         """Note that the upstream has this twin's ledger, if it was in a position to compare them."""
         if isinstance(request, Install):
-            self.agreement.installed(slot)
+            self.agreement.installed(replica)
             return
-        compared = isinstance(request, Append) and reply.member.commit == request.digest_index
-        if compared and self.is_member(slot):
-            self.agreement.agrees(slot, sent_at)
+        compared = isinstance(request, Append) and reply.state.commit == request.digest_index
+        if compared and self.is_member(replica):
+            self.agreement.agrees(replica, sent_at)
 
-    def _differs(self, now: float, slot: int, request: Request) -> None:
+    def _differs(self, now: float, replica: int, request: Request) -> None:
         """An upstream has another ledger. If a second one has, it is this twin's that is wrong."""
         this_term = isinstance(request, Append) and request.epoch == self.epoch
-        if self.role != "active" or not this_term or not self.is_member(slot):
+        if self.role != "active" or not this_term or not self.is_member(replica):
             return
-        self.agreement.differs(slot, now)
+        self.agreement.differs(replica, now)
         if self.agreement.outvoted:
             serving, epoch = self.serving, self.epoch
             self._step_down(now, "two upstreams have another ledger: mirroring it anew", self.timing.ttl)
@@ -1110,17 +1129,17 @@ class Proposer:
                 self._release(now, epoch)  # it had no address yet, and the other twin may have the right one
             self._drop_ledger()
 
-    def _compare_mirrored(self, now: float, slot: int, reply: Subscribed) -> None:
+    def _compare_mirrored(self, now: float, replica: int, reply: Subscribed) -> None:
         """Compare a passive twin's ledger with an upstream's, where they are at the same entry."""
-        comparable = self.applied == reply.member.commit and reply.digest and self.is_member(slot)
+        comparable = self.applied == reply.state.commit and reply.digest and self.is_member(replica)
         if self.role != "passive" or not comparable:
             return
         if reply.digest == self._machine.digest():
-            self.agreement.agrees(slot, now)
+            self.agreement.agrees(replica, now)
             if self.agreement.compared:
                 self._sources = frozenset()
             return
-        self.agreement.differs(slot, now)
+        self.agreement.differs(replica, now)
         if self.agreement.outvoted:
             self._drop_ledger()
             self.agreement.begin_term()
@@ -1132,27 +1151,27 @@ class Proposer:
         self.anchors.kept = self.anchor
         self.log, self.commit, self.applied = Log(), 0, 0
         self._machine.restore(b"", FIRST)
-        for progress in self.peers:
-            progress.following = False  # polls that are under way ask for what followed the former one
+        for progress in self.replicas:
+            progress.subscribed = False  # polls that are under way ask for what followed the former one
 
-    def _may_install(self, slot: int) -> bool:
+    def _may_install(self, replica: int) -> bool:
         """This twin's ledger may be sent there: all others that can compare it have confirmed it."""
-        for other, progress in enumerate(self.peers):
-            if other == slot or other in self.agreement.agreed or not self.is_member(other):
+        for other, progress in enumerate(self.replicas):
+            if other == replica or other in self.agreement.agreed or not self.is_member(other):
                 continue
             stands_still = progress.refused_upto is not None and other not in self.agreement.differing
             if (
                 progress.reachable
-                and not progress.joining
+                and not progress.not_voting
                 and progress.next > self.log.base
                 and not stands_still
             ):
                 return False
-        return self.agreement.may_install(slot)
+        return self.agreement.may_install(replica)
 
-    def _is_source(self, slot: int) -> bool:
+    def _is_source(self, replica: int) -> bool:
         """The upstream may be mirrored: not one that has the ledger which was dropped."""
-        return not self._sources or slot in self._sources
+        return not self._sources or replica in self._sources
 
     # -- members that join ---------------------------------------------------------------------------------
 
@@ -1160,50 +1179,50 @@ class Proposer:
         """Three new stores, and no twin was ever elected: this is a new system."""
         heard = [
             progress
-            for progress in self.peers
+            for progress in self.replicas
             if progress.reachable and progress.noted_at >= progress.sent_at
         ]
         members = [
-            progress.member for progress in heard if progress.member is not None
+            progress.state for progress in heard if progress.state is not None
         ]  # in answer to this probe
-        new = [progress for progress in self.peers if progress.joining and progress.fresh]
+        new = [progress for progress in self.replicas if progress.not_voting and progress.new_store]
         if len(members) < 3 or not new or any(m.promised or m.last_index for m in members):
             return
         if self._asked_again:
             return  # with the next probe, which is one and the same for all
-        if any(progress.joining and not progress.fresh for progress in self.peers):
+        if any(progress.not_voting and not progress.new_store for progress in self.replicas):
             return
         if not self.may_found(members, now):
             return
-        disks = (members[0].disk, members[1].disk, members[2].disk)
-        for slot in range(3):
-            self._send(slot, Bootstrap(self.owner, Membership(disks)), now)
+        replica_ids = (members[0].replica_id, members[1].replica_id, members[2].replica_id)
+        for replica in range(3):
+            self._send(replica, Bootstrap(self.owner, Membership(replica_ids)), now)
         self._step_down(now, "founding the system")
 
     def may_found(self, members: Sequence[ReplicaState], now: float) -> bool:
         """This twin knows no system that these new stores would take the place of."""
         return not self.anchors.unfounded(self.anchor, dict(enumerate(members)), now)
 
-    def _join(self, now: float, slot: int, disk: str) -> None:
+    def _join(self, now: float, replica: int, replica_id: str) -> None:
         """An upstream that does not count: readmit its disk by the journal, then send it everything."""
         membership = self.log.membership
         if not self.holds(now) or membership is None:
             return
-        progress = self.peers[slot]
-        if membership.disks[slot] == disk:
+        progress = self.replicas[replica]
+        if membership.replica_ids[replica] == replica_id:
             committed = self.log.membership_at(self.commit)
-            known = committed is not None and committed.disks[slot] == disk
-            if known and not progress.busy and self._may_install(slot):
+            known = committed is not None and committed.replica_ids[replica] == replica_id
+            if known and not progress.busy and self._may_install(replica):
                 progress.next = self.applied + 1
-                self._send(slot, self._installation(), now)
-        elif disk in membership.retired:
+                self._send(replica, self._installation(), now)
+        elif replica_id in membership.retired:
             progress.alarm = (
                 "this upstream runs on a disk that was replaced: it never counts again; if it is to be a "
                 "member, move its state directory away and start it"
             )
         elif not self._membership_pending():
-            progress.match, progress.granted_until = 0, None
-            self._add("members", encode_membership(membership.replacing(slot, disk)), now)
+            progress.match_index, progress.granted_until = 0, None
+            self._add("members", encode_membership(membership.replacing(replica, replica_id)), now)
             self._replicate(now)
 
     def _membership_pending(self) -> bool:

@@ -13,7 +13,7 @@ from tmr.licensing.packed import unpack
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.entries import Count, ProposerId
 
-Obstacle = Literal["not-voting", "gone-back", "fenced", "not-applied"]
+Obstacle = Literal["not-voting", "rolled-back", "fenced", "not-applied"]
 """`fenced`: the asker does not hold this upstream's lease. `not-applied`: not yet, ask again."""
 
 
@@ -29,8 +29,8 @@ def obstacle(acceptor: Acceptor, now: float, asked: ReadIndex) -> Obstacle | Non
     """What keeps the upstream from a statement about its ledger at `now` (its monotonic clock), or None."""
     if not acceptor.voting or acceptor.diverged or acceptor.differs:
         return "not-voting"
-    if acceptor.gone_back:
-        return "gone-back"
+    if acceptor.rolled_back:
+        return "rolled-back"
     if (asked.epoch, asked.owner) != (acceptor.promised, acceptor.live_holder(now)):
         return "fenced"
     return "not-applied" if acceptor.applied < asked.index else None

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from tmr.quorum.majority import is_majority, reached
 from tmr.quorum.proposer import OBJECTS, Proposer
 
 LAG: Final = 2_000
@@ -19,11 +20,13 @@ def hindrance(twin: Proposer, now: float) -> str:
         return twin.outdated
     if twin.anchors.objection is not None:
         return OBJECTS
-    heard = [progress.member for progress in twin.peers if progress.member is not None and progress.reachable]
-    if len(heard) < 2:
+    heard = [
+        progress.state for progress in twin.replicas if progress.state is not None and progress.reachable
+    ]
+    if not is_majority(heard):
         return "it reaches fewer than two upstreams"
     if twin.log.membership is None:
         return "it has not mirrored the journal yet"
-    # The second highest: one upstream that is wrong keeps no twin from being ready.
-    lag = sorted(member.commit for member in heard)[-2] - twin.applied
+    # What a majority has: one replica that is wrong keeps no twin from being ready.
+    lag = reached((state.commit for state in heard), 0) - twin.applied
     return f"it has still to mirror {lag} entries of the journal" if lag > LAG else ""

@@ -24,8 +24,8 @@ class Reports:
 
     def note(self, report: Report, now: float) -> None:
         """The report came at `now`, in seconds of the upstream's clock. The two twins heard last are kept."""
-        self._heard.pop(report.owner.twin, None)
-        self._heard[report.owner.twin] = report, now
+        self._heard.pop(report.owner.name, None)
+        self._heard[report.owner.name] = report, now
         while len(self._heard) > TWINS:
             del self._heard[next(iter(self._heard))]
 

@@ -9,22 +9,22 @@ from tmr.quorum.entries import AckedPosition
 from tmr.quorum.messages import ReplicaState
 
 
-def missed(mark: AckedPosition, member: ReplicaState) -> bool:
+def missed(mark: AckedPosition, state: ReplicaState) -> bool:
     """The member shows less than its disk has confirmed."""
-    known = mark.disk == member.disk and member.term >= 0
-    return known and mark.missed_by(member.term, member.last_epoch, member.last_index)
+    known = mark.replica_id == state.replica_id and state.term >= 0
+    return known and mark.missed_by(state.term, state.last_epoch, state.last_index)
 
 
 def merged(
-    one: Iterable[AckedPosition], other: Iterable[AckedPosition], disks: Collection[str]
+    one: Iterable[AckedPosition], other: Iterable[AckedPosition], replica_ids: Collection[str]
 ) -> tuple[AckedPosition, ...]:
     """What both say about these disks, in a fixed order."""
     found: dict[str, AckedPosition] = {}
     for mark in (*one, *other):
-        if mark.disk in disks:
-            known = found.get(mark.disk)
-            found[mark.disk] = mark if known is None else known.joined(mark)
-    return tuple(found[disk] for disk in sorted(found))
+        if mark.replica_id in replica_ids:
+            known = found.get(mark.replica_id)
+            found[mark.replica_id] = mark if known is None else known.joined(mark)
+    return tuple(found[replica_id] for replica_id in sorted(found))
 
 
 class RollbackDetector:
@@ -37,30 +37,30 @@ class RollbackDetector:
 
     def learn(self, mark: AckedPosition, now: float) -> None:
         """The disk has confirmed this."""
-        known = self._known.get(mark.disk)
+        known = self._known.get(mark.replica_id)
         joined = mark if known is None else known[0].joined(mark)
         if known is None or joined != known[0]:
-            self._known[mark.disk] = (joined, now)
+            self._known[mark.replica_id] = (joined, now)
 
-    def gone_back(self, member: ReplicaState, sent_at: float) -> bool:
+    def rolled_back(self, state: ReplicaState, sent_at: float) -> bool:
         """The answer to a question of `sent_at` shows less than was known when it was asked."""
-        known = None if member.disk in self._excused else self._known.get(member.disk)
-        return known is not None and sent_at >= known[1] and missed(known[0], member)
+        known = None if state.replica_id in self._excused else self._known.get(state.replica_id)
+        return known is not None and sent_at >= known[1] and missed(known[0], state)
 
-    def excuse(self, disk: str) -> None:
+    def excuse(self, replica_id: str) -> None:
         """The term that begins was elected by all three: this disk counts in it as it is."""
-        self._excused.add(disk)
+        self._excused.add(replica_id)
 
     def term_committed(self) -> None:
         """A majority has all that the term adopted: what else the excused disks had is given up."""
-        for disk in self._excused:
-            self._known.pop(disk, None)
+        for replica_id in self._excused:
+            self._known.pop(replica_id, None)
         self._excused.clear()
 
     def term_ended(self) -> None:
         """Disks that were excused, and were not brought up to date, are not to be believed."""
         self._excused.clear()
 
-    def of(self, disks: Collection[str]) -> tuple[AckedPosition, ...]:
+    def of(self, replica_ids: Collection[str]) -> tuple[AckedPosition, ...]:
         """What is known about these disks."""
-        return merged((mark for mark, _ in self._known.values()), (), disks)
+        return merged((mark for mark, _ in self._known.values()), (), replica_ids)

@@ -13,9 +13,8 @@ from typing import Final
 import msgspec
 
 from tmr.quorum.lease import DRIFT
+from tmr.quorum.majority import is_majority, reached
 
-PROVERS: Final = 2
-"""Upstreams that must prove that the own clock is ahead: one that is wrong changes nothing."""
 WATCH: Final = 60.0
 """Seconds in which the own clock must get ahead by FAST and what drift allows, to be told as fast."""
 FAST: Final = 1.0
@@ -57,29 +56,28 @@ class SteadyClock:
         """The latest steady time that two upstreams' clocks bear out: since then the own one may have run."""
         if not self._seen:
             return now
-        sent = sorted(one.sent_at for one in self._seen.values())
-        return sent[-PROVERS] - self.ahead if len(sent) >= PROVERS else -math.inf
+        return reached((one.sent_at for one in self._seen.values()), -math.inf) - self.ahead
 
-    def observe(self, slot: int, reading: float, sent_at: float, now: float) -> None:
-        """Note what the clock of the upstream in `slot` showed in an answer.
+    def observe(self, replica: int, reading: float, sent_at: float, now: float) -> None:
+        """Note what the clock of the upstream in `replica` showed in an answer.
 
         The question was sent at `sent_at`, the answer came at `now`, both by the own clock.
         """
-        known = self._seen.get(slot)
+        known = self._seen.get(replica)
         if known is not None and sent_at < known.sent_at:
             return
         most = now - self.ahead - reading
         if known is None or reading < known.reading:  # another machine, or one that was started again
-            self._seen[slot] = _Seen(sent_at, reading, most)
+            self._seen[replica] = _Seen(sent_at, reading, most)
             return
         over = max(0.0, sent_at - self.ahead - reading - known.most)
-        self._seen[slot] = _Seen(sent_at, reading, min(most, known.most), over)
+        self._seen[replica] = _Seen(sent_at, reading, min(most, known.most), over)
         self._take_off(now)
 
     def _take_off(self, now: float) -> None:
-        if len(self._seen) < PROVERS:
+        if not is_majority(self._seen):
             return
-        proved = sorted(one.over for one in self._seen.values())[-PROVERS]
+        proved = reached((one.over for one in self._seen.values()), 0.0)
         if proved:
             self.ahead += proved
             for one in self._seen.values():

@@ -38,7 +38,7 @@ def to_epoch(epoch: int, wall_ms: int) -> str:
 
 def to_entries(
     log: Log,
-    disk: str,
+    replica_id: str,
     commit: int,
     previous: int,
     epoch: int,
@@ -79,7 +79,7 @@ def to_entries(
                 following = decode_membership(entry.body)
             except msgspec.MsgspecError as error:
                 return f"the membership of entry {entry.index} cannot be read: {error}"
-            why = _to_membership(membership, following, disk)
+            why = _to_membership(membership, following, replica_id)
             if why:
                 return f"entry {entry.index}: {why}"
             membership = following
@@ -88,23 +88,23 @@ def to_entries(
     return ""
 
 
-def _to_membership(before: Membership | None, after: Membership, disk: str) -> str:
+def _to_membership(before: Membership | None, after: Membership, replica_id: str) -> str:
     """One disk takes the place of one other, which is retired; never that of a member that is there."""
     if before is None:
         return ""
-    changed = [slot for slot in range(3) if before.disks[slot] != after.disks[slot]]
+    changed = [replica for replica in range(3) if before.replica_ids[replica] != after.replica_ids[replica]]
     if not before.retired:  # two who were founded while a disk was being lost may differ in that one
-        right = len(changed) <= 1 and len(after.retired) == 1 and after.retired[0] not in after.disks
+        right = len(changed) <= 1 and len(after.retired) == 1 and after.retired[0] not in after.replica_ids
     else:
-        right = len(changed) == 1 and after == before.replacing(changed[0], after.disks[changed[0]])
+        right = len(changed) == 1 and after == before.replacing(changed[0], after.replica_ids[changed[0]])
     if not right:
         return "a membership changes by one disk, and retires that one"
     if not changed:
         return ""
-    fresh = after.disks[changed[0]]
-    if fresh in before.disks or fresh in before.retired:
+    fresh = after.replica_ids[changed[0]]
+    if fresh in before.replica_ids or fresh in before.retired:
         return "this disk is a member, or was retired"
-    if before.disks[changed[0]] == disk:
+    if before.replica_ids[changed[0]] == replica_id:
         return "it replaces this upstream's own disk: another machine took its place, or the twin lies"
     return ""
 
@@ -112,7 +112,7 @@ def _to_membership(before: Membership | None, after: Membership, disk: str) -> s
 def to_snapshot(
     log: Log,
     commit: int,
-    disk: str,
+    replica_id: str,
     epoch: int,
     snapshot: Snapshot,
     validator: WriteValidator | None,
@@ -131,19 +131,19 @@ def to_snapshot(
     if before is not None and after is not None:
         if after.retired[: len(before.retired)] != before.retired:
             return "the snapshot forgets disks that were retired"
-        own = [slot for slot in range(3) if before.disks[slot] == disk]
-        if any(after.disks[slot] != disk for slot in own):
+        own = [replica for replica in range(3) if before.replica_ids[replica] == replica_id]
+        if any(after.replica_ids[replica] != replica_id for replica in own):
             return "the snapshot replaces this upstream's own disk, which is not lost"
     return validator.state(snapshot.state, snapshot.format, fresh=False) if validator is not None else ""
 
 
 def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
     """An answer that no honest upstream gives: the twin takes it for none. `wall_ms`: the twin's clock."""
-    member = reply.member
-    if why := to_epoch(member.promised, wall_ms):
+    state = reply.state
+    if why := to_epoch(state.promised, wall_ms):
         return why
-    if member.commit > member.last_index:
-        return f"entry {member.commit} is said to be committed, and {member.last_index} to be the last"
+    if state.commit > state.last_index:
+        return f"entry {state.commit} is said to be committed, and {state.last_index} to be the last"
     if not isinstance(reply, Promise | Subscribed) or not isinstance(request, Acquire | Subscribe):
         return ""
     snapshot, entries = reply.snapshot, reply.entries
@@ -162,8 +162,8 @@ def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
                 return f"the membership of entry {entry.index} cannot be read: {error}"
         last, epoch, time_ms = entry.index, entry.epoch, entry.time_ms
     if isinstance(reply, Promise) and (entries or snapshot is not None):
-        if (last, epoch) != (member.last_index, member.last_epoch):
+        if (last, epoch) != (state.last_index, state.last_epoch):
             return f"its journal ends at {last} of epoch {epoch}, and it says otherwise"
-    elif isinstance(reply, Promise) and member.last_index > request.have_index:
-        return f"it has {member.last_index} entries, and keeps back those after {request.have_index}"
+    elif isinstance(reply, Promise) and state.last_index > request.have_index:
+        return f"it has {state.last_index} entries, and keeps back those after {request.have_index}"
     return ""

@@ -29,8 +29,8 @@ from tmr.api.status import LicenceStatus
 from tmr.ledger import Ledger, constituents
 from tmr.licensing import LicenceKey, ProductItem, Serial, SerialUse, Statement, virtual_serial
 from tmr.licensing.items import EXPIRATION_MS_MAX
+from tmr.licensing.redundancy import MAJORITY
 
-MAJORITY: Final = 2
 HOLDERS_SHOWN: Final = 50
 """Holders named in one problem."""
 

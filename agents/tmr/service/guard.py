@@ -9,11 +9,12 @@ from tmr.api.borrowing import BorrowRequest
 from tmr.api.sessions import SessionRequest
 from tmr.ledger import Borrow, Command, Denied, Grant, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
+from tmr.licensing.redundancy import MAJORITY
 from tmr.net.identity import Identity
 from tmr.net.problem import Problem
 from tmr.quorum.proposer import NotActive, Overloaded
 from tmr.quorum.steady_clock import SteadyClock
-from tmr.service.container_view import MAJORITY, ContainerView, UpstreamState, written
+from tmr.service.container_view import ContainerView, UpstreamState, written
 from tmr.service.denials import DenialCounter, DeniedRequest
 from tmr.service.in_flight import Undecided
 from tmr.service.problems import problem

@@ -14,7 +14,7 @@ import msgspec
 
 from tmr.api.licences import LicenceState
 from tmr.api.status import Health, HealthReason, HealthState, LicenceStatus, UpstreamStatus
-from tmr.service.container_view import MAJORITY
+from tmr.licensing.redundancy import MAJORITY
 
 
 class TakeOver(msgspec.Struct, frozen=True):

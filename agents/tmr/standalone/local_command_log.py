@@ -83,7 +83,7 @@ class LocalCommandLog:
         self._observe = observe
         self._runner = runner
         # The disk keeps the journal, whatever the server is called today.
-        self._owner = ProposerId(runner.acceptor.disk, secrets.token_hex(8))
+        self._owner = ProposerId(runner.acceptor.replica_id, secrets.token_hex(8))
         self._time = OwnClock()
         self._since_ms = wall_ms()
         self._serving = False
@@ -184,7 +184,7 @@ class LocalCommandLog:
         """Begin a term: what the journal holds is committed and applied. Raises Unexpected, NodeFailed."""
         acceptor = self._runner.acceptor
         if acceptor.log.membership is None:
-            founded = await self._runner.call(Bootstrap(self._owner, Membership.of_one(acceptor.disk)))
+            founded = await self._runner.call(Bootstrap(self._owner, Membership.of_one(acceptor.replica_id)))
             self._expect(founded, Bootstrapped)
         log = acceptor.log
         acquire = Acquire(acceptor.promised + 1, self._owner, TTL_MS, log.last, log.last_epoch)

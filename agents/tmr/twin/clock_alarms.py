@@ -28,7 +28,7 @@ def clock_alarms(certified: CertifiedClock, now_ms: float) -> list[str]:
 def synchronisation_alarms(peers: Iterable[tuple[str, Progress]]) -> list[str]:
     """Alarms of upstreams by name whose clocks no time source keeps, although one should."""
     found = [
-        name for name, peer in peers if peer.reachable and peer.member is not None and peer.member.clock_alarm
+        name for name, peer in peers if peer.reachable and peer.state is not None and peer.state.clock_alarm
     ]
     if not found:
         return []

@@ -22,13 +22,13 @@ PAUSE_MAX: Final = 10.0
 
 
 class _Source(msgspec.Struct):
-    """`seen`, `disk`: generation and disk in the upstream's last answer.
+    """`seen`, `replica_id`: generation and replica id in the upstream's last answer.
 
     `asked`: the generation when its container was asked for.
     """
 
     seen: int = -1
-    disk: str = ""
+    replica_id: str = ""
     asked: int = -1
     next_at: float = float("-inf")
     pause: float = PAUSE
@@ -51,13 +51,13 @@ class ContainerSync:
     def alarms(self) -> list[str]:
         """Containers that are not believed."""
         strange = [text for slot in range(3) if (text := self._strange(slot))]
-        known = tuple(f"{name}: another container" for name in self._replicator.twin.upstreams)
+        known = tuple(f"{name}: another container" for name in self._replicator.twin.names)
         rejected = [text for text in self._rejected if not text.startswith(known)]
         return [*(source.alarm for source in self._sources if source.alarm), *strange, *rejected]
 
     def _strange(self, slot: int) -> str:
         """The container that the upstream shows has another key than the one that is believed."""
-        name, shown = self._replicator.twin.upstreams[slot], self._sources[slot].offered
+        name, shown = self._replicator.twin.names[slot], self._sources[slot].offered
         trusted = self._replicator.ledger.trusted.get(name)
         if shown is None or trusted is None or shown.key == trusted:
             return ""
@@ -98,19 +98,21 @@ class ContainerSync:
             self._fatal(error)
 
     def _due(self, slot: int, now: float) -> bool:
-        peer, source = self._replicator.twin.peers[slot], self._sources[slot]
-        if not peer.reachable or peer.member is None or peer.foreign:
+        peer, source = self._replicator.twin.replicas[slot], self._sources[slot]
+        if not peer.reachable or peer.state is None or peer.foreign:
             return False
-        if peer.member.disk != source.disk:  # a new container may have the generation of the old one
-            source.disk, source.asked, source.seen = peer.member.disk, -1, -1
-        if peer.member.generation != source.seen:
-            source.seen, source.pause, source.next_at = peer.member.generation, PAUSE, now
-        name = self._replicator.twin.upstreams[slot]
+        if (
+            peer.state.replica_id != source.replica_id
+        ):  # a new container may have the generation of the old one
+            source.replica_id, source.asked, source.seen = peer.state.replica_id, -1, -1
+        if peer.state.generation != source.seen:
+            source.seen, source.pause, source.next_at = peer.state.generation, PAUSE, now
+        name = self._replicator.twin.names[slot]
         known = self._replicator.ledger.statements.get(name)
         back = name in self._replicator.ledger.withdrawn and (
-            peer.member.container == self._replicator.ledger.fingerprints.get(name)
+            peer.state.container == self._replicator.ledger.fingerprints.get(name)
         )
-        stale = known is None or known.generation != peer.member.generation or back
+        stale = known is None or known.generation != peer.state.generation or back
         return (stale or source.asked < 0) and now >= source.next_at
 
     async def _round(self, slots: Sequence[int], gone: Sequence[Withdraw]) -> None:
@@ -146,7 +148,7 @@ class ContainerSync:
 
     async def _fetch(self, slot: int) -> SignedStatement | None:
         """The container's statement, if it is news."""
-        name, source = self._replicator.twin.upstreams[slot], self._sources[slot]
+        name, source = self._replicator.twin.names[slot], self._sources[slot]
         asked = source.seen
         source.next_at = self._replicator.clock() + source.pause
         source.pause = min(2 * source.pause, PAUSE_MAX)

@@ -18,10 +18,10 @@ def ledger_alarms(twin: Proposer, now: float) -> list[str]:
     """What an operator should know of ledgers that differ."""
     found = [DROPPED] if twin.dropped else []
     for slot in unresolved(twin.agreement.differences, now, DIFFERENCE_ALARM):
-        others = [other for other in range(len(twin.upstreams)) if other != slot]
-        agreeing = [twin.upstreams[other] for other in others if other in twin.agreement.agreed]
-        silent = [twin.upstreams[other] for other in others if other not in twin.agreement.agreed]
-        found.append(difference(twin.upstreams[slot], agreeing, silent))
+        others = [other for other in range(len(twin.names)) if other != slot]
+        agreeing = [twin.names[other] for other in others if other in twin.agreement.agreed]
+        silent = [twin.names[other] for other in others if other not in twin.agreement.agreed]
+        found.append(difference(twin.names[slot], agreeing, silent))
     return found
 
 

@@ -80,7 +80,7 @@ class RecordSync:
 
     async def _round(self) -> None:
         self._budget = PAGES
-        reachable = [slot for slot in range(3) if self._replicator.twin.peers[slot].reachable]
+        reachable = [slot for slot in range(3) if self._replicator.twin.replicas[slot].reachable]
         looks = await asyncio.gather(*(self._look(slot) for slot in reachable))
         shown = {slot: firms for slot, firms in zip(reachable, looks, strict=True) if firms is not None}
         alarms: list[str] = []
@@ -95,7 +95,7 @@ class RecordSync:
                     }
                     alarm = await self._copy(slot, firm.firm_code, gap, others)
                     alarms += [alarm] if alarm else []
-        if len(shown) == len(self._replicator.twin.peers):  # who is away may have what is missing
+        if len(shown) == len(self._replicator.twin.replicas):  # who is away may have what is missing
             self.alarms = tuple(alarms[:ALARMS])
         copied = self._budget < PAGES
         self._next_at = self._replicator.clock() + (min(BUSY, self.interval) if copied else self.interval)
@@ -117,7 +117,7 @@ class RecordSync:
 
     async def _copy(self, slot: int, firm: int, gap: LineRun, others: Shown) -> str:
         """Copy what is missing, from the end to the front; an alarm where nobody has it."""
-        name, last = self._replicator.twin.upstreams[slot], gap.last
+        name, last = self._replicator.twin.names[slot], gap.last
         sources = [other for other, record in others.items() if _has(record, last)]
         if not sources:
             known = [record for record in others.values() if record.pruned < last <= record.head]
@@ -150,7 +150,7 @@ class RecordSync:
         if not isinstance(filled, LinesStored):
             return 0
         if not filled.stored:
-            to, by = self._replicator.twin.upstreams[slot], self._replicator.twin.upstreams[source]
+            to, by = self._replicator.twin.names[slot], self._replicator.twin.names[source]
             log.warning(
                 "lines of the record refused", extra=fields(upstream=to, source=by, reason=filled.reason)
             )

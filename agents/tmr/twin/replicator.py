@@ -17,7 +17,7 @@ from tmr.quorum import formats, validation
 from tmr.quorum.messages import Promise, Release, Reply, Request, Subscribe, Subscribed
 from tmr.quorum.proposer import (
     BACKLOG,
-    SPARE_PAUSE,
+    LAGGING_PAUSE,
     Applied,
     NotActive,
     Output,
@@ -116,7 +116,7 @@ class Replicator:
     @property
     def name(self) -> str:
         """Name of this twin."""
-        return self.twin.owner.twin
+        return self.twin.owner.name
 
     @property
     def epoch(self) -> int:
@@ -313,7 +313,7 @@ class Replicator:
         if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
             wait = min(wait, max(0.0005, self.twin.deadline - now))
             if self.in_flight:  # whoever is late must not be waited for
-                wait = min(wait, SPARE_PAUSE)
+                wait = min(wait, LAGGING_PAUSE)
         self._timer = asyncio.get_running_loop().call_later(wait, self._guarded_tick)
 
     def _guarded_tick(self) -> None:
@@ -351,21 +351,21 @@ class Replicator:
     async def _exchange(self, send: Send) -> None:
         reply: Reply | None = None
         try:
-            reply = await self.links[send.slot].call(send.request)
+            reply = await self.links[send.replica].call(send.request)
         except LinkError as error:
-            self.reach[send.slot].error = error.reason
+            self.reach[send.replica].error = error.reason
         if reply is not None and (why := self._objection(send.request, reply)):
-            self.reach[send.slot].error = f"its answer does not hold together: {why}"
+            self.reach[send.replica].error = f"its answer does not hold together: {why}"
             reply = None
         now = self.clock()
         try:
             if reply is None:
-                self.twin.failed(send.slot, send.at, send.request)
+                self.twin.failed(send.replica, send.at, send.request)
             else:
                 if not isinstance(send.request, Subscribe):
-                    self._journal(now, send.slot)
-                self.twin.receive(now, send.slot, send.at, send.request, reply)
-            self._after(send.slot, now)
+                    self._journal(now, send.replica)
+                self.twin.receive(now, send.replica, send.at, send.request, reply)
+            self._after(send.replica, now)
         except Exception as error:
             self._fatal(error)
 
@@ -384,10 +384,10 @@ class Replicator:
         if (outdated := self.twin.outdated) != self._outdated:
             self._outdated = outdated
             log.error("this twin is of an older version", extra=fields(alarm=outdated))
-        reach, reachable = self.reach[slot], self.twin.peers[slot].reachable
+        reach, reachable = self.reach[slot], self.twin.replicas[slot].reachable
         if reach.reachable != reachable or reach.since_ms is None:
             reach.reachable, reach.since_ms = reachable, self._wall_ms()
-            name = self.twin.upstreams[slot]
+            name = self.twin.names[slot]
             if reachable:
                 reach.error = ""
                 log.info("upstream answers", extra=fields(upstream=name))

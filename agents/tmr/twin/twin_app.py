@@ -14,6 +14,7 @@ from tmr.api.status import Role, Status, UpstreamStatus
 from tmr.http.metrics import Metrics
 from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS
+from tmr.licensing.redundancy import MAJORITY
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Report, encode
@@ -24,7 +25,7 @@ from tmr.rpc.record_messages import Answer, Question
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime import systemd
 from tmr.runtime.logs import fields
-from tmr.service.container_view import MAJORITY, ContainerView, UpstreamState, doubtful, instant
+from tmr.service.container_view import ContainerView, UpstreamState, doubtful, instant
 from tmr.service.guard import RequestGuard
 from tmr.service.health import HealthFacts, TakeOver, alarms, health
 from tmr.service.licence_service import LicenceService
@@ -48,7 +49,7 @@ log = logging.getLogger(__name__)
 
 PAUSE_ALARM: Final = 3600.0
 """Seconds that a pause of this machine by its host stays an alarm."""
-GONE_BACK_ALARM: Final = 3600.0
+ROLLED_BACK_ALARM: Final = 3600.0
 """Seconds that an old copy of an upstream, put back and mended, stays an alarm."""
 DRAIN: Final = 0.25
 """Part of the TTL that commands under way have before a planned switchover."""
@@ -73,7 +74,7 @@ class TwinApp:
         twin = Proposer(
             owner=ProposerId(config.name, secrets.token_hex(8)),
             rank=config.rank,
-            upstreams=(config.upstreams[0].name, config.upstreams[1].name, config.upstreams[2].name),
+            names=(config.upstreams[0].name, config.upstreams[1].name, config.upstreams[2].name),
             machine=ledger,
             timing=Timing(ttl=config.lease_ttl),
             now=clock(),
@@ -96,14 +97,12 @@ class TwinApp:
         self.guard = RequestGuard(self.replicator, self.view, config.vip, wall_ms)
         self.guard.nobody = self._nobody
         self.licence_service = LicenceService(self.guard, self._borrow_file, fatal=fatal)
-        archives = [
-            RecordSource(upstream, self._source(slot)) for slot, upstream in enumerate(twin.upstreams)
-        ]
+        archives = [RecordSource(upstream, self._source(slot)) for slot, upstream in enumerate(twin.names)]
         self.tracking = Tracking(
             self.guard, archives, ATTESTERS, lambda: (twin.applied, twin.log.time_at(twin.applied))
         )
         self.metrics = Metrics()
-        self.truster = Truster(self.guard, dict(zip(twin.upstreams, links, strict=True)), config.act_id)
+        self.truster = Truster(self.guard, dict(zip(twin.names, links, strict=True)), config.act_id)
         self._container_sync = ContainerSync(self.replicator, config.act_id, fatal)
         self.record_sync = RecordSync(self.replicator, fatal)
         self._vip = VipLink(
@@ -135,7 +134,7 @@ class TwinApp:
         """Wait until a majority of upstreams has answered, for at most `patience` seconds."""
         end = self.replicator.clock() + patience
         while self.replicator.clock() < end:
-            if sum(peer.member is not None for peer in self.replicator.twin.peers) >= MAJORITY:
+            if sum(peer.state is not None for peer in self.replicator.twin.replicas) >= MAJORITY:
                 return
             await asyncio.sleep(0.02)
 
@@ -263,8 +262,8 @@ class TwinApp:
         """How an upstream is asked about the record."""
 
         async def ask(question: Question) -> Answer:
-            if not self.replicator.twin.peers[slot].reachable:
-                raise LinkError(self.replicator.twin.upstreams[slot], "it does not answer")
+            if not self.replicator.twin.replicas[slot].reachable:
+                raise LinkError(self.replicator.twin.names[slot], "it does not answer")
             return await self.replicator.links[slot].record(question)
 
         return ask
@@ -272,7 +271,7 @@ class TwinApp:
     async def _borrow_file(self, borrowing: str) -> bytes:
         """The file of a borrowing, signed by two upstreams. Raises Problem."""
         twin = self.replicator.twin
-        links = dict(zip(twin.upstreams, self.replicator.links, strict=True))
+        links = dict(zip(twin.names, self.replicator.links, strict=True))
         return await borrow_file(links, borrowing, lambda: ReadIndex(twin.epoch, twin.owner, twin.applied))
 
     # -- the other twin ------------------------------------------------------------------------------------
@@ -310,7 +309,7 @@ class TwinApp:
         twin, now = self.replicator.twin, self.replicator.clock()
         upstreams, time_ms = self.replicator.upstreams(), self.replicator.certified_ms()
         active = twin.role == "active"
-        seen = [peer.member.promised for peer in twin.peers if peer.member is not None]
+        seen = [peer.state.promised for peer in twin.replicas if peer.state is not None]
         facts = HealthFacts(
             name=self.config.name,
             serves=twin.holds(now) or self._other() is not None,
@@ -347,23 +346,23 @@ class TwinApp:
         """The twin that holds the lease, as two upstreams told."""
         if self.replicator.twin.role == "active":
             return None
-        peers = [peer for peer in self.replicator.twin.peers if peer.reachable and peer.holder]
+        peers = [peer for peer in self.replicator.twin.replicas if peer.reachable and peer.holder]
         holders = collections.Counter(peer.holder for peer in peers)
         name, votes = holders.most_common(1)[0] if holders else ("", 0)
         return name if votes >= MAJORITY and name != self.config.name else None
 
     def _upstream(self, slot: int, state: UpstreamState) -> UpstreamStatus:
         twin = self.replicator.twin
-        peer = twin.peers[slot]
-        member, active = peer.member, twin.role == "active"
+        peer = twin.replicas[slot]
+        member, active = peer.state, twin.role == "active"
         return UpstreamStatus(
             name=state.name,
             reachable=state.reachable,
             voting=state.voting,
             container=self.view.container_of(state),
-            match=peer.match if active else None,
+            match=peer.match_index if active else None,
             commit=member.commit if member else None,
-            lag=max(0, twin.log.last - peer.match) if active else None,
+            lag=max(0, twin.log.last - peer.match_index) if active else None,
             last_error=state.error or None,
             since=instant(state.since_ms) if state.since_ms is not None else None,
             clock_synchronised=member.clock_synchronised if member else None,
@@ -390,7 +389,7 @@ class TwinApp:
         shorter = self._anchored is not None and objection.kind not in ("founded", "new")
         units = units_lost(self._anchored.spent, self._spent()) if shorter and self._anchored else ""
         since_ms = self.guard.wall_ms() - round((now - objection.since) * 1000)
-        return describe(objection, self.replicator.twin.upstreams, since_ms, units)
+        return describe(objection, self.replicator.twin.names, since_ms, units)
 
     def _nobody(self) -> str:
         """Why no twin serves, as far as this one knows; empty: the other one does."""
@@ -407,13 +406,13 @@ class TwinApp:
             *self.view.alarms(self.replicator.upstreams()),
             *(
                 f"{name}: {peer.alarm}"
-                for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+                for name, peer in zip(twin.names, twin.replicas, strict=True)
                 if peer.alarm
             ),
             *(
-                went_back(name, mended=not peer.gone_back)
-                for name, peer in zip(twin.upstreams, twin.peers, strict=True)
-                if now - peer.gone_back_at < GONE_BACK_ALARM
+                went_back(name, mended=not peer.rolled_back)
+                for name, peer in zip(twin.names, twin.replicas, strict=True)
+                if now - peer.rolled_back_at < ROLLED_BACK_ALARM
             ),
             *damage_alarms(twin),
             *lease_alarms(twin),
@@ -422,7 +421,7 @@ class TwinApp:
             *self.licence_service.time_doubt.alarms(),
             *clock_alarms(twin.certified, twin.steady.read(now) * 1000),
             *fast_clock_alarms(twin.steady, now),
-            *synchronisation_alarms(zip(twin.upstreams, twin.peers, strict=True)),
+            *synchronisation_alarms(zip(twin.names, twin.replicas, strict=True)),
             *self._container_sync.alarms,
             *self.record_sync.alarms,
             *self._vip.alarms,
@@ -444,10 +443,10 @@ def damage_alarms(twin: Proposer) -> list[str]:
     """Upstreams whose disks changed what they had stored, until they are started again."""
     return [
         f"the disk of {name} changed what it had stored: it began anew, and "
-        f"{'has everything again' if peer.member.voting else 'does not vote before it has it again'}. Look "
+        f"{'has everything again' if peer.state.voting else 'does not vote before it has it again'}. Look "
         "at its disk and memory; `tmr-upstream status` there says what was damaged"
-        for name, peer in zip(twin.upstreams, twin.peers, strict=True)
-        if peer.member is not None and peer.member.damaged
+        for name, peer in zip(twin.names, twin.replicas, strict=True)
+        if peer.state is not None and peer.state.damaged
     ]
 
 
@@ -456,7 +455,7 @@ def lease_alarms(twin: Proposer) -> list[str]:
     return [
         f"{name} grants a lease of {peer.granted:g} s and lease_ttl is {twin.timing.ttl:g} s here: the "
         "shorter one counts; set tmr_lease_ttl alike for all machines and run site.yml to its end"
-        for name, peer in zip(twin.upstreams, twin.peers, strict=True)
+        for name, peer in zip(twin.names, twin.replicas, strict=True)
         if twin.role == "active" and peer.granted is not None and peer.granted < twin.timing.ttl
     ]
 

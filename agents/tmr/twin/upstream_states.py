@@ -18,16 +18,18 @@ class Reachability(msgspec.Struct):
 
 def upstream_states(twin: Proposer, reach: Sequence[Reachability]) -> tuple[UpstreamState, ...]:
     """The state of each upstream, in the membership's order."""
-    return tuple(_state(twin, slot, reach[slot]) for slot in range(len(twin.upstreams)))
+    return tuple(_state(twin, slot, reach[slot]) for slot in range(len(twin.names)))
 
 
 def _state(twin: Proposer, slot: int, reach: Reachability) -> UpstreamState:
-    peer = twin.peers[slot]
-    member = peer.member
+    peer = twin.replicas[slot]
+    member = peer.state
     # A twin that has mirrored nothing yet knows no membership: it takes an upstream's word.
-    counts = twin.is_member(slot) or (twin.log.membership is None and not peer.gone_back and not peer.foreign)
+    counts = twin.is_member(slot) or (
+        twin.log.membership is None and not peer.rolled_back and not peer.foreign
+    )
     return UpstreamState(
-        twin.upstreams[slot],
+        twin.names[slot],
         peer.reachable,
         member is not None and member.voting and counts and peer.refused_upto is None,
         "" if member is None or peer.foreign else member.container,

@@ -128,7 +128,7 @@ class AcceptorRunner:
         if isinstance(message, Subscribe):
             return await self._follow(message)
         answer = self._decide(message)
-        self._tell(message.owner.twin, answer.reply)
+        self._tell(message.owner.name, answer.reply)
         await self._settled(answer.writes)
         if answer.woke:
             self._wake()
@@ -229,7 +229,7 @@ class AcceptorRunner:
                 f"{twin} is of an older version, which cannot apply the journal (format {needed}): install "
                 "the version of the other machines there"
             )
-        if self.acceptor.gone_back:
+        if self.acceptor.rolled_back:
             found.append(GONE_BACK)
         return found
 
@@ -254,13 +254,13 @@ class AcceptorRunner:
     def _decide(self, message: Request) -> Answer:
         if self._failed:
             raise RunnerFailed
-        before = self.acceptor.gone_back
+        before = self.acceptor.rolled_back
         try:
             answer = self.acceptor.handle(self._clock(), self._wall(), message)
         except Exception as error:
             self.fail(error)
             raise RunnerFailed from error
-        if self.acceptor.gone_back and not before:
+        if self.acceptor.rolled_back and not before:
             log.error("gone back", extra=fields(alarm=GONE_BACK))
         return answer
 

@@ -204,12 +204,12 @@ async def _reply(runner: AcceptorRunner, metrics: Metrics, twin: str, message: M
 
 def _speaks_for(owner: ProposerId, twin: str) -> None:
     """Raise Problem unless the certificate is of the twin that the message names."""
-    if owner.twin != twin:
+    if owner.name != twin:
         raise Problem(
             "wrong-role",
             403,
             "Wrong twin",
-            f"The message speaks for {owner.twin!r}, the certificate is of twin {twin}.",
+            f"The message speaks for {owner.name!r}, the certificate is of twin {twin}.",
             "Speak for yourself only.",
         )
 

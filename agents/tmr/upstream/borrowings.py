@@ -17,7 +17,7 @@ from tmr.upstream.container_store import ContainerStore
 
 OBSTACLES: Final[dict[Obstacle, tuple[str, str]]] = {
     "not-voting": ("This upstream does not vote: its ledger may be behind.", "Ask the others."),
-    "gone-back": ("This upstream was put back to an old copy.", "Restart it once it has everything again."),
+    "rolled-back": ("This upstream was put back to an old copy.", "Restart it once it has everything again."),
     "fenced": ("The asker does not hold the lease of this upstream.", "Ask as the active twin."),
     "not-applied": ("This upstream has not applied that much yet.", "Ask again."),
 }

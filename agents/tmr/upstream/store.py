@@ -285,7 +285,7 @@ class Store:
             "SELECT disk, voting, promised, twin, nonce, committed FROM meta"
         ).fetchone()
         durable = Durable(
-            disk=disk,
+            replica_id=disk,
             voting=bool(voting),
             promised=promised,
             owner=None if twin is None else ProposerId(twin, nonce),
@@ -307,7 +307,7 @@ class Store:
         row = db.execute("SELECT epoch FROM term").fetchone()
         durable.term = 0 if row is None else row[0]
         rows = db.execute("SELECT disk, term, epoch, idx FROM mark ORDER BY disk").fetchall()
-        durable.marks = tuple(AckedPosition(*row) for row in rows)
+        durable.acked = tuple(AckedPosition(*row) for row in rows)
         for *values, known in db.execute(
             "SELECT idx, epoch, time_ms, kind, body, format, sum FROM journal ORDER BY idx"
         ):
@@ -331,10 +331,11 @@ class Store:
         match write:
             case PromiseWrite(epoch, owner, granted_ms):
                 db.execute(
-                    "UPDATE meta SET promised = ?, twin = ?, nonce = ?", (epoch, owner.twin, owner.nonce)
+                    "UPDATE meta SET promised = ?, twin = ?, nonce = ?",
+                    (epoch, owner.name, owner.incarnation),
                 )
                 db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, 0)", (granted_ms,))
-                self._seal_row("promise", epoch, owner.twin, owner.nonce)
+                self._seal_row("promise", epoch, owner.name, owner.incarnation)
             case ReleaseWrite(epoch):
                 db.execute("UPDATE lease SET released = (SELECT promised = ? FROM meta)", (epoch,))
             case CutWrite(after):
@@ -349,7 +350,7 @@ class Store:
                 db.execute("INSERT OR REPLACE INTO term VALUES (1, ?)", (epoch,))
             case AckedPositionsWrite(marks):
                 db.execute("DELETE FROM mark")
-                rows = [(mark.disk, mark.term, mark.epoch, mark.index) for mark in marks]
+                rows = [(mark.replica_id, mark.term, mark.epoch, mark.index) for mark in marks]
                 db.executemany("INSERT INTO mark VALUES (?, ?, ?, ?)", rows)
             case SnapshotWrite(snapshot, keep_tail):
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)

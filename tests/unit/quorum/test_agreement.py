@@ -61,10 +61,10 @@ class Site:
                     self._carry(send)
 
     def _carry(self, send: Send) -> None:
-        if send.slot in self.down:
-            self.twin.failed(send.slot, send.at, send.request)
+        if send.replica in self.down:
+            self.twin.failed(send.replica, send.at, send.request)
             return
-        upstream = self.upstreams[send.slot]
+        upstream = self.upstreams[send.replica]
         if isinstance(send.request, Subscribe):
             reply: Reply | None = upstream.follow(self.now, 1_800_000_000_000, send.request)
             if reply is None:
@@ -74,7 +74,7 @@ class Site:
             answer = upstream.handle(self.now, 1_800_000_000_000, send.request)
             self.writes += answer.writes
             reply = answer.reply
-        self.twin.receive(self.now, send.slot, send.at, send.request, reply)
+        self.twin.receive(self.now, send.replica, send.at, send.request, reply)
 
     def damage(self, slot: int, *, stored: bool = True) -> None:
         """Change an upstream's ledger in memory; `stored`: also what its own journal gives."""
@@ -170,7 +170,7 @@ def test_a_passive_twin_that_two_upstreams_contradict_mirrors_anew() -> None:
     for slot in (0, 1):
         request = site.twin._follow_request(slot, entries=True)
         told = site.upstreams[slot]._followed(site.now, 1_800_000_000_000, request, None, ())
-        site.twin.peers[slot].following = True
+        site.twin.replicas[slot].subscribed = True
         site.twin.receive(site.now, slot, site.now, request, told)
     assert site.twin.dropped == 1
     site.go(1.0)

@@ -88,7 +88,7 @@ def test_a_twin_objects_to_a_later_term_that_continued_without_the_anchor() -> N
     assert not system.elects(twin(system, anchor), OLD, 20.0)
 
 
-def test_running_twins_are_served_by_all_three_although_two_have_gone_back() -> None:
+def test_running_twins_are_served_by_all_three_although_two_have_rolled_back() -> None:
     system = System()
     runs = system.twin("tmr1", 0)
     assert system.elects(runs)

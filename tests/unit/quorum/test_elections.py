@@ -108,12 +108,12 @@ class Upstreams:
         return [send for send in sends if not isinstance(send.request, Subscribe)]
 
     def answer(self, now: float, send: Send) -> Reply:
-        reply = self.acceptors[send.slot].handle(now, WALL, send.request).reply
-        self.twin.receive(now, send.slot, send.at, send.request, reply)
+        reply = self.acceptors[send.replica].handle(now, WALL, send.request).reply
+        self.twin.receive(now, send.replica, send.at, send.request, reply)
         return reply
 
     def refuse(self, send: Send) -> None:
-        self.twin.failed(send.slot, send.at, send.request)
+        self.twin.failed(send.replica, send.at, send.request)
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_an_upstream_that_failed_is_asked_again_within_the_election(twin: Propos
     upstreams, now = candidate(twin)
     assert upstreams.tick(now + 0.05) == [], "not at once"
     again = upstreams.tick(now + twin.timing.again)
-    assert [(send.slot, send.request) for send in again] == [
+    assert [(send.replica, send.request) for send in again] == [
         (slot, msgspec.structs.replace(acquire(A, twin.epoch), ttl_ms=2_000)) for slot in (1, 2)
     ], "by the same candidacy: the promise of the first still counts"
     upstreams.answer(now + 0.2, again[1])
@@ -190,7 +190,7 @@ def test_an_active_asks_an_upstream_that_failed_before_its_next_renewal(twin: Pr
     now += twin.timing.again
     for send in upstreams.sent():
         upstreams.refuse(send)
-    assert {send.slot for send in upstreams.tick(now + 1.1 * twin.timing.again)} == {0, 1, 2}
+    assert {send.replica for send in upstreams.tick(now + 1.1 * twin.timing.again)} == {0, 1, 2}
     assert twin.timing.again < twin.timing.renewal / 2
 
 
@@ -208,4 +208,4 @@ def test_a_system_is_founded_on_one_and_the_same_probe(twin: Proposer) -> None:
     for send in upstreams.tick(now):
         upstreams.answer(now, send)
     assert len(upstreams.sent()) == 3
-    assert isinstance(twin.peers[0].member, ReplicaState)
+    assert isinstance(twin.replicas[0].state, ReplicaState)

@@ -11,7 +11,7 @@ OWNER = ProposerId("tmr1", "nonce")
 
 def follows(twin: Proposer) -> list[Send]:
     sent = [output for output in twin.take() if isinstance(output, Send)]
-    return [one for one in sent if isinstance(one.request, Subscribe) and one.slot == 0]
+    return [one for one in sent if isinstance(one.request, Subscribe) and one.replica == 0]
 
 
 def news(holder: str) -> Subscribed:
@@ -50,17 +50,17 @@ def test_who_does_not_answer_never_takes_the_feed_from_one_that_does() -> None:
     twin = Proposer(OWNER, 1, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 0.0, lambda: 0.5)
     twin.eligible = False
     for slot in (1, 2):
-        twin.peers[slot].member = news("").member
+        twin.replicas[slot].state = news("").state
     for now in (0.0, 10.0, 20.0):
         twin.tick(now + 0.01)
-        sent = {one.slot: one for one in twin.take() if isinstance(one, Send)}
+        sent = {one.replica: one for one in twin.take() if isinstance(one, Send)}
         # up1 is away; the others have nothing new for a while
         for slot in (1, 2):
             if slot in sent:
                 request = sent[slot].request
                 assert isinstance(request, Subscribe)
-                twin.peers[slot].following = False
-                twin.peers[slot].reachable = True
+                twin.replicas[slot].subscribed = False
+                twin.replicas[slot].reachable = True
         twin.failed(0, sent[0].at, sent[0].request)
     twin.tick(30.0)
-    assert [progress.feeds for progress in twin.peers] == [False, True, False]
+    assert [progress.with_entries for progress in twin.replicas] == [False, True, False]

@@ -91,10 +91,10 @@ def following(*journals: Acceptor) -> Proposer:
     for at in range(1, 9):
         twin.tick(float(at))
         for send in [one for one in twin.take() if isinstance(one, Send)]:
-            reply = journals[send.slot].handle(float(at), 2_000, send.request).reply
-            twin.receive(at + 0.1, send.slot, send.at, send.request, reply)
-        for progress in twin.peers:
-            progress.following = False
+            reply = journals[send.replica].handle(float(at), 2_000, send.request).reply
+            twin.receive(at + 0.1, send.replica, send.at, send.request, reply)
+        for progress in twin.replicas:
+            progress.subscribed = False
     twin.eligible = True
     return twin
 
@@ -139,8 +139,8 @@ def test_an_older_twin_gets_neither_the_lease_nor_entries() -> None:
     assert isinstance(followed, Subscribed)
     assert not followed.entries
     assert followed.snapshot is None
-    assert followed.member.needs == 2
-    assert [(heard.twin, heard.format) for heard in followed.member.twins] == [("tmr2", 1)]
+    assert followed.state.needs == 2
+    assert [(heard.twin, heard.format) for heard in followed.state.twins] == [("tmr2", 1)]
     assert member.announced.outdated(2) == ("tmr2",)
     known = member.handle(9.0, 2_000, Subscribe(B, 0, 0, "?", -1, format=2)).reply
     assert isinstance(known, Subscribed)
@@ -152,7 +152,7 @@ def test_an_older_twin_says_so_and_stands_for_no_election() -> None:
     member = acceptor(BEGINS, AFTER, newest=2)
     twin.tick(0.01)
     for send in [one for one in twin.take() if isinstance(one, Send)]:
-        twin.receive(0.02, send.slot, send.at, send.request, member.handle(9.0, 2_000, send.request).reply)
+        twin.receive(0.02, send.replica, send.at, send.request, member.handle(9.0, 2_000, send.request).reply)
     assert "1 is the newest" in twin.outdated
     twin.tick(100.0)
     sent: list[Any] = [one.request for one in twin.take() if isinstance(one, Send)]
@@ -165,8 +165,8 @@ def test_one_upstream_alone_keeps_no_twin_from_an_election() -> None:
     newer, known = acceptor(BEGINS, AFTER, newest=2), acceptor()
     twin.tick(0.01)
     for send in [one for one in twin.take() if isinstance(one, Send)]:
-        member = newer if send.slot == 0 else known
-        twin.receive(0.02, send.slot, send.at, send.request, member.handle(9.0, 2_000, send.request).reply)
+        member = newer if send.replica == 0 else known
+        twin.receive(0.02, send.replica, send.at, send.request, member.handle(9.0, 2_000, send.request).reply)
     assert twin.outdated == ""
     twin.tick(100.0)
     sent: list[Any] = [one.request for one in twin.take() if isinstance(one, Send)]
@@ -187,7 +187,7 @@ def test_the_last_announcement_of_two_twins_is_kept() -> None:
     member = acceptor(newest=2)
     for at, (twin, newest) in enumerate([("tmr1", 1), ("tmr2", 2), ("tmr1", 2), ("tmr3", 1)]):
         member.handle(float(at), 2_000, Subscribe(ProposerId(twin, "n"), 0, 0, "?", -1, format=newest))
-    heard = member.handle(4.0, 2_000, Append(1, A, 2_000, 1, 2, (), 1)).reply.member.twins
+    heard = member.handle(4.0, 2_000, Append(1, A, 2_000, 1, 2, (), 1)).reply.state.twins
     assert [(one.twin, one.format) for one in heard] == [("tmr1", 2), ("tmr3", 1)]
 
 

@@ -28,7 +28,7 @@ from tmr.quorum.proposer import Proposer
 FORMER, PRESENT = ProposerId("tmr1", "life-1"), ProposerId("tmr1", "life-2")
 NEW = ReplicaState("disk-3", False, 0, 0, 0, 0, 1_800_000_000_000)
 ASKED: list[tuple[Request, Any]] = [
-    (Acquire(2, FORMER, 2000, probe=True), NotVoting(NEW, 2, FORMER, fresh=True)),
+    (Acquire(2, FORMER, 2000, probe=True), NotVoting(NEW, 2, FORMER, new_store=True)),
     (Subscribe(FORMER, 0, 0, "?", 0), Subscribed(NEW, FORMER, "", 0, 0, None, ())),
     (Bootstrap(FORMER, Membership(("disk-1", "disk-2", "disk-3"))), Bootstrapped(NEW)),
     (Acquire(2, FORMER, 2000), RequestRefused(NEW, "for some reason")),
@@ -40,8 +40,8 @@ ASKED: list[tuple[Request, Any]] = [
 def test_an_answer_to_a_former_run_is_none(request_: Request, reply: Any) -> None:
     twin = Proposer(PRESENT, 0, ("up1", "up2", "up3"), Ledger(), Timing(ttl=2.0), 100.0, lambda: 0.5)
     twin.receive(100.1, 2, 0.3, request_, reply)
-    progress = twin.peers[2]
-    assert (progress.member, progress.reachable, progress.fresh, progress.joining, progress.alarm) == (
+    progress = twin.replicas[2]
+    assert (progress.state, progress.reachable, progress.new_store, progress.not_voting, progress.alarm) == (
         None,
         False,
         False,
@@ -56,4 +56,4 @@ def test_nor_is_it_silence_that_a_former_run_met_with() -> None:
     twin.tick(100.1)
     twin.receive(100.2, 2, 100.1, question, Subscribed(NEW, PRESENT, "", 0, 0, None, ()))
     twin.failed(2, 200.0, Acquire(2, FORMER, 2000, probe=True))
-    assert twin.peers[2].reachable
+    assert twin.replicas[2].reachable

@@ -39,8 +39,8 @@ class World(System):
 
     def follow(self, twin: Proposer) -> None:
         """Polls are answered at once; those from before were not answered."""
-        for progress in twin.peers:
-            progress.following = False
+        for progress in twin.replicas:
+            progress.subscribed = False
         for _ in range(3):
             self.now += 0.1
             twin.tick(self.now)
@@ -143,7 +143,7 @@ def test_an_old_store_counts_for_nothing_and_stops_nobody() -> None:
     command(world, fresh, ALL)
     assert fresh.holds(world.now)
     assert fresh.epoch == epoch, "nobody is deposed by the epochs of another founding"
-    assert "another founding" in fresh.peers[0].alarm
+    assert "another founding" in fresh.replicas[0].alarm
     assert not fresh.is_member(0)
     seen = upstream_states(fresh, (Reachability(), Reachability(), Reachability()))[0]
     assert (seen.voting, seen.container) == (False, ""), "nor does its container"
@@ -173,10 +173,10 @@ def test_of_two_foundings_the_third_upstream_decides() -> None:
 def test_stores_founded_by_others_and_without_a_journal_are_an_objection() -> None:
     world, twin, anchor = active()
     world.exchange_stores(0, 1, 2)
-    disks = tuple(upstream.durable.disk for upstream in world.upstreams)
+    disks = tuple(upstream.durable.replica_id for upstream in world.upstreams)
     for upstream in world.upstreams:
         founded = Snapshot(0, 0, 0, Membership((disks[0], disks[1], disks[2])), b"")
-        upstream.put_back(Durable(upstream.durable.disk, voting=True, snapshot=founded), world.now)
+        upstream.put_back(Durable(upstream.durable.replica_id, voting=True, snapshot=founded), world.now)
     world.now += 5
     assert not world.elects(twin, seconds=20.0)
     assert objection_of(twin).id == f"founding-{anchor.founding}-new"
@@ -196,7 +196,7 @@ def test_an_upstream_refuses_a_twin_of_another_founding_and_changes_nothing(kind
             promised + 1,
             owner,
             2_000,
-            Snapshot(99, promised, 2**42, Membership((acceptor.disk, "x", "y")), b"", founding="ff"),
+            Snapshot(99, promised, 2**42, Membership((acceptor.replica_id, "x", "y")), b"", founding="ff"),
         ),
     }
     before = acceptor.log.last, acceptor.commit, promised

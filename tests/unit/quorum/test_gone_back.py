@@ -69,7 +69,7 @@ class Upstream:
                 case TermWrite(epoch):
                     kept.term = epoch
                 case AckedPositionsWrite(marks):
-                    kept.marks = marks
+                    kept.acked = marks
                 case SnapshotWrite(snapshot, _):
                     kept.snapshot = snapshot
                     kept.entries = [entry for entry in kept.entries if entry.index > snapshot.index]
@@ -112,13 +112,13 @@ class System:
         return seen
 
     def exchange(self, twin: Proposer, send: Send, reached: frozenset[int] = ALL) -> None:
-        if send.slot not in reached:
-            twin.failed(send.slot, send.at, send.request)
+        if send.replica not in reached:
+            twin.failed(send.replica, send.at, send.request)
             return
-        upstream = self.upstreams[send.slot]
+        upstream = self.upstreams[send.replica]
         answer = upstream.acceptor.handle(self.now, 1_800_000_000_000 + round(self.now * 1000), send.request)
         upstream.sync(answer.writes)
-        twin.receive(self.now, send.slot, send.at, send.request, answer.reply)
+        twin.receive(self.now, send.replica, send.at, send.request, answer.reply)
 
     def elects(self, twin: Proposer, reached: frozenset[int] = ALL, seconds: float = 8.0) -> bool:
         self.let(twin, seconds, reached)
@@ -144,23 +144,23 @@ def test_the_active_twin_does_not_count_it_before_it_is_whole() -> None:
     old = system.upstreams[0].copy()
     twin._add("term", b"", system.now)
     system.let(twin, 1.0)
-    assert twin.peers[0].match == twin.commit == 2
+    assert twin.replicas[0].match_index == twin.commit == 2
     system.upstreams[0].put_back(old, system.now)
-    progress = twin.peers[0]
+    progress = twin.replicas[0]
     end = system.now + 1.0
-    while not progress.gone_back and system.now < end:  # its next answer, a renewal
+    while not progress.rolled_back and system.now < end:  # its next answer, a renewal
         system.now += 0.01
         twin.tick(system.now)
         for send in twin.take():
             if isinstance(send, Send):
                 system.exchange(twin, send)
-    assert (progress.gone_back, progress.match, progress.granted_until) == (True, 0, None)
-    assert twin._member_slots() == {1, 2}
+    assert (progress.rolled_back, progress.match_index, progress.granted_until) == (True, 0, None)
+    assert twin._member_replicas() == {1, 2}
     assert system.elects(twin, seconds=1.0)
-    assert (progress.gone_back, progress.match) == (False, 2)
-    assert progress.gone_back_at > 0
-    assert system.upstreams[0].acceptor.gone_back, "it says so itself, too"
-    assert not system.upstreams[1].acceptor.gone_back
+    assert (progress.rolled_back, progress.match_index) == (False, 2)
+    assert progress.rolled_back_at > 0
+    assert system.upstreams[0].acceptor.rolled_back, "it says so itself, too"
+    assert not system.upstreams[1].acceptor.rolled_back
 
 
 def test_it_elects_nobody_with_one_that_remembers() -> None:
@@ -205,7 +205,7 @@ def test_when_all_three_answer_the_best_journal_is_taken() -> None:
     other = system.twin("tmr1", 0)
     assert system.elects(other)
     assert other.commit == 5, "what the first has is kept"
-    assert [progress.gone_back_at > 0 for progress in other.peers] == [False, True, True], (
+    assert [progress.rolled_back_at > 0 for progress in other.replicas] == [False, True, True], (
         "and there is an alarm"
     )
     assert [upstream.acceptor.log.last for upstream in system.upstreams] == [5, 5, 5]
@@ -220,7 +220,7 @@ def test_who_only_was_away_is_not_suspected() -> None:
     other = system.twin("tmr2", 1)
     system.now += 10
     assert system.elects(other)
-    assert [progress.gone_back_at for progress in (*twin.peers, *other.peers)] == [float("-inf")] * 6
+    assert [progress.rolled_back_at for progress in (*twin.replicas, *other.replicas)] == [float("-inf")] * 6
 
 
 def test_a_tail_that_a_later_term_cuts_is_no_sign() -> None:
@@ -230,7 +230,7 @@ def test_a_tail_that_a_later_term_cuts_is_no_sign() -> None:
         twin._add("term", b"", system.now)
     system.let(twin, 0.3, frozenset({0}))
     assert system.upstreams[0].acceptor.log.last == 3
-    assert twin.marks.of(DISKS)[0] == AckedPosition("disk-0", twin.epoch, twin.epoch, 3)
+    assert twin.rollbacks.of(DISKS)[0] == AckedPosition("disk-0", twin.epoch, twin.epoch, 3)
     system.now += 10
     other = system.twin("tmr2", 1)
     assert system.elects(other, frozenset({1, 2}))
@@ -239,51 +239,51 @@ def test_a_tail_that_a_later_term_cuts_is_no_sign() -> None:
     system.let(twin, 5.0, frozenset())
     system.now += 10
     assert system.elects(twin), "and the twin that has seen them counts it, too"
-    assert not any(progress.gone_back for progress in twin.peers)
+    assert not any(progress.rolled_back for progress in twin.replicas)
 
 
 def test_an_answer_to_an_older_question_is_no_sign() -> None:
     system, twin = term_of_tmr1()
     twin.tick(system.now + 0.5)
-    asked = next(one for one in twin.take() if isinstance(one, Send) and one.slot == 0)
+    asked = next(one for one in twin.take() if isinstance(one, Send) and one.replica == 0)
     late = system.upstreams[0].acceptor.handle(system.now, 0, asked.request)
     system.now += 0.51
     twin._add("term", b"", system.now)
-    twin.peers[0].busy = False  # it timed out
+    twin.replicas[0].busy = False  # it timed out
     system.let(twin, 1.0)
     twin.receive(system.now, 0, asked.at, asked.request, late.reply)
-    assert not twin.peers[0].gone_back
-    assert twin.peers[0].match == 2
+    assert not twin.replicas[0].rolled_back
+    assert twin.replicas[0].match_index == 2
 
 
 def test_members_of_an_older_version_are_not_suspected() -> None:
     """Their answers lack the last fields of the header; and their messages the marks."""
     system, twin = term_of_tmr1()
-    answer: Reply = Promise(system.upstreams[0].acceptor.member(0), 9, twin.owner, None, ())
+    answer: Reply = Promise(system.upstreams[0].acceptor.state(0), 9, twin.owner, None, ())
     raw = msgspec.msgpack.decode(encode(answer))
-    del raw["member"][ReplicaState.__struct_fields__.index("term") :]
-    del raw["marks"]
+    del raw["state"][ReplicaState.__struct_fields__.index("term") :]
+    del raw["acked"]
     old = decode_reply(msgspec.msgpack.encode(raw))
     assert isinstance(old, Promise)
-    assert (old.member.term, old.marks) == (-1, ())
-    twin.marks.learn(AckedPosition("disk-0", 99, 99, 99), system.now)
-    assert not twin.marks.gone_back(old.member, system.now)
+    assert (old.state.term, old.acked) == (-1, ())
+    twin.rollbacks.learn(AckedPosition("disk-0", 99, 99, 99), system.now)
+    assert not twin.rollbacks.rolled_back(old.state, system.now)
 
 
 def test_confirmations_count_until_a_term_that_all_three_elected_is_committed() -> None:
     """The simulation cannot show this rule any more: the twins' anchors notice the same."""
     system, twin = term_of_tmr1()
-    old, marks = system.upstreams[0].acceptor.member(0), twin.marks
+    old, marks = system.upstreams[0].acceptor.state(0), twin.rollbacks
     marks.learn(AckedPosition("disk-0", 99, 99, 99), system.now)
-    assert marks.gone_back(old, system.now)
+    assert marks.rolled_back(old, system.now)
     marks.excuse("disk-0")
-    assert not marks.gone_back(old, system.now)
+    assert not marks.rolled_back(old, system.now)
     marks.term_ended()
-    assert marks.gone_back(old, system.now), "the term ended before a majority had its journal"
+    assert marks.rolled_back(old, system.now), "the term ended before a majority had its journal"
     marks.excuse("disk-0")
     marks.term_committed()
     marks.term_ended()
-    assert not marks.gone_back(old, system.now)
+    assert not marks.rolled_back(old, system.now)
 
 
 def test_a_term_is_taken_with_its_first_entry_and_not_before() -> None:

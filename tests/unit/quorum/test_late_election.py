@@ -42,12 +42,12 @@ class Wires:
     def take(self, slot: int, kind: type[Request]) -> Send:
         """The first request of the kind to that upstream, off the wire."""
         self.collect()
-        send = next(one for one in self.waiting if one.slot == slot and isinstance(one.request, kind))
+        send = next(one for one in self.waiting if one.replica == slot and isinstance(one.request, kind))
         self.waiting.remove(send)
         return send
 
     def ask(self, now: float, send: Send) -> Reply:
-        return self._upstreams[send.slot].handle(now, WALL_MS, send.request).reply
+        return self._upstreams[send.replica].handle(now, WALL_MS, send.request).reply
 
     def exchange(self, now: float, slot: int, kind: type[Request]) -> None:
         send = self.take(slot, kind)
@@ -68,7 +68,7 @@ def test_a_candidate_that_slept_through_a_later_term_does_not_begin_its_own() ->
 
     # The sleeper probes and asks in earnest. up2 grants; that answer, and the request to up3, take long.
     for slot in (0, 1):
-        sleeper.twin.peers[slot].member = upstreams[slot].member(WALL_MS)
+        sleeper.twin.replicas[slot].state = upstreams[slot].state(WALL_MS)
     sleeper.twin.tick(0.4)
     for slot in (0, 1):
         sleeper.exchange(0.4, slot, Acquire)
@@ -94,15 +94,15 @@ def test_a_candidate_that_slept_through_a_later_term_does_not_begin_its_own() ->
     assert upstreams[1].commit == 1
 
     # The sleeper wakes: first it hears what was committed, then its two promises.
-    sleeper.twin.peers[1].member = upstreams[1].member(WALL_MS)
-    follow = next(one for one in sleeper.waiting if one.slot == 0 and isinstance(one.request, Subscribe))
+    sleeper.twin.replicas[1].state = upstreams[1].state(WALL_MS)
+    follow = next(one for one in sleeper.waiting if one.replica == 0 and isinstance(one.request, Subscribe))
     sleeper.twin.receive(9.6, 0, follow.at, follow.request, sleeper.ask(9.6, follow))
     assert sleeper.twin.commit == 1
     sleeper.twin.receive(9.6, 1, earnest[1].at, earnest[1].request, late_answer)
     sleeper.twin.receive(9.6, 2, earnest[2].at, earnest[2].request, sleeper.ask(9.6, earnest[2]))
     for _ in ("it would be told of a conflict", "and send the journal"):
         sleeper.collect()
-        for send in [one for one in sleeper.waiting if one.slot == 2 and isinstance(one.request, Append)]:
+        for send in [one for one in sleeper.waiting if one.replica == 2 and isinstance(one.request, Append)]:
             sleeper.waiting.remove(send)
             sleeper.twin.receive(9.6, 2, send.at, send.request, sleeper.ask(9.6, send))
 

@@ -57,28 +57,28 @@ def elected(now: float = 130.0) -> Proposer:
 
 
 def sent(twin: Proposer, slot: int, kind: type) -> Send:
-    found = [one for one in twin.take() if isinstance(one, Send) and one.slot == slot]
+    found = [one for one in twin.take() if isinstance(one, Send) and one.replica == slot]
     return next(one for one in found if isinstance(one.request, kind))
 
 
 def test_who_was_heard_long_ago_is_not_taken_to_be_there_in_a_new_term() -> None:
-    assert started().peers[2].reachable
+    assert started().replicas[2].reachable
     twin = elected()
-    assert [progress.reachable for progress in twin.peers] == [True, True, False]
+    assert [progress.reachable for progress in twin.replicas] == [True, True, False]
     late = Subscribe(ME, 0, 0, "?", 0)
     twin.receive(130.1, 2, 100.0, late, Subscribed(member(2), ME, "", 0, 0, None, ()))
-    assert not twin.peers[2].reachable, "a poll may have waited for long"
+    assert not twin.replicas[2].reachable, "a poll may have waited for long"
 
 
 def test_an_answer_to_what_failed_does_not_say_that_it_is_there() -> None:
     twin = elected()
     question = Append(twin.epoch, ME, 2000, 0, 0, (), 0)
     twin.failed(0, 130.0, question)
-    assert not twin.peers[0].reachable
+    assert not twin.replicas[0].reachable
     twin.receive(131.2, 0, 130.0, question, Appended(member(0, promised=twin.epoch), twin.epoch, ME, 0))
-    assert not twin.peers[0].reachable
+    assert not twin.replicas[0].reachable
     twin.receive(131.3, 0, 131.2, question, Appended(member(0, promised=twin.epoch), twin.epoch, ME, 0))
-    assert twin.peers[0].reachable
+    assert twin.replicas[0].reachable
 
 
 def test_a_late_answer_does_not_bring_a_former_container_back() -> None:
@@ -88,7 +88,7 @@ def test_a_late_answer_does_not_bring_a_former_container_back() -> None:
     twin.receive(130.5, 1, 130.4, question, Appended(new, twin.epoch, ME, 0))
     old = member(1, container="first", promised=twin.epoch)
     twin.receive(130.6, 1, 130.1, question, Appended(old, twin.epoch, ME, 0))
-    found = twin.peers[1].member
+    found = twin.replicas[1].state
     assert found is not None
     assert found.container == "second"
 
@@ -100,14 +100,16 @@ def test_who_refuses_the_journal_is_an_alarm_until_it_takes_it() -> None:
     assert len(question.entries) == 1
     header = member(0, promised=twin.epoch)
     twin.receive(130.1, 0, 130.0, question, RequestRefused(header, "it does not follow"))
-    assert twin.peers[0].alarm == "it does not follow"
+    assert twin.replicas[0].alarm == "it does not follow"
     empty = Append(twin.epoch, ME, 2000, 1, twin.epoch, (), 0)
     twin.receive(130.2, 0, 130.1, empty, Conflict(header, twin.epoch, ME, 0))
-    assert twin.peers[0].alarm == "it does not follow", "that it answers at all does not mean that it took it"
-    assert twin.peers[0].refused_upto == 1
+    assert twin.replicas[0].alarm == "it does not follow", (
+        "that it answers at all does not mean that it took it"
+    )
+    assert twin.replicas[0].refused_upto == 1
     twin.receive(130.4, 0, 130.3, question, Appended(header, twin.epoch, ME, 1))
-    assert twin.peers[0].alarm == ""
-    assert twin.peers[0].refused_upto is None
+    assert twin.replicas[0].alarm == ""
+    assert twin.replicas[0].refused_upto is None
 
 
 def test_a_system_is_founded_on_three_answers_to_one_probe() -> None:
@@ -120,10 +122,10 @@ def test_a_system_is_founded_on_three_answers_to_one_probe() -> None:
     twin.tick(130.0)
     assert twin.role == "probing"
     probe = Acquire(twin.epoch, ME, 2000, probe=True)
-    sent_at = {one.slot: one.at for one in twin.take() if isinstance(one, Send)}
+    sent_at = {one.replica: one.at for one in twin.take() if isinstance(one, Send)}
     founds = []
     for slot in range(3):
-        twin.receive(130.1, slot, sent_at[slot], probe, NotVoting(new[slot], twin.epoch, ME, fresh=True))
+        twin.receive(130.1, slot, sent_at[slot], probe, NotVoting(new[slot], twin.epoch, ME, new_store=True))
         founds.append(
             any(isinstance(one, Send) and isinstance(one.request, Bootstrap) for one in twin.take())
         )

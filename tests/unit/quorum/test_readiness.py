@@ -28,11 +28,11 @@ def follow(
     twin.tick(0.01)
     news = tuple(Entry(index, 2, WALL, "term", b"") for index in range(1, entries + 1)) if founded else ()
     for send in [one for one in twin.take() if isinstance(one, Send)]:
-        if send.slot in slots:
-            member = ReplicaState(DISKS[send.slot], True, 2, commit, 2, commit, WALL, needs=needs)
+        if send.replica in slots:
+            member = ReplicaState(DISKS[send.replica], True, 2, commit, 2, commit, WALL, needs=needs)
             snapshot = FOUNDED if founded else None
             reply = Subscribed(member, ME, "tmr1", 2, 1_000, snapshot, news)
-            twin.receive(0.02, send.slot, send.at, send.request, reply)
+            twin.receive(0.02, send.replica, send.at, send.request, reply)
 
 
 def test_a_twin_that_mirrors_is_ready(twin: Proposer) -> None:

@@ -54,9 +54,9 @@ def test_no_more_twins_are_remembered_than_there_are(acceptor: Acceptor) -> None
 
 
 def test_a_report_grants_and_changes_nothing(acceptor: Acceptor) -> None:
-    before = acceptor.member(0)
+    before = acceptor.state(0)
     told(acceptor, 1.0, Report(A, 4, ready=True))
-    assert acceptor.member(0) == msgspec.structs.replace(before, clock_ms=1_000)
+    assert acceptor.state(0) == msgspec.structs.replace(before, clock_ms=1_000)
     assert acceptor.live_holder(1.0) is None
 
 

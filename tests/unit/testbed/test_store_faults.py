@@ -16,7 +16,7 @@ MACHINE = "a" * 64
 
 def stored(directory: Path, entries: tuple[Entry, ...]) -> Path:
     store = Store.open(directory, MACHINE)
-    members = Membership((store.load().disk, "d2", "d3"))
+    members = Membership((store.load().replica_id, "d2", "d3"))
     store.write([SnapshotWrite(Snapshot(5, 1, 1, members, b"state"), keep_tail=False), AppendWrite(entries)])
     store.close()
     return directory / FILE

@@ -73,7 +73,7 @@ class Rig:
         self.synchronised: bool | None = True
 
     async def found(self) -> None:
-        disk = self.runner.acceptor.disk
+        disk = self.runner.acceptor.replica_id
         assert isinstance(await self.runner.call(Bootstrap(A, Membership((disk, "d2", "d3")))), Bootstrapped)
         self.store.batches.clear()
 
@@ -146,7 +146,7 @@ async def test_what_waits_goes_into_one_transaction(tmp_path: Path) -> None:
         await turns()
         it.store.guard.set()
         replies = await asyncio.gather(*tasks)
-        assert [reply.match for reply in replies] == list(range(1, 31))
+        assert [reply.match_index for reply in replies] == list(range(1, 31))
         assert it.store.batches in ([2, 29], [31])  # and the term
         assert [entry.index for entry in it.store.load().entries] == list(range(1, 31))
 
@@ -158,7 +158,7 @@ async def test_small_transactions_of_a_quick_disk_stay_in_the_event_loop(tmp_pat
         assert all(it.store.threads), "a disk has to show that it is quick"
         it.runner.syncs.average = 0.0
         it.store.threads.clear()
-        assert (await it.append(1)).match == 1
+        assert (await it.append(1)).match_index == 1
         assert it.store.threads == [False]
         # What the writer thread does meanwhile must not be disturbed.
         release = threading.Event()
@@ -168,11 +168,11 @@ async def test_small_transactions_of_a_quick_disk_stay_in_the_event_loop(tmp_pat
         await turns()
         assert not other.done()
         release.set()
-        assert (await other).match == 2
+        assert (await other).match_index == 2
         assert await busy
         assert it.store.threads == [False, True]
         it.runner.syncs.average = 1.0
-        assert (await it.append(3)).match == 3
+        assert (await it.append(3)).match_index == 3
         assert it.store.threads == [False, True, True]
 
 
@@ -241,7 +241,7 @@ async def test_a_newer_poll_ends_the_older_one_and_a_stop_ends_all(tmp_path: Pat
 async def test_two_runs_of_one_name_wait_side_by_side(tmp_path: Path) -> None:
     async with rig(tmp_path) as it:
         await it.runner.call(Acquire(1, A, 60_000))
-        runs = [B, ProposerId(B.twin, "another run")]
+        runs = [B, ProposerId(B.name, "another run")]
         polls = [asyncio.create_task(it.runner.call(following(run, "tmr1", 1))) for run in runs]
         await turns()
         assert not any(poll.done() for poll in polls)
@@ -345,7 +345,7 @@ async def test_every_answer_says_whether_a_time_source_keeps_the_clock(tmp_path:
         runner = upstream.runner
 
         async def told() -> tuple[bool | None, bool]:
-            member = (await runner.call(Release(1, A))).member
+            member = (await runner.call(Release(1, A))).state
             return member.clock_synchronised, member.clock_alarm
 
         assert await told() == (True, False)
@@ -366,5 +366,5 @@ async def test_a_clock_that_was_set_while_it_was_read_is_not_synchronised(tmp_pa
     async with rig(tmp_path) as upstream:
         answers = iter([True, True, True, False, False, None])
         upstream.runner._synchronised = lambda: next(answers)
-        found = [(await upstream.runner.call(Release(1, A))).member.clock_synchronised for _ in range(4)]
+        found = [(await upstream.runner.call(Release(1, A))).state.clock_synchronised for _ in range(4)]
         assert found == [True, False, False, None]

@@ -184,9 +184,9 @@ async def test_only_the_holder_of_the_lease_gets_a_signature_of_what_it_has_comm
             upstream.read = read
             assert await upstream.refusal() == code
         upstream.read = ReadIndex(1, A, 2)
-        made.runner.acceptor.gone_back = True
-        assert await upstream.refusal() == "gone-back"
-        made.runner.acceptor.gone_back = False
+        made.runner.acceptor.rolled_back = True
+        assert await upstream.refusal() == "rolled-back"
+        made.runner.acceptor.rolled_back = False
         await made.runner.call(Release(1, A))
         assert await upstream.refusal() == "fenced", "nobody holds the lease"
 

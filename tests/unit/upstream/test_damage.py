@@ -44,7 +44,7 @@ def directory(tmp_path: Path) -> Path:
     place = tmp_path / "state"
     place.mkdir()
     store = Store.open(place, MACHINE)
-    members = Membership((store.load().disk, "d2", "d3"))
+    members = Membership((store.load().replica_id, "d2", "d3"))
     store.write([SnapshotWrite(Snapshot(5, 1, 1, members, b"state" * 2_000), keep_tail=False)])
     store.write(
         [VotingWrite(voting=True), PromiseWrite(1, ProposerId("tmr1", "n")), AppendWrite(entries(6, ENTRIES))]

@@ -20,7 +20,7 @@ OWNER = ProposerId("tmr1", "nonce")
 def directory(tmp_path: Path) -> Path:
     """The state directory of an upstream that was at work."""
     store = Store.open(tmp_path, MACHINE)
-    members = Membership((store.load().disk, "d2", "d3"))
+    members = Membership((store.load().replica_id, "d2", "d3"))
     store.write([SnapshotWrite(Snapshot(5, 1, 1, members, b""), keep_tail=False), VotingWrite(voting=True)])
     rows = tuple(Entry(index, 1, 1_000, "term", b"a body of the journal") for index in range(6, 10))
     store.write([PromiseWrite(7, OWNER, 2_000), AppendWrite(rows), CommitWrite(9)])
@@ -61,12 +61,12 @@ def test_a_changed_row_is_found_and_the_upstream_begins_anew(
     store = Store.open(directory, MACHINE)
     durable = store.load()
     assert what in durable.damage
-    assert durable.disk != former.disk
+    assert durable.replica_id != former.replica_id
     assert not durable.voting and not durable.entries and durable.membership is None
     assert ContainerStore.open(store, "up1", "lab-1", directory).container.serial == serial
     assert (directory / DAMAGED_FILE).stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(directory / DAMAGED_FILE) as kept:
-        assert kept.execute("SELECT disk FROM meta").fetchone() == (former.disk,)
+        assert kept.execute("SELECT disk FROM meta").fetchone() == (former.replica_id,)
     kept.close()
     store.write([VotingWrite(voting=True)])
     assert store.load().damage == ""
@@ -79,7 +79,7 @@ def test_three_that_began_anew_never_found_a_new_system(directory: Path) -> None
     disk = store.renew("journal entry 7")
     acceptor = Acceptor(store.load(), Ledger(), 0.0, 2.0)
     asked = acceptor.handle(1.0, 1_000, Acquire(2, OWNER, 2_000)).reply
-    assert isinstance(asked, NotVoting) and not asked.fresh
+    assert isinstance(asked, NotVoting) and not asked.new_store
     founded = acceptor.handle(1.0, 1_000, Bootstrap(OWNER, Membership((disk, "d2", "d3")))).reply
     assert isinstance(founded, RequestRefused)
     store.close()

@@ -28,7 +28,7 @@ def test_short_below_the_reserve_until_there_is_clearly_more() -> None:
         left[0] = mib
         space.look()
         assert runner.short_of_space is short
-        assert runner.acceptor.member(0).short is short, "every answer says so"
+        assert runner.acceptor.state(0).short is short, "every answer says so"
         assert runner.alarms() == (
             [f"the disk is nearly full: {mib} MiB are left; make room on the file system of the store"]
             if short

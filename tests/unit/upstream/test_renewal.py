@@ -32,7 +32,7 @@ def config(tmp_path: Path) -> Path:
     state = tmp_path / "state"
     state.mkdir(mode=0o700)
     store = Store.open(state, machine_fingerprint())
-    members = Membership((store.load().disk, "d2", "d3"))
+    members = Membership((store.load().replica_id, "d2", "d3"))
     store.write([SnapshotWrite(Snapshot(5, 1, 1, members, b""), keep_tail=False), VotingWrite(voting=True)])
     store.write([AppendWrite((Entry(6, 1, 1_000, "term", b""),)), CommitWrite(6)])
     ContainerStore.open(store, "up1", "lab-1", tmp_path)
@@ -57,12 +57,12 @@ def test_the_journal_is_given_up_and_the_container_stays(
     assert DAMAGED_FILE in capsys.readouterr().out
     store = Store.open(state, machine_fingerprint())
     durable = store.load()
-    assert durable.disk != former.disk
+    assert durable.replica_id != former.replica_id
     assert (durable.voting, durable.commit, durable.entries) == (False, 0, [])
     assert ContainerStore.open(store, "up1", "lab-1", config.parent).container.serial == serial
     acceptor = Acceptor(durable, Ledger(), 0.0, 2.0)
     assert acceptor.damage == GIVEN_UP
-    assert not acceptor.member(1_000).damaged, "no disk is to blame"
+    assert not acceptor.state(1_000).damaged, "no disk is to blame"
     store.write([VotingWrite(voting=True)])
     assert store.load().damage == ""
     store.close()
@@ -71,10 +71,10 @@ def test_the_journal_is_given_up_and_the_container_stays(
 def test_a_store_in_use_is_left_alone(config: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store = Store.open(config.parent / "state", machine_fingerprint())
     try:
-        before = store.load().disk
+        before = store.load().replica_id
         assert renew(config) == 1
         assert "stop it first" in capsys.readouterr().err
-        assert store.load().disk == before
+        assert store.load().replica_id == before
     finally:
         store.close()
 

@@ -47,12 +47,12 @@ def test_a_new_store_has_an_identity_of_its_own_and_no_vote(tmp_path: Path) -> N
     durable = one.load()
     assert (durable.voting, durable.promised, durable.owner, durable.entries) == (False, 0, None, [])
     assert durable.snapshot == Snapshot(0, 0, 0, None, b"")
-    assert len(durable.disk) == 32
-    assert durable.disk != two.load().disk
+    assert len(durable.replica_id) == 32
+    assert durable.replica_id != two.load().replica_id
     one.close()
     two.close()
     again = Store.open(tmp_path / "one", MACHINE)
-    assert again.load().disk == durable.disk
+    assert again.load().replica_id == durable.replica_id
     again.close()
 
 
@@ -75,7 +75,7 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     durable = store.load()
     assert (durable.snapshot.index, durable.snapshot.membership, durable.entries) == (9, None, [])
     assert durable.voting is False
-    assert (durable.term, durable.marks) == (0, ())
+    assert (durable.term, durable.acked) == (0, ())
     marks = (AckedPosition("d1", 7, 6, 12), AckedPosition("d2", 7))
     store.write(
         [
@@ -85,7 +85,7 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
             AckedPositionsWrite(marks),
         ]
     )
-    assert (store.load().term, store.load().marks) == (7, marks)
+    assert (store.load().term, store.load().acked) == (7, marks)
     store.close()
 
 
@@ -107,13 +107,13 @@ def test_a_release_is_found_again_until_the_next_promise(tmp_path: Path) -> None
 
 def test_a_store_of_a_version_without_marks_is_used_on(tmp_path: Path) -> None:
     store = Store.open(tmp_path, MACHINE)
-    disk = store.load().disk
+    disk = store.load().replica_id
     store.close()
     with sqlite3.connect(tmp_path / FILE) as raw:
         raw.executescript("DROP TABLE term; DROP TABLE mark;")
     raw.close()
     store = Store.open(tmp_path, MACHINE)
-    assert (store.load().disk, store.load().term, store.load().marks) == (disk, 0, ())
+    assert (store.load().replica_id, store.load().term, store.load().acked) == (disk, 0, ())
     store.close()
 
 
@@ -154,7 +154,7 @@ def test_an_acceptor_reloaded_after_any_messages_is_the_one_that_was(
     directory = tmp_path_factory.mktemp("store")
     store = Store.open(directory, MACHINE)
     acceptor = Acceptor(store.load(), Ledger(), 0.0, 2.0)
-    members = Membership((acceptor.disk, "d2", "d3"))
+    members = Membership((acceptor.replica_id, "d2", "d3"))
     messages: list[Request] = [Bootstrap(OWNER, members)]
     for kind, epoch, previous, count, commit in steps:
         owner = owners[epoch - 1]
@@ -178,7 +178,7 @@ def test_an_acceptor_reloaded_after_any_messages_is_the_one_that_was(
         store.close()
         store = Store.open(directory, MACHINE)
         again = Acceptor(store.load(), Ledger(), 0.0, 2.0)
-        for name in ("disk", "voting", "promised", "owner", "commit", "snapshot"):
+        for name in ("replica_id", "voting", "promised", "owner", "commit", "snapshot"):
             assert getattr(again, name) == getattr(acceptor, name), name
         assert list(again.log.after_index(again.log.base)) == list(
             acceptor.log.after_index(acceptor.log.base)

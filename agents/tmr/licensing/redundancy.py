@@ -1,0 +1,8 @@
+"""Redundancy of the system: three replicas, of which two decide. Every layer counts by these."""
+
+from typing import Final
+
+REPLICAS: Final = 3
+"""Upstreams of a system, each with a replica of the journal and a container of its own."""
+MAJORITY: Final = REPLICAS // 2 + 1
+"""Replicas whose word is the system's: two of these have at least one in common with any other two."""
