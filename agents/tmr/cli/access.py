@@ -12,7 +12,7 @@ from rich.text import Text
 
 from tmr.api.access import AccessList, AccessRule, SubjectMatch
 from tmr.cli.common import FILE, LOOK, Settings, common
-from tmr.cli.tables import FAINT, grid
+from tmr.cli.render.layout import FAINT, grid
 from tmr.client import Client, ConfigError, Policy
 
 

@@ -10,9 +10,9 @@ import click
 
 from tmr.api.borrowing import Borrowing
 from tmr.api.problems import problem
-from tmr.cli import borrow_tables
 from tmr.cli.common import FIRM_CODE, LOOK, PRODUCT_CODE, TMR_ID, Settings, common, version_options
 from tmr.cli.ids import find
+from tmr.cli.render import borrow_tables
 from tmr.cli.spelling import PERIOD
 from tmr.client import Client, Config, ConfigError, EntryNotFound, NoService, Policy, TmrError
 from tmr.client._operations import borrow_request

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
 from tmr.api.fields import CODE_MAX, FIRM_CODE_MIN
-from tmr.cli import tables
+from tmr.cli.render import layout, problem_tables
 from tmr.cli.spelling import FEATURES, TIME
 from tmr.client import (
     AccessMode,
@@ -85,7 +85,7 @@ class Settings:
         if self.json:
             click.echo(json.dumps(_error_document(error), indent=2, ensure_ascii=False), err=True)
         else:
-            _print(sys.stderr, tables.error(error))
+            _print(sys.stderr, problem_tables.error(error))
         sys.exit(exit_code(error))
 
 
@@ -196,7 +196,7 @@ def _print(stream: Any, renderables: Iterable[RenderableType]) -> None:
         console.width = PIPE_WIDTH
     with console.capture() as printed:
         for renderable in renderables:
-            console.print(tables.WithoutControlCharacters(renderable))
+            console.print(layout.WithoutControlCharacters(renderable))
     text = printed.get()
     if not console.is_terminal:
         text = "".join(f"{line.rstrip()}\n" for line in text.splitlines())
@@ -205,12 +205,12 @@ def _print(stream: Any, renderables: Iterable[RenderableType]) -> None:
 
 
 def say(text: str) -> None:
-    click.echo(f"tmr: {tables.clean(text)}", err=True)
+    click.echo(f"tmr: {layout.clean(text)}", err=True)
 
 
 class _Told(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return f"tmr: {tables.clean(record.getMessage())}"
+        return f"tmr: {layout.clean(record.getMessage())}"
 
 
 def tell_on_stderr() -> None:

@@ -8,8 +8,10 @@ from rich.text import Text
 
 from tmr.api.explain import Candidate, Explanation
 from tmr.cli.common import LOOK, Settings, common, licence_options, mode_option, version_options
+from tmr.cli.render.layout import BAD, GOOD, WARN, moment
+from tmr.cli.render.licence_tables import constituents, use
+from tmr.cli.render.problem_tables import holders
 from tmr.cli.spelling import PERIOD
-from tmr.cli.tables import BAD, GOOD, WARN, constituents, holders, moment, use
 from tmr.client import Client
 from tmr.client._operations import explain_request
 from tmr.client.session import own_station, own_user

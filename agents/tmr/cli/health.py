@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tmr.api.status import Health, HealthReason, HealthState
-from tmr.cli.tables import TwinView
+from tmr.cli.render.status_tables import TwinView
 
 EXIT_CODES: Final = {HealthState.HEALTHY: 0, HealthState.DEGRADED: 1, HealthState.DOWN: 3}
 """Exit codes of `tmr status`."""

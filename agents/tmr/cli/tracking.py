@@ -18,7 +18,8 @@ import click
 import msgspec
 from rich.console import RenderableType
 
-from tmr.cli import common, tables
+from tmr.cli import common
+from tmr.cli.render import layout
 from tmr.cli.usage import Product, Usage
 from tmr.client import Client, TmrError
 from tmr.client.tracking import download
@@ -243,15 +244,15 @@ def _document(product: Product) -> dict[str, Any]:
 
 
 def _tables(lines: Iterable[Line], count: int, products: Iterable[Product]) -> list[RenderableType]:
-    table = tables.grid(">Line", "Time", "Event", "Licence", "User", "Station", "What")
+    table = layout.grid(">Line", "Time", "Event", "Licence", "User", "Station", "What")
     shown = 0
     for line in lines:
         shown += 1
-        moment = tables.moment(_datetime(line.time_ms), "%Y-%m-%d %H:%M:%S")
+        moment = layout.moment(_datetime(line.time_ms), "%Y-%m-%d %H:%M:%S")
         licence = f"{line.product_code}" + (f" #{line.tmr_id}" if line.tmr_id is not None else "")
         user = line.user or line.client or "-"
         table.add_row(str(line.seq), moment, line.event, licence, user, line.station or "-", _what(line))
-    summary = tables.grid(
+    summary = layout.grid(
         ">Product", ">Grants", ">Emergency", ">Peak", ">Borrowed", ">Units", ">Denials", "Why denied"
     )
     for one in products:
@@ -268,7 +269,7 @@ def _what(line: Line) -> str:
     parts += [part for part in (line.reason, line.detail) if part]
     parts += [f"rule {line.rule}"] if line.rule else []
     if line.until_ms is not None:
-        parts.append(f"until {tables.moment(_datetime(line.until_ms))}")
+        parts.append(f"until {layout.moment(_datetime(line.until_ms))}")
     return ", ".join(parts) or line.mode or "-"
 
 

@@ -22,7 +22,7 @@ from lab.names import ROOT
 from testbed import flood
 from testbed.addresses import LEASE_S
 from tmr.api.status import Health, HealthState, Role, Status, UpstreamStatus
-from tmr.cli.vendor_options import read_items
+from tmr.cli.vendor.item_file import read_items
 
 AT_ONCE = {"store-lost", "old-copies", "slow-links"}
 """Kinds with two upstreams: one of them only while the other is whole, both while nobody may serve."""

@@ -67,7 +67,7 @@ def test_help_names_every_command_and_the_exit_codes(tmr: Tmr) -> None:
 
 def test_vendor_is_there_and_imported_only_when_called(tmr: Tmr) -> None:
     assert "issue" in tmr("vendor", "--help").stdout
-    code = "import sys, tmr.cli.main; print('tmr.cli.vendor' in sys.modules)"
+    code = "import sys, tmr.cli.main; print('tmr.cli.vendor.commands' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
 
 

@@ -14,7 +14,7 @@ from tests.unit.cli.conftest import environment
 from tests.unit.cli.test_commands import STATUS
 from tests.unit.client.peer import Peer
 from tmr.api import errors
-from tmr.cli import common, main
+from tmr.cli import common, main, switchover
 from tmr.client import Config, Policy, SessionState, TlsFiles, TmrError
 
 ROOT = Path(__file__).parents[3]
@@ -101,7 +101,7 @@ def test_the_patience_that_is_documented() -> None:
     assert f"{policy.first_pause * 1000:g} to {policy.longest_pause * 1000:g} ms" in HOW_TO
     patience = f"{policy.patience:g} for `run`, `consume`, `borrow`, `return`; "
     patience += (
-        f"{main.SWITCHOVER_TIME:g} for `switchover`, `end`, `access set`; else {common.LOOK.patience:g}"
+        f"{switchover.SWITCHOVER_TIME:g} for `switchover`, `end`, `access set`; else {common.LOOK.patience:g}"
     )
     assert patience in REFERENCE
 

@@ -7,7 +7,7 @@ import pytest
 from tests.unit.cli.test_tables import DEGRADED, status
 from tmr.api.status import Health, HealthReason, HealthState, Role, Status
 from tmr.cli.health import EXIT_CODES, system_health
-from tmr.cli.tables import TwinView
+from tmr.cli.render.status_tables import TwinView
 
 HEALTHY = Health(state=HealthState.HEALTHY)
 DOWN = Health(

@@ -22,7 +22,7 @@ from tmr.cli.spelling import (
     whole,
     written_period,
 )
-from tmr.cli.vendor_show import period as vendor_period
+from tmr.cli.vendor.show import period as vendor_period
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 TIMES = st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 30)).map(lambda at: at.replace(microsecond=0))

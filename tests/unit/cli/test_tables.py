@@ -16,7 +16,14 @@ from tmr.api.licences import Constituent, Container, ContainerUpstream, Item, It
 from tmr.api.problems import problem, to_error
 from tmr.api.sessions import HeldSession, QueuedRequest
 from tmr.api.status import Health, HealthReason, HealthState, LicenceStatus, Status, UpstreamStatus
-from tmr.cli import borrow_tables, tables
+from tmr.cli.render import (
+    borrow_tables,
+    layout,
+    licence_tables,
+    problem_tables,
+    session_tables,
+    status_tables,
+)
 from tmr.client._operations import problem_of
 from tmr.client.borrow_store import Stored
 
@@ -36,7 +43,7 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def shown(renderables: Sequence[RenderableType], width: int = 80) -> str:
     console = Console(file=io.StringIO(), width=width, highlight=False, markup=False, emoji=False)
     for renderable in renderables:
-        console.print(tables.WithoutControlCharacters(renderable))
+        console.print(layout.WithoutControlCharacters(renderable))
     assert isinstance(console.file, io.StringIO)
     return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines())
 
@@ -109,7 +116,7 @@ def test_list() -> None:
         unavailable=(UNAVAILABLE,),
     )
     assert (
-        shown(tables.containers([CONTAINER], items))
+        shown(licence_tables.containers([CONTAINER], items))
         == """\
 Container 131-1234567, virtual container of a TMR system, lab-4f3a000000000001
 Upstreams up1 available, up2 available, up3 not-voting
@@ -132,7 +139,9 @@ Licence         Upstream  State        Detail
 
 
 def test_list_of_nothing() -> None:
-    assert shown(tables.containers([CONTAINER], ItemList(items=()))).endswith("No licence can be used.")
+    assert shown(licence_tables.containers([CONTAINER], ItemList(items=()))).endswith(
+        "No licence can be used."
+    )
 
 
 DEGRADED = Health(
@@ -182,11 +191,11 @@ def status(name: str, role: str, **changed: object) -> Status:
 
 
 def test_status() -> None:
-    one = tables.TwinView("10.20.0.21", status("tmr1", "active"))
-    two = tables.TwinView("10.20.0.22", None, "connection refused")
-    vip = tables.TwinView("10.20.0.100", one.status)
+    one = status_tables.TwinView("10.20.0.21", status("tmr1", "active"))
+    two = status_tables.TwinView("10.20.0.22", None, "connection refused")
+    vip = status_tables.TwinView("10.20.0.100", one.status)
     assert (
-        shown(tables.status(HealthState.DEGRADED, [vip], [one, two]))
+        shown(status_tables.status(HealthState.DEGRADED, [vip], [one, two]))
         == """\
 Health: degraded
 Virtual address 10.20.0.100: tmr1, active
@@ -217,10 +226,10 @@ Alarms
 
 def test_alarm_that_both_twins_tell_is_shown_once() -> None:
     views = [
-        tables.TwinView("10.20.0.21", status("tmr1", "active")),
-        tables.TwinView("10.20.0.22", status("tmr2", "passive")),
+        status_tables.TwinView("10.20.0.21", status("tmr1", "active")),
+        status_tables.TwinView("10.20.0.22", status("tmr2", "passive")),
     ]
-    text = shown(tables.status(HealthState.DEGRADED, views[:1], views))
+    text = shown(status_tables.status(HealthState.DEGRADED, views[:1], views))
     assert text.endswith("\nAlarms\n  tmr1, tmr2: up3 does not answer: refused")
 
 
@@ -229,8 +238,8 @@ def test_status_with_special_use() -> None:
     special = licence.model_copy(
         update={"emergency": True, "waiting": 2, "borrowed": 1, "units": 1000, "units_remaining": 988}
     )
-    one = tables.TwinView("10.20.0.21", status("tmr1", "active", licences=[special], alarms=[]))
-    assert shown(tables.status(HealthState.DEGRADED, [one], [])).endswith(
+    one = status_tables.TwinView("10.20.0.21", status("tmr1", "active", licences=[special], alarms=[]))
+    assert shown(status_tables.status(HealthState.DEGRADED, [one], [])).endswith(
         """
 Licence         Name       In use  Votes   State
 6000010:201 #1  Simulator  5 of 5  2 of 3  available
@@ -241,17 +250,17 @@ Licence         Use
 
 
 def test_status_of_nobody() -> None:
-    silent = tables.TwinView("10.20.0.100", None, "no connection within 1 s")
-    twin = tables.TwinView("10.20.0.21", None, "connection refused")
-    text = shown(tables.status(HealthState.DOWN, [silent], [twin]))
+    silent = status_tables.TwinView("10.20.0.100", None, "no connection within 1 s")
+    twin = status_tables.TwinView("10.20.0.21", None, "connection refused")
+    text = shown(status_tables.status(HealthState.DOWN, [silent], [twin]))
     assert text.startswith("Health: down\nVirtual address 10.20.0.100: silent (no connection within 1 s)")
     assert "connection refused" in text
     assert "Upstream" not in text
 
 
 def test_status_without_the_twins_addresses() -> None:
-    vip = tables.TwinView("10.20.0.100", status("tmr1", "active", licences=[], alarms=[]))
-    text = shown(tables.status(HealthState.HEALTHY, [vip], []))
+    vip = status_tables.TwinView("10.20.0.100", status("tmr1", "active", licences=[], alarms=[]))
+    text = shown(status_tables.status(HealthState.HEALTHY, [vip], []))
     assert "tmr1" in text
     assert text.endswith("No licences are known.")
 
@@ -279,7 +288,7 @@ QUEUED = QueuedRequest.model_validate(
 def test_sessions() -> None:
     held = [HeldSession.model_validate(HELD), HeldSession.model_validate({**HELD, "user": ""})]
     assert (
-        shown(tables.sessions(held, [QUEUED]))
+        shown(session_tables.sessions(held, [QUEUED]))
         == """\
 Licence         Mode           Client  Held by     Ends in  Session
 6000010:201 #1  station-share  alice   ada@cad-07     41 s  cdef0123
@@ -290,7 +299,7 @@ Product      Place  Mode           Client  Asked by     Since        Id
 6000010:201      1  station-share  bob     bert@cad-09  03-01 12:00  cdef0123"""
     )
     assert (
-        shown(tables.sessions(held[:1], [QUEUED]), 140)
+        shown(session_tables.sessions(held[:1], [QUEUED]), 140)
         == f"""\
 Licence         Mode           Client  Held by     Since        Ends in  Process         Session
 6000010:201 #1  station-share  alice   ada@cad-07  03-01 12:00     41 s  simulate[4711]  {ID}
@@ -299,14 +308,14 @@ Waiting for a seat
 Product      Place  Mode           Client  Asked by     Since        Id
 6000010:201      1  station-share  bob     bert@cad-09  03-01 12:00  {ID}"""
     )
-    assert shown(tables.sessions([])) == "No sessions."
-    assert shown(tables.sessions([], [QUEUED])).startswith("No sessions.\n\nWaiting for a seat\n")
+    assert shown(session_tables.sessions([])) == "No sessions."
+    assert shown(session_tables.sessions([], [QUEUED])).startswith("No sessions.\n\nWaiting for a seat\n")
 
 
 @pytest.mark.parametrize("width", [60, 80, 100, 132, 240])
 def test_every_session_has_its_id_at_every_width(width: int) -> None:
     """Its end at least, in one piece: it is needed to end the session."""
-    text = shown(tables.sessions([HeldSession.model_validate(HELD)], [QUEUED]), width)
+    text = shown(session_tables.sessions([HeldSession.model_validate(HELD)], [QUEUED]), width)
     assert text.count(ID[-8:]) == 2
     assert all(len(line) <= width for line in text.splitlines())
 
@@ -321,7 +330,7 @@ SPECIAL = (
 
 def test_list_with_options() -> None:
     """In 80 columns they have a table of their own, in more a column."""
-    narrow = shown(tables.containers([CONTAINER], ItemList(items=SPECIAL)))
+    narrow = shown(licence_tables.containers([CONTAINER], ItemList(items=SPECIAL)))
     assert narrow.endswith(
         """
 Licence         Name               In use  Expires  Constituents
@@ -335,7 +344,7 @@ Licence         Options
 6000010:202 #1  988 units
 6000010:203 #1  emergency; 7 d from first use"""
     )
-    wide = shown(tables.containers([CONTAINER], ItemList(items=SPECIAL)), 100)
+    wide = shown(licence_tables.containers([CONTAINER], ItemList(items=SPECIAL)), 100)
     assert "Expires  Options                           Constituents" in wide
     assert wide.count("6000010:201 #1") == 1
 
@@ -353,7 +362,7 @@ def test_all_options_of_a_licence() -> None:
         borrow_seats=2,
     )
     assert (
-        shown(tables.details([used, item(206)]))
+        shown(licence_tables.details([used, item(206)]))
         == """
 6000010:205 #1 Simulator
   Activation Time     2026-03-01 12:00
@@ -402,7 +411,7 @@ def test_an_error_with_all_that_explains_it() -> None:
         )
     )
     assert (
-        shown(tables.error(refused))
+        shown(problem_tables.error(refused))
         == """\
 Error: Access denied (CodeMeter error 231)
 10 seats are in use.
@@ -419,7 +428,7 @@ What to do: Ask the operator of the licence server for access."""
 
 def test_many_mistakes_are_told_one_to_a_line() -> None:
     wrong = to_error(problem("bad-request", "All of it.", "Correct it.", mistakes=("one", "two")))
-    assert shown(tables.error(wrong)) == (
+    assert shown(problem_tables.error(wrong)) == (
         "Error: The request is ill-formed\n  one\n  two\n\nWhat to do: Correct it."
     )
 
@@ -430,7 +439,7 @@ def test_an_error_that_says_who_holds_the_seats() -> None:
         problem("no-more-licences", "1 of 1 seats are in use.", holders=(holder,), constituents=ALL)
     )
     assert (
-        shown(tables.error(refused))
+        shown(problem_tables.error(refused))
         == """\
 Error: All seats are taken (CodeMeter error 212)
 1 of 1 seats are in use.
@@ -454,7 +463,7 @@ def test_an_error_that_says_what_is_missing_where() -> None:
     )
     refused = NoQuorum(told.detail, told.remedy, problem=told, reasons=reasons)
     assert (
-        shown(tables.error(refused))
+        shown(problem_tables.error(refused))
         == """\
 Error: No majority of upstreams can be reached
 1 of 3 upstreams can be reached (up1).
@@ -476,7 +485,7 @@ start or repair them."""
 
 def test_an_error_about_many_licences_stays_short() -> None:
     many = [UNAVAILABLE.model_copy(update={"product_code": n}) for n in range(300, 400)]
-    text = shown(tables.error(to_error(problem("no-quorum", "none", unavailable=tuple(many)))))
+    text = shown(problem_tables.error(to_error(problem("no-quorum", "none", unavailable=tuple(many)))))
     assert text.count("\n") < 45
     assert "… and 270 more" in text
 
@@ -491,6 +500,6 @@ def test_an_error_about_many_licences_stays_short() -> None:
     ],
 )
 def test_every_error_is_told(error: TmrError) -> None:
-    text = shown(tables.error(error))
+    text = shown(problem_tables.error(error))
     assert text.startswith("Error: ")
     assert "\x1b" not in text

@@ -13,7 +13,7 @@ import pytest
 
 from demo.plant import records, verdict, workload
 from demo.plant.records import Attempt
-from tmr.cli.vendor_options import read_items
+from tmr.cli.vendor.item_file import read_items
 from tmr.ledger import AccessList, mistakes
 
 PLANT = Path(__file__).resolve().parents[3] / "demo/plant"

@@ -10,8 +10,9 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from tmr.cli.vendor import vendor
-from tmr.cli.vendor_options import OF_AN_ITEM, read_items
+from tmr.cli.vendor.commands import vendor
+from tmr.cli.vendor.item_file import read_items
+from tmr.cli.vendor.options import OF_AN_ITEM
 from tmr.licensing import (
     Container,
     ProductItem,

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.cli.vendor import vendor
+from tmr.cli.vendor.commands import vendor
 from tmr.licensing import (
     Container,
     LicenceKey,
@@ -26,7 +26,7 @@ from tmr.licensing import (
 
 from .system import ACT_ID, FIRM, containers, key_of, private_key
 
-COMMAND = [sys.executable, "-c", "from tmr.cli.vendor import vendor; vendor()"]
+COMMAND = [sys.executable, "-c", "from tmr.cli.vendor.commands import vendor; vendor()"]
 
 
 def run(*arguments: object) -> Result:

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmr.cli.spelling import moment, period
-from tmr.cli.vendor import vendor
-from tmr.cli.vendor_options import OF_AN_ITEM, OPTIONS, read_items
-from tmr.cli.vendor_show import describe_item, describe_options
-from tmr.cli.vendor_show import period as written_period
+from tmr.cli.vendor.commands import vendor
+from tmr.cli.vendor.item_file import read_items
+from tmr.cli.vendor.options import OF_AN_ITEM, OPTIONS
+from tmr.cli.vendor.show import describe_item, describe_options
+from tmr.cli.vendor.show import period as written_period
 from tmr.licensing import Container, Licence, ProductItem, activate, make_request, public_key_from_pem
 from tmr.licensing.items import SECONDS_MAX
 

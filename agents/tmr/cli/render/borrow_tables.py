@@ -9,7 +9,7 @@ from rich.text import Text
 
 from tmr.api.borrowing import Borrowing
 from tmr.cli.ids import spelled
-from tmr.cli.tables import BAD, FAINT, FirstFitting, chosen, grid, moment, person
+from tmr.cli.render.layout import BAD, FAINT, FirstFitting, chosen, grid, moment, person
 from tmr.client.borrow_store import Stored
 
 

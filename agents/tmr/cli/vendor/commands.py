@@ -1,45 +1,29 @@
-"""`tmr vendor`: the vendor's own tools, away from any machine of a TMR system.
+"""Commands of `tmr vendor`."""
 
-The vendor's directory holds the firm's key (`FIRM.key`, for its owner only), the public key to hand out
-(`FIRM.pem`) and the record: `issued/000001.json` and so on, every update file ever issued, byte for byte. A
-number is taken by linking the finished, synced file to its name, which only one process can do, and once. So
-a TMR-Id is spent before anybody can see it, through a crash too, and is never given twice.
-"""
-
-import os
-import re
-import stat
-import tempfile
-import time
-import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Final, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
 import click
-import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.cli.spelling import whole
-from tmr.cli.vendor_options import OF_AN_ITEM, OPTIONS, Fields, gathered, read_items, with_options
-from tmr.cli.vendor_show import describe_item, describe_options, describe_request, describe_update
+from tmr.cli.vendor.directory import open_directory, publish, read_file
+from tmr.cli.vendor.issuing import record_and_write
+from tmr.cli.vendor.item_file import read_items
+from tmr.cli.vendor.options import OF_AN_ITEM, OPTIONS, Fields, gathered, with_options
+from tmr.cli.vendor.show import describe_request, describe_update
 from tmr.licensing import (
-    ENVELOPE_MAX,
     Change,
     Licence,
     LicenceSelector,
     LicensingError,
-    NotIssued,
     Refill,
     Removal,
-    Request,
-    Update,
     fingerprint,
-    issue,
     open_request,
     open_update,
-    private_key_from_pem,
     private_key_to_pem,
     public_key_from_pem,
     public_key_to_pem,
@@ -50,57 +34,9 @@ from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
 from tmr.licensing.request import REQUEST_TYPE
 from tmr.licensing.strict_json import IllFormed, printable
 from tmr.licensing.update import UPDATE_TYPE, read_update
-from tmr.licensing.vendor import Order
-
-RECORD_NAME: Final = re.compile(r"([0-9]{6})\.json", re.ASCII)
-ATTEMPTS: Final = 100
-"""Tries to take the next number of the record while other processes issue too."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-
-class VendorDirectory(msgspec.Struct, frozen=True):
-    """A vendor's directory, opened: one firm, its key, its record."""
-
-    path: Path
-    firm_code: int
-    key: Ed25519PrivateKey
-
-    @property
-    def issued(self) -> Path:
-        """The directory of the record."""
-        return self.path / "issued"
-
-    def record(self) -> list[Update]:
-        """All updates issued, oldest first. Raises `click.ClickException` if one is lost or spoilt."""
-        numbers = sorted(int(m[1]) for p in self.issued.iterdir() if (m := RECORD_NAME.fullmatch(p.name)))
-        for expected, number in enumerate(numbers, start=1):
-            if number != expected:
-                raise click.ClickException(
-                    f"The record {self.issued} has lost {expected:06}.json. Restore it from a backup: "
-                    "without it a TMR-Id could be given twice."
-                )
-        return [self._recorded(number) for number in numbers]
-
-    def _recorded(self, number: int) -> Update:
-        path = self.file(number)
-        try:
-            update = open_update(read_file(path), raw_public_key(self.key))
-        except LicensingError as error:
-            raise click.ClickException(
-                f"The record {path} is spoilt: {error.reason}. Restore it from a backup."
-            ) from error
-        if update.firm_code != self.firm_code:
-            raise click.ClickException(
-                f"The record {path} is of the firm {update.firm_code}, not {self.firm_code}. Remove what was "
-                "copied here, and restore this firm's record from a backup."
-            )
-        return update
-
-    def file(self, number: int) -> Path:
-        """Where the update of this number is kept."""
-        return self.issued / f"{number:06}.json"
 
 
 def explained(command: Callable[P, R]) -> Callable[P, R]:
@@ -344,121 +280,3 @@ def show(file: Path, key_file: Path | None) -> None:
         )
     for line in lines:
         click.echo(line)
-
-
-def record_and_write(
-    directory: Path,
-    requests: Iterable[Path],
-    orders: Sequence[Order],
-    out: Path,
-    network: bool,
-    *,
-    former_lost: bool = False,
-) -> None:
-    """Issue, put the update on record, write it to `out`, and tell what it does."""
-    opened = open_directory(directory)
-    if out.exists():
-        raise click.ClickException(f"{out} exists. Choose another name for the update file.")
-    if not out.absolute().parent.is_dir():
-        raise click.ClickException(f"{out.parent} is no directory. Make it first.")
-    read = [open_named_request(path) for path in requests]
-    for _ in range(ATTEMPTS):
-        history = opened.record()
-        try:
-            issued = issue(
-                history,
-                read,
-                orders,
-                firm_code=opened.firm_code,
-                key=opened.key,
-                issued_ms=time.time_ns() // 1_000_000,
-                update_id=uuid.uuid4().hex,
-                network=network,
-                former_lost=former_lost,
-            )
-        except NotIssued as error:
-            if error.code != "update-pending":
-                raise
-            raise click.ClickException(f"{error} All update files are kept in {opened.issued}.") from error
-        recorded = opened.file(len(history) + 1)
-        try:
-            publish(recorded, issued.file, 0o600)
-        except FileExistsError:
-            continue  # another process took this number: its TMR-Id is spent, so look again
-        break
-    else:
-        raise click.ClickException(
-            f"{opened.issued} changes all the time. Try again when nobody else issues."
-        )
-    try:
-        publish(out, issued.file, 0o644)
-    except OSError as error:
-        raise click.ClickException(
-            f"The update is issued and on record, but {out} could not be written: {error.strerror}. "
-            f"Copy {recorded} instead."
-        ) from error
-    click.echo(f"Update {issued.update.update_id} for the system {issued.update.act_id} written to {out}")
-    for done, items in (
-        ("Issued", issued.added),
-        ("Changed", issued.changed),
-        ("Removed", issued.removed),
-    ):
-        for item in items:
-            click.echo(f"{done} {describe_item(item)}")
-            if done != "Removed":
-                for name, value in describe_options(item):
-                    click.echo(f"  {name}: {value}")
-
-
-def open_directory(path: Path) -> VendorDirectory:
-    """The vendor's directory. Raises `click.ClickException` if it is none or others can read its key."""
-    keys = sorted(path.glob("*.key"))
-    if len(keys) != 1 or not re.fullmatch(r"[0-9]{7,10}", keys[0].stem, re.ASCII):
-        raise click.ClickException(
-            f"{path} is no vendor's directory: it should hold one FIRMCODE.key. Make one with "
-            "tmr vendor init."
-        )
-    (file,) = keys
-    if os.name == "posix" and stat.S_IMODE(file.stat().st_mode) & 0o077:
-        raise click.ClickException(
-            f"{file} can be read by others. Run chmod 600 {file}, and ask who could read it so far."
-        )
-    return VendorDirectory(path, int(file.stem), private_key_from_pem(read_file(file)))
-
-
-def open_named_request(path: Path) -> Request:
-    """The request in a file. Raises `click.ClickException` that names the file."""
-    try:
-        return open_request(read_file(path))
-    except LicensingError as error:
-        raise click.ClickException(f"{path}: {error}") from error
-
-
-def read_file(path: Path) -> bytes:
-    """The bytes of a licence file, one more than allowed at most: the reader then refuses it."""
-    with path.open("rb") as file:
-        return file.read(ENVELOPE_MAX + 1)
-
-
-def publish(path: Path, data: bytes, mode: int) -> None:
-    """Make the file `path` with these bytes: whole, synced, and only if nothing has this name yet.
-
-    Raises `FileExistsError` if something has.
-    """
-    descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=".", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(mode)
-        path.hardlink_to(temporary)
-    finally:
-        temporary.unlink()
-    if os.name == "posix":  # elsewhere a directory cannot be synced
-        directory = os.open(path.absolute().parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)

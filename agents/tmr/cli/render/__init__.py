@@ -1,0 +1,1 @@
+"""Answers of the client API as tables and text for people."""

@@ -1,0 +1,1 @@
+"""`tmr vendor`: the vendor's own tools, away from any machine of a TMR system."""

@@ -1,0 +1,84 @@
+"""Issue of an update: on record first, then in a file for the system."""
+
+import time
+import uuid
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+import click
+
+from tmr.cli.vendor.directory import open_directory, open_named_request, publish
+from tmr.cli.vendor.show import describe_item, describe_options
+from tmr.licensing import (
+    NotIssued,
+    issue,
+)
+from tmr.licensing.vendor import Order
+
+ATTEMPTS: Final = 100
+"""Tries to take the next number of the record while other processes issue too."""
+
+
+def record_and_write(
+    directory: Path,
+    requests: Iterable[Path],
+    orders: Sequence[Order],
+    out: Path,
+    network: bool,
+    *,
+    former_lost: bool = False,
+) -> None:
+    """Issue, put the update on record, write it to `out`, and tell what it does."""
+    opened = open_directory(directory)
+    if out.exists():
+        raise click.ClickException(f"{out} exists. Choose another name for the update file.")
+    if not out.absolute().parent.is_dir():
+        raise click.ClickException(f"{out.parent} is no directory. Make it first.")
+    read = [open_named_request(path) for path in requests]
+    for _ in range(ATTEMPTS):
+        history = opened.record()
+        try:
+            issued = issue(
+                history,
+                read,
+                orders,
+                firm_code=opened.firm_code,
+                key=opened.key,
+                issued_ms=time.time_ns() // 1_000_000,
+                update_id=uuid.uuid4().hex,
+                network=network,
+                former_lost=former_lost,
+            )
+        except NotIssued as error:
+            if error.code != "update-pending":
+                raise
+            raise click.ClickException(f"{error} All update files are kept in {opened.issued}.") from error
+        recorded = opened.file(len(history) + 1)
+        try:
+            publish(recorded, issued.file, 0o600)
+        except FileExistsError:
+            continue  # another process took this number: its TMR-Id is spent, so look again
+        break
+    else:
+        raise click.ClickException(
+            f"{opened.issued} changes all the time. Try again when nobody else issues."
+        )
+    try:
+        publish(out, issued.file, 0o644)
+    except OSError as error:
+        raise click.ClickException(
+            f"The update is issued and on record, but {out} could not be written: {error.strerror}. "
+            f"Copy {recorded} instead."
+        ) from error
+    click.echo(f"Update {issued.update.update_id} for the system {issued.update.act_id} written to {out}")
+    for done, items in (
+        ("Issued", issued.added),
+        ("Changed", issued.changed),
+        ("Removed", issued.removed),
+    ):
+        for item in items:
+            click.echo(f"{done} {describe_item(item)}")
+            if done != "Removed":
+                for name, value in describe_options(item):
+                    click.echo(f"  {name}: {value}")
