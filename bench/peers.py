@@ -1,4 +1,4 @@
-"""Whom we are measured against, and ourselves: each three members on loopback, every write synced."""
+"""Systems that are measured: each three members on loopback, every write synced."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class _Strict(BaseModel):
 
 
 class Effect(StrEnum):
-    """What a rule does to those whom it is about."""
+    """Effect of a rule on those that it names."""
 
     ALLOW = "allow"
     DENY = "deny"
@@ -29,7 +29,9 @@ class Effect(StrEnum):
 
 
 class SubjectMatch(_Strict):
-    """Whom a rule is about. Each list that is given must match, by any one of its entries; none: everyone.
+    """Match of a rule.
+
+    Each list that is given must match, by any one of its entries; without a list it matches everyone.
 
     `users` and `hosts` are what the client says of itself, `certificates` the name in its certificate. They
     may hold `*` and `?`; hosts are compared without regard to case.

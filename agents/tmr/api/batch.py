@@ -49,7 +49,7 @@ class Batch(RequestModel):
 
 
 class StepResult(AnswerModel):
-    """What came of one step: what the request would have been answered alone."""
+    """Result of one step: the answer that the request would have had alone."""
 
     status: int = Field(ge=200, le=599, description="HTTP status.")
     session: Session | None = Field(default=None, description="201: the session that was opened.")

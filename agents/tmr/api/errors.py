@@ -58,17 +58,17 @@ class Untrusted(TmrError):
 
 
 class BadAnswer(TmrError):
-    """What answered is no TMR server, or one of a version that this client does not understand."""
+    """The answer is of no TMR server, or of a version that this client does not understand."""
 
 
 class TwinAnswer(NamedTuple):
-    """What the twin at one of its own addresses said, when the virtual address was silent."""
+    """Answer of the twin at one of its own addresses, when the virtual address was silent."""
 
     address: str
     problem: Problem | None
     """Its explanation, or None if it gave none."""
     error: str
-    """Why it did not answer, or empty."""
+    """Reason why it did not answer, or empty."""
 
 
 class NoService(TmrError):

@@ -20,7 +20,7 @@ from tmr.api.licences import Constituent, Holder, LicenceState
 
 
 class ExplainRequest(LicenceRequest):
-    """What would happen to a request. Nothing changes."""
+    """Prediction for a request. Nothing changes."""
 
     access_mode: AccessMode = AccessMode.USER_LIMIT
     units: Annotated[int, Field(strict=True, ge=0, le=UNITS_MAX), WHOLE] = 0
@@ -62,7 +62,7 @@ class Candidate(LicenceModel):
 
 
 class Explanation(AnswerModel):
-    """What would happen to a request now, and everything that decides it."""
+    """Prediction for a request made now, and everything that decides it."""
 
     granted: bool = Field(description="A request would get a seat now.")
     problem: str = Field(default="", description="Slug of the problem that it would get.")

@@ -29,7 +29,7 @@ BORROW_MAX: Final = 100 * 366 * 86_400
 
 IDEMPOTENCY_HEADER: Final = "Idempotency-Key"
 IDEMPOTENCY_KEY: Final = r"^[A-Za-z0-9._~-]{8,128}$"
-"""What an idempotency key looks like. The same key with the same request is the same request."""
+"""Pattern of an idempotency key. The same key with the same request is the same request."""
 
 # Controls, line separators and writing-direction marks: these texts end up in terminals and tables.
 UNFIT: Final = r"\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
@@ -139,7 +139,7 @@ Text = Annotated[str, StringConstraints(max_length=TEXT_MAX, pattern=rf"^[^{UNFI
 
 
 class AccessMode(StrEnum):
-    """How a session uses a licence, as CodeMeter has it.
+    """Mode in which a session uses a licence, as CodeMeter has it.
 
     `user-limit`: each session takes one seat. `no-user-limit`: takes no seat, but the licence must be valid.
     `exclusive`: one holder, and nobody else. `station-share`: all sessions of one station take one seat

@@ -8,7 +8,7 @@ from tmr.api.fields import AccessMode, AnswerModel, InUse, LicenceModel, Quantit
 
 
 class ConstituentState(StrEnum):
-    """What one upstream contributes to a TMR licence.
+    """State of one upstream's part of a TMR licence.
 
     `available`: reachable, and it holds the Product Item. `missing`: reachable, but its container has no such
     Product Item, or is another one than the container that stated it. `unreachable`: the upstream does not
@@ -24,7 +24,7 @@ class ConstituentState(StrEnum):
 
 
 class ContainerState(StrEnum):
-    """Whether the container of one upstream can be used.
+    """State of the container of one upstream.
 
     `not-voting`: the upstream answers, but is still catching up or was excluded, so that it does not count.
     `replaced`: another container answers than the one that is believed, or an old copy of it; it does not
@@ -38,7 +38,7 @@ class ContainerState(StrEnum):
 
 
 class LicenceState(StrEnum):
-    """Whether a licence can be used.
+    """State of a licence: usable, or the reason why not.
 
     `unavailable`: fewer than two available constituents. `expired`: past its Expiration Time or Usage Period.
     `not-active`: before its Activation Time.
@@ -137,19 +137,19 @@ class Item(LicenceModel):
     alarms: tuple[str, ...] = ()
 
     def has_features(self, features: int) -> bool:
-        """Whether the Feature Map has all these bits."""
+        """Tells whether the Feature Map has all these bits."""
         return not features & ~self.feature_map
 
 
 class ItemList(AnswerModel):
-    """What a container holds."""
+    """Items of a container."""
 
     items: tuple[Item, ...]
     unavailable: tuple[Unavailable, ...] = ()
 
 
 class Holder(AnswerModel):
-    """Who holds seats of the licence that was asked for."""
+    """Holder of seats of the licence that was asked for."""
 
     user: str = ""
     station: str

@@ -12,7 +12,7 @@ class Switchover(AnswerModel):
 
 
 class TrustRequest(RequestModel):
-    """Whose new container is to be believed, as an operator has seen it on that machine."""
+    """Container to be believed, as an operator has seen it on that machine."""
 
     upstream: str = Field(min_length=1, max_length=128, description="Name of the upstream.")
     fingerprint: str = Field(
@@ -33,7 +33,7 @@ class Trusted(AnswerModel):
 
 
 class TimeRequest(RequestModel):
-    """What time an operator says that it is."""
+    """Time as an operator states it."""
 
     time: AwareDatetime = Field(description="Within ten minutes of what the clocks show.")
 

@@ -10,7 +10,7 @@ from tmr.api.sessions import EndedSession
 
 
 class Problem(AnswerModel):
-    """Why a request was not fulfilled (RFC 9457, `application/problem+json`)."""
+    """Reason why a request was not fulfilled (RFC 9457, `application/problem+json`)."""
 
     type: str = Field(description="`urn:tmr:problem:` and the slug.", examples=["urn:tmr:problem:no-quorum"])
     title: str = Field(description="The same for every problem of this type.")

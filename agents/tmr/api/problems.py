@@ -51,7 +51,7 @@ class ProblemType(NamedTuple):
     remedy: str
     """The default; a server that knows more says more."""
     error: type[TmrError]
-    """What the client raises."""
+    """Error that the client raises."""
     passing: bool = False
     """Likely over in a moment: a client asks again until its patience ends."""
 

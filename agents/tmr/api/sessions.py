@@ -162,7 +162,7 @@ class SessionList(AnswerModel):
 
 
 class EndedBy(StrEnum):
-    """How a session ended. `replaced`: the same instance of the application asked again."""
+    """Way in which a session ended. `replaced`: the same instance of the application asked again."""
 
     RELEASE = "release"
     EXPIRY = "expiry"
@@ -171,7 +171,7 @@ class EndedBy(StrEnum):
 
 
 class EndedSession(AnswerModel):
-    """How a session ended, as long as the server remembers it (an hour)."""
+    """End of a session, as long as the server remembers it (an hour)."""
 
     id: SessionId
     by: EndedBy
@@ -194,7 +194,7 @@ class HeartbeatsRequest(RequestModel):
 
 
 class Heartbeats(AnswerModel):
-    """Which of the sessions live on. Every session asked for is in one of the lists."""
+    """Sessions that live on, and those that ended. Every session asked for is in one of the lists."""
 
     alive: tuple[SessionId, ...]
     lost: tuple[SessionId, ...] = Field(description="Ended, or never granted to this client.")

@@ -9,7 +9,7 @@ from tmr.api.licences import Constituent, LicenceState
 
 
 class Role(StrEnum):
-    """What a twin does at the moment; a `candidate` asks the upstreams for a majority lease."""
+    """Role of a twin at the moment; a `candidate` asks the upstreams for a majority lease."""
 
     ACTIVE = "active"
     PASSIVE = "passive"

@@ -18,7 +18,7 @@ from tmr.client import Client, ConfigError, Policy
 
 @click.group()
 def access() -> None:
-    """Who may use what: show, check and replace the access list. Needs an operator's certificate.
+    """Access list: show, check and replace the rules. Needs an operator's certificate.
 
     \b
         [[rules]]

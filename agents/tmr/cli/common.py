@@ -46,7 +46,7 @@ _C = TypeVar("_C", bound=Callable[..., object])
 
 
 class Settings:
-    """How the command was called: which configuration, and how to answer."""
+    """Settings of the command: the configuration, and the form of the answer."""
 
     def __init__(self) -> None:
         self.path: Path | None = None
@@ -214,7 +214,7 @@ class _Told(logging.Formatter):
 
 
 def tell_on_stderr() -> None:
-    """What the client logs (a pause, a loss) is told to whoever watches the command."""
+    """Tell what the client logs (a pause, a loss) to the person at the terminal."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Told())
     logger = logging.getLogger("tmr.client")

@@ -100,7 +100,7 @@ class _Signals:
 
 
 def _at_terminal() -> bool:
-    """Whether this process belongs to the foreground of a terminal."""
+    """Tells whether this process belongs to the foreground of a terminal."""
     for descriptor in _terminals():
         with contextlib.suppress(OSError):
             return os.tcgetpgrp(descriptor) == os.getpgrp()

@@ -30,7 +30,7 @@ COMMANDS: Final = {
     "trust": "tmr.cli.trust:trust",
     "vendor": "tmr.cli.vendor.commands:vendor",
 }
-"""Where each command or group of commands is: its module is imported when it is called."""
+"""Modules of the commands and groups: each is imported when it is called."""
 
 
 class _Commands(click.Group):

@@ -18,7 +18,7 @@ _TOGETHER: Final = 0.5
 
 
 class SessionState(StrEnum):
-    """What the client knows about its session.
+    """State of a session as the client knows it.
 
     `held`: the server confirmed it, and its time to live has not passed since. `unknown`: nobody has answered
     for a whole time to live; it may live on, since a new active twin gives every session a fresh one.
@@ -56,7 +56,7 @@ class HeartbeatSchedule:
         return self._beats.pop(session, None) is not None
 
     def state(self, session: str, now: float) -> SessionState:
-        """What is known about the session."""
+        """State of the session."""
         if session in self._lost:
             return SessionState.LOST
         beat = self._beats.get(session)

@@ -75,7 +75,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came back. `retry_after`: seconds, or None."""
+    """Answer of a server. `retry_after`: seconds, or None."""
 
     status: int
     body: bytes = b""
@@ -131,7 +131,7 @@ def containers() -> Operation[tuple[Container, ...]]:
 
 
 def items(serial: str) -> Operation[ItemList]:
-    """What the container `serial` holds, and what it would hold if its constituents were available."""
+    """Items that the container `serial` holds, and those of constituents that are not available."""
     path = f"/v1/containers/{quote(serial, safe='')}/items"
     return Operation(Request("GET", path), lambda a: _read(a, ItemList))
 
@@ -188,7 +188,7 @@ def give_back(borrowing: str) -> Operation[None]:
 
 
 def explain(request: ExplainRequest) -> Operation[Explanation]:
-    """What would happen to a request."""
+    """Prediction for a request."""
     body = request.model_dump_json(exclude_defaults=True).encode()
     return Operation(Request("POST", "/v1/explain", body), lambda a: _read(a, Explanation))
 
@@ -237,7 +237,7 @@ def sessions(after: str | None = None) -> Operation[SessionList]:
 
 
 def status() -> Operation[Status]:
-    """What the twin that answers knows."""
+    """Status that the twin which answers knows."""
     return Operation(Request("GET", "/v1/status"), lambda a: _read(a, Status))
 
 

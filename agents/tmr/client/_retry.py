@@ -32,7 +32,7 @@ _RANK: Final = ("storage-full", "licence-unavailable", "no-quorum", "overloaded"
 
 
 class FailureKind(StrEnum):
-    """What an attempt that did not succeed heard."""
+    """Kind of a failed attempt."""
 
     NOTHING = "nothing"
     """No connection: the request was not sent."""
@@ -51,7 +51,7 @@ _HEARD: Final = {"not-active": FailureKind.NOT_YET, "overloaded": FailureKind.BU
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """How long to try, in seconds.
+    """Patience of the retries, in seconds.
 
     `patience`: while nobody answers; where something is taken, KEY_PATIENCE at most. `refusal_patience`:
     after a clear explanation why it is impossible now, such as too few constituents. `connect`: time for one
@@ -204,7 +204,7 @@ class Call:
         self._reasons: dict[str, TwinAnswer] = {}
 
     def next(self, now: float) -> Step:
-        """What to do now."""
+        """Returns the next step."""
         if isinstance(self._end, TmrError):
             raise self._end
         if self._end is not None:
@@ -311,7 +311,7 @@ class Call:
             self._end = self._error(now)
 
     def _error(self, now: float) -> TmrError:
-        """Why the call is given up, as well as anybody explained it."""
+        """Reason why the call is given up, as well as anybody explained it."""
         reasons = tuple(self._reasons.values())
         told = [a.problem for a in reasons if a.problem is not None]
         if self._problem is not None:

@@ -287,11 +287,11 @@ class Client:
                 return SessionList(sessions=tuple(held), queue=tuple(queue))
 
     def explain(self, request: ExplainRequest) -> Explanation:
-        """What would happen to a request, and everything that decides it."""
+        """Prediction for a request, and everything that decides it."""
         return self._run(_operations.explain(request))
 
     def status(self, address: str | None = None) -> Status:
-        """What the active twin knows; with `address`, the twin there, active or not, asked once."""
+        """Status that the active twin knows; with `address`, of the twin there, active or not, asked once."""
         if address is None:
             return self._run(_operations.status())
         once = replace(self.policy, patience=0.0, refusal_patience=0.0)
@@ -402,7 +402,7 @@ class ClientSession(SessionView):
 
     @property
     def state(self) -> SessionState:
-        """What is known about the session now."""
+        """State of the session now."""
         if self.lost.is_set():
             return SessionState.LOST
         return self._client._heartbeats.schedule.state(self.id, self._client.clock())

@@ -113,7 +113,7 @@ def client_options(
     transport: Callable[..., httpx.BaseTransport | httpx.AsyncBaseTransport],
     source: object,
 ) -> dict[str, Any]:
-    """What an httpx client is made with: no proxies, no redirects, connections kept for a while.
+    """Options of an httpx client: no proxies, no redirects, connections kept for a while.
 
     `transport`: the class of its transport. `source`: the own address to ask from, or None.
     """
@@ -138,7 +138,7 @@ def http_request(request: Request, send: Send, port: int) -> dict[str, Any]:
 
 
 def answer_of(response: httpx.Response) -> Answer:
-    """What the retry logic and the readers need of a response."""
+    """Reads of a response what the retry logic and the readers need."""
     try:
         retry_after = float(response.headers["Retry-After"])
     except (KeyError, ValueError):
@@ -149,7 +149,7 @@ def answer_of(response: httpx.Response) -> Answer:
 
 
 def failure_of(error: httpx.HTTPError | OSError, send: Send) -> Failure:
-    """Why an attempt brought no answer."""
+    """Reason why an attempt brought no answer."""
     cause: BaseException | None = error
     text = ""
     while cause is not None:

@@ -68,7 +68,7 @@ class BorrowStore:
         return path
 
     def list(self) -> tuple[Stored, ...]:
-        """What is kept here, sorted by id. Raises BorrowStoreError."""
+        """Lists what is kept here, sorted by id. Raises BorrowStoreError."""
         try:
             paths = sorted(self.directory.glob(f"*{SUFFIX}"))
         except OSError as error:
@@ -132,7 +132,7 @@ class BorrowStore:
         return licence
 
     def path(self, borrow: str) -> Path:
-        """Where the file of this borrowing is kept. Raises BorrowStoreError if that is no id."""
+        """Path of the file of this borrowing. Raises BorrowStoreError if that is no id."""
         if _ID.fullmatch(borrow) is None:
             raise BorrowStoreError(
                 f"{borrow[:40]!a} is no id of a borrowing", "Give an id that `tmr borrowed` lists."

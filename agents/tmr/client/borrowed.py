@@ -50,7 +50,9 @@ FILE_MAX: Final = 8 * 2**20 + 32_768
 SIGNERS: Final = 2
 """Different containers of the vendor's update that must sign a TMR licence."""
 CLOCK_TOLERANCE: Final = timedelta(seconds=60)
-"""How far the borrower's clock may be behind, and step back: the servers count the seat so much longer."""
+"""Bound on how far the borrower's clock may be behind, and step back: the servers count the seat so much
+longer.
+"""
 _DIGITS_MAX: Final = 20
 _AGAIN: Final = "Fetch the borrow file again and copy it unchanged."
 
@@ -312,7 +314,8 @@ def prove(certificate: bytes, key: bytes) -> str:
 
 
 def fingerprint(certificate: bytes) -> str:
-    """What a borrowing is bound to: SHA-256 (hexadecimal) of the certificate's SubjectPublicKeyInfo in DER.
+    """Fingerprint that a borrowing is bound to: SHA-256 (hexadecimal) of the certificate's
+    SubjectPublicKeyInfo in DER.
 
     `certificate`: PEM. A renewed certificate with the same key has the same. Raises ConfigError.
     """
@@ -321,7 +324,7 @@ def fingerprint(certificate: bytes) -> str:
 
 
 def describe(data: bytes) -> BorrowedLicence:
-    """What the file says, with nothing verified: for lists. Raises BadBorrowFile, Tampered."""
+    """Contents of the file, with nothing verified: for lists. Raises BadBorrowFile, Tampered."""
     file = _read_file(data)
     return _licence(_model(_base64(file.borrowing.payload), _Lent, "its borrowing"), ())
 
@@ -380,7 +383,7 @@ def _signers(envelope: _Envelope, payload: bytes, update: _Update) -> tuple[_Par
 
 
 def _check_licence(lent: _Lent, update: _Update, signers: tuple[_Part, ...]) -> None:
-    """What is lent is what the vendor gave these containers, and not more."""
+    """Checks that the licence lent is the one that the vendor gave these containers, and not more."""
     item = lent.item
     named = (lent.act_id, lent.update_id, item.firm_code)
     if named != (update.act_id, update.update_id, update.firm_code):

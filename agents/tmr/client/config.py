@@ -56,7 +56,7 @@ class TlsFiles(_Table):
 
 
 class Config(_Table):
-    """What client.toml says."""
+    """Contents of client.toml."""
 
     system: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$")]
     servers: tuple[Address, ...] = Field(min_length=1)

@@ -48,7 +48,7 @@ class SessionView:
     licence: Session
     """The server's grant; there as soon as the `with` block has begun."""
     ended: EndedSession | None = None
-    """How it ended, once it is lost, where the server remembers it."""
+    """End of the session, once it is lost, where the server remembers it."""
 
     @property
     def id(self) -> str:
@@ -82,7 +82,7 @@ def log_lost(session: Session, ended: EndedSession | None) -> None:
 
 
 def lost_error(session: Session, ended: EndedSession | None) -> SessionLost:
-    """What `check` raises."""
+    """Error that `check` raises."""
     detail = f"Session {session.id} on {session.label} has ended{_how(ended)}"
     return SessionLost(problem("session-lost", detail, ended=ended))
 

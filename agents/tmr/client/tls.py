@@ -74,7 +74,7 @@ def stamp(files: TlsFiles) -> tuple[int, ...]:
 
 
 def untrusted(address: str, error: ssl.SSLError) -> Untrusted | None:
-    """What to tell if `error` means that one end does not trust the other; None: something else broke."""
+    """Text for people if `error` means that one end does not trust the other; None: something else broke."""
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message if getattr(error, "verify_code", 0) else str(error.args[-1])
         return Untrusted(

@@ -14,7 +14,7 @@ NEXT: Final = 0.5
 OTHERS: Final = 2.0
 """… and of the others."""
 TRIES: Final = 5
-"""How often to queue anew after a place was lost, because this machine slept, say."""
+"""Number of times to queue anew after a place was lost, because this machine slept, say."""
 
 
 def patience(wait: bool | float) -> float | None:
@@ -31,7 +31,7 @@ def pause(place: QueuePlace, deadline: float | None, now: float) -> float | None
 
 
 def anew(request: SessionRequest, lost: SessionLost, *, waited: bool) -> SessionRequest:
-    """What to ask for after the session or the place that an earlier attempt got has ended.
+    """Request to make after the session or the place that an earlier attempt got has ended.
 
     Units that were taken with a session are not taken again. A place in the queue has taken none; only the
     end of a session is told with `ended`. `waited`: an attempt with the same key was made to wait.

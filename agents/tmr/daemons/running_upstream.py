@@ -54,7 +54,7 @@ def run(settings: UpstreamConfig) -> None:
 
 
 def _dying(store: Store) -> Callable[[BaseException], NoReturn]:
-    """What ends the process when the store has failed."""
+    """Ends the process when the store has failed."""
 
     def die(error: BaseException) -> NoReturn:
         store.suspect(error)
@@ -72,7 +72,7 @@ def _die(error: BaseException) -> NoReturn:
 
 
 def _load(store: Store, settings: UpstreamConfig) -> Durable:
-    """What the store holds; of three upstreams one whose rows are damaged begins anew, as with a new disk."""
+    """Contents of the store; an upstream of three whose rows are damaged begins anew, as with a new disk."""
     try:
         return store.load()
     except DamagedRows as error:

@@ -9,7 +9,7 @@ from tmr.service.tracking import Tracking
 
 
 class ClientApi(NamedTuple):
-    """What the routes call. `status`: the server as it is now. `metrics_text`: Prometheus' text."""
+    """Services that the routes call. `status`: the server as it is now. `metrics_text`: Prometheus' text."""
 
     licence_service: LicenceService
     tracking: Tracking

@@ -40,7 +40,9 @@ REASONS: Final = ("requests", "waited", "slow-body")
 
 
 class Client(msgspec.Struct, frozen=True):
-    """Whose share a request takes: `account` of the certificate, and the address that it comes from."""
+    """Owner of the share that a request takes: `account` of the certificate, and the address that it comes
+    from.
+    """
 
     account: str
     address: str

@@ -12,7 +12,7 @@ import msgspec
 
 
 class Priority(StrEnum):
-    """What a request is for, the most urgent first."""
+    """Priority of a request by its purpose, the most urgent first."""
 
     FIRST = "first"
     """Keeps what is held, or frees it; or lets an operator see and act. Never turned away."""
@@ -25,7 +25,7 @@ class Priority(StrEnum):
 
 
 class Load(msgspec.Struct, frozen=True):
-    """How much there is to do, or at which amount of each a kind of requests is turned away."""
+    """Amount of work, or the amounts at which a kind of requests is turned away."""
 
     in_work: int = 0
     """Requests of the kind that were received and are not answered."""
@@ -69,7 +69,7 @@ class LoadLimits:
         return None
 
     def reason(self, priority: Priority, load: Load) -> str:
-        """Why requests of this kind are turned away, for people: what is nearest to its limit."""
+        """Reason why requests of this kind are turned away, for people: what is nearest to its limit."""
         limit = self._limits[priority]
         told = {
             "in_work": f"{load.in_work} such requests are in work",
@@ -81,7 +81,7 @@ class LoadLimits:
 
 
 def _strain(load: Load, limit: Load) -> float:
-    """How near the load is to the limit; 1 or more: it is reached."""
+    """Ratio of the load to the limit; 1 or more: it is reached."""
     return max(
         load.in_work / limit.in_work,
         load.waiting / limit.waiting,

@@ -44,7 +44,7 @@ _PATTERNS: Final = tuple(
 
 
 def priority_of(method: str, path: str) -> Priority:
-    """What a request is for. What is not known is least urgent."""
+    """Priority of a request. What is not known is least urgent."""
     exact = _EXACT.get((method, path))
     if exact is not None:
         return exact
@@ -55,7 +55,7 @@ def priority_of(method: str, path: str) -> Priority:
 
 
 class LoopLag:
-    """How late the event loop is, seconds: watched only while there is work."""
+    """Lateness of the event loop, seconds: watched only while there is work."""
 
     def __init__(self, busy: Callable[[], bool]) -> None:
         self._busy = busy
@@ -68,7 +68,7 @@ class LoopLag:
             self._schedule()
 
     def now(self) -> float:
-        """How late it is: as seen last, or more, if that look is overdue itself."""
+        """Lateness as seen last, or more, if that look is overdue itself."""
         if self._due is None:
             return 0.0
         return max(self._last, asyncio.get_running_loop().time() - self._due)
@@ -133,7 +133,7 @@ class LoadShedder:
         return self._in_work[priority]
 
     def load(self, priority: Priority) -> Load:
-        """How much there is to do now."""
+        """Load now."""
         command_log = self._guard.command_log
         return Load(self._in_work[priority], command_log.pending, command_log.oldest, self._lag.now())
 

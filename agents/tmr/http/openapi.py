@@ -14,7 +14,7 @@ from tmr.api.problems import MEDIA_TYPE, PROBLEMS
 from tmr.service.pagination import AFTER
 
 CLIENTS: Final = ("client", "operator")
-"""Who may use licences."""
+"""Roles that may use licences."""
 OPERATORS: Final = ("operator",)
 ANYONE: Final = ()
 """Every role of the system."""
@@ -54,9 +54,9 @@ BorrowingName = Annotated[str, Path(description="Id of a borrowing.", pattern=_N
 """A borrowing in a path."""
 
 Limit = Annotated[int, Query(ge=1, le=PAGE_MAX, description="Entries of one page.")]
-"""How long a page is to be."""
+"""Length of a page."""
 After = Annotated[str | None, Query(pattern=AFTER, description="`next` of the page before.")]
-"""Where the page before ended."""
+"""Position at which the page before ended."""
 
 _SLUGS: Final = "x-tmr-problems"
 _ROLES: Final = "x-tmr-roles"
@@ -73,7 +73,7 @@ def documented(
     roles: tuple[str, ...] = CLIENTS,
     serving: bool = True,
 ) -> dict[str, Any]:
-    """What a route adds to its description, as `openapi_extra`.
+    """Description of a route, as `openapi_extra`.
 
     `slugs`: the problems that it can give, besides those that its parameters and body bring. `takes`: the
     model of the body that it reads by hand. `key`: it wants an idempotency key. `roles`: who may ask, ()

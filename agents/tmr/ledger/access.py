@@ -29,7 +29,9 @@ SEATS_MAX: Final = 2**31 - 1
 
 
 class SubjectMatch(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Whom a rule is about. Each list that is given must match, by any one of its entries; none: everyone.
+    """Match of a rule.
+
+    Each list that is given must match, by any one of its entries; without a list it matches everyone.
 
     `users`, `hosts` and `certificates` may hold `*` and `?`; hosts are compared without regard to case.
     `networks` are CIDR. `groups` name groups of the same access list.
@@ -55,7 +57,7 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     tmr_id: int | None = None
 
     def concerns(self, key: LicenceKey) -> bool:
-        """Whether the rule is about this licence."""
+        """Tells whether the rule is about this licence."""
         return (
             self.firm_code in (None, key.firm_code)
             and self.product_code in (None, key.product_code)
@@ -71,7 +73,7 @@ class AccessList(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_d
 
 
 class Subject(msgspec.Struct, frozen=True, array_like=True):
-    """Whoever asks, as the rules see it. `user` and `host` are what the client says of itself."""
+    """Client as the rules see it. `user` and `host` are what the client says of itself."""
 
     user: str
     host: str
@@ -80,7 +82,7 @@ class Subject(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """Whether the rules let somebody use a licence, and which one decided ("" for none)."""
+    """Decision of the rules for a licence, and the rule that decided ("" for none)."""
 
     allowed: bool
     rule: str
@@ -105,7 +107,7 @@ def seat_rules(access: AccessList, key: LicenceKey) -> list[Rule]:
 
 
 def matches(access: AccessList, who: SubjectMatch, subject: Subject) -> bool:
-    """Whether the rule's `who` is about the subject."""
+    """Tells whether the rule's `who` matches the subject."""
     return (
         (not who.users or _any(who.users, subject.user))
         and (not who.hosts or _any_host(who.hosts, subject.host))
@@ -163,7 +165,7 @@ def _prepared(networks: tuple[str, ...]) -> dict[tuple[int, int], frozenset[int]
 
 
 class Violation(msgspec.Struct, frozen=True):
-    """What is wrong with an access list: where, what, and what to do."""
+    """Mistake in an access list: its place, the mistake, and the remedy."""
 
     place: str
     what: str

@@ -34,11 +34,11 @@ MAX_BORROWINGS_SIZE: Final = 16 * 2**20
 _EMERGENCIES: Final = frozenset(
     {"no-more-licences", "exclusive-conflict", "licence-expired", "licence-not-active", "not-enough-units"}
 )
-"""Why an ordinary licence may be missing, so that an emergency licence takes its place."""
+"""Reason why an ordinary licence may be missing, so that an emergency licence takes its place."""
 
 
 class Denial(msgspec.Struct, frozen=True):
-    """Why one licence, or none, is given. `queues`: it may be given later, so that waiting makes sense.
+    """Choice of a licence, or of none. `queues`: it may be given later, so that waiting makes sense.
 
     `blocks`: licences that are kept from everybody who comes later, or nobody could ever hold them alone.
     """
@@ -49,7 +49,7 @@ class Denial(msgspec.Struct, frozen=True):
 
 
 class LicenceQuery(msgspec.Struct, frozen=True):
-    """What `Grant` and `Borrow` have in common for the choice of a licence."""
+    """Common part of `Grant` and `Borrow` for the choice of a licence."""
 
     product: Product
     keys: tuple[LicenceKey, ...]
@@ -64,7 +64,7 @@ class LicenceQuery(msgspec.Struct, frozen=True):
 
     @classmethod
     def by(cls, request: Grant | Borrow) -> "LicenceQuery":
-        """What the request asks for."""
+        """Subject of the request."""
         grant = request if isinstance(request, Grant) else None
         return cls(
             request.product,
@@ -118,7 +118,7 @@ class LicenceChooser:
         return Denial(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
 
     def too_many(self, client: str, *, borrowings: bool = False) -> str:
-        """Which limit keeps the client from a further session, or borrowing; empty: none."""
+        """Limit that keeps the client from a further session, or borrowing; empty: none."""
         if borrowings:
             out, lent = len(self._seats.borrowings), self._seats.lent
             if out >= MAX_BORROWINGS or lent.size >= MAX_BORROWINGS_SIZE:
@@ -141,7 +141,7 @@ class LicenceChooser:
         return len(self._seats.sessions) >= MAX_SESSIONS or self._seats.held.size >= MAX_SESSIONS_SIZE
 
     def all_taken(self, keys: Iterable[LicenceKey]) -> bool:
-        """Whether no seat of any of these licences is free, without regard to anything else."""
+        """Tells whether no seat of any of these licences is free, without regard to anything else."""
         for key in keys:
             merged = self._containers.licences.get(key)
             if merged is not None:
@@ -153,7 +153,7 @@ class LicenceChooser:
     def refusal(
         self, item: ProductItem, asked: LicenceQuery, time_ms: int, blocked: Collection[LicenceKey]
     ) -> Denial | None:
-        """Why this licence does not admit the access now, or None."""
+        """Reason why this licence does not admit the access now, or None."""
         verdict = self._seats.verdict(item.key, asked.subject)
         if not verdict.allowed:
             return Denial(
@@ -187,7 +187,7 @@ class LicenceChooser:
         return self._kept(item, use, asked.subject)
 
     def _by_rule(self, item: ProductItem, asked: LicenceQuery) -> Denial | None:
-        """What the rules that count seats say whatever others do: at most so many, or all for others."""
+        """Seats that the counting rules leave, whatever others do: at most so many, or all for others."""
         rules = self._seats.rules_of(item.key)
         if not rules:
             return None
@@ -206,7 +206,7 @@ class LicenceChooser:
         return None
 
     def _kept(self, item: ProductItem, use: SeatUse, subject: Subject) -> Denial | None:
-        """Why a free seat is kept for others, or None."""
+        """Reason why a free seat is kept for others, or None."""
         rules = self._seats.rules_of(item.key)
         if item.quantity is None or not rules:
             return None

@@ -27,7 +27,7 @@ FreedBy = Literal["release", "expiry", "operator"]
 
 
 class StateContainers(msgspec.Struct, frozen=True, tag="assemble", forbid_unknown_fields=True):
-    """What the containers state that they hold, each signed by its container.
+    """Statements of the containers about what they hold, each signed by its container.
 
     The ledger merges them itself, so that no twin can invent a licence.
     """
@@ -94,7 +94,7 @@ class Grant(msgspec.Struct, frozen=True, tag="grant", forbid_unknown_fields=True
 
     @property
     def run_place(self) -> tuple[str, str, str, int, int]:
-        """Where the application runs, if it names its instance."""
+        """Place in which the application runs, if it names its instance."""
         return self.client, self.station, self.instance, self.firm_code, self.product_code
 
 
@@ -233,7 +233,7 @@ def question(request: Request) -> tuple[object, ...]:
 
 
 def encoded_as(body: bytes, *kinds: type[msgspec.Struct]) -> bool:
-    """Whether the body begins as commands of these kinds do: then `decode` makes one of them, or fails.
+    """Tells whether the body begins as commands of these kinds do: then `decode` makes one of them, or fails.
 
     False also where it is one of them that was spelled in another way than by `encode`.
     """

@@ -21,7 +21,7 @@ def consume(ledger_state: LedgerState, command: Consume) -> Outcome:
 
 
 def review(ledger_state: LedgerState, command: Consume, time_ms: int) -> Denied | None:
-    """Why there are no units, or None."""
+    """Reason why there are no units, or None."""
     found = _source(ledger_state, command, time_ms)
     return found if isinstance(found, Denied) else None
 
@@ -29,7 +29,7 @@ def review(ledger_state: LedgerState, command: Consume, time_ms: int) -> Denied 
 def _source(
     ledger_state: LedgerState, command: Consume, time_ms: int
 ) -> tuple[Session, ProductItem] | Denied:
-    """What the units are taken from; or why they are not."""
+    """Licence that the units are taken from; or the reason why they are not."""
     session = ledger_state.seats.sessions.get(command.session)
     if session is None or session.client != command.client:
         return Denied("session-lost", f"there is no session {command.session} of this client")

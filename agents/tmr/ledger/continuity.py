@@ -22,7 +22,7 @@ def read(state: bytes, entry_format: int = FIRST, kind: type[Ledger] = Ledger) -
 
 
 def lost(before: Ledger, after: Ledger) -> str:
-    """What the ledger `after` has less of than `before`, which it is to follow; empty: nothing.
+    """Text of what the ledger `after` has less of than `before`, which it is to follow; empty: nothing.
 
     Sessions, borrowings and outcomes come and go. Units taken, the start of a Usage Period, the record, the
     version of the access list and the generations of the containers do not.

@@ -53,7 +53,10 @@ class RecordSpan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Attestation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an upstream signs. `time_ms`: certified time of the last journal entry that its record covers."""
+    """Statement that an upstream signs.
+
+    `time_ms`: certified time of the last journal entry that its record covers.
+    """
 
     format: int
     act_id: str
@@ -226,7 +229,7 @@ class Reader:
 
     @property
     def span(self) -> RecordSpan:
-        """What the file says that it is; once all lines were read."""
+        """Span that the file states; once all lines were read."""
         head, tail = self._header, self._end
         assert head is not None  # noqa: S101
         assert tail is not None  # noqa: S101
@@ -242,7 +245,7 @@ class Reader:
         )
 
     def vouchers(self, keys: Mapping[str, bytes]) -> list[Voucher]:
-        """Who vouches for the file, and whether it counts. `keys`: container's serial → raw public key."""
+        """Attestations of the file, and whether each counts. `keys`: container's serial → raw public key."""
         assert self._end is not None  # noqa: S101
         found: list[Voucher] = []
         for document in self._end.attestations:

@@ -49,14 +49,14 @@ def grant(ledger_state: LedgerState, asked: Grant) -> Outcome:
 
 
 def _bring_up_to_date(ledger_state: LedgerState, place: str, asked: Grant) -> None:
-    """Who waits asks again: for the licences that are available by now."""
+    """Offers the licences that are available by now to those that wait."""
     if asked.keys and ledger_state.queues.waiter(place).grant.keys != asked.keys:
         ledger_state.queues.update(place, asked.keys)
         promote(ledger_state, asked.product, thorough=True)
 
 
 def _give_up(ledger_state: LedgerState, place: str) -> Denied:
-    """Who waits will not wait any longer: denied, unless the place has become a session before.
+    """Ends a wait: denied, unless the place has become a session before.
 
     One command decides which of the two it is. Were the place given up by its id, a seat that came just then
     would be thrown away, with the units that were taken for it.

@@ -12,7 +12,7 @@ class SnapshotItem(Protocol):
 
     @property
     def client(self) -> str:
-        """Whose it is."""
+        """Client that it belongs to."""
 
     @property
     def size(self) -> int:

@@ -215,7 +215,7 @@ class Ledger:
 
     @property
     def ended(self) -> Mapping[str, Ended]:
-        """How sessions and places ended, by id; those of the last hour."""
+        """Ends of sessions and places, by id; those of the last hour."""
         return self._ledger_state.memory.ended
 
     @property
@@ -230,12 +230,12 @@ class Ledger:
 
     @property
     def heads(self) -> Mapping[int, Head]:
-        """Where the record's chain of each Firm Code stands."""
+        """Heads of the record's chains, by Firm Code."""
         return self._ledger_state.recorder.heads
 
     @property
     def lines(self) -> list[ChainedLine]:
-        """What the last entry added to the record."""
+        """Lines that the last entry added to the record."""
         return self._ledger_state.recorder.lines
 
     @property
@@ -250,7 +250,7 @@ class Ledger:
 
     @property
     def statements(self) -> Mapping[str, Statement]:
-        """What each upstream's container stated last, withdrawn or not."""
+        """Statements that each upstream's container made last, withdrawn or not."""
         return self._ledger_state.containers.statements
 
     @property
@@ -271,7 +271,7 @@ class Ledger:
     # -- what the server asks ------------------------------------------------------------------------------
 
     def use(self, key: LicenceKey) -> SeatUse:
-        """How the licence is used now."""
+        """Use of the licence now."""
         return self._ledger_state.seats.use(key)
 
     def holders(self, key: LicenceKey) -> list[Session]:
@@ -296,15 +296,15 @@ class Ledger:
         return self._ledger_state.usage.remaining(item)
 
     def first_use_ms(self, key: LicenceKey) -> int | None:
-        """When a licence with a Usage Period was used first; None: not yet."""
+        """Time at which a licence with a Usage Period was used first; None: not yet."""
         return self._ledger_state.usage.first_use_ms(key)
 
     def ends_ms(self, item: ProductItem) -> int | None:
-        """When the licence stops being valid, as far as it is known."""
+        """End of the licence's validity, as far as it is known."""
         return self._ledger_state.usage.ends_ms(item)
 
     def invalid(self, item: ProductItem, time_ms: int) -> Denied | None:
-        """Why nobody can use the licence at `time_ms`, by its own options."""
+        """Reason why nobody can use the licence at `time_ms`, by its own options."""
         return self._ledger_state.usage.invalid(item, time_ms)
 
     def position(self, place: str) -> int | None:
@@ -312,15 +312,15 @@ class Ledger:
         return self._ledger_state.queues.position(place)
 
     def remembered(self, client: str, request_id: str) -> StoredOutcome | None:
-        """What came of the request that `client` made with this idempotency key."""
+        """Outcome of the request that `client` made with this idempotency key."""
         return self._ledger_state.known(client, request_id)
 
     def keeps_record(self, firm_code: int) -> bool:
-        """Whether there is, or may be, a record for this firm."""
+        """Tells whether there is, or may be, a record for this firm."""
         return self._ledger_state.recorder.keeps(firm_code)
 
     def ripe(self, time_ms: int) -> bool:
-        """Whether time alone may have changed what a client can have.
+        """Tells whether time alone may have changed what a client can have.
 
         Any command, such as a `RecordDenials` of nothing, has that looked at.
 
@@ -333,7 +333,7 @@ class Ledger:
         return any(product in self.queues for product in self._ledger_state.turns.until(time_ms))
 
     def review(self, request: Request, time_ms: int) -> Denied | None:
-        """Why `request` would be denied now, without changing anything; None: it would not, or is known."""
+        """Reason to deny `request` now, without changing anything; None: there is none, or it is known."""
         ledger_state = self._ledger_state
         known = self.remembered(request.client, request.request_id)
         if known is not None:
@@ -366,7 +366,7 @@ class Ledger:
 
 
 def _read(decoded: Callable[[bytes], T], body: bytes) -> T | Denied:
-    """What a twin cannot have meant changes nothing: the entry is in the journal and cannot be undone."""
+    """Applies the command; one that no twin can have meant changes nothing: the entry cannot be undone."""
     try:
         return decoded(body)
     except msgspec.MsgspecError as error:

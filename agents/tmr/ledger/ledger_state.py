@@ -22,7 +22,7 @@ class LedgerState:
         self.digest = digest = StateDigest()
         self.time_ms = stored.time_ms
         self.promoted: list[Granted] = []
-        """Who got a seat from the queue by this command."""
+        """Sessions that got a seat from the queue by this command."""
         self.access_version = stored.access_version
         self.containers = Containers(
             network, stored.trusted, stored.statements, stored.withdrawn, digest=digest
@@ -98,7 +98,7 @@ class LedgerState:
                 self.turns.add(ends, (item.firm_code, item.product_code))
 
     def known(self, client: str, request_id: str) -> StoredOutcome | None:
-        """What came of the request that `client` made with this idempotency key."""
+        """Outcome of the request that `client` made with this idempotency key."""
         place = self.queues.of_request(client, request_id)
         if place is None:
             return self.memory.outcome(client, request_id)
@@ -108,14 +108,14 @@ class LedgerState:
         return StoredOutcome(self.memory.steady_ms, client, name, question_of(waiter.grant), waiting)
 
     def repeated(self, request: Request) -> Outcome | None:
-        """What answers the request if its idempotency key was used before."""
+        """Outcome that answers the request if its idempotency key was used before."""
         known = self.known(request.client, request.request_id)
         if known is None:
             return None
         return known.outcome if known.answers(request) else conflicting_key(request)
 
     def too_many(self, request: Request) -> Denied | None:
-        """Why the request, a new one, is denied: its outcome could not be remembered for its retries."""
+        """Reason to deny a new request: its outcome could not be remembered for its retries."""
         too_many = self.memory.too_many(request.client)
         return Denied("overloaded", too_many) if too_many else None
 

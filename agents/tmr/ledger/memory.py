@@ -34,7 +34,7 @@ REMEMBER_MS: Final = 600_000
 MAX_OLDER: Final = 200_000
 """Outcomes at which those older than PROMISED_MS are forgotten."""
 ENDED_MS: Final = 3_600_000
-"""How a session ended is remembered this long, for whoever asks after it."""
+"""Milliseconds for which the end of a session is remembered, for a client that asks after it."""
 MAX_ENDED: Final = 50_000
 
 TEXT: Final = 200
@@ -56,12 +56,14 @@ class StoredOutcome(msgspec.Struct, frozen=True, array_like=True):
     outcome: Outcome
 
     def answers(self, request: Request) -> bool:
-        """Whether `request`, which has the same idempotency key, is a retry of the one that is remembered."""
+        """Tells whether `request`, which has the same idempotency key, is a retry of the one that is
+        remembered.
+        """
         return self.question == question_of(request)
 
 
 class _Brief(msgspec.Struct, frozen=True, array_like=True):
-    """What is looked at when an outcome grows old."""
+    """Fields that are looked at when an outcome grows old."""
 
     at_ms: int
     client: str
@@ -98,7 +100,7 @@ def _plain(record: bytes) -> tuple[bytes, int]:
 
 
 class _Room:
-    """How much outcomes take: number and bytes."""
+    """Size of outcomes: number and bytes."""
 
     def __init__(self) -> None:
         self.number = self.size = 0
@@ -108,7 +110,7 @@ class _Room:
         self.number += number
 
     def full(self, share: int) -> bool:
-        """Whether the part of one in `share` is taken."""
+        """Tells whether the part of one in `share` is taken."""
         return self.number >= MAX_REMEMBERED // share or self.size >= MAX_SIZE // share
 
 
@@ -126,7 +128,7 @@ class IdempotencyTable:
         self._older: OrderedDict[bytes, bytes] = OrderedDict()
         self._room, self._older_room = _Room(), _Room()
         self._of_client: dict[str, _Room] = {}
-        """What the recent ones of each client take."""
+        """Size of the recent ones of each client."""
         self.crowded = set[str]()
         """Clients whose new requests are denied, were there room else."""
         for record in remembered:
@@ -146,7 +148,7 @@ class IdempotencyTable:
         return [*self._older.values(), *self._recent.values()]
 
     def outcome(self, client: str, request_id: str) -> StoredOutcome | None:
-        """What came of the request with this idempotency key."""
+        """Outcome of the request with this idempotency key."""
         name = name_of(client, request_id)
         record = self._recent.get(name) or self._older.get(name)
         return None if record is None else _decoder.decode(record)
@@ -171,7 +173,7 @@ class IdempotencyTable:
         return self._room.full(1)
 
     def too_many(self, client: str) -> str:
-        """Why the client's new requests are denied, in words; empty: they are not."""
+        """Reason why the client's new requests are denied, in words; empty: they are not."""
         last = f"in the last {PROMISED_MS // 1000} s"
         if self.full:
             return f"{self._room.number} requests were carried out {last}, and no more are for now"

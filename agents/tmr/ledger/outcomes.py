@@ -25,7 +25,7 @@ Reason = Literal[
     "session-lost",
     "overloaded",
 ]
-"""Why a command was denied: the slugs of the client API's problems."""
+"""Reason why a command was denied: the slugs of the client API's problems."""
 
 
 PASSING: Final[frozenset[Reason]] = frozenset({"licence-unavailable", "overloaded"})
@@ -34,7 +34,7 @@ PASSING: Final[frozenset[Reason]] = frozenset({"licence-unavailable", "overloade
 
 class _Outcome(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     promoted: tuple["Granted", ...] = ()
-    """Who got a seat from the queue by this command."""
+    """Sessions that got a seat from the queue by this command."""
 
 
 class Granted(_Outcome, frozen=True, tag="granted"):
@@ -50,7 +50,7 @@ class Granted(_Outcome, frozen=True, tag="granted"):
     emergency: bool = False
     """It uses an emergency licence, because no ordinary one was free or valid."""
     ends_ms: int | None = None
-    """When the licence stops being valid at the latest: Expiration Time or end of the Usage Period."""
+    """End of the licence's validity at the latest: Expiration Time or end of the Usage Period."""
     remaining: int | None = None
     """Units that remain, where the licence has a Unit Counter."""
     replaced: str = ""

@@ -18,7 +18,7 @@ MAX_OF_CLIENT: Final = MAX_QUEUE // 2
 
 
 class Queues:
-    """Who waits for a seat."""
+    """Queue of those that wait for a seat."""
 
     def __init__(self, digest: StateDigest) -> None:
         self._digest = digest
@@ -50,7 +50,7 @@ class Queues:
         return [waiter for queue in self.by_product.values() for waiter in queue.values()]
 
     def waiter(self, place: str) -> Waiter:
-        """Who has the place. Raises KeyError."""
+        """Waiter that has the place. Raises KeyError."""
         return self.by_product[self.places[place]][place]
 
     def position(self, place: str) -> int | None:

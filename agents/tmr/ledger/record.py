@@ -28,7 +28,7 @@ Event = Literal[
 """`emergency`: granted on an emergency licence. `ended`: by an operator. `returned`: also when time is up."""
 
 GENESIS: Final = bytes(32)
-"""What the first line of a chain follows."""
+"""Hash that the first line of a chain follows."""
 
 
 class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -62,7 +62,7 @@ class Line(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_field
 
 
 class Head(msgspec.Struct, frozen=True, array_like=True):
-    """Where the chain of a Firm Code stands."""
+    """Head of the chain of a Firm Code."""
 
     seq: int = 0
     hash: bytes = GENESIS
@@ -108,7 +108,7 @@ def link(previous: bytes, data: bytes) -> bytes:
 
 
 def unbroken(lines: Sequence[ChainedLine]) -> bool:
-    """Whether the lines, at least one, follow one another, and are what their bytes and hashes say."""
+    """Tells whether the lines, at least one, follow one another, and are what their bytes and hashes say."""
     previous: ChainedLine | None = None
     for chained in lines:
         try:

@@ -171,7 +171,7 @@ class Recorder:
             self._chain(head, Line(firm_code, head.seq + 1, self._time, self._index, **values))
 
     def _head(self, firm_code: int) -> Head | None:
-        """Where the firm's chain stands; None: there is none, and none begins."""
+        """Head of the firm's chain; None: there is none, and none begins."""
         head = self.heads.get(firm_code)
         if head is None and self.keeps(firm_code):
             return Head()

@@ -42,7 +42,7 @@ class Seats:
     # -- questions -----------------------------------------------------------------------------------------
 
     def use(self, key: LicenceKey) -> SeatUse:
-        """How the licence is used now."""
+        """Use of the licence now."""
         found = self._uses.get(key)
         return SeatUse() if found is None else found
 
@@ -66,7 +66,7 @@ class Seats:
         return self._due.until(time_ms)
 
     def verdict(self, key: LicenceKey, subject: Subject) -> Verdict:
-        """What the rules that admit and refuse say."""
+        """Verdict of the rules that admit and refuse."""
         if not self.access.rules:
             return _ANYBODY
         found = self._verdicts.get((key, subject))

@@ -31,7 +31,7 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def subject(self) -> Subject:
-        """Whom the access rules see."""
+        """Client that the access rules see."""
         return Subject(self.user, self.station, self.client, self.address)
 
     @property
@@ -41,12 +41,12 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def product(self) -> Product:
-        """What the session uses."""
+        """Product that the session uses."""
         return self.key.firm_code, self.key.product_code
 
     @property
     def run_place(self) -> Instance:
-        """Where the application runs, if it names its instance."""
+        """Place in which the application runs, if it names its instance."""
         return self.client, self.station, self.instance, self.key.firm_code, self.key.product_code
 
 
@@ -65,7 +65,7 @@ class Borrowing(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def subject(self) -> Subject:
-        """Whom the access rules see."""
+        """Client that the access rules see."""
         return Subject(self.user, self.station, self.client, self.address)
 
     @property
@@ -75,7 +75,7 @@ class Borrowing(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def product(self) -> Product:
-        """What is borrowed."""
+        """Product that is borrowed."""
         return self.key.firm_code, self.key.product_code
 
 
@@ -87,7 +87,7 @@ class Waiter(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Ended(msgspec.Struct, frozen=True, array_like=True):
-    """How a session, or a place in the queue (`key` None), ended.
+    """End of a session, or of a place in the queue (`key` None).
 
     `by`: release, expiry, operator (`who`) or replaced (by the session `who`).
     """
@@ -99,11 +99,11 @@ class Ended(msgspec.Struct, frozen=True, array_like=True):
     who: str
     time_ms: int
     steady_ms: int
-    """When that was, in steady time."""
+    """Time of it, in steady time."""
 
 
 class Counter(msgspec.Struct, frozen=True, array_like=True):
-    """What was used of one licence: units taken in all, and when it was used first."""
+    """Use of one licence so far: units taken in all, and the time of the first use."""
 
     key: LicenceKey
     spent: int

@@ -29,7 +29,7 @@ class TimerQueue(Generic[T]):
         del self._pairs[found]
 
     def until(self, time_ms: int) -> list[T]:
-        """What is to have happened by `time_ms`."""
+        """Events that are to have happened by `time_ms`."""
         if not self._pairs or self._pairs[0][0] > time_ms:  # as at nearly all times
             return []
         return [what for _, what in self._pairs[: self._end(time_ms)]]

@@ -28,19 +28,19 @@ class UsageCounters:
         return None if item.units is None else max(0, item.units - self._spent.get(item.key, 0))
 
     def first_use_ms(self, key: LicenceKey) -> int | None:
-        """When a licence with a Usage Period was used first; None: not yet."""
+        """Time at which a licence with a Usage Period was used first; None: not yet."""
         return self._first_use.get(key)
 
     def ends_ms(self, item: ProductItem) -> int | None:
-        """When the licence stops being valid, as far as it is known."""
+        """End of the licence's validity, as far as it is known."""
         return validity.ends_ms(item, self._first_use.get(item.key))
 
     def invalid(self, item: ProductItem, time_ms: int) -> Denied | None:
-        """Why nobody can use the licence at `time_ms`, by its own options."""
+        """Reason why nobody can use the licence at `time_ms`, by its own options."""
         return validity.invalid(item, time_ms, self._first_use.get(item.key))
 
     def too_few(self, item: ProductItem, units: int) -> Denied | None:
-        """Why so many units cannot be taken."""
+        """Reason why so many units cannot be taken."""
         if not units:
             return None
         remaining = self.remaining(item)

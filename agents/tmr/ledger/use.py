@@ -20,7 +20,7 @@ class SeatUse(msgspec.Struct):
     """The session that holds the licence alone, or empty."""
     counts: dict[str, int] = msgspec.field(default_factory=dict)
     counted: int = 0
-    """Which access rules `counts` is about; those of another number are counted anew."""
+    """Number of the access rules that `counts` is about; those of another number are counted anew."""
     _taken: dict[str | tuple[str, str], Subject] = msgspec.field(default_factory=dict)
     """Each seat that is taken, and who counts for it."""
 
@@ -35,7 +35,7 @@ class SeatUse(msgspec.Struct):
         return not self.sessions and not self.borrowings
 
     def subjects(self) -> list[Subject]:
-        """Who counts for the seats taken, one each."""
+        """Subjects that count for the seats taken, one each."""
         return list(self._taken.values())
 
     def add(self, session: Session, count: Callable[[Subject, int], None]) -> None:

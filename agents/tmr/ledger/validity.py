@@ -7,7 +7,7 @@ from tmr.licensing import ProductItem
 
 
 def ends_ms(item: ProductItem, first_use_ms: int | None) -> int | None:
-    """When the item stops being valid: the earlier of Expiration Time and end of the Usage Period."""
+    """End of the item's validity: the earlier of Expiration Time and end of the Usage Period."""
     ends = [item.expiration_ms] if item.expiration_ms is not None else []
     if item.usage_s is not None and first_use_ms is not None:
         ends.append(first_use_ms + item.usage_s * 1000)
@@ -15,7 +15,7 @@ def ends_ms(item: ProductItem, first_use_ms: int | None) -> int | None:
 
 
 def invalid(item: ProductItem, time_ms: int, first_use_ms: int | None) -> Denied | None:
-    """Why nobody can use the item at `time_ms` (certified), or None."""
+    """Reason why nobody can use the item at `time_ms` (certified), or None."""
     if item.activation_ms is not None and time_ms < item.activation_ms:
         return Denied(
             "licence-not-active", f"the licence {item.key} is valid from {written(item.activation_ms)}"
@@ -31,7 +31,7 @@ def invalid(item: ProductItem, time_ms: int, first_use_ms: int | None) -> Denied
 
 
 def unfit(item: ProductItem, features: int, released_ms: int | None) -> Denied | None:
-    """Why this version or these modules of the application cannot use the item, or None."""
+    """Reason why this version or these modules of the application cannot use the item, or None."""
     missing = features & ~item.feature_map
     if missing:
         bits = ", ".join(str(bit) for bit in range(32) if missing >> bit & 1)

@@ -40,7 +40,7 @@ one container alone, needs this one."""
 
 
 class BorrowTerms(msgspec.Struct, frozen=True):
-    """What the ledger says of one borrowing, and of the licence that it takes a seat of.
+    """Terms of one borrowing by the ledger, and the licence that it takes a seat of.
 
     `borrower`: SHA-256 (64 hexadecimal digits) of the SubjectPublicKeyInfo in the borrower's certificate.
     Times are Unix milliseconds; `until_ms` is no part of the borrowing any more.
@@ -89,14 +89,14 @@ class BorrowSignature(msgspec.Struct, frozen=True):
 
 
 class CheckedSignature(msgspec.Struct, frozen=True):
-    """What a share lends, and how many different containers have to sign it."""
+    """Contents of a signature's payload, and how many different containers have to sign it."""
 
     lent: BorrowPayload
     signers: int
 
 
 class _Named(msgspec.Struct, frozen=True):
-    """Whom an update names."""
+    """System, container and firm that an update names."""
 
     update_id: str
     keys: tuple[bytes, ...]
@@ -111,7 +111,9 @@ class _File(msgspec.Struct):
 
 
 def share(terms: BorrowTerms, container: Container, key: Ed25519PrivateKey) -> BorrowSignature:
-    """What the container contributes to the borrow file. Equal terms and updates give equal payloads.
+    """Signature that the container contributes to the borrow file.
+
+    Equal terms and updates give equal payloads.
 
     Raises `NotSigned`: `no-update`, `item-differs`; `BadKey` if `key` is not the container's.
     """
@@ -154,7 +156,8 @@ def share(terms: BorrowTerms, container: Container, key: Ed25519PrivateKey) -> B
 
 
 def check_share(given: BorrowSignature) -> CheckedSignature:
-    """What is lent, if the parts of the share belong together; the vendor's signature is not checked.
+    """Checks that the parts of the signature belong together and returns the loan; the vendor's signature
+    is not checked.
 
     Raises `BadBorrowSignature`: `ill-formed`, `tampered`, `other-update`.
     """

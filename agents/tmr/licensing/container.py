@@ -18,7 +18,7 @@ from tmr.licensing.update import Update, read_update, read_update_envelope, tamp
 
 
 class Firm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a container remembers of one firm.
+    """Part of a container about one firm.
 
     `counter`: updates activated so far, `update_id`: the last of them, `vendor_key`: the public key (raw,
     32 bytes) that signed the first, and must sign all that follow. `update`: the last update's envelope with
@@ -54,7 +54,7 @@ class Container(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return cls(str(container_serial(public_key)), act_id, public_key)
 
     def firm(self, firm_code: int) -> Firm | None:
-        """What is remembered of this firm, `None` before its first update."""
+        """Part about this firm, `None` before its first update."""
         return next((firm for firm in self.firms if firm.firm_code == firm_code), None)
 
     def items_of(self, firm_code: int) -> tuple[ProductItem, ...]:
@@ -62,7 +62,7 @@ class Container(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return tuple(item for item in self.items if item.firm_code == firm_code)
 
     def statement(self, upstream: str) -> Statement:
-        """What the upstream of this name states about the container."""
+        """Statement of the upstream of this name about the container."""
         return Statement(upstream, self.serial, self.act_id, self.generation, self.items)
 
 

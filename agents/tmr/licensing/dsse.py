@@ -36,7 +36,9 @@ class Envelope(msgspec.Struct, frozen=True):
     signatures: tuple[Signature, ...]
 
     def signed_by(self, public_key: bytes) -> bool | None:
-        """Whether `public_key` (raw, 32 bytes) signed type and payload; `None`: no signature names it."""
+        """Tells whether `public_key` (raw, 32 bytes) signed type and payload; `None`: no signature names
+        it.
+        """
         keyid = fingerprint(public_key)
         own = [s.signature for s in self.signatures if s.keyid == keyid]
         if not own:

@@ -43,7 +43,7 @@ _UNFIT: Final = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\
 
 
 class LicenceKey(msgspec.Struct, frozen=True, array_like=True):
-    """What names a licence: Firm Code, Product Code and TMR-Id (`None`: a plain licence, outside any TMR).
+    """Key of a licence: Firm Code, Product Code and TMR-Id (`None`: a plain licence, outside any TMR).
 
     `reference` tells apart the plain licences of one product (CodeMeter's Product Item Reference); with a
     TMR-Id it is 0. Hashable and ordered; within a product plain licences come first. Raises `BadItem`.
@@ -219,7 +219,7 @@ class ProductItem(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_
 
     @functools.cached_property  # asked for a dozen times for each access
     def key(self) -> LicenceKey:
-        """What names this licence."""
+        """Key of this licence."""
         return LicenceKey(self.firm_code, self.product_code, self.tmr_id, self.reference)
 
 

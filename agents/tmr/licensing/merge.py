@@ -26,7 +26,7 @@ class MergedLicence(msgspec.Struct, frozen=True):
 
     @property
     def key(self) -> LicenceKey:
-        """What names this licence."""
+        """Key of this licence."""
         return self.item.key
 
     @property
@@ -51,7 +51,7 @@ class Incomplete(msgspec.Struct, frozen=True):
 
     @property
     def differ(self) -> bool:
-        """Whether there are enough constituents, but no two identical ones."""
+        """Tells whether there are enough constituents, but no two identical ones."""
         return len(self.present) >= MAJORITY
 
     @property
@@ -143,7 +143,7 @@ def merge(statements: Iterable[Statement], act_id: str | None = None) -> Merged:
 
 
 def alone(statement: Statement) -> Merged:
-    """What a plain network licence server serves: the items of its one container without TMR-Id."""
+    """Licences of a plain network licence server: the items of its one container without TMR-Id."""
     plain = (item for item in statement.items if item.tmr_id is None)
     return Merged(tuple(MergedLicence(item, (statement.upstream,)) for item in plain))
 

@@ -8,7 +8,7 @@ _T = TypeVar("_T")
 
 
 def unpack(decoder: msgspec.msgpack.Decoder[_T], data: bytes) -> _T:
-    """What the bytes spell. Raises msgspec.DecodeError and nothing else."""
+    """Decodes the bytes. Raises msgspec.DecodeError and nothing else."""
     try:
         return decoder.decode(data)
     except RecursionError:

@@ -14,7 +14,7 @@ _SHAPE: Final = re.compile(r"(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,9})", re.ASCII)
 
 
 class Kind(StrEnum):
-    """What a container is, by its mask."""
+    """Kind of a container, by its mask."""
 
     CM_DONGLE = "CmDongle"
     CM_ACT_LICENSE = "CmActLicense"
@@ -37,7 +37,7 @@ MASKS: Final[dict[int, Kind]] = {
 
 
 class SerialUse(StrEnum):
-    """Where a serial can stand; each place takes one kind of container."""
+    """Place in which a serial can stand; each takes one kind of container."""
 
     LICENCE_FILE = "a request, an update or a statement"
     NETWORK_SERVER = "a network licence server"
@@ -92,7 +92,7 @@ class Serial(msgspec.Struct, frozen=True, order=True):
 
     @property
     def kind(self) -> Kind:
-        """What this container is."""
+        """Kind of this container."""
         return MASKS[self.mask]
 
     def check(self, place: SerialUse) -> Self:

@@ -38,7 +38,10 @@ def sign_bytes(payload_type: str, payload: bytes, key: Ed25519PrivateKey) -> byt
 
 
 def signature_holds(payload_type: str, payload: bytes, signature: bytes, public_key: bytes) -> bool:
-    """Whether `signature` is `public_key`'s (raw, 32 bytes) over the type and the payload. Never raises."""
+    """Tells whether `signature` is `public_key`'s (raw, 32 bytes) over the type and the payload.
+
+    Never raises.
+    """
     if len(public_key) != PUBLIC_KEY_SIZE or len(signature) != SIGNATURE_SIZE:
         return False
     try:

@@ -35,7 +35,7 @@ PARTS: Final = 3
 
 
 class Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What one container becomes.
+    """New state of one container.
 
     `container_key`: its public key, 64 hexadecimal digits. `counter`: the container's update counter after
     this update. `items`: all of the firm's items, kept sorted by key. Raises `BadItem` or `BadSerial`.
@@ -93,12 +93,12 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def network(self) -> bool:
-        """Whether it is for a network licence server: one container, plain licences."""
+        """Tells whether it is for a network licence server: one container, plain licences."""
         return len(self.parts) == 1
 
     @property
     def identical(self) -> bool:
-        """Whether all parts state the same items."""
+        """Tells whether all parts state the same items."""
         return all(part.items == self.parts[0].items for part in self.parts)
 
 

@@ -55,7 +55,7 @@ class LicenceSelector(msgspec.Struct, frozen=True):
     reference: int = 0
 
     def names(self, key: LicenceKey) -> bool:
-        """Whether it is this licence."""
+        """Tells whether it is this licence."""
         return (
             key.tmr_id == self.tmr_id
             and key.reference == self.reference

@@ -19,14 +19,17 @@ class BadList(ValueError):
 
 
 class CertificatePolicy(msgspec.Struct, frozen=True):
-    """What counts now. `ca`: the bytes of the CA's file. `ends`: Unix time at which the first list ends."""
+    """Policy that counts now. `ca`: the bytes of the CA's file.
+
+    `ends`: Unix time at which the first list ends.
+    """
 
     ca: bytes
     revoked: frozenset[int] = frozenset()
     ends: float | None = None
 
     def objection(self, serial: int, not_after: float, now: float) -> str:
-        """Why a certificate that was admitted before is not any more; empty while it is. Unix times."""
+        """Reason to reject a certificate that was admitted before; empty: none. Unix times."""
         if serial in self.revoked:
             return "certificate revoked"
         return "certificate has expired" if now > not_after else ""

@@ -70,7 +70,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True):
 
 
 def limits(files: int | None = None) -> ConnectionLimits:
-    """What the limit of open files, `files` or that of the process, leaves room for."""
+    """Limits that the limit of open files, `files` or that of the process, leaves room for."""
     if files is None:
         files = _open_files()
     room = max(16, min(files - min(RESERVE, files // 2), MOST))
@@ -91,9 +91,9 @@ class LimitedConnection(Protocol):
     """A connection that has shown who it is."""
 
     holder: Hashable
-    """Whose it is."""
+    """Client that it belongs to."""
     resting_since: float | None
-    """When it last had something to do, by the loop's clock; None: it has."""
+    """Time at which it last had something to do, by the loop's clock; None: it has."""
 
     def turn_out(self) -> None:
         """End the connection."""

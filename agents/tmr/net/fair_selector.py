@@ -30,7 +30,7 @@ FLOW_COST: Final = 2.0
 
 
 class Share(msgspec.Struct, frozen=True, eq=False):
-    """Whose share of the turns a socket takes, and its cost each time that it is ready."""
+    """Owner of the share of turns that a socket takes, and its cost each time that it is ready."""
 
     path: Sequence[Hashable]
     cost: float = 1.0
@@ -61,7 +61,7 @@ if sys.platform == "linux":
             self._shares: dict[int, Share] = {}
             self._queue: FairQueue[int] = FairQueue()
             self._ready: dict[int, int] = {}
-            """What is waiting for its turn, by socket: the events of epoll."""
+            """Events of epoll that wait for their turn, by socket."""
             self._taken = 0.0
             """Cost of what was handled that turns have not made good yet."""
             self._handled: list[int] = []
@@ -114,7 +114,7 @@ if sys.platform == "linux":
             return key
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-            """What is to be handled in this turn. It waits where nothing is; at most `timeout` seconds."""
+            """Events to be handled in this turn. It waits where there are none; at most `timeout` seconds."""
             self._arm_handled()
             found = []
             for sock, events in self._poll(timeout):

@@ -29,7 +29,7 @@ Answerer = Callable[[Identity, str, bytes], Awaitable[bytes]]
 
 
 class FrameServer:
-    """What is asked on one connection, `transport`, is answered by `answer`.
+    """Server of one connection: each question on `transport` is answered by `answer`.
 
     `on_rest` hears whether the connection has nothing to do, whenever that changes.
     """

@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 ALPN: Final = "tmr-frames/1"
-"""Who speaks this says so in the TLS handshake (RFC 7301)."""
+"""Name of this protocol in the TLS handshake (RFC 7301)."""
 MESSAGE: Final = 0
 """A question, or the answer to it."""
 PROBLEM: Final = 1

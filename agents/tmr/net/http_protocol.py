@@ -122,7 +122,7 @@ class PeerProtocol(HttpToolsProtocol):
         return self.client[0] if self.client else ""
 
     def objection(self, admission: CertificatePolicy, now: float) -> str:
-        """Why the peer would not be let in today (Unix time); empty while it would."""
+        """Reason why the peer would not be let in today (Unix time); empty while it would."""
         return admission.objection(self._serial, self._not_after, now) if self.local is None else ""
 
     def turn_out(self) -> None:

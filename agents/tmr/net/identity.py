@@ -36,7 +36,7 @@ class Identity(msgspec.Struct, frozen=True):
 
 
 LOCAL_OPERATOR = Identity("operator", "local")
-"""Whoever may open the administration socket: the file's mode decides."""
+"""Identity of those that may open the administration socket: the file's mode decides."""
 
 
 def parse_spiffe(uri: str, system: str) -> Identity:

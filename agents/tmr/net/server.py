@@ -340,7 +340,10 @@ class PeerServer(Server):
 
 
 def peer_of(request: Request) -> Identity:
-    """Who sent the request. Raises Problem 403 wrong-role where the certificate does not say."""
+    """Identity of the sender of the request.
+
+    Raises Problem 403 wrong-role where the certificate does not say.
+    """
     peer: Identity | None = getattr(request.state, "peer", None)
     if peer is None:
         raise unknown_peer(getattr(request.state, "peer_error", "the connection has no certificate"))

@@ -32,7 +32,7 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return {key: Path(path) for key, path in msgspec.structs.asdict(self).items() if path is not None}
 
     def problems(self) -> list[str]:
-        """What keeps these files from being used, each a sentence; empty when all is well."""
+        """Reasons why these files cannot be used, each a sentence; empty when all is well."""
         found = []
         for key, path in self.paths().items():
             try:
@@ -50,7 +50,7 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return found
 
     def admission(self) -> CertificatePolicy:
-        """Whom the files admit. Raises OSError, BadList."""
+        """Policy of the files. Raises OSError, BadList."""
         return certificate_policy.read(Path(self.ca), None if self.crl is None else Path(self.crl))
 
     def stamp(self) -> tuple[int, ...]:
@@ -142,7 +142,7 @@ def server_context(
 
 
 def reason_of(error: ssl.SSLError) -> str:
-    """Why a handshake failed, in OpenSSL's words."""
+    """Reason why a handshake failed, in OpenSSL's words."""
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
     return (error.reason or str(error)).lower().replace("_", " ")

@@ -85,7 +85,7 @@ class Durable(msgspec.Struct):
     released: bool = False
     """The lease of the promise was given back: nobody acts on it any more."""
     damage: str = ""
-    """What was wrong with the former store: this one began empty, and may not found a system."""
+    """Damage of the former store: this one began empty, and may not found a system."""
 
     @property
     def membership(self) -> Membership | None:
@@ -160,7 +160,7 @@ class AckedPositionsWrite(msgspec.Struct, frozen=True):
 
 
 Hint = CommitWrite | RecordWrite | AckedPositionsWrite
-"""What may follow with the next batch."""
+"""Messages that may follow with the next batch."""
 Write = PromiseWrite | ReleaseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | TermWrite | Hint
 
 
@@ -203,11 +203,11 @@ class Acceptor:
         self.clock_sync = False
         """The rim says that one is to keep it."""
         self.refused = ""
-        """Why the last message was refused that no honest twin sends."""
+        """Reason why the last message was refused that no honest twin sends."""
         self.outdated = ""
-        """Why the last message was refused that a newer version of this program would have taken."""
+        """Reason why the last message was refused that a newer version of this program would have taken."""
         self.foreign = ""
-        """Why a twin was refused that knows another founding."""
+        """Reason why a twin was refused that knows another founding."""
         self.newest = newest
         """Newest format that it can apply."""
         self.announced = formats.Announcements()
@@ -289,7 +289,7 @@ class Acceptor:
     # -- the lease -----------------------------------------------------------------------------------------
 
     def live_holder(self, now: float) -> ProposerId | None:
-        """Whose lease lives at `now`."""
+        """Holder whose lease lives at `now`."""
         return self.holder if self.holder is not None and now < self.holder_until else None
 
     def blocked(self, now: float, asker: ProposerId) -> bool:
@@ -365,7 +365,7 @@ class Acceptor:
         return Answer(RequestRefused(self.state(wall_ms), formats.too_new(self.log.format, message.format)))
 
     def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
-        """Why this version cannot continue with these; empty: it can."""
+        """Reason why this version cannot continue with these; empty: it can."""
         return formats.newer(entries, snapshot, self.newest, self._machine.unreadable)
 
     def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
@@ -416,7 +416,7 @@ class Acceptor:
     def _news(
         self, have_index: int, have_epoch: int, upto: int, limit: int | None = None, size: int | None = None
     ) -> tuple[Snapshot | None, tuple[Entry, ...]]:
-        """What follows the mirrored entry, up to `upto`; with the snapshot where the journal starts later."""
+        """Entries after the mirrored one, up to `upto`; with the snapshot where the journal starts later."""
         if have_index > self.log.last:
             return None, ()
         if have_index and self.log.epoch_at(have_index) == have_epoch:  # at 0 it lacks even the membership

@@ -20,7 +20,7 @@ class Agreement:
         self._refusing = set[int]()
         """Of these, members that refused the twin's ledger in place of their own."""
         self._since = float("-inf")
-        """When the last new difference was heard of: what was asked before that says nothing about it."""
+        """Time at which the last new difference was heard of: an earlier question says nothing about it."""
         self.differences: dict[int, float] = {}
         """Members that are not known to agree since they differed → when they did last, in whatever term."""
 

@@ -53,7 +53,7 @@ class AnchorMismatch(msgspec.Struct, frozen=True):
     shown: Mapping[int, tuple[int, int]]
     """Slots of the upstreams that showed it → epoch and index of their last entries."""
     since: float
-    """When this was first seen, by the twin's clock."""
+    """Time at which this was first seen, by the twin's clock."""
     other: str = ""
     """The other founding."""
 
@@ -101,7 +101,7 @@ def contains(log: Log, anchor: Anchor) -> bool:
 
 
 class AnchorCheck:
-    """What a twin holds against a journal that is to be adopted. `kept`: the anchor from its disk, if any."""
+    """Check of a journal that is to be adopted. `kept`: the anchor from the twin's disk, if any."""
 
     def __init__(self, kept: Anchor | None = None) -> None:
         self.kept = kept

@@ -18,7 +18,7 @@ STEP = 0.02
 JUMP_MS = 86_400_000
 """Certified time goes forward by more than this at once only for a reason."""
 ACCEPTED_MS = 600_000
-"""What an operator accepts is so near to what the clocks show."""
+"""Bound on the distance of the time that an operator accepts from what the clocks show."""
 ALARM_MS = 5_000
 """A clock further from certified time than this raises an alarm."""
 FRESH_MS = 5_000
@@ -39,7 +39,7 @@ class OwnClock:
         self._value = 0.0
         self._at: float | None = None
         self.waits: int | None = None
-        """What the wall clock shows, if time does not follow it; as of the last reading."""
+        """Time that the wall clock shows, if certified time does not follow it; as of the last reading."""
 
     def read(
         self, wall_ms: int, now_ms: float, floor_ms: int, synchronised: Callable[[], bool | None] = bool
@@ -97,7 +97,9 @@ class CertifiedClock:
         self._new = False
         """The journal had no time when this began: any is as good as another."""
         self.waits: int | None = None
-        """What the clocks show, Unix milliseconds, if time does not follow them; as of the last reading."""
+        """Time that the clocks show, Unix milliseconds, if certified time does not follow them; as of the
+        last reading.
+        """
 
     def observe(self, upstream: str, wall_ms: int, now_ms: float, synchronised: bool | None = None) -> None:
         """Note that `upstream`'s wall clock showed `wall_ms` at monotonic `now_ms`.
@@ -107,13 +109,13 @@ class CertifiedClock:
         self._offsets[upstream] = (wall_ms - now_ms, now_ms, bool(synchronised))
 
     def _fresh(self, now_ms: float) -> dict[str, float]:
-        """What counts of what was observed."""
+        """Observations that still count."""
         return {
             name: offset for name, (offset, at, _) in self._offsets.items() if now_ms - at <= self._fresh_ms
         }
 
     def _synchronised(self, agreed: float, now_ms: float) -> int:
-        """How many clocks that agree with `agreed` a time source keeps."""
+        """Number of clocks that agree with `agreed` and that a time source keeps."""
         fresh = self._fresh(now_ms)
         return sum(
             self._offsets[name][2] and abs(offset + now_ms - agreed) <= AGREE_MS

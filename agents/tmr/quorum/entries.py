@@ -27,7 +27,7 @@ KINDS: Final[frozenset[str]] = frozenset(("term", "members", "command", "format"
 
 
 class ProposerId(msgspec.Struct, frozen=True, array_like=True):
-    """Who asks for an epoch: the twin, and a nonce of this run of it.
+    """Proposer that asks for an epoch: the twin, and a nonce of this run of it.
 
     The nonce keeps a twin that crashed and returned from taking answers meant for its former self.
     """
@@ -37,7 +37,7 @@ class ProposerId(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
-    """Which disk each of the three replicas counts with, and the disks that never count again."""
+    """Membership: the disk that each of the three replicas counts with, and the disks that never count again."""
 
     replica_ids: tuple[Name, Name, Name]
     retired: tuple[Name, ...] = ()
@@ -74,7 +74,8 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
-    """What a disk has confirmed: in term `term` it had the journal up to `index`, an entry of `epoch`.
+    """Position that a disk has confirmed: in term `term` it had the journal up to `index`, an entry of
+    `epoch`.
 
     It is the least that this disk must have for ever: one that shows less was put back to an older state.
     """
@@ -85,7 +86,7 @@ class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
     index: int = 0
 
     def joined(self, other: "AckedPosition") -> "AckedPosition":
-        """What both together say; `other` is of the same disk."""
+        """Position that both together confirm; `other` is of the same disk."""
         if self.term != other.term:
             return max(self, other, key=lambda mark: mark.term)
         return AckedPosition(
@@ -114,11 +115,14 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
 
 
 class StateMachine(Protocol):
-    """What the journal drives. Deterministic: the same entries give the same state, outcomes and digest."""
+    """State machine that the journal drives.
+
+    Deterministic: the same entries give the same state, outcomes and digest.
+    """
 
     @property
     def lines(self) -> Sequence[Any]:
-        """What the last entry added to the record: kept by members, and opaque to the quorum."""
+        """Lines that the last entry added to the record: kept by members, and opaque to the quorum."""
 
     def apply(self, index: int, time_ms: int, body: bytes, entry_format: int) -> Any:
         """Carry out one committed entry of this format and return its outcome."""
@@ -137,13 +141,13 @@ class StateMachine(Protocol):
 
 
 class WriteValidator(Protocol):
-    """What a member lets nobody store, whoever is active: it knows what the quorum does not."""
+    """Validator of writes, whichever twin is active: it knows what the quorum does not."""
 
     def command(self, body: bytes) -> str:
-        """Why this member must not store the command, for people; empty: it may."""
+        """Reason why this member must not store the command, for people; empty: it may."""
 
     def state(self, state: bytes, entry_format: int = FIRST, *, fresh: bool) -> str:
-        """Why this member must not continue from this state; empty: it may. `fresh`: it has none yet."""
+        """Reason not to continue from this state; empty: none. `fresh`: the member has no state yet."""
 
 
 _memberships: Final = msgspec.msgpack.Decoder(Membership)

@@ -24,7 +24,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def usable(self) -> float:
-        """How long the holder may act after it *sent* the message that was granted.
+        """Seconds for which the holder may act after it *sent* the message that was granted.
 
         The holder's clock may be slow and the granter's fast, both by DRIFT.
         """

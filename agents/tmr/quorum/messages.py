@@ -13,7 +13,7 @@ from tmr.quorum.entries import AckedPosition, Count, Entry, Membership, Name, Pr
 
 
 class TwinAnnouncement(msgspec.Struct, frozen=True, array_like=True):
-    """What a twin last announced to an upstream."""
+    """Announcement that a twin made last to an upstream."""
 
     twin: str
     format: int
@@ -21,7 +21,7 @@ class TwinAnnouncement(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
-    """What every answer says about the upstream that gives it."""
+    """State of the upstream that gives an answer; each answer has it."""
 
     replica_id: str
     """Incarnation of its store: new with every empty disk."""
@@ -90,7 +90,7 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     digest: bytes = b""
     """Digest of the state machine after `digest_index`, for the member to compare with its own."""
     acked: tuple[AckedPosition, ...] = ()
-    """What the three disks have confirmed so far, for the member to remember."""
+    """Positions that the three disks have confirmed so far, for the member to remember."""
     founding: Name = ""
     """Founding of the system that the twin knows; empty: none."""
 
@@ -130,11 +130,11 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
 
     owner: ProposerId
     front: Annotated[int, msgspec.Meta(ge=0, le=15)]
-    """How much it sees of the front network. 0: unknown; more is better."""
+    """View of the front network. 0: unknown; more is better."""
     ready: bool = False
     """It serves, or could take over at once."""
     reason: Annotated[str, msgspec.Meta(max_length=500)] = ""
-    """Why it is not ready, for people."""
+    """Reason why it is not ready, for people."""
 
 
 class Bootstrap(msgspec.Struct, frozen=True, tag="found"):
@@ -161,7 +161,7 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
     acked: tuple[AckedPosition, ...] = ()
-    """What this member knows that the three disks have confirmed."""
+    """Positions that the three disks have confirmed, as far as this member knows."""
     granted_ms: int = 0
     """Length of the lease that it granted: at most what was asked for, and what its own setting allows."""
 

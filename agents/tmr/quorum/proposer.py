@@ -74,7 +74,7 @@ LOG_RETAIN_ENTRIES: Final = 20_000
 LOG_RETAIN_BYTES: Final = 10 * 2**20
 """Bytes of their bodies, at most."""
 OBJECTS: Final = "the upstreams show a journal without what this twin knows to be committed"
-"""Why a twin steps back that could be elected."""
+"""Reason why a twin steps back that could be elected."""
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -120,14 +120,16 @@ class Overloaded(Exception):
 
 
 class Progress(msgspec.Struct):
-    """What the twin knows of one upstream."""
+    """Progress of one upstream as the twin knows it."""
 
     state: ReplicaState | None = None
     reachable: bool = False
     busy: bool = False
     subscribed: bool = False
     subscribed_at: float = float("-inf")
-    """When the `Subscribe` that is under way was sent: an answer to an earlier one must not start another."""
+    """Time at which the `Subscribe` that is under way was sent: an answer to an earlier one must not start
+    another.
+    """
     with_entries: bool = False
     """The `Subscribe` under way asks for entries, too."""
     holder: str | None = None
@@ -136,14 +138,16 @@ class Progress(msgspec.Struct):
     granted_until: float | None = None
     """End of the lease that it granted in this term, by this twin's clock."""
     confirmed_at: float = float("-inf")
-    """When the last message was sent that it took as one of this term."""
+    """Time at which the last message was sent that it took as one of this term."""
     granted: float | None = None
     """Seconds of the lease that it granted last."""
     match_index: int = 0
     next: int = 1
     sent_at: float = float("-inf")
     ask_at: float = float("inf")
-    """When it is asked again within the election that goes on: it failed, or another lease ends then."""
+    """Time at which it is asked again within the election that goes on: it failed, or another lease ends
+    then.
+    """
     delay: float = 0.0
     """Seconds that its answers to appends take, smoothed."""
     new_store: bool = False
@@ -151,11 +155,12 @@ class Progress(msgspec.Struct):
     rolled_back: bool = False
     """It shows less than its disk has confirmed: it counts for nothing before it has that again."""
     rolled_back_at: float = float("-inf")
-    """When that was last seen."""
+    """Time at which that was last seen."""
     noted_at: float = float("-inf")
-    """When the message was sent whose answer `member` is from."""
+    """Time at which the message was sent whose answer `member` is from."""
     failed_at: float = float("-inf")
-    """When the last message was sent that it did not answer in time: an answer to that, or to one before,
+    """Time at which the last message was sent that it did not answer in time: an answer to that, or to one
+    before,
     does not say that it is there now."""
     refused_upto: int | None = None
     """It refused a message that ends with this entry: it stands still, and has no vote before it took it."""
@@ -209,7 +214,7 @@ class Proposer:
         self._votes: dict[int, tuple[float, Promise]] = {}
         self._probed: dict[int, ReplicaState] = {}
         self._candidacy_ends = float("-inf")
-        """When a candidate gives up, and gives back what was granted to it."""
+        """Time at which a candidate gives up, and gives back what was granted to it."""
         self._asked_again = False
         """In this election some were asked later than others."""
         self._term_start = 0
@@ -217,24 +222,26 @@ class Proposer:
         """Epoch of its last term."""
         self._lagging = 2
         self._sent_at = float("-inf")
-        """When the last question was sent: no two have the same time, though the clock may stand still."""
+        """Time at which the last question was sent: no two have the same time, though the clock may stand
+        still.
+        """
         self._wanted = float("-inf")
         """A round that starts after this is to be confirmed."""
         self._pauses = PauseDetector(timing.pause, timing.ttl)
         self.paused_at = float("-inf")
-        """When a pause of this machine by its host was noticed last."""
+        """Time at which a pause of this machine by its host was noticed last."""
         self.paused_for = 0.0
         """Seconds that it lasted, about."""
         self._unread: dict[int, str] = {}
         """Slots of upstreams that sent what this version cannot apply → why."""
         self._fed_at = float("-inf")
-        """When entries came last from whom it follows."""
+        """Time at which entries came last from the upstream that it follows."""
         self._next_try = now + timing.retry * (rank + jitter())
         self._outputs: list[Output] = []
         machine.restore(b"", FIRST)
 
     def take(self) -> list[Output]:
-        """What is to be done, in order; empties the list."""
+        """Returns the actions to be done, in order; empties the list."""
         outputs, self._outputs = self._outputs, []
         return outputs
 
@@ -242,7 +249,7 @@ class Proposer:
 
     @property
     def deadline(self) -> float:
-        """When the lease ends by this twin's clock; -inf when it has none."""
+        """Time at which the lease ends by this twin's clock; -inf when it has none."""
         if self.role != "active":
             return float("-inf")
         return deadline(
@@ -493,7 +500,7 @@ class Proposer:
 
     @property
     def anchor(self) -> Anchor | None:
-        """What is to be kept on this machine's disk, now and then: the highest position known committed."""
+        """Anchor for this machine's disk, to be kept now and then: the highest position known committed."""
         return self.anchors.current(self.log, self.commit)
 
     def retire(self, now: float, reason: str) -> None:
@@ -510,7 +517,7 @@ class Proposer:
             self._outputs.append(Send(replica, Release(epoch, self.owner), now))
 
     def last_will(self) -> Release:
-        """What releases the lease on behalf of this twin, should it die."""
+        """Message that releases the lease on behalf of this twin, should it die."""
         return Release(self.epoch, self.owner)
 
     # -- answers -------------------------------------------------------------------------------------------
@@ -918,7 +925,7 @@ class Proposer:
     # -- replication ---------------------------------------------------------------------------------------
 
     def idle(self, now: float, answered: int | None = None) -> bool:
-        """What is submitted now leaves at once: an upstream whose answer counts has nothing to do.
+        """Tells whether a command leaves at once: an upstream whose answer counts has nothing to do.
 
         `answered`: one that has answered, and whose answer is about to be received: what is submitted after
         that may be late, for the next message to it may have left.

@@ -26,7 +26,9 @@ class ReadIndex(msgspec.Struct, frozen=True, array_like=True):
 
 
 def obstacle(acceptor: Acceptor, now: float, asked: ReadIndex) -> Obstacle | None:
-    """What keeps the upstream from a statement about its ledger at `now` (its monotonic clock), or None."""
+    """Reason that keeps the upstream from a statement about its ledger at `now` (its monotonic clock), or
+    None.
+    """
     if not acceptor.voting or acceptor.diverged or acceptor.differs:
         return "not-voting"
     if acceptor.rolled_back:

@@ -18,7 +18,7 @@ def missed(mark: AckedPosition, state: ReplicaState) -> bool:
 def merged(
     one: Iterable[AckedPosition], other: Iterable[AckedPosition], replica_ids: Collection[str]
 ) -> tuple[AckedPosition, ...]:
-    """What both say about these disks, in a fixed order."""
+    """Positions that both confirm about these disks, in a fixed order."""
     found: dict[str, AckedPosition] = {}
     for mark in (*one, *other):
         if mark.replica_id in replica_ids:
@@ -28,7 +28,10 @@ def merged(
 
 
 class RollbackDetector:
-    """What a twin has learned, and when by its clock: an answer to an older question is no evidence."""
+    """Detector of disks that were put back.
+
+    It knows when it learned each position: an answer to an older question is no evidence.
+    """
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[AckedPosition, float]] = {}
@@ -62,5 +65,5 @@ class RollbackDetector:
         self._excused.clear()
 
     def of(self, replica_ids: Collection[str]) -> tuple[AckedPosition, ...]:
-        """What is known about these disks."""
+        """Positions known of these disks."""
         return merged((mark for mark, _ in self._known.values()), (), replica_ids)

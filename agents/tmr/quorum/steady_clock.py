@@ -23,7 +23,7 @@ FAST: Final = 1.0
 
 class _Seen(msgspec.Struct):
     sent_at: float
-    """When the question was sent whose answer this is from, by the own clock."""
+    """Time at which the question was sent whose answer this is from, by the own clock."""
     reading: float
     most: float
     """The least of the upper bounds found so far on how far the steady clock was ahead of this one."""
@@ -41,7 +41,7 @@ class SteadyClock:
         self.ahead = 0.0
         """Seconds by which the own clock has run ahead so far."""
         self.fast_at = float("-inf")
-        """When the own clock was last seen to run faster than drift allows."""
+        """Time at which the own clock was last seen to run faster than drift allows."""
         self.fast_by = 0.0
         """Seconds that it got ahead then, within WATCH."""
         self._seen: dict[int, _Seen] = {}

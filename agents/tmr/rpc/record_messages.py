@@ -23,7 +23,7 @@ LOOK_FIRMS: Final = 500
 
 
 class ListRecords(msgspec.Struct, frozen=True, tag="look"):
-    """What do you have? `after`: only Firm Codes larger than this."""
+    """Question for the records that an upstream has. `after`: only Firm Codes larger than this."""
 
     after: Count = 0
 
@@ -68,7 +68,9 @@ class LineRun(msgspec.Struct, frozen=True, array_like=True):
 
 
 class FirmRecord(msgspec.Struct, frozen=True, array_like=True):
-    """What an upstream has of one Firm Code. `head`: last line that its ledger knows. `pruned`: lines up to
+    """Record that an upstream has of one Firm Code. `head`: last line that its ledger knows.
+
+    `pruned`: lines up to
     this were deleted when they became too old. `runs`: the last few, in order."""
 
     firm_code: int
@@ -120,7 +122,7 @@ PATHS: Final[dict[type, str]] = {
     StoreLines: "/v1/record/fill",
     AttestRecord: "/v1/record/attest",
 }
-"""Where each question is posted."""
+"""Route of each question."""
 
 _encoder = msgspec.msgpack.Encoder()
 _questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)

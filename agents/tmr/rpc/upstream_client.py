@@ -41,7 +41,7 @@ PATHS: Final[dict[type, str]] = {
     Report: "/v1/front",
     Bootstrap: "/v1/found",
 }
-"""Where each message is posted."""
+"""Route of each message."""
 BORROWINGS: Final = "/v1/borrowings"
 """Below it, by id: an upstream's share of a borrow file."""
 FOLLOW_WAIT: Final = 1.0
@@ -132,7 +132,7 @@ class UpstreamLink:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
     async def container(self) -> SignedStatement:
-        """What the upstream states about its container. Raises LinkError."""
+        """Statement of the upstream about its container. Raises LinkError."""
         session = self._session("call", _CALLS)
         body = await self._ask(session, "GET", "/v1/container", self._timeout, None)
         try:

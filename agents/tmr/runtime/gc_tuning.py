@@ -10,7 +10,7 @@ from typing import Final
 YOUNG: Final = 20_000
 """Objects made, less those freed, after which the young ones are looked at; Python's own 2,000 or less."""
 OLDER: Final = (50, 100)
-"""How many looks at one generation make one at the next."""
+"""Number of looks at one generation that make one at the next."""
 
 
 def settle() -> None:

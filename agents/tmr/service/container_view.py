@@ -63,7 +63,7 @@ class Licence(msgspec.Struct, frozen=True):
 
     key: LicenceKey
     item: ProductItem | None
-    """What two constituents agree on; None: no two agree."""
+    """Item that two constituents agree on; None: no two agree."""
     votes: int
     """Available, identical constituents."""
     state: LicenceState
@@ -81,7 +81,7 @@ def milliseconds(time: dt.datetime | None) -> int | None:
 
 
 def doubtful(ms: int | None) -> dt.datetime | None:
-    """What clocks show, where certified time does not follow them; they may show any number."""
+    """Times that clocks show, where certified time does not follow them; they may show any number."""
     return None if ms is None else instant(min(max(0, ms), EXPIRATION_MS_MAX))
 
 
@@ -127,7 +127,7 @@ class ContainerView:
         return [key for key in keys if tmr_id in (None, key.tmr_id) and reference in (None, key.reference)]
 
     def votes(self, key: LicenceKey, upstreams: Iterable[UpstreamState]) -> int:
-        """How many identical constituents are available."""
+        """Number of identical constituents that are available."""
         merged = self._ledger.licences.get(key)
         return 0 if merged is None else len(self.counting(upstreams).intersection(merged.agreeing))
 
@@ -186,7 +186,7 @@ class ContainerView:
         return Constituent(upstream=upstream.name, container=container, state=state, detail=detail)
 
     def _gone(self, upstream: UpstreamState) -> str:
-        """Why what the upstream's container stated does not count, although the upstream does; or ""."""
+        """Reason not to count the container's statement, although its upstream counts; or ""."""
         name, stated = upstream.name, self._ledger.statements.get(upstream.name)
         serial = "" if stated is None else stated.container
         match self._standing(upstream):
@@ -219,12 +219,15 @@ class ContainerView:
         )
 
     def next_end(self, keys: Iterable[LicenceKey]) -> dt.datetime | None:
-        """When a seat of the licences comes back at the latest: the first end of a borrowing. None: open."""
+        """Time at which a seat of the licences comes back at the latest: the first end of a borrowing.
+
+        None: open.
+        """
         ends = [borrowing.until_ms for key in keys for borrowing in self._ledger.borrowed(key)]
         return instant(min(ends)) if ends else None
 
     def holders(self, keys: Iterable[LicenceKey]) -> list[Holder]:
-        """Who holds seats of the licences, oldest first, at most HOLDERS_SHOWN."""
+        """Holders of seats of the licences, oldest first, at most HOLDERS_SHOWN."""
         keys = tuple(keys)
         sessions = [
             self._ledger.sessions[session]
@@ -407,7 +410,7 @@ class ContainerView:
         return ContainerState.REPLACED if self._gone(upstream) else ContainerState.AVAILABLE
 
     def constituents_only(self, firm_code: int, product_code: int) -> list[LicenceKey]:
-        """What a network licence server holds of the product with a TMR-Id, and so may not grant."""
+        """Items with a TMR-Id that a network licence server holds of the product, and so may not grant."""
         if not self.alone:
             return []
         keys = [item.key for statement in self._ledger.statements.values() for item in statement.items]
@@ -439,7 +442,7 @@ class ContainerView:
     # -- alarms --------------------------------------------------------------------------------------------
 
     def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
-        """What an operator should look at: different constituents, containers not counted, full disks."""
+        """Alarms for an operator: different constituents, containers not counted, full disks."""
         upstreams = tuple(upstreams)
         found = [*self._ledger.merged.alarms, *self._lacking(upstreams)]
         for key, merged in self._ledger.licences.items():

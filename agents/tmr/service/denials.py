@@ -19,7 +19,7 @@ AFTER: Final = 2.0
 
 
 class DeniedRequest(msgspec.Struct, frozen=True):
-    """Who asked for which product."""
+    """Client and product of a request that was denied."""
 
     firm_code: int
     product_code: int
@@ -30,7 +30,7 @@ class DeniedRequest(msgspec.Struct, frozen=True):
 
     @classmethod
     def by(cls, asked: Grant | Borrow | Session) -> Self:
-        """Whoever makes the request, or asks for more with the session."""
+        """Subject that makes the request, or asks for more with the session."""
         return cls(*asked.product, asked.client, asked.station, asked.user, asked.address)
 
 

@@ -20,7 +20,7 @@ class Explainer:
         self._guard = guard
 
     async def explain(self, peer: Identity, address: str, asked: ExplainRequest) -> Explanation:
-        """What the ledger would say. Raises Problem."""
+        """Prediction of the ledger. Raises Problem."""
         guard = self._guard
         mark = guard.check()
         guard.demand_time()

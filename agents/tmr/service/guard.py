@@ -29,7 +29,7 @@ _SEATS: Final = frozenset({"no-more-licences", "exclusive-conflict", "borrow-fai
 
 
 class CommandLog(Protocol):
-    """What decides and stores: the twin with its upstreams, or the journal of a single server."""
+    """Log that decides and stores commands: twin and upstreams, or the journal of a single server."""
 
     ledger: Ledger
     clock: Callable[[], float]
@@ -66,7 +66,7 @@ class CommandLog(Protocol):
 
     @property
     def time_waits(self) -> int | None:
-        """What the clocks show, if certified time does not follow them; as of its last reading."""
+        """Time that the clocks show, if certified time does not follow them; as of its last reading."""
 
     def accept_time(self, time_ms: int) -> bool:
         """Certified time goes on from what the clocks show, if that waits and is near `time_ms`."""
@@ -88,7 +88,7 @@ class CommandLog(Protocol):
         """Wait until it is certain that nobody else had decided anything by `mark`. Raises NotActive."""
 
     def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """What a client hears of a submitted command: its fate, or Undecided when it has waited too long."""
+        """Answer for a client to a submitted command: its fate, or Undecided when it has waited too long."""
 
 
 def fail(outcome: asyncio.Future[Outcome], error: Exception) -> None:
@@ -123,9 +123,9 @@ class RequestGuard:
         self.view = view
         self.wall_ms = wall_ms
         self.leaving = ""
-        """Why this server is about to step down; empty while it is not."""
+        """Reason why this server is about to step down; empty while it is not."""
         self.nobody: Callable[[], str] = lambda: ""
-        """Why no server serves at all; empty: another one does."""
+        """Reason why no server serves at all; empty: another one does."""
         self.refusals = DenialCounter()
         self._vip = tuple(vip)
         self._deciding: dict[tuple[str, str], asyncio.Future[Outcome]] = {}
@@ -227,7 +227,7 @@ class RequestGuard:
     # -- the journal ---------------------------------------------------------------------------------------
 
     async def outcome(self, asked: Outcome | asyncio.Future[Outcome]) -> Outcome:
-        """What came of a command, also if whoever asked goes away. Raises Problem where that is not known."""
+        """Outcome of a command, also if the client goes away. Raises Problem where that is not known."""
         if not isinstance(asked, asyncio.Future):
             return asked
         try:
@@ -281,7 +281,8 @@ class RequestGuard:
         keys: Sequence[LicenceKey],
         again: Callable[[Outcome], bool] = lambda _: False,
     ) -> Outcome | asyncio.Future[Outcome]:
-        """What comes of the request: what came of it before, what the mirror says, or what the journal will.
+        """Outcome of the request: that of an earlier attempt, or what the mirror says, or what the journal
+        will.
 
         `keys`: the licences that it may mean, available or not. `again(outcome)`: the journal must hear a
         request once more that had this outcome. Raises Problem.

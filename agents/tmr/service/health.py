@@ -23,7 +23,7 @@ class TakeOver(msgspec.Struct, frozen=True):
     name: str
     heard: bool
     hindrance: str = ""
-    """Why it is not ready, for people; empty: it is, if it is heard."""
+    """Reason why it is not ready, for people; empty: it is, if it is heard."""
 
 
 class HealthFacts(msgspec.Struct, frozen=True):
@@ -36,7 +36,7 @@ class HealthFacts(msgspec.Struct, frozen=True):
     upstreams: tuple[UpstreamStatus, ...]
     licences: tuple[LicenceStatus, ...]
     alarms: tuple[str, ...]
-    """What else somebody should look at, each a sentence for people."""
+    """Further alarms for an operator, each a sentence."""
     other: TakeOver | None = None
     """None: a network licence server, which is alone."""
 

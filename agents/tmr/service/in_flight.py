@@ -21,7 +21,7 @@ class Undecided(Exception):
 
 
 Fate = Outcome | NotActive | Overloaded
-"""What became of a command."""
+"""Fate of a command."""
 
 
 class Submission(msgspec.Struct, eq=False):
@@ -76,7 +76,7 @@ class InFlight:
     def __init__(self, patience: float) -> None:
         self.patience = patience
         self.waiting: list[Submission] = []
-        """What waits to become entries, in its order."""
+        """Commands that wait to become entries, in their order."""
         self._entries: dict[int, _Entry] = {}
         self._listeners: deque[_Listener] = deque()
         """Those who wait, the longest first."""
@@ -106,7 +106,7 @@ class InFlight:
             self._listeners.append(listener)
 
     def take(self) -> list[Submission]:
-        """What waits to become entries. The caller enters it, or turns it away."""
+        """Takes the commands that wait to become entries. The caller enters them, or turns them away."""
         taken, self.waiting = self.waiting, []
         return taken
 

@@ -22,7 +22,7 @@ class Catalogue:
         return container
 
     async def items(self, serial: str) -> ItemList:
-        """What can be used, and what not and why. Raises Problem."""
+        """Licences that can be used, and those that cannot, with the reason. Raises Problem."""
         guard, command_log = self._guard, self._guard.command_log
         mark = guard.check()
         if serial != str(guard.view.serial):

@@ -47,7 +47,7 @@ class LivenessTable:
 
     def __init__(self, steady: SteadyClock | None = None) -> None:
         self._steady = steady or SteadyClock()
-        """What all times are counted by: no client is to lose its session to a clock that runs fast."""
+        """Clock that all times are counted by: no client is to lose its session to a clock that runs fast."""
         self._terms = False
         self._heard: dict[str, _LastSeen] = {}
         self._slots: dict[int, dict[str, None]] = {}

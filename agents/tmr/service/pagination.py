@@ -12,7 +12,7 @@ from tmr.api.fields import PAGE_MAX
 T = TypeVar("T")
 
 AFTER: Final = r"^[bqs]\.[0-9]{1,16}\.[A-Za-z0-9_~-]{1,128}$"
-"""Where a page ends: which list, certified time (Unix milliseconds) and id of its last entry."""
+"""Position at which a page ends: the list, certified time (Unix milliseconds) and id of its last entry."""
 
 
 class Cursor(msgspec.Struct, frozen=True, order=True):
@@ -32,7 +32,7 @@ class Page:
     def __init__(self, limit: int = PAGE_MAX, after: str | None = None) -> None:
         self.left = limit
         self.next: str | None = None
-        """Where this page ends, if there is more."""
+        """Position at which this page ends, if there is more."""
         self._last = ""
         self._kind, self._after = "", Cursor(-1, "")
         if after is not None:

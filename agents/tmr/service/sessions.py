@@ -233,7 +233,7 @@ class SessionService:
         )
 
     def _warnings(self, granted: Granted) -> list[str]:
-        """What the user should be told, because it needs somebody to act."""
+        """Warnings for the user that need action."""
         ends = granted.ends_ms
         if granted.emergency:
             until = f" It can be used until {written(ends)}." if ends is not None else ""
@@ -503,7 +503,7 @@ class SessionService:
         return EndedSession(id=session, by=EndedBy(ended.by), who=ended.who, at=instant(ended.time_ms))
 
     def _unusable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> Problem | None:
-        """Why a session on the licence is not kept alive: a held session needs its licence, too."""
+        """Reason why a session on the licence is not kept alive: a held session needs its licence, too."""
         if not self.view.available(key, upstreams):
             return self.guard.unavailable([key], upstreams)
         invalid = self.ledger.invalid(self.ledger.licences[key].item, self.command_log.certified_ms())

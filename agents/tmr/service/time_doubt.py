@@ -25,7 +25,7 @@ class TimeDoubt:
         self._told = False
 
     def alarms(self) -> list[str]:
-        """What the clocks show while time does not follow them, what that means, and what to do."""
+        """Alarms of time in doubt: what the clocks show, what that means, and what to do."""
         time_ms = self._guard.command_log.certified_ms()
         shown = self._guard.command_log.time_waits
         if shown is None:

@@ -41,14 +41,14 @@ _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d",
 
 
 class RecordSource(msgspec.Struct, frozen=True):
-    """Who keeps the record: an upstream, and how it is asked. `ask` raises LinkError."""
+    """Source of the record: an upstream, and a way to ask it. `ask` raises LinkError."""
 
     name: str
     ask: Callable[[Question], Awaitable[Answer]]
 
 
 class VouchedRecord(msgspec.Struct):
-    """What can be exported. `sources`: upstreams that vouch for it; `envelopes`: how they do."""
+    """Record that can be exported. `sources`: upstreams that vouch for it; `envelopes`: how they do."""
 
     span: RecordSpan
     sources: list[int]

@@ -129,7 +129,7 @@ class LocalCommandLog:
 
     @property
     def time_waits(self) -> int | None:
-        """What the clock shows, if certified time does not follow it; as of its last reading."""
+        """Time that the clock shows, if certified time does not follow it; as of its last reading."""
         return self._time.waits
 
     def accept_time(self, time_ms: int) -> bool:
@@ -175,7 +175,7 @@ class LocalCommandLog:
         return outcome
 
     def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """What a client hears of a submitted command: its fate. The own disk decides, and nobody else."""
+        """Answer for a client to a submitted command: its fate. The own disk decides, and nothing else."""
         return asyncio.shield(decision)
 
     # -- life ----------------------------------------------------------------------------------------------

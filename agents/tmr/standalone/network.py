@@ -196,7 +196,7 @@ class NetworkServer:
         )
 
     def alarms(self) -> list[str]:
-        """What somebody should look at."""
+        """Alarms for an operator."""
         return list(self.status().alarms)
 
     def _alarms(self) -> list[str]:

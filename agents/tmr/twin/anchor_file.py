@@ -43,7 +43,7 @@ class AnchorFile:
         self.problem = ""
 
     def read(self) -> AnchorDocument | None:
-        """What was kept; None if there is nothing, or nothing that can be read."""
+        """Contents of the file; None if there is none, or none that can be read."""
         try:
             content = self._path.read_bytes()
         except FileNotFoundError:

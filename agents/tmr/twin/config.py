@@ -13,7 +13,7 @@ TTL_MAX: Final = 60.0
 
 
 class UpstreamAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where one upstream listens; `name` is the one in its certificate."""
+    """Address on which one upstream listens; `name` is the one in its certificate."""
 
     name: str
     address: str
@@ -50,7 +50,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.twins[1 - self.rank]
 
     def mistakes(self) -> list[str]:
-        """What is wrong, each a sentence that names the key."""
+        """Mistakes, each a sentence that names the key."""
         found = []
         if self.name not in self.twins:
             found.append(f"name = {self.name!r} is not one of twins = {list(self.twins)}; correct one")

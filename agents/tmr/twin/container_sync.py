@@ -68,7 +68,7 @@ class ContainerSync:
         )
 
     def _withdrawals(self) -> tuple[Withdraw, ...]:
-        """What upstreams stated whose container is gone, as their answers say."""
+        """Statements of upstreams whose container is gone, as their answers say."""
         return tuple(constituents.withdrawals(self._replicator.ledger, self._replicator.upstreams()))
 
     def begin_term(self) -> None:

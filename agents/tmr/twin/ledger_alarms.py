@@ -15,7 +15,7 @@ DROPPED: Final = (
 
 
 def ledger_alarms(twin: Proposer, now: float) -> list[str]:
-    """What an operator should know of ledgers that differ."""
+    """Alarms for ledgers that differ."""
     found = [DROPPED] if twin.dropped else []
     for slot in unresolved(twin.agreement.differences, now, DIFFERENCE_ALARM):
         others = [other for other in range(len(twin.names)) if other != slot]

@@ -30,7 +30,7 @@ PAGES: Final = 32
 ALARMS: Final = 5
 
 Shown = Mapping[int, FirmRecord]
-"""What one upstream has, by Firm Code."""
+"""Records that one upstream has, by Firm Code."""
 
 
 def gap_of(shown: FirmRecord) -> LineRun | None:
@@ -137,7 +137,7 @@ class RecordSync:
         return ""
 
     async def _copy_page(self, slot: int, source: int, question: ReadLines) -> int:
-        """How many lines were stored."""
+        """Number of lines that were stored."""
         links = self._replicator.links
         try:
             page = await links[source].record(question)

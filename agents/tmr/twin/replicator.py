@@ -51,7 +51,7 @@ class Link(Protocol):
         """Its answer. Raises LinkError."""
 
     async def container(self) -> SignedStatement:
-        """What it states about its container. Raises LinkError."""
+        """Statement about its container. Raises LinkError."""
 
     async def share(self, borrow: str, asked: ReadIndex) -> BorrowSignature:
         """Its share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
@@ -99,7 +99,7 @@ class Replicator:
         self._fatal = fatal
         self._states: tuple[UpstreamState, ...] | None = None
         self._holds_until: float | None = None
-        """What was found of the twin since its last input, or None: nothing else changes it."""
+        """Findings about the twin since its last input, or None: nothing else changes them."""
         self.in_flight = InFlight(COMMIT_PATIENCE * twin.timing.ttl)
         self._reads: deque[tuple[float, asyncio.Future[None]]] = deque()
         """Reads to be confirmed, by their marks, the oldest first."""
@@ -163,7 +163,7 @@ class Replicator:
 
     @property
     def time_waits(self) -> int | None:
-        """What the clocks show, if certified time does not follow them; as of its last reading."""
+        """Time that the clocks show, if certified time does not follow them; as of its last reading."""
         return self.twin.certified.waits
 
     def accept_time(self, time_ms: int) -> bool:
@@ -235,7 +235,7 @@ class Replicator:
         return decision
 
     def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """What a client hears of a command that was submitted: its fate, or `Undecided` when it has waited
+        """Answer for a client to a command that was submitted: its fate, or `Undecided` when it has waited
         too long.
         """
         if decision.done():

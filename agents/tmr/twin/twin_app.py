@@ -259,7 +259,7 @@ class TwinApp:
             self._fatal(error)
 
     def _source(self, slot: int) -> Callable[[Question], Awaitable[Answer]]:
-        """How an upstream is asked about the record."""
+        """Way to ask an upstream about the record."""
 
         async def ask(question: Question) -> Answer:
             if not self.replicator.twin.replicas[slot].reachable:
@@ -277,7 +277,7 @@ class TwinApp:
     # -- the other twin ------------------------------------------------------------------------------------
 
     def _report(self) -> Report:
-        """What this twin says of itself to the other one."""
+        """Report of this twin about itself for the other one."""
         why = self._hindrance()
         return Report(self.replicator.twin.owner, self._vip.front, ready=not why, reason=why)
 
@@ -338,7 +338,7 @@ class TwinApp:
         )
 
     def _take_over(self) -> TakeOver:
-        """Whether the other twin could take over, for the health of the system."""
+        """Tells whether the other twin could take over, for the health of the system."""
         other = self.other_twin()
         return TakeOver(self.config.peer, other.heard, other.reason)
 
@@ -369,7 +369,7 @@ class TwinApp:
         )
 
     def _to_keep(self) -> AnchorDocument | None:
-        """What belongs on this machine's disk now."""
+        """Contents of the anchor file now."""
         twin = self.replicator.twin
         anchor = twin.anchor
         return (
@@ -382,7 +382,7 @@ class TwinApp:
         }
 
     def _objection(self, now: float) -> str:
-        """Why this twin does not serve with the journal that is shown; empty: it does not object."""
+        """Reason why this twin does not serve with the journal that is shown; empty: it does not object."""
         objection = self.replicator.twin.anchors.objection
         if objection is None:
             return ""
@@ -392,7 +392,7 @@ class TwinApp:
         return describe(objection, self.replicator.twin.names, since_ms, units)
 
     def _nobody(self) -> str:
-        """Why no twin serves, as far as this one knows; empty: the other one does."""
+        """Reason why no twin serves, as far as this one knows; empty: the other one does."""
         if self._other() is not None:
             return ""
         return self._objection(self.replicator.clock()) or "no twin serves now"

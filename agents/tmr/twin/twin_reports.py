@@ -30,9 +30,9 @@ class OtherTwin(msgspec.Struct, frozen=True):
     ready: bool
     """It could take over at once; for that it must have been heard."""
     reason: str
-    """Why it is not ready, for people; empty: it is."""
+    """Reason why it is not ready, for people; empty: it is."""
     front: int
-    """How much it sees of the front network."""
+    """View of the front network."""
 
 
 class TwinReports:
@@ -44,7 +44,7 @@ class TwinReports:
     def __init__(self, links: Sequence[Link], clock: Callable[[], float], own: Callable[[], Report]) -> None:
         self._links, self._clock, self._own = links, clock, own
         self._told: dict[int, tuple[Reported, float]] = {}
-        """What the upstream in each slot told of the other twin, and when that twin had said so."""
+        """Report of the upstream in each slot about the other twin, and the time of that twin's words."""
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, ended: Callable[[asyncio.Task[None]], None]) -> None:

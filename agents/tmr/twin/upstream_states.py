@@ -9,7 +9,7 @@ from tmr.service.container_view import UpstreamState
 
 
 class Reachability(msgspec.Struct):
-    """Whether an upstream answers, since when (wall clock, Unix ms), and what it failed with last."""
+    """Reachability of an upstream, since when (wall clock, Unix ms), and its last failure."""
 
     reachable: bool = False
     since_ms: int | None = None

@@ -107,7 +107,7 @@ class VipLink:
 
     @property
     def front(self) -> int:
-        """How much this twin sees of the front network: see `tmr.twin.front_comparison`."""
+        """View of the front network: see `tmr.twin.front_comparison`."""
         return self._front if self.able else UNABLE
 
     @property

@@ -56,7 +56,7 @@ UNSYNCHRONISED: Final = (
     "`systemctl status chrony`; where there is to be none, set clock_sync = false in upstream.toml"
 )
 ALARM_SECONDS: Final = 600.0
-"""How long a slow transaction stays an alarm."""
+"""Seconds for which a slow transaction stays an alarm."""
 
 
 class RunnerFailed(Exception):
@@ -156,7 +156,7 @@ class AcceptorRunner:
         return await asyncio.get_running_loop().run_in_executor(self._writer, counted)
 
     def obstacle(self, asked: ReadIndex) -> Obstacle | None:
-        """What keeps this upstream from a statement about its ledger now, or None."""
+        """Reason that keeps this upstream from a statement about its ledger now, or None."""
         return obstacle(self.acceptor, self._clock(), asked)
 
     def new_generation(self, generation: int) -> None:
@@ -178,7 +178,7 @@ class AcceptorRunner:
         return self._synchronised()
 
     def alarms(self) -> list[str]:
-        """What somebody should look at."""
+        """Alarms for an operator."""
         found = []
         if self.short_of_space:
             left = "" if self.free_bytes is None else f": {self.free_bytes // 2**20} MiB are left"

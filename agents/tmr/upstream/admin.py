@@ -84,7 +84,7 @@ def activate(path: Path, update: Path) -> Activated:
 
 
 def status(path: Path) -> Status:
-    """How the upstream is. Raises CommandFailed."""
+    """Status of the upstream. Raises CommandFailed."""
     return msgspec.json.decode(_ask(path, "GET", "/v1/status"), type=Status)
 
 

@@ -7,7 +7,7 @@ from tmr.quorum.entries import Membership
 
 
 class ItemChange(msgspec.Struct, frozen=True):
-    """What an activation did to one Product Item: `added`, `changed`, `removed` or `unchanged`."""
+    """Change of one Product Item by an activation: `added`, `changed`, `removed` or `unchanged`."""
 
     item: ProductItem
     change: str

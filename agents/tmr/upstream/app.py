@@ -129,7 +129,7 @@ def admin_routes(
     status: Callable[[], Status],
     activated: Callable[[], Awaitable[None]] | None = None,
 ) -> list[tuple[str, str, Endpoint]]:
-    """What the administration socket answers. `activated` is awaited after each update."""
+    """Routes of the administration socket. `activated` is awaited after each update."""
     return [
         ("/v1/requests/{firm_code}", "GET", _request_file(container_store)),
         ("/v1/updates", "POST", _update(runner, container_store, metrics, activated)),

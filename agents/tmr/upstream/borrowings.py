@@ -62,7 +62,7 @@ class Borrowings:
 
 
 def lent_terms(ledger: Ledger, borrow: str) -> BorrowTerms:
-    """What the ledger says of the borrowing. Raises Problem `borrow-failed`."""
+    """Terms of the borrowing by the ledger. Raises Problem `borrow-failed`."""
     borrowing = ledger.borrowings.get(borrow)
     if borrowing is None:
         raise refused(
@@ -92,5 +92,5 @@ def lent_terms(ledger: Ledger, borrow: str) -> BorrowTerms:
 
 
 def refused(code: str, status: int, detail: str, remedy: str) -> Problem:
-    """Why this upstream does not sign."""
+    """Reason why this upstream does not sign."""
     return Problem("borrow-failed", status, "The borrowing is not signed", detail, remedy, refusal=code)

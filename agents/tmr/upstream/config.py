@@ -14,9 +14,9 @@ from tmr.runtime.config import ConfigError, load
 
 DEFAULT: Final = Path("/etc/tmr/upstream.toml")
 PORT: Final = 22351
-"""Where twins ask an upstream."""
+"""Port on which twins ask an upstream."""
 NETWORK_PORT: Final = 22350
-"""Where clients ask a licence server."""
+"""Port on which clients ask a licence server."""
 TTL_MIN: Final = 0.5
 TTL_MAX: Final = 60.0
 RECORD_DAYS_MAX: Final = 36_500
@@ -71,7 +71,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return (self.listen,) if isinstance(self.listen, str) else self.listen
 
     def mistakes(self) -> list[str]:
-        """What is wrong, each a sentence that names the key."""
+        """Mistakes, each a sentence that names the key."""
         found = []
         for key in ("name", "act_id"):
             try:

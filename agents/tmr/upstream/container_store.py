@@ -58,7 +58,7 @@ class ContainerStore:
         self.statement = sign(container.statement(upstream), key)
 
     statement: SignedStatement
-    """What the upstream states now, signed with the container's key."""
+    """Statement of the upstream now, signed with the container's key."""
 
     @classmethod
     def open(cls, store: Store, upstream: str, act_id: str, vendors: Path, *, network: bool = False) -> Self:

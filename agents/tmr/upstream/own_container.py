@@ -23,7 +23,7 @@ class OwnContainerValidator:
         self._key = key
 
     def command(self, body: bytes) -> str:
-        """Why the command is not stored; empty: it is. One that cannot be read is left to the ledger."""
+        """Reason not to store the command; empty: none. One that cannot be read is left to the ledger."""
         if encoded_as(body, CommandBatch, Grant, Free, Consume):
             return (
                 ""  # nearly all are, and none of `CommandBatch` can be another: the ledger reads them, once
@@ -51,7 +51,7 @@ class OwnContainerValidator:
         return ""
 
     def state(self, state: bytes, entry_format: int = FIRST, *, fresh: bool) -> str:
-        """Why this upstream does not continue from the state. `fresh`: it has nothing to compare it with."""
+        """Reason not to continue from the state. `fresh`: there is nothing to compare it with."""
         after = read(state, entry_format, type(self._ledger))
         if isinstance(after, str):
             return after

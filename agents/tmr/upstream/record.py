@@ -44,7 +44,7 @@ class StoredRun(msgspec.Struct, frozen=True):
 
 
 class CannotVouch(Exception):
-    """Why the record has not what should be attested."""
+    """Reason why the record has not what should be attested."""
 
 
 class Record:
@@ -145,7 +145,7 @@ class Record:
     # -- what there is -------------------------------------------------------------------------------------
 
     def look(self, firm: int, head: Head) -> FirmRecord:
-        """What there is of one firm, up to `head`."""
+        """Record of one firm, up to `head`."""
         rows = self._db.execute(
             "SELECT first, last FROM record_run WHERE firm_code = ? AND first <= ? "
             "ORDER BY first DESC LIMIT ?",

@@ -65,9 +65,9 @@ CREATE TABLE IF NOT EXISTS seal (name TEXT PRIMARY KEY, version INTEGER NOT NULL
 CREATE TABLE IF NOT EXISTS damage (id INTEGER PRIMARY KEY CHECK (id = 1), what TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS owner (id INTEGER PRIMARY KEY CHECK (id = 1), upstream TEXT NOT NULL) STRICT;
 """
-"""What a version that does not know it may leave alone: such a store can still be opened by that version."""
+"""Tables that a version which does not know them may leave alone: it can still open such a store."""
 _MIGRATIONS: Final[dict[int, str]] = {1: RECORD_TABLES}
-"""What makes of a store of this schema one of the next."""
+"""Statements that make of a store of this schema one of the next."""
 
 
 WAL_KEPT: Final = 16 * 2**20
@@ -146,7 +146,7 @@ class Store:
         )
 
     def damaged(self, what: str) -> StoreError:
-        """What is there cannot have been written like that."""
+        """Error for rows that cannot have been written like that."""
         return StoreError(
             f"{self.path}: the store is damaged ({what}); move the whole directory {self.path.parent} away "
             "and start again: this upstream then joins as a new member with a new container, for which the "
@@ -217,7 +217,7 @@ class Store:
                 self.path.with_name(CHECK_FILE).touch(mode=0o600)
 
     def _begun(self) -> bool:
-        """Whether the journal holds commands, or a snapshot of what they did."""
+        """Tells whether the journal holds commands, or a snapshot of what they did."""
         (entries,) = self._db.execute("SELECT count(*) FROM journal WHERE kind = 'command'").fetchone()
         (states,) = self._db.execute("SELECT count(*) FROM snapshot WHERE length(state) > 0").fetchone()
         return bool(entries or states)

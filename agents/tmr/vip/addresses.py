@@ -135,7 +135,7 @@ class KernelAddresses:
         return [address for address in addresses if address not in present]
 
     async def changes(self) -> AsyncIterator[Link | AddressRemoved | AddressAdded]:
-        """What happens to the interface, for ever; raises InterfaceGone when it is deleted."""
+        """Changes of the interface, for ever; raises InterfaceGone when it is deleted."""
         while True:
             async for message in self._events.get():
                 match message.get("event"):

@@ -18,7 +18,7 @@ class ConfigError(Exception):
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Where a last will goes."""
+    """Upstream that gets the release of the lease on failure."""
 
     host: str
     port: int
@@ -57,7 +57,9 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ReleaseConfig(msgspec.Struct, frozen=True):
-    """Who receives the last will of a dead tmr-server, and what proves that we may send it."""
+    """Receivers of the release of the lease on failure of tmr-server, and the files that prove who sends
+    it.
+    """
 
     targets: tuple[Target, ...]
     path: str

@@ -32,7 +32,7 @@ INTERVAL_NS = 2 * SECOND_NS
 """A neighbour that learned a wrong place, from whatever it was, has the right one again after so long."""
 
 TIMER_SLACK_NS = 10_000_000
-"""How late a timer may fire and still renew the kernel's lifetime for its last whole second."""
+"""Bound on how late a timer may fire and still renew the kernel's lifetime for its last whole second."""
 
 CONFLICT_INTERVAL_NS = 10 * SECOND_NS
 """One report of a conflict in this time, for each address."""
@@ -175,7 +175,7 @@ Action: TypeAlias = Add | Refresh | Remove | RemoveStrays | Announce | SendRelea
 
 
 class Term(msgspec.Struct, frozen=True):
-    """What the commander was last granted; `until_ns` is its deadline less REMOVE_EARLY_NS."""
+    """Term that the commander was last granted; `until_ns` is its deadline less REMOVE_EARLY_NS."""
 
     epoch: int
     until_ns: int
@@ -189,7 +189,7 @@ class State(msgspec.Struct, frozen=True):
     term: Term | None = None
     up: bool = False
     front: int = front.UNKNOWN
-    """What was told last of the front network."""
+    """View of the front network that was told last."""
     seen: int = -1
     """Highest epoch accepted."""
     ended: int = -1
@@ -202,10 +202,10 @@ class State(msgspec.Struct, frozen=True):
     announce_ns: int = 0
     """Next announcement."""
     refresh_ns: int | None = None
-    """When the kernel lifetime can be renewed for its last whole second."""
+    """Time at which the kernel lifetime can be renewed for its last whole second."""
     restored_ns: int | None = None
     reported: dict[str, int] = {}
-    """When a conflict was last reported, by address."""
+    """Time at which a conflict was last reported, by address."""
 
 
 def kernel_lifetime(until_ns: int, now_ns: int) -> int:
@@ -220,7 +220,7 @@ def next_announcement(since_ns: int, now_ns: int) -> int:
 
 
 def wake_at(state: State) -> int | None:
-    """When `decide` wants a Tick; None if only an event can change anything."""
+    """Time at which `decide` wants a Tick; None if only an event can change anything."""
     if state.term is None:
         return None
     times = [state.term.until_ns]

@@ -101,7 +101,7 @@ def _fold(total: int) -> int:
 
 
 def parse_arp(frame: bytes) -> Claim | str:
-    """What an Ethernet frame of type ARP claims, or the reason why it claims nothing."""
+    """Claim of an Ethernet frame of type ARP, or the reason why it claims nothing."""
     if len(frame) < _ETHERNET.size + _ARP.size:
         return f"{len(frame)} bytes are too short for ARP over Ethernet"
     if _ETHERNET.unpack_from(frame)[2] != ETH_P_ARP:
@@ -117,7 +117,7 @@ def parse_arp(frame: bytes) -> Claim | str:
 
 
 def parse_na(message: bytes, hop_limit: int) -> Claim | str:
-    """What an ICMPv6 message (checksum verified) claims, or the reason why it claims nothing."""
+    """Claim of an ICMPv6 message (checksum verified), or the reason why it claims nothing."""
     if hop_limit != 255:
         return f"hop limit {hop_limit}: came through a router (RFC 4861 §7.1.2)"
     if len(message) < _NA.size:

@@ -22,7 +22,7 @@ HEARD_NS: Final = 3_000_000_000
 
 
 class FrontWatch:
-    """What was heard when."""
+    """Watch of the front network: what was heard, and when."""
 
     def __init__(self, now_ns: int) -> None:
         self._answered_ns = self._heard_ns = now_ns - HEARD_NS
@@ -42,7 +42,7 @@ class FrontWatch:
         return True
 
     def view(self, now_ns: int) -> int:
-        """How much is seen: NOTHING, TRAFFIC or TARGET."""
+        """View of the front network: NOTHING, TRAFFIC or TARGET."""
         if now_ns - self._answered_ns < ANSWERED_NS:
             return TARGET
         return TRAFFIC if now_ns - self._heard_ns < HEARD_NS else NOTHING

@@ -128,7 +128,7 @@ class CommandLink:
             self._commander = None
 
     def take(self) -> list[LinkEvent]:
-        """What the commander did since the last call, read to its end; replaced holds are left out."""
+        """Messages of the commander since the last call, read to its end; replaced holds are left out."""
         commander, events = self._commander, list[LinkEvent]()
         if commander is None:
             return events

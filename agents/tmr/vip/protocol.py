@@ -84,7 +84,7 @@ class CommandRefused(msgspec.Struct, frozen=True, tag_field="event", tag="refuse
 
 
 class Front(msgspec.Struct, frozen=True, tag_field="event", tag="front"):
-    """How much is seen of the front network: see `tmr.vip.front`. Sent after hello, and when it changes."""
+    """View of the front network: see `tmr.vip.front`. Sent after hello, and when it changes."""
 
     view: int
 

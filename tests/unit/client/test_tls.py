@@ -1,4 +1,4 @@
-"""Whom a client trusts: the chain, the address and the role of a server, and the revocation list."""
+"""Trust of a client: the chain, the address and the role of a server, and the revocation list."""
 
 import socket
 import ssl

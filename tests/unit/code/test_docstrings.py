@@ -1,6 +1,7 @@
-"""Docstrings of modules begin with a noun or a verb (CONTRIBUTING)."""
+"""Docstrings begin with a noun or a verb (CONTRIBUTING)."""
 
 import ast
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -8,7 +9,7 @@ import pytest
 
 ROOT: Final = Path(__file__).parents[3]
 QUESTIONS: Final = frozenset(
-    {"who", "whose", "what", "which", "whether", "how", "when", "where", "why", "whoever"}
+    {"who", "whose", "what", "which", "whether", "how", "when", "where", "why", "whoever", "whom"}
 )
 MODULES: Final = sorted(
     path
@@ -17,20 +18,52 @@ MODULES: Final = sorted(
 )
 
 
-def first_word(source: str) -> str:
-    """The first word of the module's docstring in lower case; empty: no docstring."""
-    words = (ast.get_docstring(ast.parse(source)) or "").split()
+def first_word(docstring: str) -> str:
+    """The first word in lower case; empty: there is none."""
+    words = docstring.split()
     return words[0].lower().strip(",.:;") if words else ""
 
 
+def of_module(source: str) -> str:
+    return ast.get_docstring(ast.parse(source)) or ""
+
+
+def docstrings(source: str) -> Iterator[str]:
+    """Docstrings of the module, its classes, functions and attributes: all strings that stand alone."""
+    for node in ast.walk(ast.parse(source)):
+        if not isinstance(node, ast.Expr) or not isinstance(node.value, ast.Constant):
+            continue
+        if isinstance(node.value.value, str):
+            yield node.value.value
+
+
 @pytest.mark.parametrize(
-    ("source", "word"), [('"""What it does."""', "what"), ('"""The store."""', "the"), ("x = 1", "")]
+    ("source", "words"),
+    [
+        ('"""What it does."""', ["what"]),
+        ('"""The store."""\nx = 1\n"""Whether it is so."""', ["the", "whether"]),
+        ("x = 1", []),
+    ],
 )
-def test_the_first_word(source: str, word: str) -> None:
-    assert first_word(source) == word
+def test_the_first_word(source: str, words: list[str]) -> None:
+    assert [first_word(docstring) for docstring in docstrings(source)] == words
 
 
 def test_no_module_begins_with_a_question() -> None:
     assert len(MODULES) > 500
-    found = [str(path.relative_to(ROOT)) for path in MODULES if first_word(path.read_text()) in QUESTIONS]
+    found = [
+        str(path.relative_to(ROOT))
+        for path in MODULES
+        if first_word(of_module(path.read_text())) in QUESTIONS
+    ]
+    assert not found, "begin these docstrings with a noun or a verb"
+
+
+def test_no_docstring_of_the_package_begins_with_a_question() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
+        for path in (ROOT / "agents").rglob("*.py")
+        for docstring in docstrings(path.read_text())
+        if first_word(docstring) in QUESTIONS
+    ]
     assert not found, "begin these docstrings with a noun or a verb"

@@ -1,4 +1,4 @@
-"""Whom a last will is told to: upstreams whose certificate counts."""
+"""Receivers of a last will: upstreams whose certificate counts."""
 
 import asyncio
 import logging

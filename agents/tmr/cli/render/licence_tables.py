@@ -103,7 +103,7 @@ def use(licence: Item | LicenceStatus | Candidate) -> Text:
 
 
 def _options(item: Item) -> str:
-    """What is special about the licence, in few words."""
+    """Options of the licence, in few words."""
     said = []
     if item.emergency:
         said.append("emergency")

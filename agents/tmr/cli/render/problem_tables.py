@@ -13,7 +13,7 @@ from tmr.cli.render.licence_tables import CONSTITUENT_STYLES, missing
 
 
 def error(raised: TmrError) -> list[RenderableType]:
-    """What went wrong, who is missing or holds the seats, and what to do about it."""
+    """Lines of an error: what went wrong, which machine is missing or holds the seats, and the remedy."""
     problem = getattr(raised, "problem", None)
     title = problem.title if problem is not None else raised.message.rstrip(".")
     head = Text.assemble(("Error: ", BAD), (title, "bold"))
@@ -57,7 +57,7 @@ def _problem_constituents(found: Sequence[Constituent]) -> Table:
 
 
 def holders(found: Sequence[Holder]) -> Table:
-    """Who holds the seats, and until when where that is known."""
+    """Table of the holders of the seats, with the end where that is known."""
     table = grid("Held by", "Station", "Mode", "Since", ">Seats", "Until")
     for each in found[:PROBLEM_ROWS]:
         table.add_row(

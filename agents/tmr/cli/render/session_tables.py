@@ -13,7 +13,7 @@ from tmr.cli.render.layout import FirstFitting, chosen, moment, person
 
 
 def sessions(held: Sequence[HeldSession], queue: Sequence[QueuedRequest] = ()) -> list[RenderableType]:
-    """Who holds what, and who waits."""
+    """Table of holders, and of those that wait."""
     out: list[RenderableType] = ["No sessions."]
     if held:
         table = partial(_held, held)

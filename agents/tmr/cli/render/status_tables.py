@@ -19,7 +19,7 @@ _ROLES: Final = {Role.ACTIVE: GOOD, Role.PASSIVE: FAINT, Role.CANDIDATE: WARN}
 
 @dataclass(frozen=True, slots=True)
 class TwinView:
-    """What one address answered to the question for its status: `status`, or else `error`."""
+    """Answer of one address to the question for its status: `status`, or else `error`."""
 
     address: str
     status: Status | None
@@ -27,7 +27,7 @@ class TwinView:
 
     @property
     def active(self) -> bool:
-        """Whether the active twin answered."""
+        """Tells whether the active twin answered."""
         return self.status is not None and self.status.role is Role.ACTIVE
 
 
@@ -100,7 +100,7 @@ def _twins(views: Sequence[TwinView]) -> Table:
 
 
 def _doubtful(status: Status) -> Text:
-    """What the clocks show, where certified time does not follow them."""
+    """Times that the clocks show, where certified time does not follow them."""
     return Text("-" if status.time_in_doubt is None else moment(status.time_in_doubt), WARN)
 
 
@@ -121,7 +121,7 @@ def _upstreams(seen: Sequence[Status]) -> Table:
 
 
 def _synchronised(clock: bool | None) -> Text:
-    """Whether a time source keeps an upstream's clock; whether one should is for an alarm to say."""
+    """Tells whether a time source keeps an upstream's clock; whether one should is for an alarm to say."""
     return Text("-", FAINT) if clock is None else Text("synced" if clock else "not synced")
 
 
@@ -157,7 +157,7 @@ def _licences(licences: Sequence[LicenceStatus]) -> list[RenderableType]:
 
 
 def _noted(licence: LicenceStatus) -> Text:
-    """What an operator should know of its use besides seats."""
+    """Notes for an operator on its use besides seats."""
     said = []
     if licence.emergency and licence.in_use:
         said.append(Text("emergency licence in use", BAD))

@@ -107,14 +107,14 @@ def init(firm_code: int, directory: Path) -> None:
 
 
 def issuing(command: Callable[P, R]) -> Callable[P, R]:
-    """What every command that issues an update takes."""
+    """Options of every command that issues an update."""
     for option in (out_option, network_option, request_option, dir_option):
         command = option(command)
     return command
 
 
 def naming(command: Callable[P, R]) -> Callable[P, R]:
-    """What names a licence that is there already."""
+    """Options that name a licence that is there already."""
     tmr_id = click.option("--tmr-id", type=click.IntRange(1, CODE_MAX), help="The licence with this TMR-Id.")
     product = click.option(
         "--product", type=click.IntRange(0, CODE_MAX), help="The licence of this product (--network)."

@@ -70,7 +70,7 @@ class VendorDirectory(msgspec.Struct, frozen=True):
         return update
 
     def file(self, number: int) -> Path:
-        """Where the update of this number is kept."""
+        """Path of the update of this number."""
         return self.issued / f"{number:06}.json"
 
 

@@ -21,4 +21,4 @@ ROUTE_GROUPS: Final[tuple[Callable[[FastAPI, ClientApi], None], ...]] = (
     status.add_routes,
     tracking.add_routes,
 )
-"""What every server that serves clients has, whatever its deployment."""
+"""Part of every server that serves clients, whatever its deployment."""

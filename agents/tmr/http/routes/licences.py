@@ -41,7 +41,7 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
         openapi_extra=documented("time-in-doubt", *JOURNAL, takes=ExplainRequest),
     )
     async def explain(request: Request) -> Response:
-        """What would happen to a request, and why. Nothing changes."""
+        """Prediction for a request, and its reasons. Nothing changes."""
         peer = client_of(request)
         asked = await body_of(request, ExplainRequest)
         return answer(await api.licence_service.explainer.explain(peer, address_of(request), asked))
