@@ -37,7 +37,7 @@ class ProposerId(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
-    """Membership: the disk that each of the three replicas counts with, and the disks that never count again."""
+    """Membership: the disk that counts for each of the three replicas, and those that never count again."""
 
     replica_ids: tuple[Name, Name, Name]
     retired: tuple[Name, ...] = ()
