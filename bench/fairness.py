@@ -13,18 +13,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Final, get_args
+from typing import Final
 
 import msgspec
 
 from bench.load import flood, probe
 from bench.scale.loads import Load
 from bench.scale.system import System, system
+from testbed.flood import Kind
 from testbed.machine import machine
 
 PROBE_EVERY: Final = 0.005
 LIMIT: Final = 0.05
-CONNECTIONS: Final[dict[flood.Kind, int]] = {"heartbeats": 400, "slow-bodies": 1_500, "handshakes": 64}
+CONNECTIONS: Final[dict[Kind, int]] = {"heartbeats": 400, "slow-bodies": 1_500, "handshakes": 64}
 BOUND: Final = 120.0
 """Seconds more than it is measured for, after which a load ends by itself."""
 
@@ -39,7 +40,7 @@ class Row(msgspec.Struct):
     """The flood is against another system on the same machine."""
     under: probe.Pauses
     answers: dict[str, int]
-    """What the flood was answered, by status; 0: its connection was ended."""
+    """What the flood was answered, by status; `ended`: its connection was."""
     epochs: tuple[int, int]
     """Before and after: equal where the twin kept its lease."""
 
@@ -67,7 +68,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.fairness", description=__doc__)
     parser.add_argument("--short", action="store_true", help="two seconds each")
     parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement (default 20)")
-    parser.add_argument("--kinds", nargs="+", choices=get_args(flood.Kind), default=list(CONNECTIONS))
+    parser.add_argument("--kinds", nargs="+", choices=list(CONNECTIONS), default=list(CONNECTIONS))
     parser.add_argument("--out", type=Path, default=Path("build/bench"))
     options = parser.parse_args()
     seconds = 2.0 if options.short else options.seconds
@@ -87,7 +88,7 @@ def main() -> int:
     return 0
 
 
-def measure(found: System, other: System, kind: flood.Kind, seconds: float) -> Row:
+def measure(found: System, other: System, kind: Kind, seconds: float) -> Row:
     """The neighbour without the flood, then while it is against the `other` system, then under it."""
     epoch, connections = _epoch(found), CONNECTIONS[kind]
     without = _probed(found, seconds)
@@ -100,7 +101,7 @@ def measure(found: System, other: System, kind: flood.Kind, seconds: float) -> R
 
 
 def _flooded(
-    found: System, victim: System, kind: flood.Kind, seconds: float
+    found: System, victim: System, kind: Kind, seconds: float
 ) -> tuple[probe.Pauses, dict[str, int]]:
     """The neighbour in `found` while `victim` is flooded, and what the flood was answered."""
     wanted = flood.Flood(victim.target("alice"), kind)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from chaos.address_watch import AddressWatch
+from chaos.address_watch import EVERY_S, AddressLog
 from chaos.aftermath import Aftermath, licences
 from chaos.nemesis import Nemesis
 from chaos.plan import plan
@@ -19,19 +19,18 @@ from chaos.worker import Setting
 from chaos.workload import TTL_S, habits, items
 from lab.errors import LabError
 from lab.names import LabNames
-from testbed.addresses import LEASE_S
+from testbed.addresses import LEASE_S, VIP
+from testbed.client_program import ClientProgram
 from testbed.deployment import Say
 from testbed.fault_injector import FaultInjector, boottime
 from testbed.operator import Operator
 from testbed.site import Site
 from testbed.steps import StepFailed, wait_for
 from testbed.vendor import FIRM, Vendor, trust_all
+from testbed.vip_watcher import VipWatcher
 from tmr.client import TmrError
 
-_HERE = Path(__file__).parent
-_THERE = "/run/tmr-chaos"
-_FILES = ("__init__.py", "records.py", "workload.py", "observed.py", "worker.py", "clients.py")
-_UNIT = "tmr-chaos-clients"
+_FILES = ("records.py", "workload.py", "observed.py", "worker.py")
 _WHOLE_S = 60.0
 _END_S = 90
 
@@ -81,10 +80,8 @@ class _Play:
         say = _timed(self._say, began)
         say(f"{campaign.clients} clients, {len(given)} licences, seed {seed}, {seconds:.0f} s")
         watcher = Watcher(self._site.names, self._directory, began, given)
-        address = AddressWatch(self._site.names, self._directory, began)
-        watcher.start()
-        address.start()
-        try:
+        addresses = AddressLog(self._directory, lambda: round(boottime() - began, 3))
+        with watcher, VipWatcher(self._site.names, VIP, EVERY_S, addresses.saw):
             self._whole(watcher, "before the first fault")
             nemesis = Nemesis(
                 self._faults, watcher, self._operator, self._vendor, self._directory, began, say
@@ -99,9 +96,7 @@ class _Play:
             campaign.finished = round(boottime() - began, 3)
             after = Aftermath(self._site, self._operator, self._vendor, watcher, self._directory, began, say)
             after.write(campaign, first)
-        finally:
-            address.stop()
-            watcher.stop()
+        addresses.write()
         return campaign
 
     def _untrusted(self) -> str:
@@ -118,33 +113,19 @@ class _Play:
     @contextmanager
     def _clients(self, setting: Setting) -> Iterator[None]:
         """The clients work on the client machine meanwhile; what they wrote is fetched in any case."""
-        site, package = self._site, f"{_THERE}/chaos"
-        stop = f"systemctl stop {_UNIT} 2>/dev/null; systemctl reset-failed {_UNIT} 2>/dev/null"
-        site.must_inside("client", f"{stop}; rm -rf {_THERE}; mkdir -p {package}")
-        site.must(
-            "scp", "-q", "-F", site.names.ssh_config, *(_HERE / name for name in _FILES), f"client:{package}/"
-        )
-        written = msgspec.json.encode(setting).decode()
-        site.must_inside(
-            "client",
-            f"systemd-run --quiet --unit={_UNIT} --working-directory={_THERE} "
-            f"-p TimeoutStopSec={_END_S} -p StandardError=file:{_THERE}/errors "
-            f"/opt/tmr/current/bin/python -m chaos.clients '{written}' {_THERE}/operations",
-        )
+        clients = ClientProgram(self._site, Path(__file__).parent, "clients", _FILES)
+        clients.start(msgspec.json.encode(setting).decode(), f"{clients.directory}/operations", stop_s=_END_S)
         try:
             yield
-            if site.inside("client", f"systemctl is-active {_UNIT}").code:
-                raise LabError(f"the clients ended by themselves: {self._client_errors()}")
+            if not clients.alive():
+                raise LabError(f"the clients ended by themselves: {clients.said()}")
         finally:
-            site.inside("client", f"systemctl stop {_UNIT}", timeout_s=_END_S + 10)
+            clients.stop(_END_S)
             raw = self._directory / f"{OPERATIONS}.raw"
-            site.must("scp", "-q", "-F", site.names.ssh_config, f"client:{_THERE}/operations", raw)
+            clients.fetch("operations", raw)
             settle(raw, self._directory / OPERATIONS)
-        if not site.inside("client", f"systemctl is-failed {_UNIT}").code:
-            raise LabError(f"the clients failed at their end: {self._client_errors()}")
-
-    def _client_errors(self) -> str:
-        return self._site.inside("client", f"tail -n 20 {_THERE}/errors").out.strip()
+        if clients.failed():
+            raise LabError(f"the clients failed at their end: {clients.said()}")
 
 
 def settle(raw: Path, target: Path) -> None:

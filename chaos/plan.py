@@ -120,7 +120,7 @@ def _vip_stolen(source: random.Random) -> Step:
 
 def _flood(source: random.Random) -> Step:
     """One client's heartbeats, or strangers' handshakes: nobody else may wait for them."""
-    how = source.choice(["heartbeats", "handshakes"])
+    how = source.choice(["heartbeats", "strangers"])
     return Step(0, "flood", (ACTIVE,), source.uniform(4.0, 7.0), how)
 
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,10 @@ from lab.topology import machine_named
 from testbed.addresses import SERVERS, VIP
 from testbed.addresses import TWINS as ADDRESSES
 from testbed.fault_injector import boottime
+from testbed.http import Connection
+from testbed.observer import Observer
 from testbed.operator import enter
+from testbed.vip_watcher import has_address
 from tmr.api.status import Role, Status
 from tmr.client import AsyncClient, Policy, TmrError, load
 
@@ -94,36 +96,24 @@ class Look:
         return ""
 
 
-class Watcher(threading.Thread):
+class Watcher(Observer):
     """One thread, which lives in the lab's fabric. `latest` is what it saw last."""
 
     def __init__(self, names: LabNames, directory: Path, began: float, licences: list[Licence]) -> None:
-        super().__init__(name="watcher", daemon=True)
+        super().__init__("watcher")
         self._names, self._began = names, began
         self._file = directory / SAMPLES
         self._products = {(licence.firm_code, licence.product_code) for licence in licences}
-        self._over = threading.Event()
         self.latest = Look(0.0)
-        self.failure: BaseException | None = None
 
-    def run(self) -> None:
-        try:
-            enter(self._names.fabric)
-            asyncio.run(self._watch())
-        except BaseException as error:  # told to the campaign, which looks at `failure`
-            self.failure = error
-
-    def stop(self) -> None:
-        """No more looks; raises what made it stop before, if anything did."""
-        self._over.set()
-        self.join()
-        if self.failure is not None:
-            raise self.failure
+    def observe(self) -> None:
+        enter(self._names.fabric)
+        asyncio.run(self._watch())
 
     async def _watch(self) -> None:
         config = load(self._names.directory / "pki" / "operator.toml")
         async with AsyncClient(config, policy=_POLICY) as client:
-            while not self._over.is_set():
+            while not self.over.is_set():
                 started = boottime()
                 look = await self._look(client, started - self._began)
                 self.latest = look
@@ -132,7 +122,7 @@ class Watcher(threading.Thread):
 
     async def _look(self, client: AsyncClient, at: float) -> Look:
         state = {name: machine.state(self._names, machine_named(name)) for name in SERVERS}
-        vip = frozenset(name for name in SERVERS if self._has_vip(name))
+        vip = frozenset(name for name in SERVERS if has_address(self._names, VIP, name))
         running = {name for name in SERVERS if state[name] == "on"}
         twins = [self._twin(client, name) if name in running else _nothing() for name in TWINS]
         upstreams = [self._upstream(name) if name in running else _nothing() for name in UPSTREAMS]
@@ -145,13 +135,6 @@ class Watcher(threading.Thread):
         record = BootRecord.read(self._names.boot_record(machine_named(name)))
         return record.leader if record else None
 
-    def _has_vip(self, name: str) -> bool:
-        """Asked of the kernel, which knows it also of a frozen machine."""
-        leader = self._leader(name)
-        with suppress(OSError):
-            return leader is not None and f"{VIP}\n" in Path(f"/proc/{leader}/net/fib_trie").read_text()
-        return False
-
     async def _twin(self, client: AsyncClient, name: str) -> Status | None:
         try:
             async with asyncio.timeout(2 * _ANSWER_S):
@@ -162,19 +145,18 @@ class Watcher(threading.Thread):
     async def _upstream(self, name: str) -> dict[str, Any] | None:
         """Its own word, from its administration socket, which is a file: no network is needed."""
         socket = f"/proc/{self._leader(name)}/root/run/tmr-upstream/admin.sock"
-        writer = None
+        connection = None
         try:
             async with asyncio.timeout(_ANSWER_S):
-                reader, writer = await asyncio.open_unix_connection(socket)
-                writer.write(b"GET /v1/status HTTP/1.1\r\nHost: upstream\r\nConnection: close\r\n\r\n")
-                head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+                connection = await Connection.over_unix(socket)
+                status, body = await connection.ask("GET", "/v1/status")
             found: dict[str, Any] = json.loads(body)
-            return found if b" 200 " in head.partition(b"\r\n")[0] else None
-        except (OSError, TimeoutError, ValueError):
+            return found if status == 200 else None
+        except (OSError, EOFError, ValueError):
             return None
         finally:
-            if writer is not None:
-                writer.transport.abort()
+            if connection is not None:
+                connection.abort()
 
     def _samples(self, look: Look) -> list[Sample]:
         lines = []

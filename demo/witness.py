@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo import gaps
+from testbed.addresses import SERVER_PORT, VIP
+from testbed.client_program import ClientProgram
+from testbed.probing import Probing, probing
 from testbed.site import Site
-from testbed.steps import StepFailed
-
-_HERE = Path(__file__).parent
-_PYTHON = "/opt/tmr/current/bin/python"
-_DIRECTORY = "/run/tmr-demo"
 
 
 @dataclass(frozen=True)
@@ -27,36 +25,26 @@ class Beat:
 
 
 class Witness:
-    """Two programs on the client machine; their output is read from outside."""
+    """A program on the client machine, and one in its network; their output is read from outside."""
+
+    prober: Probing
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self._site, self._stack = site, ExitStack()
+        self._holder = ClientProgram(site, Path(__file__).parent, "holder")
 
     def start(self, firm: int, product: int, ttl: int) -> None:
-        """Start both anew."""
-        self._site.must_inside("client", f"mkdir -p {_DIRECTORY}; rm -f {_DIRECTORY}/*")
-        for name in ("holder", "prober"):
-            self._site.put("client", _HERE / f"{name}.py", f"{_DIRECTORY}/{name}.py")
-        self._run("holder", f"{firm} {product} {ttl}")
-        self._run("prober", "")
-
-    def _run(self, name: str, arguments: str) -> None:
-        log = f"{_DIRECTORY}/{name}"
-        self._site.must_inside(
-            "client",
-            f"(systemctl stop tmr-demo-{name}; systemctl reset-failed tmr-demo-{name}) 2>/dev/null; "
-            f"systemd-run --quiet --unit=tmr-demo-{name} -p StandardOutput=append:{log}.out "
-            f"-p StandardError=append:{log}.err {_PYTHON} {_DIRECTORY}/{name}.py {arguments}",
-        )
+        """Start both anew; the prober is answered."""
+        self._stack.enter_context(self._holder.running(firm, product, ttl))
+        self.prober = self._stack.enter_context(probing(self._site.names, VIP, SERVER_PORT))
 
     def stop(self) -> None:
         """End both; the application gives its licence back."""
-        self._site.inside("client", "systemctl stop tmr-demo-prober tmr-demo-holder")
+        self._stack.close()
 
     def beats(self, last: int | None = None) -> list[Beat]:
         """What the application has written, or its `last` lines."""
-        lines = self._read("holder", "tail -n +1" if last is None else f"tail -n {last}")
-        return [Beat(**json.loads(line)) for line in lines if line.endswith("\n")]
+        return [Beat(**json.loads(line)) for line in self._holder.lines(last)]
 
     def beat_since(self, since_ns: int) -> Beat | None:
         """The last heartbeat, if it was answered after `since_ns`."""
@@ -64,15 +52,5 @@ class Witness:
         return beats[-1] if beats and beats[-1].at_ns > since_ns and not beats[-1].error else None
 
     def said(self) -> str:
-        """What the programs told on standard error."""
-        return " ".join(self._read("holder", "tail -n 3", "err") + self._read("prober", "tail -n 3", "err"))
-
-    def answers(self) -> list[gaps.Answer]:
-        """The last answers of the virtual address, up to two minutes of them."""
-        return gaps.read(self._read("prober", "tail -n 12000"))
-
-    def _read(self, name: str, command: str, stream: str = "out") -> list[str]:
-        done = self._site.inside("client", f"{command} {_DIRECTORY}/{name}.{stream}")
-        if done.code:
-            raise StepFailed(f"the {name} on the client machine has left no log: {done.text}")
-        return done.out.splitlines(keepends=True)
+        """What the application told on standard error."""
+        return self._holder.said()

@@ -2,43 +2,68 @@
 
     python -m testbed.flood NAMESPACE CONFIG ADDRESS KIND
 
-`heartbeats`: requests of the operator in CONFIG for a thousand sessions that nobody knows. `handshakes`: TLS
-handshakes without a certificate, and connections that begin none. Says how much was answered, in JSON.
+`heartbeats`: requests of the operator in CONFIG for a thousand sessions that nobody knows. `strangers`: TLS
+handshakes without a certificate, and connections that begin none. `handshakes`: complete ones, and nothing
+asked. `slow-bodies`: a byte at a time. Says how much was answered, in JSON.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import secrets
 import ssl
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal, get_args
 
+from testbed.http import Connection
 from testbed.operator import enter
 from tmr.client import load
 from tmr.client.tls import context
 
-KINDS: Final = ("heartbeats", "handshakes")
+Kind = Literal["heartbeats", "slow-bodies", "handshakes", "strangers"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 CONNECTIONS: Final = 40
+ENDED: Final = "ended"
+"""Instead of a status: the connection was ended or refused without an answer."""
 NICE: Final = 10
 """Behind the machines: a flood comes from elsewhere, and takes no processor from them."""
 _IDS: Final = 1_000
+"""Sessions in one request: as many as are allowed."""
+_TRICKLE_S: Final = 0.1
 _PAUSE_S: Final = 0.05
 _GIVEN_UP_S: Final = 2.0
+_JSON: Final = "content-type: application/json\r\n"
 
 
 class Flood:
-    """Connections to one address, made again whenever they end."""
+    """Connections to one address, made again whenever they end, whatever `Retry-After` says.
 
-    def __init__(self, address: str, port: int, tls: ssl.SSLContext, kind: str) -> None:
-        self._address, self._port, self._tls = address, port, tls
-        self._way = {"heartbeats": self._heartbeats, "handshakes": self._handshake}[kind]
+    `answers`: their number by status.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        port: int,
+        tls: ssl.SSLContext,
+        kind: Kind,
+        connections: int = CONNECTIONS,
+        *,
+        name: str | None = None,
+        source: str | None = None,
+    ) -> None:
+        self._address, self._port, self._tls, self._name, self._source = address, port, tls, name, source
+        self._connections = connections
+        self._way = {
+            "heartbeats": self._heartbeats,
+            "slow-bodies": self._slow_body,
+            "handshakes": self._handshake,
+            "strangers": self._stranger,
+        }[kind]
         self._over = asyncio.Event()
         self.answers = Counter[str]()
 
@@ -48,52 +73,61 @@ class Flood:
 
     async def go_on(self) -> None:
         """Until told to stop."""
-        await asyncio.gather(*(self._again(number) for number in range(CONNECTIONS)))
+        await asyncio.gather(*(self._again(number) for number in range(self._connections)))
 
     async def _again(self, number: int) -> None:
         while not self._over.is_set():
             try:
                 await self._way(number)
-            except (OSError, asyncio.IncompleteReadError):
-                self.answers["ended"] += 1
+            except (OSError, asyncio.IncompleteReadError, ssl.SSLError):
+                self.answers[ENDED] += 1
                 await asyncio.sleep(_PAUSE_S)
+
+    async def _open(self, tls: ssl.SSLContext | None) -> Connection:
+        return await Connection.open(
+            self._port, tls, self._name if tls else None, address=self._address, source=self._source
+        )
 
     async def _heartbeats(self, _: int) -> None:
         body = json.dumps({"sessions": [secrets.token_hex(16) for _ in range(_IDS)]}).encode()
-        reader, writer = await asyncio.open_connection(self._address, self._port, ssl=self._tls)
-        with _ended(writer):
+        connection = await self._open(self._tls)
+        try:
             while not self._over.is_set():
-                head = f"POST /v1/heartbeats HTTP/1.1\r\nHost: flood\r\nContent-Length: {len(body)}\r\n\r\n"
-                writer.write(head.encode() + body)
-                told = (await reader.readuntil(b"\r\n\r\n")).lower()
-                length = told.find(b"content-length: ")
-                await reader.readexactly(int(told[length + 16 : told.index(b"\r", length)]))
-                self.answers[told[9:12].decode()] += 1
+                status, _answer = await connection.ask("POST", "/v1/heartbeats", body, _JSON)
+                self.answers[str(status)] += 1
+        finally:
+            connection.abort()
 
-    async def _handshake(self, number: int) -> None:
-        tls = None if number % 2 else self._tls
+    async def _slow_body(self, _: int) -> None:
+        connection = await self._open(self._tls)
+        try:
+            connection.send("POST", "/v1/heartbeats", 9000)
+            self.answers[str(await connection.trickle(b" ", _TRICKLE_S))] += 1
+        finally:
+            connection.close()
+
+    async def _handshake(self, _: int) -> None:
+        connection = await self._open(self._tls)
+        self.answers["200"] += 1
+        connection.close()
+        await connection.ended()
+
+    async def _stranger(self, number: int) -> None:
         async with asyncio.timeout(_GIVEN_UP_S):
-            reader, writer = await asyncio.open_connection(self._address, self._port, ssl=tls)
-            with _ended(writer):
-                await reader.read(1)
-        self.answers["ended"] += 1
+            connection = await self._open(None if number % 2 else self._tls)
+            try:
+                await connection.ended()
+            finally:
+                connection.abort()
+        self.answers[ENDED] += 1
 
 
-@contextlib.contextmanager
-def _ended(writer: asyncio.StreamWriter) -> Iterator[None]:
-    """The connection ends at once, whatever the other end still has to say."""
-    try:
-        yield
-    finally:
-        writer.transport.abort()
-
-
-async def _run(namespace: str, config: str, address: str, kind: str) -> Counter[str]:
+async def _run(namespace: str, config: str, address: str, kind: Kind) -> Counter[str]:
     found = load(Path(config))
-    tls = context(found.tls, found.system) if kind == "heartbeats" else _unnamed()
+    tls = _unnamed() if kind == "strangers" else context(found.tls, found.system)
     tls.check_hostname = False
-    os.nice(NICE)
     enter(namespace)
+    os.nice(NICE)
     flood = Flood(address, found.port, tls, kind)
     task = asyncio.create_task(flood.go_on())
     await asyncio.to_thread(sys.stdin.read)
@@ -110,7 +144,10 @@ def _unnamed() -> ssl.SSLContext:
 
 
 def main() -> None:
-    print(json.dumps(asyncio.run(_run(*sys.argv[1:]))))
+    namespace, config, address, kind = sys.argv[1:]
+    if kind not in KINDS:
+        sys.exit(f"no kind of flood {kind!r}: choose from {', '.join(KINDS)}")
+    print(json.dumps(asyncio.run(_run(namespace, config, address, kind))))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from testbed.addresses import TWINS, VIP
 from testbed.operator import Operator
 from testbed.site import Site
+from testbed.vip_watcher import holders
 from tmr.api.status import Role
 
 
@@ -35,10 +36,9 @@ class Health:
 
     def wrong_vip(self, twin: str) -> str:
         """The virtual address is on this twin, and on no other."""
-        found = self.site.vip_on()
-        return (
-            "" if found == [twin] else f"{VIP} is on {' and '.join(found) or 'no twin'}, not on {twin} alone"
-        )
+        found = holders(self.site.names, VIP)
+        where = " and ".join(found) or "no twin"
+        return "" if found == (twin,) else f"{VIP} is on {where}, not on {twin} alone"
 
     def not_active(self, twin: str) -> str:
         """This twin answers at the virtual address as the active one."""

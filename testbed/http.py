@@ -1,4 +1,4 @@
-"""HTTP/1.1 on one kept-alive connection: as little as a client can do, for every peer that speaks it."""
+"""HTTP/1.1 on one kept-alive connection: as little as a client can do, to leave processors to servers."""
 
 from __future__ import annotations
 
@@ -14,20 +14,53 @@ class Connection:
         self._reader, self._writer = reader, writer
 
     @classmethod
-    async def open(cls, port: int, tls: ssl.SSLContext | None = None, name: str | None = None) -> Connection:
-        """To 127.0.0.1; `name` must be in the server's certificate."""
-        return cls(*await asyncio.open_connection("127.0.0.1", port, ssl=tls, server_hostname=name))
+    async def open(
+        cls,
+        port: int,
+        tls: ssl.SSLContext | None = None,
+        name: str | None = None,
+        *,
+        address: str = "127.0.0.1",
+        source: str | None = None,
+    ) -> Connection:
+        """To `address`, from `source`; `name` must be in the server's certificate."""
+        local = None if source is None else (source, 0)
+        return cls(
+            *await asyncio.open_connection(address, port, ssl=tls, server_hostname=name, local_addr=local)
+        )
+
+    @classmethod
+    async def over_unix(cls, path: str) -> Connection:
+        """To a Unix socket."""
+        return cls(*await asyncio.open_unix_connection(path))
 
     async def ask(self, method: str, path: str, body: bytes = b"", headers: str = "") -> tuple[int, bytes]:
         """Status and body. `headers`: lines that end in CR LF."""
-        head = f"{method} {path} HTTP/1.1\r\nhost: bench\r\n{headers}content-length: {len(body)}\r\n\r\n"
-        self._writer.write(head.encode() + body)
+        self.send(method, path, len(body), headers)
+        self._writer.write(body)
         answer = (await self._reader.readuntil(b"\r\n\r\n")).lower()
         status, length = int(answer[9:12]), answer.find(b"content-length: ")
         if length < 0:
             return status, b""
         end = answer.index(b"\r", length)
         return status, await self._reader.readexactly(int(answer[length + 16 : end]))
+
+    def send(self, method: str, path: str, length: int, headers: str = "") -> None:
+        """The head of a request whose body has so many bytes."""
+        self._writer.write(
+            f"{method} {path} HTTP/1.1\r\nhost: testbed\r\n{headers}content-length: {length}\r\n\r\n".encode()
+        )
+
+    async def trickle(self, byte: bytes, every_s: float) -> int:
+        """Send one byte again and again until the peer answers; the status."""
+        answer = asyncio.ensure_future(self._reader.readuntil(b"\r\n"))
+        try:
+            while not answer.done():
+                self._writer.write(byte)
+                await asyncio.sleep(every_s)
+            return int((await answer)[9:12])
+        finally:
+            answer.cancel()
 
     async def ended(self) -> None:
         """Wait until the peer hangs up. Only while nothing is asked."""
@@ -38,3 +71,7 @@ class Connection:
     def close(self) -> None:
         """Hang up."""
         self._writer.close()
+
+    def abort(self) -> None:
+        """Hang up at once, whatever the peer still has to say."""
+        self._writer.transport.abort()

@@ -13,8 +13,8 @@ from typing import Final
 
 from lab.names import ROOT, LabNames
 from lab.topology import machine_named
-from testbed import pauses as gaps
-from testbed.pauses import Attempt, Pause
+from testbed import pauses
+from testbed.pauses import Attempt, Pause, read, steady
 from testbed.steps import StepFailed, wait_for
 
 _STEADY_NS: Final = 500_000_000
@@ -27,13 +27,24 @@ class Probing:
     """A process that opens a connection every 5 ms; its lines are read from a file as they come."""
 
     def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
-        self._process, self._log = process, log
+        self._process, self._log = process, log.open()
+        self._attempts: list[Attempt] = []
+        self._rest = ""
 
     @property
     def attempts(self) -> list[Attempt]:
         """All that have ended."""
-        with self._log.open() as lines:
-            return gaps.read(lines)
+        *lines, self._rest = (self._rest + self._log.read()).splitlines(keepends=True) or [""]
+        if self._rest.endswith("\n"):
+            lines, self._rest = [*lines, self._rest], ""
+        self._attempts += read(lines)
+        return self._attempts
+
+    def close(self) -> None:
+        """End the prober."""
+        self._log.close()
+        self._process.terminate()
+        self._process.wait(_END_S)
 
     def answered_since(self, since_ns: int) -> None:
         """Wait until all attempts of half a second have succeeded that began since then."""
@@ -41,8 +52,9 @@ class Probing:
         def lacks() -> str:
             if self._process.poll() is not None:
                 raise StepFailed(f"the prober ended with {self._process.returncode}")
-            last = self.attempts[-1:]
-            if gaps.steady(self.attempts, since_ns, _STEADY_NS):
+            attempts = self.attempts
+            last = attempts[-1:]
+            if steady(attempts, since_ns, _STEADY_NS):
                 return ""
             return f"its last attempt: {last[0].outcome}" if last else "it has attempted nothing"
 
@@ -50,7 +62,7 @@ class Probing:
 
     def pause(self, since_ns: int) -> Pause:
         """The pause around an event that began then."""
-        found = gaps.pause(self.attempts, since_ns)
+        found = pauses.pause(self.attempts, since_ns)
         if found is None:
             raise StepFailed("the prober was not answered after the event")
         return found
@@ -81,10 +93,9 @@ def probing(names: LabNames, address: str, port: int) -> Iterator[Probing]:
                 stdin=subprocess.DEVNULL,
                 stdout=written,
             )
+        probing = Probing(process, log)
         try:
-            probing = Probing(process, log)
             probing.answered_since(0)
             yield probing
         finally:
-            process.terminate()
-            process.wait(_END_S)
+            probing.close()

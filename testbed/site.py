@@ -15,7 +15,6 @@ from lab import fabric, machine
 from lab.lock import locked
 from lab.names import ROOT, LabNames
 from lab.topology import machine_named
-from testbed.addresses import TWINS, VIP
 from testbed.steps import StepFailed
 
 BIN = Path(sys.executable).parent
@@ -120,17 +119,6 @@ class Site:
         namespace = self.names.fabric if source == "fabric" else self.names.namespace(machine_named(source))
         connect = f"exec 3<>/dev/tcp/{address}/{port}"
         return self.run("ip", "netns", "exec", namespace, "timeout", "2", "bash", "-c", connect).code == 0
-
-    def vip_on(self) -> list[str]:
-        """Which twins have the virtual address on an interface; looked up from outside the machines."""
-        found = []
-        for name in TWINS:
-            namespace = self.names.namespace(machine_named(name))
-            if fabric.exists(namespace):
-                shown = self.run("ip", "-n", namespace, "-oneline", "address", "show", "to", VIP)
-                if shown.out.strip():
-                    found.append(name)
-        return found
 
     # -- faults ----------------------------------------------------------------------------------------------
 

@@ -2,24 +2,64 @@
 
 from __future__ import annotations
 
-import errno
-import socket
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import pairwise
+from pathlib import Path
 
 import msgspec
 
-from lab.errors import LabError
+from lab.keeper import BootRecord
 from lab.names import LabNames
 from lab.topology import machine_named
 from testbed.addresses import TWINS
-from testbed.operator import enter
+from testbed.observer import Observer
 
-_EVERY_S = 0.002
+_OFTEN_S = 0.002
+
+
+def has_address(names: LabNames, address: str, machine: str) -> bool:
+    """Asked of the kernel, which knows the addresses of a frozen machine, too."""
+    record = BootRecord.read(names.boot_record(machine_named(machine)))
+    with suppress(OSError):
+        return (
+            record is not None
+            and record.leader is not None
+            and f" {address}\n" in Path(f"/proc/{record.leader}/net/fib_trie").read_text()
+        )
+    return False
+
+
+def together(has: Callable[[str], bool]) -> tuple[str, ...]:
+    """Twins that have the address at one moment.
+
+    They are read one after the other: of two that were found, the first is read again. If it still has the
+    address, it had it also when the second was read; if not, the address has moved in between.
+    """
+    found = tuple(name for name in TWINS if has(name))
+    return found if len(found) < 2 or has(found[0]) else found[1:]
+
+
+def holders(names: LabNames, address: str) -> tuple[str, ...]:
+    """The twins that have the address now."""
+    return together(partial(has_address, names, address))
+
+
+class VipWatcher(Observer):
+    """Looks every `every_s`, and tells `saw` the holders."""
+
+    def __init__(
+        self, names: LabNames, address: str, every_s: float, saw: Callable[[tuple[str, ...]], None]
+    ) -> None:
+        super().__init__("vip watcher")
+        self._look, self._every_s, self._saw = partial(holders, names, address), every_s, saw
+        saw(self._look())
+
+    def observe(self) -> None:
+        while not self.over.wait(self._every_s):
+            self._saw(self._look())
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -30,7 +70,7 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Seen(msgspec.Struct, frozen=True):
-    """Who had an address while it was watched."""
+    """Holders of an address while it was watched."""
 
     looks: int
     seconds: float
@@ -39,7 +79,7 @@ class Seen(msgspec.Struct, frozen=True):
     both_s: float
     """Seconds in which more than one had it."""
     last: tuple[str, ...]
-    """Who had it at the end."""
+    """Its holders at the end."""
     apart_ms: float
     """Longest time between two looks."""
 
@@ -59,67 +99,17 @@ def summary(changes: Sequence[Change], looks_ns: Sequence[int]) -> Seen:
     )
 
 
-class VipWatcher:
-    """Looks by one thread of its own, which goes from network namespace to network namespace.
+@contextmanager
+def watching(names: LabNames, address: str) -> Iterator[Callable[[], Seen]]:
+    """Looks every 2 ms while the block runs; gives what was seen so far."""
+    changes: list[Change] = []
+    looks: list[int] = []
 
-    The kernel lets a socket be bound to the addresses of its own namespace alone: what `ip address` would
-    show, in some microseconds.
-    """
+    def saw(twins: tuple[str, ...]) -> None:
+        now = time.monotonic_ns()
+        if not changes or changes[-1].twins != twins:
+            changes.append(Change(now, twins))
+        looks.append(now)
 
-    def __init__(self, names: LabNames) -> None:
-        self._names = names
-        self._thread = ThreadPoolExecutor(1)
-
-    def close(self) -> None:
-        self._thread.shutdown()
-
-    def holders(self, address: str) -> tuple[str, ...]:
-        """The twins that have the address now."""
-        return self._thread.submit(self._look, address).result()
-
-    @contextmanager
-    def watching(self, address: str) -> Iterator[Callable[[], Seen]]:
-        """Looks every 2 ms while the block runs, by one more thread; gives what was seen so far."""
-        changes: list[Change] = []
-        looks: list[int] = []
-        over, first = threading.Event(), threading.Event()
-
-        def watch() -> None:
-            while not over.wait(_EVERY_S):
-                twins = self._look(address)
-                now = time.monotonic_ns()
-                if not changes or changes[-1].twins != twins:
-                    changes.append(Change(now, twins))
-                looks.append(now)
-                first.set()
-
-        with ThreadPoolExecutor(1) as pool:
-            watched = pool.submit(watch)
-            watched.add_done_callback(lambda _: first.set())
-            first.wait()
-            try:
-                yield lambda: summary(list(changes), list(looks))
-            finally:
-                over.set()
-            watched.result()
-
-    def _look(self, address: str) -> tuple[str, ...]:
-        try:
-            return tuple(self._having(address))
-        finally:
-            enter(self._names.fabric)  # a thread in it would keep the namespace of a machine that is off
-
-    def _having(self, address: str) -> Iterable[str]:
-        for twin in TWINS:
-            try:
-                enter(self._names.namespace(machine_named(twin)))
-            except (FileNotFoundError, LabError):
-                continue  # it is off, or just going off
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-                try:
-                    sock.bind((address, 0))
-                except OSError as error:
-                    if error.errno != errno.EADDRNOTAVAIL:
-                        raise
-                else:
-                    yield twin
+    with VipWatcher(names, address, _OFTEN_S, saw):
+        yield lambda: summary(list(changes), list(looks))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,14 +10,11 @@ from typing import Final
 import msgspec
 
 from bench.deployed.figures import Requests
+from testbed.client_program import ClientProgram
 from testbed.site import Site
 from testbed.steps import wait_for
 from testbed.vendor import FIRM
 
-_MODULE: Final = Path(__file__).parents[1] / "load" / "churn.py"
-_THERE: Final = "/run/tmr-bench"
-_UNIT: Final = "tmr-bench-churn"
-_PYTHON: Final = "/opt/tmr/current/bin/python"
 _ENOUGH: Final = 40
 _PATIENCE_S: Final = 60.0
 _ERRORS: Final = 3
@@ -51,43 +47,25 @@ class Application:
     """What it has written down."""
 
     def __init__(self, site: Site) -> None:
-        self._site = site
+        self._program = ClientProgram(site, Path(__file__).parent, "churn")
 
     def asked(self) -> list[Asked]:
         """All its requests whose outcome is known."""
-        lines = self._site.must_inside("client", f"cat {_THERE}/out").out.splitlines(keepends=True)
-        return [msgspec.convert(json.loads(line), Asked) for line in lines if line.endswith("\n")]
-
-    def _count(self) -> int:
-        return int(self._site.must_inside("client", f"wc -l < {_THERE}/out").out)
+        return [msgspec.json.decode(line, type=Asked) for line in self._program.lines()]
 
     def goes_on(self) -> None:
         """Wait until it has been answered some more times."""
-        enough = self._count() + _ENOUGH
+        enough = self._program.count() + _ENOUGH
 
         def lacks() -> str:
-            if (count := self._count()) >= enough:
-                return ""
-            said = self._site.inside("client", f"tail -n 3 {_THERE}/err").out.strip()
-            return f"{enough - count} answers are missing {said}"
+            left = enough - self._program.count()
+            return f"{left} answers are missing {self._program.said()}" if left > 0 else ""
 
         wait_for(lacks, _PATIENCE_S, "the application is answered")
 
-
-@contextmanager
-def at_work(site: Site, product: int) -> Iterator[Application]:
-    """It works while the block runs."""
-    over = f"systemctl stop {_UNIT} 2>/dev/null; systemctl reset-failed {_UNIT} 2>/dev/null"
-    site.must_inside("client", f"{over}; rm -rf {_THERE}; mkdir -p {_THERE}")
-    site.put("client", _MODULE, f"{_THERE}/churn.py")
-    site.must_inside(
-        "client",
-        f"systemd-run --quiet --unit={_UNIT} -p StandardOutput=file:{_THERE}/out "
-        f"-p StandardError=file:{_THERE}/err {_PYTHON} {_THERE}/churn.py {FIRM} {product}",
-    )
-    application = Application(site)
-    try:
-        application.goes_on()
-        yield application
-    finally:
-        site.inside("client", over)
+    @contextmanager
+    def at_work(self, product: int) -> Iterator[None]:
+        """It works while the block runs."""
+        with self._program.running(FIRM, product):
+            self.goes_on()
+            yield

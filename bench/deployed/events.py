@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from bench.deployed.stand import Stand
+from testbed import vip_watcher
 from testbed.addresses import other
 from testbed.pauses import Pause
 from testbed.probing import probing
@@ -36,7 +37,7 @@ def take_over(stand: Stand, address: str, port: int, victim: str, deed: Deed) ->
     successor = other(victim)
 
     def lacks() -> str:
-        holders = stand.vip_watcher.holders(address)
+        holders = vip_watcher.holders(stand.names, address)
         return "" if holders == (successor,) else f"it is on {' and '.join(holders) or 'no twin'}"
 
     with probing(stand.names, address, port) as prober:
@@ -49,7 +50,7 @@ def take_over(stand: Stand, address: str, port: int, victim: str, deed: Deed) ->
 
 def watch(stand: Stand, address: str, port: int, victim: str, deed: Deed) -> tuple[Took, Seen]:
     """The same for an event after which nobody knows who should have the address: it is watched for 10 s."""
-    with probing(stand.names, address, port) as prober, stand.vip_watcher.watching(address) as seen:
+    with probing(stand.names, address, port) as prober, vip_watcher.watching(stand.names, address) as seen:
         at, since = time.time(), time.monotonic_ns()
         deed(victim)
         time.sleep(_WATCHED_S)  # not a wait for something: so long is looked

@@ -19,6 +19,7 @@ from bench.deployed.tmr import gap
 from lab import image
 from lab.command import run
 from lab.topology import machine_named
+from testbed import vip_watcher
 from testbed.addresses import TWINS, other
 from testbed.steps import wait_for
 
@@ -119,7 +120,7 @@ class Keepalived:
         }
         deed, mend = deeds[event]
         self._settle()
-        victim = stand.vip_watcher.holders(ADDRESS)[0]
+        victim = vip_watcher.holders(stand.names, ADDRESS)[0]
         took = events.take_over(stand, ADDRESS, PORT, victim, deed)
         mend(victim)
         self._settle()
@@ -128,7 +129,7 @@ class Keepalived:
     def holder(self, number: int) -> Holding:
         """All processes of keepalived are killed where the address is. Debian's unit does not restart it."""
         self._settle()
-        victim = self._stand.vip_watcher.holders(ADDRESS)[0]
+        victim = vip_watcher.holders(self._stand.names, ADDRESS)[0]
         took, seen = events.watch(
             self._stand, ADDRESS, PORT, victim, lambda twin: self._stand.kill(twin, _UNIT)
         )
@@ -181,7 +182,7 @@ class Keepalived:
                 for unit in (_UNIT, _LISTENER):
                     if not self._stand.faults.processes(twin, unit):
                         return f"{unit} does not run on {twin}"
-            holders = self._stand.vip_watcher.holders(ADDRESS)
+            holders = vip_watcher.holders(self._stand.names, ADDRESS)
             if len(holders) != 1:
                 return f"{ADDRESS} is on {' and '.join(holders) or 'no twin'}"
             listens = other(holders[0])

@@ -13,7 +13,7 @@ from bench.deployed.figures import Boot, Playbook
 from lab import lifecycle
 from lab.errors import LabError
 from lab.names import LabNames
-from testbed import deployment
+from testbed import deployment, vip_watcher
 from testbed.addresses import TWINS, VIP
 from testbed.deployment import Say
 from testbed.fault_injector import FaultInjector
@@ -22,7 +22,6 @@ from testbed.operator import Operator
 from testbed.site import Site
 from testbed.steps import StepFailed, wait_for
 from testbed.vendor import Vendor
-from testbed.vip_watcher import VipWatcher
 
 SETTLE_S = 60.0
 _UNITS = "-u tmr-server -u tmr-vip"
@@ -33,7 +32,7 @@ class Stand:
 
     def __init__(self, names: LabNames, say: Say) -> None:
         self.names, self.say = names, say
-        self.site, self.faults, self.vip_watcher = Site(names), FaultInjector(names), VipWatcher(names)
+        self.site, self.faults = Site(names), FaultInjector(names)
 
     # -- made, deployed, removed -----------------------------------------------------------------------------
 
@@ -53,7 +52,6 @@ class Stand:
         """End what looks, and remove the lab."""
         if "health" in self.__dict__:
             self.health.operator.close()
-        self.vip_watcher.close()
         lifecycle.down(self.names)
 
     # -- how it is -------------------------------------------------------------------------------------------
@@ -69,7 +67,7 @@ class Stand:
 
     def active(self) -> str:
         """The twin that has the virtual address."""
-        holders = self.vip_watcher.holders(VIP)
+        holders = vip_watcher.holders(self.names, VIP)
         if len(holders) != 1:
             raise StepFailed(f"{VIP} is on {' and '.join(holders) or 'no twin'}")
         return holders[0]

@@ -61,7 +61,8 @@ class Tmr:
         }
 
     def _at_work(self, number: int) -> Gap:
-        with application.at_work(self._stand.site, self._product) as works:
+        works = application.Application(self._stand.site)
+        with works.at_work(self._product):
 
             def asked(since_ns: int) -> Requests:
                 works.goes_on()

@@ -7,7 +7,6 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,15 +16,15 @@ from demo import licence
 from demo.plant import records, report, verdict, workload
 from demo.plant.records import Attempt
 from demo.plant.verdict import Figures, Licence
+from testbed.client_program import ClientProgram
 from testbed.operator import Operator
-from testbed.site import BIN, KILL, Done, Site
+from testbed.site import BIN, KILL, Site
 from testbed.steps import Board, Step, check, wait_for
 from tmr.api.licences import Item
 
 STEPS = 4
 _HERE = Path(__file__).parent
-_THERE = "/run/tmr-demo/plant"
-_FILES = ("__init__.py", "records.py", "workload.py", "stations.py", "stations.toml")
+_FILES = ("records.py", "workload.py", "stations.toml")
 _READY_S = 60.0
 _LOOK_S = 0.5
 
@@ -152,10 +151,10 @@ def _work(board: Board, site: Site, operator: Operator, plan: workload.Plan) -> 
         "no station sees an error; the other twin takes over",
     ) as step:
         before = Before(_units(operator), operator.certified_time())
-        with _stations(site, plan):
-            watched, done = _watch(site, operator, plan)
-        check(done.code == 0, f"the stations ended with {done.code}: {done.text}")
-        attempts = records.read(site.must_inside("client", f"cat {_THERE}/results").out)
+        stations = ClientProgram(site, _HERE, "stations", _FILES)
+        with _addresses(site, plan):
+            watched = _watch(site, operator, plan, stations)
+        attempts = records.read(site.must_inside("client", f"cat {stations.directory}/results").out)
         items = _plants(operator)
         seats = {(item.product_code, item.tmr_id or 0): item.quantity or 0 for item in items}
         names = {item.product_code: item.name for item in items if not item.emergency}
@@ -198,12 +197,8 @@ def _units(operator: Operator) -> dict[Licence, int]:
 
 
 @contextmanager
-def _stations(site: Site, plan: workload.Plan) -> Iterator[None]:
-    """The stations' files, and their sites' addresses, on the client machine."""
-    site.must_inside("client", f"rm -rf {_THERE}; mkdir -p {_THERE}")
-    site.must(
-        "scp", "-q", "-F", site.names.ssh_config, *(_HERE / name for name in _FILES), f"client:{_THERE}/"
-    )
+def _addresses(site: Site, plan: workload.Plan) -> Iterator[None]:
+    """Their sites' addresses, on the client machine."""
     addresses = [f"{address}/24 dev eth0" for address in plan.sites.values()]
     site.must_inside("client", "; ".join(f"ip address replace {address}" for address in addresses))
     try:
@@ -212,25 +207,25 @@ def _stations(site: Site, plan: workload.Plan) -> Iterator[None]:
         site.inside("client", "; ".join(f"ip address delete {address}" for address in addresses))
 
 
-def _watch(site: Site, operator: Operator, plan: workload.Plan) -> tuple[Watched, Done]:
+def _watch(site: Site, operator: Operator, plan: workload.Plan, stations: ClientProgram) -> Watched:
     """Run the stations, look at the server meanwhile, and kill the active twin in the middle."""
     watched = Watched()
-    command = f"cd {Path(_THERE).parent} && /opt/tmr/current/bin/python -m plant.stations {_THERE}/results"
-    with ThreadPoolExecutor(1) as pool:
-        began = time.monotonic()
-        run = pool.submit(site.inside, "client", command, plan.seconds + 60)
-        while not run.done():
-            passed = time.monotonic() - began
-            _look(operator, watched, passed, run)
-            if not watched.killed and watched.terms and passed >= plan.seconds / 2:
-                watched.killed = watched.terms[-1]
-                site.must_inside(watched.killed, KILL)
-            time.sleep(_LOOK_S)
-        _progress("")
-        return watched, run.result()
+    stations.start(f"{stations.directory}/results")
+    began = time.monotonic()
+    while stations.alive():
+        passed = time.monotonic() - began
+        check(passed < plan.seconds + 60, f"the stations are still at work after {passed:.0f} s")
+        _look(operator, watched, passed)
+        if not watched.killed and watched.terms and passed >= plan.seconds / 2:
+            watched.killed = watched.terms[-1]
+            site.must_inside(watched.killed, KILL)
+        time.sleep(_LOOK_S)
+    _progress("")
+    check(not stations.failed(), f"the stations failed: {stations.said()}")
+    return watched
 
 
-def _look(operator: Operator, watched: Watched, passed: float, run: Future[Done]) -> None:
+def _look(operator: Operator, watched: Watched, passed: float) -> None:
     active = operator.active()
     if active is not None and watched.terms[-1:] != [active.name]:
         watched.terms.append(active.name)
@@ -239,9 +234,8 @@ def _look(operator: Operator, watched: Watched, passed: float, run: Future[Done]
         key = (item.product_code, item.tmr_id or 0)
         watched.peaks[key] = max(watched.peaks.get(key, 0), item.in_use)
         taken += item.in_use
-    if not run.done():
-        active_now = watched.terms[-1] if watched.terms else "nobody"
-        _progress(f"  {passed:3.0f} s  {taken} seats in use, {active_now} active")
+    active_now = watched.terms[-1] if watched.terms else "nobody"
+    _progress(f"  {passed:3.0f} s  {taken} seats in use, {active_now} active")
 
 
 def _progress(text: str) -> None:

@@ -12,7 +12,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos import workload
-from chaos.address_watch import together
 from chaos.campaign import settle
 from chaos.observed import Journal, blank
 from chaos.plan import ACTIVE, KINDS, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, plan
@@ -21,6 +20,7 @@ from chaos.watcher import Look
 from lab.names import ROOT
 from testbed import flood
 from testbed.addresses import LEASE_S
+from testbed.vip_watcher import together
 from tmr.api.status import Health, HealthState, Role, Status, UpstreamStatus
 from tmr.cli.vendor.item_file import read_items
 

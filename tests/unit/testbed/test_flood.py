@@ -8,7 +8,7 @@ from tests.support.pki import System, make_system
 from tests.support.serving import Served, ask, connect, serving
 from tests.support.tmr_system import until
 
-from testbed.flood import KINDS, Flood
+from testbed.flood import KINDS, Flood, Kind
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_goes_on_until_it_is_told_to_end(system: System, kind: str) -> None:
+def test_it_goes_on_until_it_is_told_to_end(system: System, kind: Kind) -> None:
     async def story(served: Served) -> Flood:
         files = system.client("alice")
         tls = ssl.create_default_context(cafile=files.ca)
@@ -25,8 +25,8 @@ def test_it_goes_on_until_it_is_told_to_end(system: System, kind: str) -> None:
         tls.load_cert_chain(files.certificate, files.key)
         flood = Flood("127.0.0.1", served.port, tls, kind)
         task = asyncio.create_task(flood.go_on())
-        waited = "404" if kind == "heartbeats" else "ended"
-        await until(lambda: flood.answers[waited] >= 10, "it is answered")
+        waited = {"heartbeats": "404", "slow-bodies": "404", "handshakes": "200", "strangers": "ended"}[kind]
+        await until(lambda: flood.answers[waited] >= 10, f"{waited} is told")
         flood.stop()
         await task
         return flood
