@@ -104,13 +104,14 @@ class Flood:
             connection.send("POST", "/v1/heartbeats", 9000)
             self.answers[str(await connection.trickle(b" ", _TRICKLE_S))] += 1
         finally:
-            connection.close()
+            connection.abort()
 
     async def _handshake(self, _: int) -> None:
         connection = await self._open(self._tls)
         self.answers["200"] += 1
         connection.close()
         await connection.ended()
+        connection.abort()
 
     async def _stranger(self, number: int) -> None:
         async with asyncio.timeout(_GIVEN_UP_S):
