@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from chaos.figures import PERCENTILES, Findings
 from chaos.rules.excuses import CLIENT_S
 from chaos.timeline import clock
+from testbed.report import Section, Table
 
 if TYPE_CHECKING:
     from chaos.check import Verdict
@@ -17,18 +17,7 @@ OUTAGES = 12
 """The longest ones are listed."""
 
 
-@dataclass(frozen=True)
-class Table:
-    """`numbers`: columns that are set flush right. `note`: what a reader has to know, below the title."""
-
-    title: str
-    note: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    numbers: frozenset[int] = frozenset()
-
-
-def tables(verdict: Verdict) -> Iterator[Table]:
+def tables(verdict: Verdict) -> Iterator[Section]:
     """All of a report, in their order."""
     found = verdict.findings
     yield _rules(verdict)
@@ -44,7 +33,13 @@ def seconds(value: float) -> str:
     return f"{value * 1000:.0f} ms" if value < 1 else f"{value:.1f} s"
 
 
-def _rules(verdict: Verdict) -> Table:
+def _section(
+    title: str, note: str, head: tuple[str, ...], rows: Sequence[tuple[str, ...]], numbers: frozenset[int]
+) -> Section:
+    return Section(title, (note, Table(head, rows, numbers)))
+
+
+def _rules(verdict: Verdict) -> Section:
     rows = tuple(
         (
             proof.rule,
@@ -54,7 +49,7 @@ def _rules(verdict: Verdict) -> Table:
         )
         for proof in verdict.proofs
     )
-    return Table(
+    return _section(
         "What was proven",
         "Each rule was held against so many facts from the clients' records, the merged tracking record, "
         "and looks from outside.",
@@ -64,7 +59,7 @@ def _rules(verdict: Verdict) -> Table:
     )
 
 
-def _operations(found: Findings) -> Table:
+def _operations(found: Findings) -> Section:
     rows = [
         (
             one.verb,
@@ -76,7 +71,7 @@ def _operations(found: Findings) -> Table:
         )
         for one in found.verbs
     ]
-    return Table(
+    return _section(
         "Operations",
         "From the first time a request was sent to its answer, all retries with one idempotency key "
         f"together, takeovers included. {found.unexcused:,} clients gave up sooner than the bound of "
@@ -87,7 +82,7 @@ def _operations(found: Findings) -> Table:
     )
 
 
-def _faults(found: Findings) -> Table:
+def _faults(found: Findings) -> Section:
     rows = []
     for number, effect in enumerate(found.effects, 1):
         fault = effect.fault
@@ -104,7 +99,7 @@ def _faults(found: Findings) -> Table:
                 ", ".join(f"{twin} in {epoch}" for twin, epoch in effect.terms) or "-",
             )
         )
-    return Table(
+    return _section(
         "Faults, and what they caused",
         "Silence: the longest time in which clients waited and nobody was answered. Retried, unanswered: "
         "requests that ended from this fault to the next. New term: which twin took over, and its epoch.",
@@ -114,7 +109,7 @@ def _faults(found: Findings) -> Table:
     )
 
 
-def _outages(found: Findings) -> Table:
+def _outages(found: Findings) -> Section:
     number = {id(effect.fault): place for place, effect in enumerate(found.effects, 1)}
     rows = tuple(
         (
@@ -128,7 +123,7 @@ def _outages(found: Findings) -> Table:
         )
         for one in found.outages[:OUTAGES]
     )
-    return Table(
+    return _section(
         "Longest silences",
         f"After the loss of the active twin, or when enough machines live again, {found.bounds.takeover:g} s "
         f"are allowed (three leases of {found.bounds.ttl:g} s, and {CLIENT_S:g} s for clients to notice); "
@@ -139,7 +134,7 @@ def _outages(found: Findings) -> Table:
     )
 
 
-def _licences(found: Findings) -> Table:
+def _licences(found: Findings) -> Section:
     rows = tuple(
         (
             f"{one.firm_code}:{one.product_code} #{one.tmr_id}",
@@ -151,7 +146,7 @@ def _licences(found: Findings) -> Table:
         )
         for key, one in found.history.licences.items()
     )
-    return Table(
+    return _section(
         "Licences",
         "Most held: seats that clients surely believed to hold at one moment.",
         ("licence", "seats", "most held", "units before", "units after", "taken"),
@@ -160,13 +155,13 @@ def _licences(found: Findings) -> Table:
     )
 
 
-def _terms(found: Findings) -> Table:
+def _terms(found: Findings) -> Section:
     ends = [at for at, _, _ in found.terms[1:]] + [found.history.end]
     rows = tuple(
         (clock(at), twin, str(epoch), seconds(max(0.0, end - at)))
         for (at, twin, epoch), end in zip(found.terms, ends, strict=False)
     )
-    return Table(
+    return _section(
         "Terms",
         "As seen from outside.",
         ("from", "twin", "epoch", "lasted"),

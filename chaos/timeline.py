@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import math
-import re
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
-import matplotlib as mpl
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from chaos import colours
 from chaos.figures import Findings
 from chaos.plan import TWINS, UPSTREAMS
 from chaos.records import Fault
 from chaos.rules.intervals import union
+from testbed import plots
+from testbed.plots import LIGHT
 
 LANES = (*TWINS, *UPSTREAMS)
 _WIDTH, _HEIGHTS = 11.0, (2.5, 1.25, 1.1, 1.0, 1.0)
@@ -29,57 +25,55 @@ _NUMBERED = 70
 _BINS = 130
 _STEPS = 1200
 _MARGIN_S = 2.0
-_STYLE: Any = {
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "svg.fonttype": "none",
-    "svg.hashsalt": "campaign",
-    "axes.edgecolor": colours.GRID,
-    "axes.labelcolor": colours.FAINT,
-    "text.color": colours.INK,
-    "xtick.color": colours.FAINT,
-    "ytick.color": colours.FAINT,
+KINDS = {
+    "power": ("power-cut", "restart-all", "twins-lost", "majority-lost"),
+    "process killed": ("kill", "flapping"),
+    "frozen": ("freeze", "vip-frozen", "host-pause"),
+    "network": ("cable", "front-filtered", "partition", "slow-links"),
+    "disk": ("disk-full", "store-lost", "bit-flipped", "old-copies"),
+    "clock": ("clock-jump", "clocks-behind"),
+    "flood": ("flood",),
+    "address stolen": ("vip-stolen",),
+    "planned": ("switchover", "lease-set", "restart"),
+}
+"""What a fault is about → its kinds."""
+_COLOURS = {
+    "power": LIGHT.power,
+    "process killed": LIGHT.process,
+    "frozen": LIGHT.frost,
+    "network": LIGHT.network,
+    "disk": LIGHT.disk,
+    "clock": LIGHT.clock,
+    "flood": LIGHT.network,
+    "address stolen": LIGHT.address,
+    "planned": LIGHT.planned,
+    "other": LIGHT.faint,
 }
 
 
 def draw(found: Findings, begin: float, end: float) -> str:
     """The time from `begin` to `end` (seconds) as an SVG document."""
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(_WIDTH, sum(_HEIGHTS) + 1.2), facecolor=colours.PAPER)
-        FigureCanvasSVG(figure)
+
+    def fill(figure: Figure) -> None:
         axes: Sequence[Axes] = figure.subplots(
             len(_HEIGHTS), 1, sharex=True, gridspec_kw={"height_ratios": _HEIGHTS, "hspace": 0.16}
         )
         figure.subplots_adjust(left=0.085, right=0.985, top=0.93, bottom=0.06)
         for one in axes:
-            _plain(one)
+            plots.plain(one)
+            one.spines["left"].set_visible(False)
+            one.tick_params(length=0)
+            one.grid(axis="x", color=LIGHT.grid, linewidth=0.6)
         _faults(axes[0], found, begin, end)
-        _answers(axes[1], found, begin, end)
-        _slowest(axes[2], found, begin, end)
-        _seats(axes[3], found, begin, end)
-        _epochs(axes[4], found, begin, end)
-        for one in axes[1:]:
+        for one, draw_one in zip(axes[1:], (_answers, _slowest, _seats, _epochs), strict=True):
+            draw_one(one, found, begin, end)
             _windows(one, found, begin, end)
         axes[-1].set_xlim(begin, end)
         axes[-1].xaxis.set_major_locator(MaxNLocator(nbins=13, steps=[1, 1.5, 2, 3, 6, 10]))
         axes[-1].xaxis.set_major_formatter(FuncFormatter(lambda seconds, _: clock(seconds)))
         figure.align_ylabels(list(axes))
-        out = io.StringIO()
-        figure.savefig(
-            out, format="svg", metadata={"Date": None, "Creator": None, "Type": None, "Format": None}
-        )
-    return out.getvalue()
 
-
-def inline(svg: str, name: str) -> str:
-    """A picture as a part of a page: no document around it, ids of its own, the page's colours."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'\b(id="|xlink:href="#|href="#|url\(#)', rf"\g<1>{name}-", svg)
-    svg = svg.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans'")
-    svg = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", svg, count=1)
-    svg = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", svg, count=1)
-    return colours.variable(svg)
+    return plots.draw((_WIDTH, sum(_HEIGHTS) + 1.2), fill)
 
 
 def clock(seconds: float) -> str:
@@ -88,27 +82,19 @@ def clock(seconds: float) -> str:
     return f"{'-' if whole < 0 else ''}{abs(whole) // 60}:{abs(whole) % 60:02}"
 
 
-def _plain(axes: Axes) -> None:
-    axes.set_facecolor("none")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(length=0)
-    axes.grid(axis="x", color=colours.GRID, linewidth=0.6)
-    axes.set_axisbelow(True)
-
-
 def _faults(axes: Axes, found: Findings, begin: float, end: float) -> None:
     """A lane for each machine; behind the faults, in grey, whether it is off or booting."""
     height = {machine: place for place, machine in enumerate(reversed(LANES))}
     for place in height.values():
-        axes.axhline(place, color=colours.GRID, linewidth=0.8, zorder=1)
+        axes.axhline(place, color=LIGHT.grid, linewidth=0.8, zorder=1)
     _states(axes, found, height, begin, end)
     numbered = enumerate(found.history.faults, 1)
     visible = [(number, one) for number, one in numbered if one.began <= end and _ended(one, end) >= begin]
     legend: dict[str, str] = {}
     labelled: dict[int, float] = {}
     for number, fault in visible:
-        about, colour = colours.KINDS.get(fault.kind, colours.OTHER)
-        legend.setdefault(about, colour)
+        about = next((what for what, kinds in KINDS.items() if fault.kind in kinds), "other")
+        colour = legend.setdefault(about, _COLOURS[about])
         lanes = [height[machine] for machine in fault.machines if machine in height]
         length = max(_ended(fault, end) - fault.began, (end - begin) / 250)
         for place in lanes:
@@ -122,17 +108,17 @@ def _faults(axes: Axes, found: Findings, begin: float, end: float) -> None:
                 (fault.began, top + 0.27),
                 xytext=(0, 8 if near else 1),
                 textcoords="offset points",
-                color=colours.INK,
+                color=LIGHT.ink,
                 fontsize=7,
             )
     axes.set_ylim(-0.6, len(LANES) - 0.1)
-    axes.set_yticks(list(height.values()), list(height), color=colours.INK)
+    axes.set_yticks(list(height.values()), list(height), color=LIGHT.ink)
     axes.set_ylabel("faults")
     handles = [Patch(color=colour, label=about) for about, colour in legend.items()]
-    handles += [Patch(color=colours.OFF, label="off"), Patch(color=colours.BOOTING, label="booting")]
+    handles += [Patch(color=LIGHT.off, label="off"), Patch(color=LIGHT.booting, label="booting")]
     handles += [
-        Patch(color=colours.EXCUSED, label="silence excused"),
-        Patch(color=colours.SILENT, label="silence"),
+        Patch(color=LIGHT.excused, label="silence excused"),
+        Patch(color=LIGHT.silent, label="silence"),
     ]
     axes.legend(
         handles=handles, loc="lower left", bbox_to_anchor=(-0.005, 1.0), ncols=len(handles), frameon=False,
@@ -150,7 +136,7 @@ def _states(axes: Axes, found: Findings, height: dict[str, int], begin: float, e
                 state = "off" if sample.state == "off" else "booting"
                 spans.setdefault((machine, state), []).append((at, until))
     for (machine, state), several in spans.items():
-        colour = colours.OFF if state == "off" else colours.BOOTING
+        colour = LIGHT.off if state == "off" else LIGHT.booting
         bars = [(first, last - first) for first, last in union(several)]
         axes.broken_barh(bars, (height[machine] - 0.34, 0.12), facecolors=colour, zorder=2)
 
@@ -164,9 +150,9 @@ def _answers(axes: Axes, found: Findings, begin: float, end: float) -> None:
             counts[min(_BINS - 1, int((one.answered - begin) / width))] += 1
     edges = [begin + width * number for number in range(_BINS + 1)]
     rates = [count / width for count in counts]
-    axes.stairs(rates, edges, fill=True, color=colours.GOOD, alpha=0.85, zorder=3)
+    axes.stairs(rates, edges, fill=True, color=LIGHT.good, alpha=0.85, zorder=3)
     for outage in (one for one in found.outages if one.begin <= end and begin <= one.end):
-        colour = colours.SILENT if outage.why else colours.BAD
+        colour = LIGHT.silent if outage.why else LIGHT.bad
         axes.axvspan(outage.begin, outage.end, ymax=0.16, color=colour, linewidth=0, zorder=4)
     axes.set_ylim(0, max([1.0, *rates]) * 1.12)
     axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
@@ -192,7 +178,7 @@ def _slowest(axes: Axes, found: Findings, begin: float, end: float) -> None:
         [begin + (place + 0.5) * width for place in places],
         low,
         [max(low, worst[place]) for place in places],
-        color=colours.SLOW,
+        color=LIGHT.slow,
         linewidth=2.2,
         zorder=3,
     )
@@ -202,7 +188,7 @@ def _slowest(axes: Axes, found: Findings, begin: float, end: float) -> None:
         linestyle="none",
         marker="x",
         markersize=3.5,
-        color=colours.BAD,
+        color=LIGHT.bad,
         zorder=4,
     )
     axes.set_yscale("log")
@@ -224,9 +210,9 @@ def _seats(axes: Axes, found: Findings, begin: float, end: float) -> None:
         known = [one for one in told if one is not None]
         times.append(several[0][0])
         seats.append(float(max(known)) if known else math.nan)
-    axes.fill_between(times, seats, step="post", color=colours.SEATS, alpha=0.22, linewidth=0, zorder=2)
-    axes.step(times, seats, where="post", color=colours.SEATS, linewidth=1.4, zorder=3)
-    axes.axhline(total, color=colours.FAINT, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
+    axes.fill_between(times, seats, step="post", color=LIGHT.seats, alpha=0.22, linewidth=0, zorder=2)
+    axes.step(times, seats, where="post", color=LIGHT.seats, linewidth=1.4, zorder=3)
+    axes.axhline(total, color=LIGHT.faint, linewidth=0.9, linestyle=(0, (4, 3)), zorder=3)
     axes.set_ylim(0, total * 1.25 + 0.5)
     axes.set_yticks([0, total], ["0", f"{total}"])
     axes.set_ylabel("seats")
@@ -234,7 +220,7 @@ def _seats(axes: Axes, found: Findings, begin: float, end: float) -> None:
 
 def _epochs(axes: Axes, found: Findings, begin: float, end: float) -> None:
     """Whose term it is; each one is labelled where there is room."""
-    of_twin = dict(zip(TWINS, (colours.TMR1, colours.TMR2), strict=True))
+    of_twin = dict(zip(TWINS, (LIGHT.tmr1, LIGHT.tmr2), strict=True))
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     looks = found.history.looked(begin - _MARGIN_S, end + _MARGIN_S)
     for (at, machines), (until, _) in pairwise(looks):
@@ -253,11 +239,11 @@ def _epochs(axes: Axes, found: Findings, begin: float, end: float) -> None:
         first, last = max(begin, whole[0][0]), min(end, whole[-1][1])
         if last - first > (end - begin) / 36:
             axes.text(
-                (first + last) / 2, place, str(epoch), color=colours.PAPER, ha="center", va="center_baseline",
+                (first + last) / 2, place, str(epoch), color=LIGHT.paper, ha="center", va="center_baseline",
                 fontsize=7.5, clip_on=True, zorder=4,
             )  # fmt: skip
     axes.set_ylim(-0.6, len(TWINS) - 0.4)
-    axes.set_yticks(range(len(TWINS)), list(reversed(TWINS)), color=colours.INK)
+    axes.set_yticks(range(len(TWINS)), list(reversed(TWINS)), color=LIGHT.ink)
     axes.set_ylabel("epoch")
 
 
@@ -266,7 +252,7 @@ def _windows(axes: Axes, found: Findings, begin: float, end: float) -> None:
     for first, last in union((one.begin, one.end) for one in found.excuses):
         if last < begin or end < first:
             continue
-        axes.axvspan(first, last, color=colours.EXCUSED, linewidth=0, zorder=0, alpha=0.75)
+        axes.axvspan(first, last, color=LIGHT.excused, linewidth=0, zorder=0, alpha=0.75)
 
 
 def _ended(fault: Fault, end: float) -> float:

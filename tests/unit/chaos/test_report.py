@@ -12,12 +12,14 @@ from tests.unit.chaos.histories import METER, SERVERS, Plant, write
 
 from chaos import report
 from chaos.check import check, judge
-from chaos.colours import KINDS
 from chaos.figures import percentile
 from chaos.history import History
 from chaos.rules import damage
+from chaos.timeline import KINDS as ABOUT
 from chaos.timeline import draw
+from testbed.report import html, markdown
 
+KINDS = [kind for kinds in ABOUT.values() for kind in kinds]
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 
@@ -117,7 +119,7 @@ def test_both_documents_name_every_fault_and_rule(tmp_path: Path) -> None:
 def test_the_tables_in_markdown_are_well_formed() -> None:
     history = campaign()
     history.faults[0].detail = "a | b\nc"
-    for heading, table in rows(report.markdown(judge(history))).items():
+    for heading, table in rows(markdown(report.describe(judge(history)))).items():
         assert len({len(row) for row in table}) == 1, heading
         assert all(re.fullmatch(r" ---:? ", cell) for cell in table[1])
 
@@ -126,11 +128,11 @@ def test_violations_come_first() -> None:
     history = campaign()
     history.campaign.sessions_after = 2
     verdict = judge(history)
-    plain = report.markdown(verdict)
+    plain = markdown(report.describe(verdict))
     assert plain.index("2 sessions, borrowings") < plain.index("## What was proven")
     assert "Every promise held" not in plain
     assert "BROKEN: 1" in plain
-    page = " ".join(parsed(report.page(verdict, draw(verdict.findings, 0, 10))).text)
+    page = " ".join(parsed(html(report.describe(verdict))).text)
     assert page.index("2 sessions, borrowings") < page.index("What was proven")
 
 
@@ -139,7 +141,7 @@ def test_of_many_violations_each_rule_shows_some() -> None:
     history.campaign.records_agree = False
     for operation in history.operations:
         operation.session = "s-nobody"
-    plain = report.markdown(judge(history))
+    plain = markdown(report.describe(judge(history)))
     assert "- units: and " in plain
     assert "- end: " in plain
 
@@ -148,8 +150,8 @@ def test_what_a_machine_said_cannot_become_markup() -> None:
     history = campaign()
     history.faults[0].detail = "<script>alert(1)</script>"
     verdict = judge(history)
-    assert "<script" not in report.page(verdict, draw(verdict.findings, 0, 10))
-    assert "<script" not in report.markdown(verdict)
+    assert "<script" not in html(report.describe(verdict))
+    assert "<script" not in markdown(report.describe(verdict))
 
 
 def test_the_picture_shows_one_axis_for_all() -> None:
@@ -168,7 +170,7 @@ def test_a_long_campaign_has_a_picture_for_each_stretch() -> None:
         operation.answered = operation.sent
     history.campaign.finished = 720
     verdict = judge(history)
-    page = report.page(verdict, draw(verdict.findings, 0, 720))
+    page = html(report.describe(verdict))
     assert "From 5:00 to 10:00" in page
     assert len(re.findall("<figure>", page)) == 4
     assert len(parsed(page).ids) == len(set(parsed(page).ids))
@@ -177,8 +179,8 @@ def test_a_long_campaign_has_a_picture_for_each_stretch() -> None:
 def test_a_campaign_in_which_nothing_happened_has_a_report() -> None:
     verdict = judge(Plant().close())
     assert verdict.holds
-    assert rows(report.markdown(verdict))["Faults, and what they caused"][2:] == []
-    parsed(report.page(verdict, draw(verdict.findings, 0, 3)))
+    assert rows(markdown(report.describe(verdict)))["Faults, and what they caused"][2:] == []
+    parsed(html(report.describe(verdict)))
 
 
 @pytest.mark.parametrize(
@@ -199,5 +201,5 @@ def test_unknown_kinds_are_drawn() -> None:
     history = campaign()
     history.faults[0].kind, history.faults[0].ended = "meteorite", None
     verdict = judge(history)
-    assert "meteorite" in report.markdown(verdict)
+    assert "meteorite" in markdown(report.describe(verdict))
     assert "other" in draw(verdict.findings, 0, 60)
