@@ -29,13 +29,13 @@ def play(board: Board, site: Site) -> None:
         trusted = site.names.directory / "vendors"
         trusted.mkdir(exist_ok=True)
         shutil.copy(vendor / f"{FIRM}.pem", trusted)
-        _playbook(site, "playbooks/vendors.yml")
+        _playbook(site, "playbooks/licences/vendors.yml")
         found = site.must_inside("up1", "ls /etc/tmr/vendors").out.split()
         check(f"{FIRM}.pem" in found, f"up1 trusts {found}")
         step.see(f"up1, up2 and up3 trust {FIRM}.pem")
 
     with board.step("Each container asks for licences", "three signed request files") as step:
-        _playbook(site, "playbooks/request.yml", f"firm_code={FIRM}", f"directory={requests}")
+        _playbook(site, "playbooks/licences/request.yml", f"firm_code={FIRM}", f"directory={requests}")
         files = sorted(requests.glob("*.json"))
         check(len(files) == 3, f"{len(files)} request files in {requests}")
         step.see(", ".join(file.name for file in files))
@@ -58,7 +58,7 @@ def play(board: Board, site: Site) -> None:
         refused = site.inside("up1", "/opt/tmr/current/bin/tmr-upstream activate /run/tmr-demo-update.json")
         site.must_inside("up1", "rm /run/tmr-demo-update.json")
         check(refused.code == 1, f"up1 ended with {refused.code}: {refused.text}")
-        again = site.playbook("playbooks/activate.yml", "-e", f"update_file={update}")
+        again = site.playbook("playbooks/licences/activate.yml", "-e", f"update_file={update}")
         count = again.out.count("refused the update, and has changed nothing")
         check(again.code != 0 and count >= 3, f"{count} upstreams refused it: {again.text}")
         step.see("refused by up1, up2 and up3; up1 says:")
@@ -68,7 +68,7 @@ def play(board: Board, site: Site) -> None:
 def issue(site: Site, name: str, *options: str) -> str:
     """More licences of the vendor: asked for, issued, activated. Gives what the vendor saw."""
     requests = site.work / f"requests-{name}"
-    _playbook(site, "playbooks/request.yml", f"firm_code={FIRM}", f"directory={requests}")
+    _playbook(site, "playbooks/licences/request.yml", f"firm_code={FIRM}", f"directory={requests}")
     return _issue(site, sorted(requests.glob("*.json")), site.work / f"{name}.json", *options)
 
 
@@ -76,7 +76,7 @@ def _issue(site: Site, requests: Sequence[Path], update: Path, *options: str) ->
     asked: list[str | Path] = [word for file in requests for word in ("--request", file)]
     vendor = site.work / "vendor"
     done = site.must(BIN / "tmr", "vendor", "issue", "--dir", vendor, *asked, *options, "--out", update)
-    _playbook(site, "playbooks/activate.yml", f"update_file={update}")
+    _playbook(site, "playbooks/licences/activate.yml", f"update_file={update}")
     return done.out
 
 

@@ -24,13 +24,18 @@ def products() -> Products:
         vendor("init", "--firm", str(FIRM), "--dir", str(firm))
     vendors.mkdir(exist_ok=True)
     shutil.copy(firm / f"{FIRM}.pem", vendors)
-    playbook("playbooks/vendors.yml", "playbooks/request.yml", "-e", f"firm_code={FIRM} directory={requests}")
+    playbook(
+        "playbooks/licences/vendors.yml",
+        "playbooks/licences/request.yml",
+        "-e",
+        f"firm_code={FIRM} directory={requests}",
+    )
     found = Products(200 + 10 * len(list((firm / "issued").iterdir())))
     items, update = home / f"{found.first}.items.json", home / f"{found.first}.json"
     items.write_text(json.dumps({"item": found.items()}))
     files = [f"--request={requests / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
     vendor("issue", f"--dir={firm}", *files, f"--items={items}", f"--out={update}")
-    playbook("playbooks/activate.yml", "-e", f"update_file={update}")
+    playbook("playbooks/licences/activate.yml", "-e", f"update_file={update}")
     until(lambda: f"{FIRM}:{found.access}" in tmr("list")[1], "the licences are in the virtual container")
     return found
 

@@ -91,11 +91,11 @@ def alarms(about: str) -> list[str]:
 def reissue(upstream: str) -> None:
     """The vendor issues all licences to the three containers; the new one of this upstream is trusted."""
     home = SSH_CONFIG.parent
-    playbook("playbooks/request.yml", "-e", f"firm_code={FIRM} directory={home / 'requests'}")
+    playbook("playbooks/licences/request.yml", "-e", f"firm_code={FIRM} directory={home / 'requests'}")
     update = home / f"reissued-{time.time_ns()}.json"
     files = [f"--request={home / 'requests' / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
     vendor("reissue", f"--dir={home / 'firm'}", *files, f"--out={update}")
-    playbook("playbooks/replace_upstream.yml", "-e", f"upstream={upstream} update_file={update}")
+    playbook("playbooks/operate/replace_upstream.yml", "-e", f"upstream={upstream} update_file={update}")
 
 
 def fails(run: Callable[[], str]) -> str:
@@ -146,7 +146,7 @@ def test_a_machine_is_lost_and_replaced(load: Load, products: Products, tmp_path
     load.goes_on()
     until(lambda: not upstream_status("up3")["reachable"], "the active twin misses up3")
     assert "Repair that one first" in fails(
-        lambda: playbook("playbooks/replace_upstream.yml", "-e", "upstream=up2")
+        lambda: playbook("playbooks/operate/replace_upstream.yml", "-e", "upstream=up2")
     ), "a second one must not be touched"
 
     # Another machine of the same name: nothing of the old one is on it.
@@ -155,8 +155,8 @@ def test_a_machine_is_lost_and_replaced(load: Load, products: Products, tmp_path
         f"systemctl disable --now tmr-firewall tmr-upstream; rm -rf {STATE} /opt/tmr /etc/tmr "
         "/etc/systemd/system/tmr-*; userdel tmr-upstream; systemctl daemon-reload; systemctl reset-failed",
     )
-    said = playbook("playbooks/replace_upstream.yml", "-e", "upstream=up3")
-    assert "playbooks/request.yml" in said, "it says what remains"
+    said = playbook("playbooks/operate/replace_upstream.yml", "-e", "upstream=up3")
+    assert "playbooks/licences/request.yml" in said, "it says what remains"
     until(caught_up, "up3 votes, and has everything")
     assert "voting=False" in last_start("up3"), (
         "it did not vote before the active twin had sent it everything"

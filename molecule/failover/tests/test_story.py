@@ -140,7 +140,7 @@ def test_the_socket_of_the_vip_manager_is_lost(held: Held, licence: Licence) -> 
 
 def test_a_planned_switchover(held: Held, licence: Licence) -> None:
     first = active_now()
-    playbook("playbooks/switchover.yml")
+    playbook("playbooks/operate/switchover.yml")
     taken_over_by(other(first), held, licence)
     stays_passive(first, licence)
 

@@ -12,7 +12,7 @@ from test_recovery import STATE, fails, own_status, up
 from system import active, lab, playbook, statuses, tmr, until, vendor, vip_holders, whole
 
 pytestmark = pytest.mark.timeout(600)
-FOUND_ANEW = "playbooks/found_anew.yml"
+FOUND_ANEW = "playbooks/operate/found_anew.yml"
 
 
 def objects(twin: str) -> bool:
@@ -24,11 +24,11 @@ def objects(twin: str) -> bool:
 def reissue() -> None:
     """The vendor issues all licences to the three new containers."""
     home = SSH_CONFIG.parent
-    playbook("playbooks/request.yml", "-e", f"firm_code={FIRM} directory={home / 'requests'}")
+    playbook("playbooks/licences/request.yml", "-e", f"firm_code={FIRM} directory={home / 'requests'}")
     update = home / f"founded-{time.time_ns()}.json"
     files = [f"--request={home / 'requests' / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
     vendor("reissue", f"--dir={home / 'firm'}", *files, "--former-lost", f"--out={update}")
-    playbook("playbooks/activate.yml", "-e", f"update_file={update}")
+    playbook("playbooks/licences/activate.yml", "-e", f"update_file={update}")
 
 
 def test_a_system_is_founded_anew_by_its_playbook_alone(products: Products, licence: Licence) -> None:

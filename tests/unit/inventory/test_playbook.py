@@ -34,7 +34,7 @@ def play(inventory: Path, playbook: str, tmp_path: Path, *more: str) -> subproce
 
 def test_the_inventories_in_the_repository_are_right(tmp_path: Path) -> None:
     for inventory in (EXAMPLE, ROOT / "inventory" / "lab", ROOT / "inventory" / "network-example"):
-        done = play(inventory, "playbooks/inventory.yml", tmp_path)
+        done = play(inventory, "playbooks/deploy/inventory.yml", tmp_path)
         assert done.returncode == 0, done.stdout
 
 
@@ -70,7 +70,7 @@ def test_site_stops_at_a_mistake(tmp_path: Path, file: str, old: str, new: str, 
 
 
 def test_replace_upstream_wants_the_name_of_one(tmp_path: Path) -> None:
-    done = play(EXAMPLE, "playbooks/replace_upstream.yml", tmp_path)
+    done = play(EXAMPLE, "playbooks/operate/replace_upstream.yml", tmp_path)
     assert done.returncode != 0
     assert '"" is no upstream of the inventory' in " ".join(done.stdout.split()).replace("\\", "")
     assert "/nonexistent/ssh" not in done.stdout + done.stderr
@@ -90,7 +90,7 @@ def test_upstreams_are_renewed_last_and_then_the_system_is_seen_to_answer(tmp_pa
 
 def test_a_system_is_not_founded_anew_by_accident(tmp_path: Path) -> None:
     for more in ((), ("-e", "give_up=another"), ("-e", "give_up=plant", "--limit", "plant-up1,localhost")):
-        done = play(EXAMPLE, "playbooks/found_anew.yml", tmp_path, *more)
+        done = play(EXAMPLE, "playbooks/operate/found_anew.yml", tmp_path, *more)
         assert done.returncode != 0
         said = " ".join(done.stdout.split())
         assert "Nothing was changed" in said

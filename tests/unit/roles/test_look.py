@@ -65,7 +65,7 @@ def test_what_is_compared_is_what_is_written_and_looked_at() -> None:
 
 def test_machines_are_looked_at_before_they_get_certificates() -> None:
     """The role of the certificates does not depend on the look: it also makes the CA, which needs none."""
-    for path in (ROOT / "ansible/playbooks").glob("*.yml"):
+    for path in (ROOT / "ansible/playbooks").rglob("*.yml"):
         for play in yaml.safe_load(path.read_text()):
             roles = [role["role"] if isinstance(role, dict) else role for role in play.get("roles", ())]
             if "tmr_pki" in roles:
