@@ -342,7 +342,7 @@ def test_a_twins_key_is_of_use_at_its_place_alone(
 
 
 def probe(twin: str) -> bytes:
-    return encode(Acquire(1, ProposerId(twin, "x"), 1000, probe=True))
+    return encode(Acquire(1, ProposerId(twin, "x"), 1000, pre_vote=True))
 
 
 def test_addresses_that_are_none_are_named(upstream: UpstreamProcess, tmp_path: Path, system: System) -> None:

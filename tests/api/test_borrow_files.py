@@ -95,7 +95,7 @@ class Site:
 
     async def found(self, links: dict[str, UpstreamLink]) -> None:
         """Bootstrap the system, serve, and let the journal know the containers."""
-        replies = [await link.call(Acquire(1, A, 1000, probe=True)) for link in links.values()]
+        replies = [await link.call(Acquire(1, A, 1000, pre_vote=True)) for link in links.values()]
         one, two, three = [reply.state.replica_id for reply in replies if isinstance(reply, NotVoting)]
         for link in links.values():
             assert isinstance(await link.call(Bootstrap(A, Membership((one, two, three)))), Bootstrapped)

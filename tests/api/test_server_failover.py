@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.support.tmr_system import OLGA, TTL, System, Twin, ask, item, key, running, scenario, until
 from tmr.api.status import Role
 from tmr.ledger import Ledger
-from tmr.quorum.proposer import Progress
+from tmr.quorum.progress import Progress
 from tmr.twin.twin_reports import OtherTwin
 
 

@@ -25,7 +25,7 @@ from tests.support.tmr_system import (
 )
 from tmr.ledger import Line
 from tmr.ledger.export import BadExport, Reader
-from tmr.quorum import acceptor, proposer
+from tmr.quorum import acceptor, ledger_copy
 from tmr.service import tracking
 
 
@@ -152,7 +152,7 @@ async def test_what_an_upstream_missed_is_brought_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptor, "SNAPSHOT_EVERY", 20)
-    monkeypatch.setattr(proposer, "LOG_RETAIN_ENTRIES", 15)
+    monkeypatch.setattr(ledger_copy, "LOG_RETAIN_ENTRIES", 15)
     async with running(tmp_path, item()) as system:
         twin = system.active
         twin.agent.record_sync.begin_term(float("inf"))

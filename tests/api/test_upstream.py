@@ -85,7 +85,7 @@ def linked(upstream: UpstreamProcess, work: Callable[..., Awaitable[T]], *twins:
 
 async def founded(link: UpstreamLink) -> None:
     """The upstream belongs to a system of three from now on."""
-    joining = await link.call(Acquire(1, A, 1000, probe=True))
+    joining = await link.call(Acquire(1, A, 1000, pre_vote=True))
     if isinstance(joining, NotVoting):
         found = Bootstrap(A, Membership((joining.state.replica_id, "d2", "d3")))
         assert isinstance(await link.call(found), Bootstrapped)
@@ -199,7 +199,7 @@ def test_a_disk_that_fills_up_is_told_before_a_write_fails(tmp_path: Path, syste
     """No disk here has as much free as this reserve: it is short from the start, and works all the same."""
 
     async def work(link: UpstreamLink) -> bool:
-        return (await link.call(Acquire(1, A, 1000, probe=True))).state.short
+        return (await link.call(Acquire(1, A, 1000, pre_vote=True))).state.short
 
     made = UpstreamProcess(tmp_path, system)
     try:
@@ -222,7 +222,7 @@ def test_a_clock_that_no_time_source_keeps_is_told_and_an_alarm_where_one_should
     """Whatever the clock of this machine is."""
 
     async def work(link: UpstreamLink) -> tuple[bool | None, bool]:
-        member = (await link.call(Acquire(1, A, 1000, probe=True))).state
+        member = (await link.call(Acquire(1, A, 1000, pre_vote=True))).state
         return member.clock_synchronised, member.clock_alarm
 
     kept = synchronised()
@@ -330,7 +330,7 @@ def test_a_link_says_in_words_why_nobody_answers(upstream: UpstreamProcess, syst
         async def ask() -> str:
             started = time.monotonic()
             with pytest.raises(LinkError) as caught:
-                await link.call(Acquire(1, A, 1000, probe=True))
+                await link.call(Acquire(1, A, 1000, pre_vote=True))
             assert time.monotonic() - started < 10
             with pytest.raises(LinkError):
                 await link.container()

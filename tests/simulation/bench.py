@@ -10,7 +10,8 @@ from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Release, Subscribe
-from tmr.quorum.proposer import Applied, Proposer, Send
+from tmr.quorum.outputs import Applied, Send
+from tmr.quorum.proposer import Proposer
 
 TTL = 2.0
 WALL_MS = 1_800_000_000_000

@@ -9,7 +9,7 @@ from tmr.quorum.messages import (
     Fenced,
     Install,
     NotVoting,
-    Probed,
+    PreVote,
     Promise,
     Release,
     ReplicaState,
@@ -24,8 +24,8 @@ def brief(message: Request | Reply) -> str:
     """One line."""
     name = type(message).__name__
     match message:
-        case Acquire(epoch=epoch, probe=probe):
-            return f"{name} epoch {epoch}{', a probe' if probe else ''}"
+        case Acquire(epoch=epoch, pre_vote=pre_vote):
+            return f"{name} epoch {epoch}{', a pre-vote' if pre_vote else ''}"
         case Append(epoch=epoch, previous_index=previous, entries=entries, commit=commit):
             what = ", ".join(f"{entry.index} ({entry.kind}, epoch {entry.epoch})" for entry in entries)
             return f"{name} epoch {epoch}, after {previous}: {what or 'nothing'}; commit {commit}"
@@ -41,7 +41,7 @@ def brief(message: Request | Reply) -> str:
             return f"{name} epoch {epoch}, equal up to {match}; {_member(member)}"
         case Conflict(state=member, epoch=epoch, retry_index=retry_index):
             return f"{name} epoch {epoch}, try from {retry_index}; {_member(member)}"
-        case Probed(state=member) | Promise(state=member) | Fenced(state=member) | NotVoting(state=member):
+        case PreVote(state=member) | Promise(state=member) | Fenced(state=member) | NotVoting(state=member):
             return f"{name} epoch {message.epoch}; {_member(member)}"
         case Subscribed(holder=holder, entries=entries):
             return f"{name}: held by {holder or 'nobody'}, {len(entries)} entries"

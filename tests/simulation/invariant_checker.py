@@ -21,12 +21,12 @@ from tmr.ledger import (
     encode,
     link,
 )
-from tmr.quorum import proposer
+from tmr.quorum import ledger_copy
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.consensus_clock import AGREE_MS
 from tmr.quorum.entries import Entry, ProposerId, Snapshot, decode_format, decode_membership
-from tmr.quorum.messages import Appended, Probed, Promise, Reply
-from tmr.quorum.proposer import Applied
+from tmr.quorum.messages import Appended, PreVote, Promise, Reply
+from tmr.quorum.outputs import Applied
 
 from .client import TTL
 from .clock import EPOCH_OF_WALL_CLOCKS
@@ -160,7 +160,7 @@ class InvariantChecker:
         """An upstream's answer leaves: only members vote, and only with a journal."""
         if acceptor.replica_id in self.world.nemesis.foreign:
             return
-        if isinstance(reply, Probed | Promise | Appended):
+        if isinstance(reply, PreVote | Promise | Appended):
             if acceptor.replica_id not in self._members and acceptor.replica_id not in self._founded:
                 self.fail(
                     f"up{slot + 1} votes with {acceptor.replica_id}, which no committed membership counts"
@@ -199,7 +199,7 @@ class InvariantChecker:
         replicator = twin.twin
         if (
             replicator.role == "passive"
-            and replicator.applied - replicator.log.base > 3 * proposer.LOG_RETAIN_ENTRIES
+            and replicator.applied - replicator.log.base > 3 * ledger_copy.LOG_RETAIN_ENTRIES
         ):
             self.fail(f"{twin.name} keeps {replicator.applied - replicator.log.base} entries for nobody")
         if replicator.role == "active" and applied.entry.epoch == replicator.epoch:

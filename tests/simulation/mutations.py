@@ -14,11 +14,13 @@ from tmr.ledger import BatchOutcome, Borrowed, Command, Consume, Consumed, Free,
 from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
 from tmr.quorum.agreement import Agreement
 from tmr.quorum.consensus_clock import CertifiedClock
-from tmr.quorum.entries import FIRST, AckedPosition, Entry, Snapshot, encode_membership
+from tmr.quorum.entries import FIRST, Entry, Snapshot, encode_membership
 from tmr.quorum.lease import DRIFT, Timing
-from tmr.quorum.messages import Acquire, Append, Install, Promise, Release, ReplicaState, Request
+from tmr.quorum.messages import Acquire, Append, Install, Promise, Release, ReplicaState, Reply, Request
+from tmr.quorum.outputs import NotActive, Serving
 from tmr.quorum.pause import PauseDetector
-from tmr.quorum.proposer import NotActive, Progress, Proposer, Serving
+from tmr.quorum.progress import Progress
+from tmr.quorum.proposer import Proposer
 from tmr.quorum.read_index import ReadIndex
 from tmr.quorum.steady_clock import SteadyClock
 from tmr.service.container_view import ContainerView, UpstreamState
@@ -203,15 +205,19 @@ class DeniesTheUnknown(Ledger):
 class LeaseFromTheAnswer(Proposer):
     """The lease is computed from when the answer came."""
 
-    def _granted(self, progress: Progress, sent_at: float, granted_ms: int, now: float) -> None:
-        super()._granted(progress, now, granted_ms, now)
+    def receive(self, now: float, replica: int, sent_at: float, request: Request, reply: Reply) -> None:
+        self._answered_at = now
+        super().receive(now, replica, sent_at, request, reply)
+
+    def _granted(self, progress: Progress, sent_at: float, granted_ms: int) -> None:
+        super()._granted(progress, self._answered_at, granted_ms)
 
 
 class LeaseOfItsOwnLength(Proposer):
     """A twin counts with its own setting, whatever an upstream says that it granted."""
 
-    def _granted(self, progress: Progress, sent_at: float, granted_ms: int, now: float) -> None:
-        super()._granted(progress, sent_at, round(self.timing.ttl * 1000), now)
+    def _granted(self, progress: Progress, sent_at: float, granted_ms: int) -> None:
+        super()._granted(progress, sent_at, round(self.timing.ttl * 1000))
 
 
 class NoDriftAllowance(Timing, frozen=True):
@@ -285,7 +291,7 @@ class KeepsWhatItWasGranted(Proposer):
     """A candidate that gives up tries anew, and gives nothing back."""
 
     def _persist(self, now: float) -> None:
-        self._become("passive", "no majority answered in time")
+        self._turn("not elected in time", "no majority answered in time")
         self._try_election(now)
 
 
@@ -371,10 +377,6 @@ class BelievesAnOldCopy(Proposer):
 
     def _distrust(self, replica: int, now: float) -> None:
         pass
-
-    @staticmethod
-    def misses(mark: AckedPosition, member: ReplicaState) -> bool:
-        return False
 
 
 class CountsOlderEpochs(Proposer):
@@ -621,11 +623,11 @@ class PatienceDecides(InFlight):
 class IgnoresThoseGoneBack(Proposer):
     """The readiness of an upstream that has gone back never counts, though all three are ready."""
 
-    def _count_probes(self, now: float) -> None:
-        self._probed = {
-            replica: one for replica, one in self._probed.items() if not self.replicas[replica].rolled_back
+    def _count_pre_votes(self, now: float) -> None:
+        self._pre_votes = {
+            replica: one for replica, one in self._pre_votes.items() if not self.replicas[replica].rolled_back
         }
-        super()._count_probes(now)
+        super()._count_pre_votes(now)
 
 
 class TakesAnyFounding(Proposer):

@@ -9,7 +9,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import CLIENTS
 from tests.simulation.rules import Rules
 from tests.simulation.world import STORM, World
-from tmr.quorum import acceptor, proposer
+from tmr.quorum import acceptor, ledger_copy, replication
 from tmr.service import liveness
 
 Result = tuple[int, str | None, Counter[str]]
@@ -22,9 +22,9 @@ def small_journals() -> None:
     acceptor.SNAPSHOT_EVERY = 20  # type: ignore[misc]
     acceptor.TAIL = 5  # type: ignore[misc]
     acceptor.FOLLOW_BYTES = 1_500  # type: ignore[misc]
-    proposer.LOG_RETAIN_ENTRIES = 15  # type: ignore[misc]
-    proposer.BATCH_ENTRIES = 3  # type: ignore[misc]
-    proposer.BATCH_BYTES = 600  # type: ignore[misc]
+    ledger_copy.LOG_RETAIN_ENTRIES = 15  # type: ignore[misc]
+    replication.BATCH_ENTRIES = 3  # type: ignore[misc]
+    replication.BATCH_BYTES = 600  # type: ignore[misc]
 
 
 def failure_of(world: World) -> str | None:

@@ -7,8 +7,9 @@ from tests.simulation.invariant_checker import Violation
 from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
 from tmr.ledger import Borrow, GiveBack, RecordDenials, StateContainers, encode
 from tmr.quorum.messages import Install
-from tmr.quorum.proposer import LAGGING_PAUSE, Send
+from tmr.quorum.outputs import Send
 from tmr.quorum.read_index import ReadIndex
+from tmr.quorum.replication import LAGGING_PAUSE
 
 LONGER_THAN_A_LEASE = 2.5
 """Seconds."""

@@ -9,14 +9,14 @@ from tests.simulation.invariant_checker import Violation
 from tests.simulation.mutations import MUTATIONS
 from tests.simulation.schedules import SCHEDULES
 from tmr.ledger import RecordDenials, encode
-from tmr.quorum import proposer
+from tmr.quorum import ledger_copy, replication
 from tmr.quorum.messages import Append, Install
 
 
 @pytest.fixture(autouse=True)
 def short_batches_and_journals(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(proposer, "BATCH_ENTRIES", 1)
-    monkeypatch.setattr(proposer, "LOG_RETAIN_ENTRIES", 2)
+    monkeypatch.setattr(replication, "BATCH_ENTRIES", 1)
+    monkeypatch.setattr(ledger_copy, "LOG_RETAIN_ENTRIES", 2)
     yield
 
 

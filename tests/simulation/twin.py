@@ -35,7 +35,7 @@ from tmr.licensing.items import LicenceKey
 from tmr.quorum.anchor import Anchor
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Reply, Request, Subscribe
-from tmr.quorum.proposer import Applied, NotActive, Output, RoleChanged, Send, Serving
+from tmr.quorum.outputs import Applied, NotActive, Output, RoleChanged, Send, Serving
 from tmr.service.container_view import UpstreamState
 from tmr.service.in_flight import Fate, Submission, Undecided
 from tmr.twin.upstream_states import Reachability, upstream_states

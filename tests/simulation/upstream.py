@@ -19,7 +19,7 @@ from tests.simulation.versions import ledger_of
 from tmr.quorum.acceptor import AckedPositionsWrite, CommitWrite, Hint, Write
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.formats import NewerFormat
-from tmr.quorum.messages import Probed, Promise, Reply, Request, Subscribe
+from tmr.quorum.messages import PreVote, Promise, Reply, Request, Subscribe
 from tmr.upstream.own_container import OwnContainerValidator
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ class SimUpstream:
         self.acceptor.generation = self.disk.container.generation
         result = self.acceptor.handle(now, wall, request)
         world.checker.acceptor_moved(self.slot, self.acceptor)
-        if isinstance(result.reply, Probed | Promise):
+        if isinstance(result.reply, PreVote | Promise):
             world.checker.lease_over(self.slot, request.owner)
 
         def leave() -> None:

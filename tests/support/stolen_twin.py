@@ -86,14 +86,14 @@ class Thief:
 
     async def found(self) -> None:
         """No twin was elected yet: make the three one system."""
-        members = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, probe=True))
+        members = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, pre_vote=True))
         disks = tuple(reply.state.replica_id for reply in members.values())
         founded = await self.ask(lambda: Bootstrap(self.owner, Membership((disks[0], disks[1], disks[2]))))
         assert all(isinstance(reply, Bootstrapped) for reply in founded.values()), founded
 
     async def term(self) -> None:
         """Be elected, as any twin may be, and write the first entry."""
-        seen = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, probe=True))
+        seen = await self.ask(lambda: Acquire(1, self.owner, TTL_MS, pre_vote=True))
         self.disks = tuple(reply.state.replica_id for reply in seen.values())
         self.epoch = max(reply.state.promised for reply in seen.values()) + 1
         promises = await self.ask(lambda: Acquire(self.epoch, self.owner, TTL_MS))

@@ -30,7 +30,7 @@ from tmr.quorum.messages import (
     Fenced,
     Install,
     NotVoting,
-    Probed,
+    PreVote,
     Promise,
     Release,
     Released,
@@ -382,7 +382,7 @@ class Acceptor:
     def promised_to(self, message: Acquire) -> bool:
         """The candidate has this promise already, and has not heard of it: the answer was lost."""
         promise = (message.epoch, message.owner)
-        return not message.probe and promise == (self.promised, self.owner) != self._given_back
+        return not message.pre_vote and promise == (self.promised, self.owner) != self._given_back
 
     def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
         self.announced.note(message.owner.name, message.format)
@@ -396,8 +396,8 @@ class Acceptor:
             holder = self.holder.name if self.holder else ""
             wait = max(1, round((self.holder_until - now) * 1000))
             return Answer(Busy(self.state(wall_ms), message.epoch, message.owner, holder, wait))
-        if message.probe:
-            return Answer(Probed(self.state(wall_ms), message.epoch, message.owner))
+        if message.pre_vote:
+            return Answer(PreVote(self.state(wall_ms), message.epoch, message.owner))
         if why := validation.to_epoch(message.epoch, wall_ms):
             return self._refuse(wall_ms, why)
         write = self._grant(now, message)

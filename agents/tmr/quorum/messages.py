@@ -59,7 +59,7 @@ class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
-    """Ask for the lease of `epoch`. `probe` asks only whether it would be granted, and changes nothing.
+    """Ask for the lease of `epoch`. `pre_vote` asks only whether it would be granted, and changes nothing.
 
     `have_index`/`have_epoch` name the last committed entry that the twin already mirrors.
     """
@@ -69,7 +69,7 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     ttl_ms: Count
     have_index: Count = 0
     have_epoch: Count = 0
-    probe: bool = False
+    pre_vote: bool = False
     format: Count = 1
     """Newest format that the twin can apply."""
     founding: Name = ""
@@ -144,7 +144,7 @@ class Bootstrap(msgspec.Struct, frozen=True, tag="found"):
     membership: Membership
 
 
-class Probed(msgspec.Struct, frozen=True, tag="probed"):
+class PreVote(msgspec.Struct, frozen=True, tag="pre-vote"):
     """The lease would be granted."""
 
     state: ReplicaState
@@ -265,7 +265,7 @@ class RequestRefused(msgspec.Struct, frozen=True, tag="refused"):
 
 Request = Acquire | Append | Install | Release | Subscribe | Bootstrap | Report
 Reply = (
-    Probed
+    PreVote
     | Promise
     | Busy
     | Fenced

@@ -2,8 +2,9 @@
 
 from typing import Final
 
+from tmr.quorum.election import OBJECTS
 from tmr.quorum.majority import is_majority, reached
-from tmr.quorum.proposer import OBJECTS, Proposer
+from tmr.quorum.proposer import Proposer
 
 LAG: Final = 2_000
 """Entries that a ready twin may lack: what one answer to `follow` brings, or a promise."""

@@ -12,7 +12,7 @@ from tmr.licensing import LicenceKey
 from tmr.licensing.redundancy import MAJORITY
 from tmr.net.identity import Identity
 from tmr.net.problem import Problem
-from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.quorum.steady_clock import SteadyClock
 from tmr.service.container_view import ContainerView, UpstreamState, written
 from tmr.service.denials import DenialCounter, DeniedRequest

@@ -13,7 +13,7 @@ from itertools import islice
 import msgspec
 
 from tmr.ledger import BatchedEntry, Outcome
-from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.quorum.outputs import NotActive, Overloaded
 
 
 class Undecided(Exception):

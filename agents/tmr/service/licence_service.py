@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable
 
 from tmr.ledger import each
-from tmr.quorum.proposer import Applied
+from tmr.quorum.outputs import Applied
 from tmr.service.access import AccessControl
 from tmr.service.batch import Batches
 from tmr.service.borrowing import BorrowingService

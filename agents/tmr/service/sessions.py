@@ -36,7 +36,7 @@ from tmr.ledger import Session as Held
 from tmr.licensing import LicenceKey
 from tmr.net.identity import Identity
 from tmr.net.problem import Problem
-from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.runtime.turns import give_way
 from tmr.service.container_view import UpstreamState, instant, milliseconds, written
 from tmr.service.denials import DeniedRequest

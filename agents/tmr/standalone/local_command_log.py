@@ -18,7 +18,8 @@ from tmr.ledger import BatchOutcome, Command, Ledger, Outcome, each, encode, tog
 from tmr.quorum.consensus_clock import OwnClock
 from tmr.quorum.entries import FIRST, Entry, Kind, Membership, ProposerId, encode_format
 from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Bootstrapped, Promise, Reply
-from tmr.quorum.proposer import BACKLOG, BATCH_ENTRIES, Applied, NotActive, Overloaded
+from tmr.quorum.outputs import Applied, NotActive, Overloaded
+from tmr.quorum.replication import BACKLOG, BATCH_ENTRIES
 from tmr.quorum.steady_clock import SteadyClock
 from tmr.service.container_view import UpstreamState
 from tmr.service.guard import fail

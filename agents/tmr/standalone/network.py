@@ -10,7 +10,7 @@ from tmr.http.metrics import Metrics
 from tmr.ledger import ContainersStated, StateContainers, Trust
 from tmr.licensing import BadBorrowSignature, Serial, check_share, seal_borrow_file
 from tmr.net.problem import Problem
-from tmr.quorum.proposer import Applied, NotActive, Overloaded
+from tmr.quorum.outputs import Applied, NotActive, Overloaded
 from tmr.rpc.record_messages import Answer, Question
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields

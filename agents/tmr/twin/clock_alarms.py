@@ -5,7 +5,7 @@ from typing import Final
 
 from tmr.licensing.items import EXPIRATION_MS_MAX
 from tmr.quorum.consensus_clock import AGREE_MS, CertifiedClock
-from tmr.quorum.proposer import Progress
+from tmr.quorum.progress import Progress
 from tmr.quorum.steady_clock import SteadyClock
 from tmr.service.container_view import instant
 

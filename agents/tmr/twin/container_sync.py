@@ -9,7 +9,7 @@ import msgspec
 
 from tmr.ledger import ContainersStated, StateContainers, Withdraw, constituents
 from tmr.licensing import BadStatement, LicensingError, SignedStatement, fingerprint, open_statement
-from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields
 from tmr.twin.replicator import Replicator

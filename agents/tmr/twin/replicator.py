@@ -15,18 +15,10 @@ from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, toget
 from tmr.licensing import BorrowSignature, SignedStatement
 from tmr.quorum import formats, validation
 from tmr.quorum.messages import Promise, Release, Reply, Request, Subscribe, Subscribed
-from tmr.quorum.proposer import (
-    BACKLOG,
-    LAGGING_PAUSE,
-    Applied,
-    NotActive,
-    Output,
-    Overloaded,
-    Proposer,
-    RoleChanged,
-    Send,
-)
+from tmr.quorum.outputs import Applied, NotActive, Output, Overloaded, RoleChanged, Send
+from tmr.quorum.proposer import Proposer
 from tmr.quorum.read_index import ReadIndex
+from tmr.quorum.replication import BACKLOG, LAGGING_PAUSE
 from tmr.rpc import record_messages
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields

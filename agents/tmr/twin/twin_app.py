@@ -18,7 +18,8 @@ from tmr.licensing.redundancy import MAJORITY
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Report, encode
-from tmr.quorum.proposer import Applied, Output, Proposer, RoleChanged, Serving
+from tmr.quorum.outputs import Applied, Output, RoleChanged, Serving
+from tmr.quorum.proposer import Proposer
 from tmr.quorum.read_index import ReadIndex
 from tmr.quorum.readiness import hindrance
 from tmr.rpc.record_messages import Answer, Question

@@ -11,7 +11,8 @@ from tmr.quorum.agreement import Agreement
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Reply, Subscribe
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 from tmr.twin.ledger_alarms import DIFFERENCE_ALARM, DROPPED, ledger_alarms
 
 OTHER = LicenceKey(6_000_010, 7, 1)

@@ -12,7 +12,7 @@ from tmr.quorum.messages import (
     Append,
     Busy,
     Fenced,
-    Probed,
+    PreVote,
     Promise,
     Release,
     Released,
@@ -20,7 +20,8 @@ from tmr.quorum.messages import (
     Reply,
     Subscribe,
 )
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 
 A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 DISKS = ("disk-0", "disk-1", "disk-2")
@@ -37,8 +38,8 @@ def new() -> Durable:
     return Durable(DISKS[0], voting=True, snapshot=FOUNDED)
 
 
-def acquire(owner: ProposerId, epoch: int, *, probe: bool = False) -> Acquire:
-    return Acquire(epoch, owner, 2_000, probe=probe)
+def acquire(owner: ProposerId, epoch: int, *, pre_vote: bool = False) -> Acquire:
+    return Acquire(epoch, owner, 2_000, pre_vote=pre_vote)
 
 
 def ask(acceptor: Acceptor, now: float, message: Acquire | Append) -> Reply:
@@ -58,7 +59,7 @@ def test_a_lease_that_was_given_back_is_free_after_a_restart() -> None:
     assert answer.writes == [ReleaseWrite(2)], "on disk before it is answered"
     durable.released = True
     after = started(durable, 1.2)
-    assert isinstance(ask(after, 1.3, acquire(B, 3, probe=True)), Probed)
+    assert isinstance(ask(after, 1.3, acquire(B, 3, pre_vote=True)), PreVote)
 
 
 def test_what_was_given_back_stays_so_after_a_restart() -> None:
@@ -86,7 +87,7 @@ def test_a_candidate_that_has_not_heard_its_promise_is_promised_again() -> None:
     again = acceptor.handle(1.5, WALL, acquire(A, 2))
     assert (isinstance(again.reply, Promise), again.writes) == (True, [])
     assert isinstance(ask(acceptor, 1.6, acquire(ProposerId("tmr1", "another run"), 2)), Fenced)
-    assert isinstance(ask(acceptor, 1.6, acquire(A, 2, probe=True)), Fenced)
+    assert isinstance(ask(acceptor, 1.6, acquire(A, 2, pre_vote=True)), Fenced)
 
 
 # -- the twin ------------------------------------------------------------------------------------------------

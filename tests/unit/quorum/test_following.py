@@ -4,7 +4,8 @@ from tmr.ledger import Ledger
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import ReplicaState, Subscribe, Subscribed
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 
 OWNER = ProposerId("tmr1", "nonce")
 

@@ -23,7 +23,8 @@ from tmr.quorum.messages import (
     decode_request,
     encode,
 )
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 
 A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 MEMBERS = Membership(("d1", "d2", "d3"))
@@ -131,8 +132,8 @@ def test_one_upstream_with_such_a_command_stops_no_twin() -> None:
 
 def test_an_older_twin_gets_neither_the_lease_nor_entries() -> None:
     member = acceptor(BEGINS, AFTER, newest=2)
-    for probe in (True, False):
-        asked = member.handle(9.0, 2_000, Acquire(5, B, 2_000, probe=probe)).reply
+    for pre_vote in (True, False):
+        asked = member.handle(9.0, 2_000, Acquire(5, B, 2_000, pre_vote=pre_vote)).reply
         assert isinstance(asked, RequestRefused)
         assert "1 is the newest" in asked.reason
     followed = member.handle(9.0, 2_000, Subscribe(B, 0, 0, "?", -1)).reply

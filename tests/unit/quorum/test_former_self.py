@@ -28,7 +28,7 @@ from tmr.quorum.proposer import Proposer
 FORMER, PRESENT = ProposerId("tmr1", "life-1"), ProposerId("tmr1", "life-2")
 NEW = ReplicaState("disk-3", False, 0, 0, 0, 0, 1_800_000_000_000)
 ASKED: list[tuple[Request, Any]] = [
-    (Acquire(2, FORMER, 2000, probe=True), NotVoting(NEW, 2, FORMER, new_store=True)),
+    (Acquire(2, FORMER, 2000, pre_vote=True), NotVoting(NEW, 2, FORMER, new_store=True)),
     (Subscribe(FORMER, 0, 0, "?", 0), Subscribed(NEW, FORMER, "", 0, 0, None, ())),
     (Bootstrap(FORMER, Membership(("disk-1", "disk-2", "disk-3"))), Bootstrapped(NEW)),
     (Acquire(2, FORMER, 2000), RequestRefused(NEW, "for some reason")),
@@ -55,5 +55,5 @@ def test_nor_is_it_silence_that_a_former_run_met_with() -> None:
     question = Subscribe(PRESENT, 0, 0, "?", 0)
     twin.tick(100.1)
     twin.receive(100.2, 2, 100.1, question, Subscribed(NEW, PRESENT, "", 0, 0, None, ()))
-    twin.failed(2, 200.0, Acquire(2, FORMER, 2000, probe=True))
+    twin.failed(2, 200.0, Acquire(2, FORMER, 2000, pre_vote=True))
     assert twin.replicas[2].reachable

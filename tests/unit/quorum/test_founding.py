@@ -13,7 +13,8 @@ from tmr.quorum.founding import confirmed, founding_of, prevailing
 from tmr.quorum.lease import Timing
 from tmr.quorum.log import Log
 from tmr.quorum.messages import Acquire, Append, Install, Request, RequestRefused, Subscribe
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 from tmr.twin.upstream_states import Reachability, upstream_states
 
 
@@ -189,7 +190,7 @@ def test_an_upstream_refuses_a_twin_of_another_founding_and_changes_nothing(kind
     acceptor, owner = upstream.acceptor, ProposerId("tmr2", "other")
     promised = acceptor.promised
     asked: dict[str, Request] = {
-        "probe": Acquire(promised + 1, owner, 2_000, probe=True, founding="ff"),
+        "probe": Acquire(promised + 1, owner, 2_000, pre_vote=True, founding="ff"),
         "acquire": Acquire(promised + 1, owner, 2_000, founding="ff"),
         "append": Append(promised + 1, owner, 2_000, 1, 1, (), 1, founding="ff"),
         "install": Install(

@@ -27,7 +27,8 @@ from tmr.quorum.acceptor import (
 from tmr.quorum.entries import AckedPosition, Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Promise, ReplicaState, Reply, Subscribe, decode_reply, encode
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 
 DISKS = ("disk-0", "disk-1", "disk-2")
 ALL = frozenset(range(3))

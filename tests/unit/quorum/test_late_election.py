@@ -9,7 +9,8 @@ from tmr.quorum.acceptor import Acceptor, Durable
 from tmr.quorum.entries import Membership, ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Acquire, Append, Bootstrap, Reply, Request, Subscribe
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 
 WALL_MS = 1_800_000_000_000
 UPSTREAMS = ("up1", "up2", "up3")
@@ -74,7 +75,9 @@ def test_a_candidate_that_slept_through_a_later_term_does_not_begin_its_own() ->
         sleeper.exchange(0.4, slot, Acquire)
     assert sleeper.role == "candidate"
     sleeper.collect()
-    earnest = [one for one in sleeper.waiting if isinstance(one.request, Acquire) and not one.request.probe]
+    earnest = [
+        one for one in sleeper.waiting if isinstance(one.request, Acquire) and not one.request.pre_vote
+    ]
     late_answer = sleeper.ask(0.4, earnest[1])
 
     # The other is active: once so that nothing arrives but, much later, an append at up3; then in good order.

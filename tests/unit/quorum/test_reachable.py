@@ -11,14 +11,15 @@ from tmr.quorum.messages import (
     Bootstrap,
     Conflict,
     NotVoting,
-    Probed,
+    PreVote,
     Promise,
     ReplicaState,
     RequestRefused,
     Subscribe,
     Subscribed,
 )
-from tmr.quorum.proposer import Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 
 ME = ProposerId("tmr1", "life-1")
 DISKS = ("disk-0", "disk-1", "disk-2")
@@ -46,8 +47,8 @@ def elected(now: float = 130.0) -> Proposer:
     twin.tick(now)
     twin.take()
     for slot in (0, 1):
-        probe = Acquire(twin.epoch, ME, 2000, probe=True)
-        twin.receive(now, slot, now, probe, Probed(member(slot), twin.epoch, ME))
+        probe = Acquire(twin.epoch, ME, 2000, pre_vote=True)
+        twin.receive(now, slot, now, probe, PreVote(member(slot), twin.epoch, ME))
     for slot in (0, 1):
         ask = Acquire(twin.epoch, ME, 2000)
         promise = Promise(member(slot, promised=twin.epoch), twin.epoch, ME, None, ())
@@ -120,8 +121,8 @@ def test_a_system_is_founded_on_three_answers_to_one_probe() -> None:
     for slot in range(3):
         twin.receive(100.0, slot, 100.0, follow, Subscribed(new[slot], ME, "", 0, 0, None, ()))
     twin.tick(130.0)
-    assert twin.role == "probing"
-    probe = Acquire(twin.epoch, ME, 2000, probe=True)
+    assert twin.role == "pre-candidate"
+    probe = Acquire(twin.epoch, ME, 2000, pre_vote=True)
     sent_at = {one.replica: one.at for one in twin.take() if isinstance(one, Send)}
     founds = []
     for slot in range(3):

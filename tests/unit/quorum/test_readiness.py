@@ -4,10 +4,12 @@ import pytest
 
 from tmr.ledger import Ledger
 from tmr.quorum.anchor import Anchor
+from tmr.quorum.election import OBJECTS
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import ReplicaState, Subscribed
-from tmr.quorum.proposer import OBJECTS, Proposer, Send
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 from tmr.quorum.readiness import LAG, hindrance
 
 ME = ProposerId("tmr2", "life-1")

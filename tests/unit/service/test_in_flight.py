@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.support.tmr_system import ALICE, System, ask, item, key, running, scenario, until
 from tmr.ledger import BatchedEntry, Freed, Outcome
-from tmr.quorum.proposer import NotActive, Overloaded
+from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.service.in_flight import InFlight, Undecided
 
 PATIENCE = 4.0

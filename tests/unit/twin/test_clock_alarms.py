@@ -2,7 +2,7 @@
 
 from tmr.quorum.consensus_clock import CertifiedClock
 from tmr.quorum.messages import ReplicaState
-from tmr.quorum.proposer import Progress
+from tmr.quorum.progress import Progress
 from tmr.quorum.steady_clock import SteadyClock
 from tmr.twin.clock_alarms import FAST_ALARM, clock_alarms, fast_clock_alarms, synchronisation_alarms
 

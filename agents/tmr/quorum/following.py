@@ -1,0 +1,137 @@
+"""Following: a passive proposer mirrors what is committed, and hears whose lease lives.
+
+One replica feeds it with entries, the others tell of the lease alone. Where both are at the same entry, the
+ledgers are compared; one that a majority contradicts is dropped, and mirrored anew from that majority.
+"""
+
+from typing import Final
+
+from tmr.quorum import formats, founding
+from tmr.quorum.entries import FIRST, Entry, Snapshot
+from tmr.quorum.majority import is_majority, reached
+from tmr.quorum.messages import Subscribe, Subscribed
+from tmr.quorum.outputs import Send
+from tmr.quorum.progress import NEVER, Progress
+from tmr.quorum.term import Setup, Term
+
+FEED_PAUSE: Final = 0.02
+"""Seconds that a passive twin leaves between two messages with entries: the next one has more of them."""
+
+
+class Following(Term):
+    """Layer of the proposer that mirrors the journal."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup)
+        self.dropped = 0
+        """Times that the ledger was dropped, because a majority had another."""
+        self._sources = frozenset[int]()
+        """Replicas that had another: the next one is mirrored from these alone. Empty: from all."""
+        self._unread: dict[int, str] = {}
+        """Replicas that sent what this version cannot apply → why."""
+        self._fed_at = NEVER
+        """When entries came last from the replica that feeds this proposer."""
+        self._served_epoch = 0
+        """Epoch of its last term."""
+
+    def _follow(self, now: float) -> None:
+        feeding = any(
+            progress.subscribed and progress.with_entries and progress.reachable for progress in self.replicas
+        )
+        feeding = feeding or self._undecided()
+        if not feeding and now - self._fed_at < FEED_PAUSE:
+            return  # with the next tick
+        idle = [replica for replica, progress in enumerate(self.replicas) if not progress.subscribed]
+        # One that does not answer is asked again and again: it must not take the feed from one that does.
+        idle.sort(key=lambda replica: not self.replicas[replica].reachable)
+        for replica in idle:
+            progress = self.replicas[replica]
+            feeds = not feeding and self._is_source(replica) and replica not in self._unread
+            progress.subscribed, progress.with_entries = True, feeds
+            progress.subscribed_at = now
+            self._outputs.append(Send(replica, self._follow_request(replica, entries=feeds), now))
+            feeding = feeding or feeds
+
+    def _follow_request(self, replica: int, *, entries: bool) -> Subscribe:
+        progress = self.replicas[replica]
+        return Subscribe(
+            owner=self.owner,
+            have_index=self.commit,
+            have_epoch=self.log.epoch_at(self.commit) or 0,
+            known_holder="?" if progress.holder is None else progress.holder,
+            known_epoch=progress.holder_epoch,
+            entries=entries,
+            format=self.newest,
+        )
+
+    def _undecided(self) -> bool:
+        """This twin knows no founding, and two upstreams do not state one yet: it takes no entries."""
+        return not self.founding and not founding.confirmed(self._stated())
+
+    def awaits(self, progress: Progress) -> bool:
+        """The lease that this upstream told of is the other twin's: its end is to be used at once.
+
+        Not one from before this twin's own term, in which it followed nobody: the term that it gave back is
+        for the other one to take.
+        """
+        other = progress.holder not in ("", None, self.owner.name)
+        return other and progress.holder_epoch > self._served_epoch
+
+    @property
+    def outdated(self) -> str:
+        """Reason why this version cannot apply what is committed, for people; empty: it can.
+
+        Two upstreams must say so: one that is wrong keeps no twin from an election.
+        """
+        needed = reached([one.state.needs for one in self.replicas if one.state is not None], FIRST)
+        if needed > self.newest:
+            return formats.too_new(needed, self.newest)
+        return next(iter(self._unread.values())) if is_majority(self._unread) else ""
+
+    def _mirror(
+        self, now: float, replica: int, snapshot: Snapshot | None, entries: tuple[Entry, ...]
+    ) -> None:
+        """Take over committed entries, or remember that this version cannot."""
+        if newer := self.newer(entries, snapshot):
+            self._unread[replica] = newer
+            return
+        if snapshot is not None:
+            if snapshot.index < self.commit:
+                return
+            self._restore(snapshot)
+            self.anchors.mirrored(self.log, now)
+        fresh = [entry for entry in entries if entry.index > self.log.last]
+        if fresh and fresh[0].index == self.log.last + 1:
+            self.log.extend(fresh)
+            self.commit = self.log.last
+            self._apply()
+            self.anchors.mirrored(self.log, now)
+            self._forget()
+
+    def _compare_mirrored(self, now: float, replica: int, reply: Subscribed) -> None:
+        """Compare a passive twin's ledger with an upstream's, where they are at the same entry."""
+        comparable = self.applied == reply.state.commit and reply.digest and self.is_member(replica)
+        if self.role != "passive" or not comparable:
+            return
+        if reply.digest == self._machine.digest():
+            self.agreement.agrees(replica, now)
+            if self.agreement.compared:
+                self._sources = frozenset()
+            return
+        self.agreement.differs(replica, now)
+        if self.agreement.outvoted:
+            self._drop_ledger()
+            self.agreement.begin_term()
+
+    def _drop_ledger(self) -> None:
+        """Forget journal and ledger, as after a start, but not what is known to be committed."""
+        self.dropped += 1
+        self._sources = self.agreement.differing
+        self.anchors.kept = self.anchor
+        self._clear()
+        for progress in self.replicas:
+            progress.subscribed = False  # polls that are under way ask for what followed the former one
+
+    def _is_source(self, replica: int) -> bool:
+        """The upstream may be mirrored: not one that has the ledger which was dropped."""
+        return not self._sources or replica in self._sources

@@ -1,0 +1,200 @@
+"""Term of a proposer: its identity and role, its lease, and what it knows of each replica.
+
+This is the state that following, replication, membership and election have in common. Each of these is a
+layer of the class `Proposer`, in a module of its own, and uses only the layers below it.
+"""
+
+import math
+from collections.abc import Callable
+
+import msgspec
+
+from tmr.quorum import founding
+from tmr.quorum.agreement import Agreement
+from tmr.quorum.anchor import Anchor, AnchorCheck
+from tmr.quorum.commitment import confirmed_since
+from tmr.quorum.consensus_clock import CertifiedClock
+from tmr.quorum.entries import Entry, Kind, ProposerId, StateMachine
+from tmr.quorum.lease import Timing, deadline
+from tmr.quorum.ledger_copy import LedgerCopy
+from tmr.quorum.majority import ALL
+from tmr.quorum.messages import Release, ReplicaState, Request
+from tmr.quorum.outputs import RoleChanged, Send
+from tmr.quorum.pause import PauseDetector
+from tmr.quorum.progress import NEVER, Progress
+from tmr.quorum.roles import Event, Role, after
+from tmr.quorum.rollback import RollbackDetector
+from tmr.quorum.steady_clock import SteadyClock
+
+
+class Setup(msgspec.Struct, frozen=True):
+    """What a proposer begins with."""
+
+    owner: ProposerId
+    rank: int
+    """0 or 1: keeps the epochs of the two twins apart."""
+    names: tuple[str, str, str]
+    """Names of the replicas, for people and for certified time."""
+    machine: StateMachine
+    timing: Timing
+    now: float
+    jitter: Callable[[], float]
+    """Chance in [0, 1)."""
+    anchor: Anchor | None
+    newest: int
+    """Newest format of the journal that it can apply."""
+
+
+class Term(LedgerCopy):
+    """Role, lease and replicas of one proposer."""
+
+    def __init__(self, setup: Setup) -> None:
+        super().__init__(setup.machine, setup.newest)
+        self.owner = setup.owner
+        self.rank = setup.rank
+        self.names = setup.names
+        self.timing = setup.timing
+        self.role: Role = "passive"
+        self.epoch = 0
+        """Epoch of its term or candidacy; afterwards, of the last one."""
+        self.serving = False
+        """The term is committed, and a majority has this ledger."""
+        self.replicas = (Progress(), Progress(), Progress())
+        self.certified = CertifiedClock()
+        self.steady = SteadyClock()
+        self.rollbacks = RollbackDetector()
+        self.anchors = AnchorCheck(setup.anchor)
+        self.agreement = Agreement()
+        self._jitter = setup.jitter
+        self._pauses = PauseDetector(setup.timing.pause, setup.timing.ttl)
+        self._sent_at = NEVER
+        """When the last question was sent: no two have the same time, though the clock may stand still."""
+        self._next_try = setup.now + setup.timing.retry * (setup.rank + setup.jitter())
+        """When it stands for election next."""
+
+    # -- the lease -----------------------------------------------------------------------------------------
+
+    @property
+    def deadline(self) -> float:
+        """Time at which the lease ends by this twin's clock; -inf when it has none."""
+        if self.role != "active":
+            return float("-inf")
+        return deadline(
+            progress.granted_until
+            for replica, progress in enumerate(self.replicas)
+            if progress.granted_until is not None and self.is_member(replica)
+        )
+
+    def holds(self, now: float) -> bool:
+        """The twin is active, its term is committed, its lease lives: only then may it answer a client."""
+        return self.role == "active" and self.serving and now < self.deadline
+
+    def _granted(self, progress: Progress, sent_at: float, granted_ms: int) -> None:
+        """Note a granted message. The lease counts from when it was *sent*: when the answer came is too late.
+
+        It lasts for what the replica says that it granted, if that is less than this proposer's own setting.
+        """
+        seconds = granted_ms / 1000
+        progress.grant(seconds, sent_at + self.timing.usable_of(seconds))
+
+    @property
+    def renewal(self) -> float:
+        """Seconds after which an active that has nothing to write renews its lease."""
+        lengths = [progress.granted for progress in self.replicas if progress.granted is not None]
+        return min([self.timing.renewal, *(Timing(length).renewal for length in lengths)])
+
+    # -- reads ---------------------------------------------------------------------------------------------
+
+    @property
+    def confirmed(self) -> float:
+        """A majority took messages as of this term that were all sent at this time or later; -inf: none."""
+        if self.role != "active" or not self.serving:
+            return NEVER
+        return confirmed_since([self.replicas[replica].confirmed_at for replica in self._member_replicas()])
+
+    def read_mark(self, now: float) -> float:
+        """The mark of a read that came in just now: it is confirmed once `confirmed` is no less."""
+        return max(now, math.nextafter(self._sent_at, math.inf))
+
+    # -- replicas that count -------------------------------------------------------------------------------
+
+    def _member_replicas(self) -> set[int]:
+        """Slots whose upstream answers with the disk that the membership counts."""
+        return {replica for replica in ALL if self.is_member(replica)}
+
+    def is_member(self, replica: int) -> bool:
+        """The upstream answers with the disk that the membership counts, and it has not gone back."""
+        membership, progress = self.log.membership, self.replicas[replica]
+        if membership is None or progress.state is None or progress.rolled_back or progress.foreign:
+            return False
+        return progress.state.replica_id == membership.replica_ids[replica]
+
+    @property
+    def founding(self) -> str:
+        """Founding of the journal that this twin knows, by its memory or its anchor; empty: none."""
+        return self.log.founding_at(self.commit) or self.anchors.founding
+
+    def _stated(self) -> list[str]:
+        return [progress.state.founding for progress in self.replicas if progress.state is not None]
+
+    def is_foreign(self, state: ReplicaState) -> bool:
+        """The upstream's journal is of another founding than this twin's.
+
+        A twin that knows none goes by what two upstreams state.
+        """
+        return founding.differ(state.founding, self.founding or founding.prevailing(self._stated()) or "")
+
+    def _distrust(self, replica: int, now: float) -> None:
+        """An older state was put back: its vote, its lease and what it stored before count for nothing."""
+        self.replicas[replica].distrust(now, self.log.last)
+
+    # -- entries and messages ------------------------------------------------------------------------------
+
+    def _add(self, kind: Kind, body: bytes, now: float) -> int:
+        index = self.log.last + 1
+        time_ms = self.certified.read(self.steady.read(now) * 1000, self.log.last_time)
+        self.log.extend([Entry(index, self.epoch, time_ms, kind, body, self.format)])
+        return index
+
+    def _send(self, replica: int, request: Request, now: float) -> None:
+        at = self._sent_at = self.read_mark(now)
+        self.replicas[replica].busy = True
+        self.replicas[replica].sent_at = at
+        self.replicas[replica].ask_at = now + self.timing.again
+        self._outputs.append(Send(replica, request, at))
+
+    def _release(self, now: float, epoch: int) -> None:
+        for replica in ALL:
+            self._outputs.append(Send(replica, Release(epoch, self.owner), now))
+
+    def last_will(self) -> Release:
+        """Message that releases the lease on behalf of this twin, should it die."""
+        return Release(self.epoch, self.owner)
+
+    @property
+    def anchor(self) -> Anchor | None:
+        """Anchor for this machine's disk, to be kept now and then: the highest position known committed."""
+        return self.anchors.current(self.log, self.commit)
+
+    # -- the role ------------------------------------------------------------------------------------------
+
+    def _turn(self, event: Event, reason: str = "") -> None:
+        """Take the role that the event leads to; people are told the reason, if there is one."""
+        self.role = after(self.role, event)
+        if reason:
+            self._outputs.append(RoleChanged(self.role, self.epoch, reason))
+
+    def _step_down(self, now: float, event: Event, reason: str, pause: float | None = None) -> None:
+        """End the term or the candidacy, for this reason; stand for election again after about `pause`."""
+        was = self.role
+        if was == "active":
+            self.certified.end_term()
+            self.rollbacks.term_ended()
+        if was == "candidate":
+            self._release(now, self.epoch)
+        self.serving = False
+        for progress in self.replicas:
+            progress.end_term()
+        self._next_try = now + (self.timing.retry * (0.3 + self._jitter()) if pause is None else pause)
+        self.log.cut(self.commit)  # what is not known to be committed, the next term decides
+        self._turn(event, reason)
