@@ -69,8 +69,8 @@ def test_nothing_done_with_the_service_of_all_rules_opens_us(upstream: Machine) 
         for doing in ("start", "stop", "start", "restart", "reload", "stop"):
             upstream.run("systemctl %s nftables", doing)
             assert in_force(upstream), doing
-            assert not stranger_reaches(upstream["tmr_back_address"], UPSTREAM), doing
             assert upstream.host.service("tmr-upstream").is_running, doing
+        assert not stranger_reaches(upstream["tmr_back_address"], UPSTREAM)
     finally:
         upstream.run("systemctl stop nftables")
 

@@ -8,6 +8,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import pytest
 from licences import FIRM, Held, Licence
 from machines import LAB, ROOT, Machine, machine_named, names
 
@@ -203,6 +204,33 @@ def test_an_upstream_refuses_a_client(
         assert problem["status"] == 403
         assert problem["type"] == "urn:tmr:problem:tmr-id-outside-tmr"
         assert problem["detail"]
+
+
+EXCHANGED = """
+upstreams:
+  hosts:
+    up1: {tmr_back_address: 10.30.0.12}
+    up2: {tmr_back_address: 10.30.0.11}
+twins:
+  hosts:
+    tmr1: {ansible_host: tmr2, tmr_back_address: 10.30.0.22, tmr_front_addresses: [10.20.0.22, "fd00:20::22"]}
+    tmr2: {ansible_host: tmr1, tmr_back_address: 10.30.0.21, tmr_front_addresses: [10.20.0.21, "fd00:20::21"]}
+"""
+
+
+def test_machines_that_are_exchanged_in_the_inventory_stay_as_they_are(held: Held, tmp_path: Path) -> None:
+    """Addresses of two upstreams, names of the twins: a deployment would stop both majorities."""
+    epoch = active_status()["epoch"]
+    inventory = tmp_path / "exchanged.yml"
+    inventory.write_text(EXCHANGED)
+    with pytest.raises(AssertionError) as failed:
+        playbook("-i", str(inventory), "site.yml")
+    said = " ".join(str(failed.value).split())
+    assert "does not have the address 10.30.0.11 of the inventory, but that of up2" in said
+    assert "tmr1: the machine that is reached by this name was deployed as tmr2" in said
+    assert "Nothing was changed" in said
+    assert active_status()["epoch"] == epoch
+    held.lives_on()
 
 
 def test_the_seat_is_given_back(held: Held, licence: Licence) -> None:

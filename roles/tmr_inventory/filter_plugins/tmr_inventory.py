@@ -1,7 +1,8 @@
-"""Jinja filter `tmr_inventory_mistakes`: everything that is wrong with an inventory, before any connection.
+"""Jinja filters: `tmr_inventory_mistakes`, everything that is wrong with an inventory, before any connection;
+`tmr_inventory_mistaken`, in what a machine is not the one that it is taken for.
 
-The check itself, `validate`, is a plain function: variables of the hosts in, sentences out. Each sentence
-names the mistake, the host and the variable, and the remedy.
+The first check itself, `validate`, is a plain function: variables of the hosts in, sentences out. Each
+sentence names the mistake, the host and the variable, and the remedy.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ ALIKE = ("tmr_system", "tmr_vip_addresses", "tmr_front_networks", "tmr_back_netw
 # RFC 1123, section 2.1, and what the agents take as a name in a certificate.
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*")
+# Of `ip -oneline address`.
+_SHOWN = re.compile(r" inet6? (\S+)")
 _SYSTEM = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
@@ -353,6 +356,47 @@ def mistakes(hostvars: Mapping[str, Any], groups: Groups) -> list[str]:
     return validate(hosts, groups, known_variables(Path(__file__).resolve().parents[2]))
 
 
+def mistaken(host: str, hostvars: Mapping[str, Any], shown: str, former: str) -> str:
+    """The filter: `host | tmr_inventory_mistaken(hostvars, shown, former)`.
+
+    `shown`: output of `ip -oneline address` on the machine; `former`: the name under which it was deployed
+    before, or empty. In what the machine is not the one that the inventory calls `host`; empty: in nothing.
+    """
+    return misplaced(host, {name: _plain(hostvars[name]) for name in hostvars}, shown, former.strip())
+
+
+def misplaced(host: str, hosts: Hosts, shown: str, former: str) -> str:
+    """What `mistaken` returns, from plain variables."""
+    name = str(hosts[host].get("tmr_pki_name", host))
+    if former and former != name:
+        return (
+            f"{host}: the machine that is reached by this name was deployed as {former}. If the two are"
+            f" exchanged in the inventory, correct ansible_host and the addresses; if {former} is to become"
+            f" {name}, remove /etc/tmr and its state in /var/lib first"
+        )
+    found = {_address(word.partition("/")[0]) for word in _SHOWN.findall(shown)}
+    lacks = [address for address in _own(hosts[host]) if address not in found]
+    if not lacks:
+        return ""
+    others = [other for other in hosts if other != host and found.intersection(_own(hosts[other]))]
+    hint = f", but that of {others[0]}: are the two exchanged in the inventory?" if others else "."
+    has = ", ".join(sorted(str(address) for address in found if address and not _local(address)))
+    return (
+        f"{host}: the machine does not have the address {' and '.join(map(str, lacks))} of the inventory"
+        f"{hint} It has {has or 'none'}. Correct tmr_back_address, tmr_front_addresses or ansible_host, or"
+        " give it the address"
+    )
+
+
+def _own(variables: Mapping[str, Any]) -> list[Address]:
+    values = [variables.get("tmr_back_address"), *(variables.get("tmr_front_addresses") or ())]
+    return [address for address in map(_address, values) if address is not None]
+
+
+def _local(address: Address) -> bool:
+    return address.is_loopback or address.is_link_local
+
+
 def _plain(variables: Mapping[str, Any]) -> dict[str, Any]:
     names = [
         name for name in variables if name.startswith("tmr_") or name in ("ansible_host", "ansible_port")
@@ -363,6 +407,6 @@ def _plain(variables: Mapping[str, Any]) -> dict[str, Any]:
 class FilterModule:
     """What Ansible looks for."""
 
-    def filters(self) -> dict[str, Callable[..., list[str]]]:
+    def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions of the filters."""
-        return {"tmr_inventory_mistakes": mistakes}
+        return {"tmr_inventory_mistakes": mistakes, "tmr_inventory_mistaken": mistaken}

@@ -214,3 +214,34 @@ def test_an_upstream_is_not_made_a_network_licence_server_by_its_mode() -> None:
     inventory[0]["up2"]["tmr_upstream_mode"] = "network"
     (mistake,) = plugin.validate(*inventory, KNOWN)
     assert "up2: tmr_upstream_mode is 'network'" in mistake
+
+
+def shown(*addresses: str) -> str:
+    """As `ip -oneline address` prints them."""
+    lines = ["1: lo    inet 127.0.0.1/8 scope host lo", "2: eth0    inet6 fe80::1/64 scope link"]
+    kind = ["inet6" if ":" in address else "inet" for address in addresses]
+    lines += [f"2: eth0    {inet} {one}/24 scope global" for inet, one in zip(kind, addresses, strict=True)]
+    return "\n".join(lines)
+
+
+def test_a_machine_is_the_one_that_is_meant() -> None:
+    hosts, _ = right()
+    assert plugin.misplaced("up1", hosts, shown("10.30.0.11"), "up1") == ""
+    assert plugin.misplaced("up1", hosts, shown("10.30.0.11", "192.168.7.1"), "") == ""
+    own = ("10.30.0.21", "10.20.0.21", "fd00:20:0:0::21", "10.20.0.100")
+    assert plugin.misplaced("tmr1", hosts, shown(*own), "tmr1") == ""
+
+
+def test_two_machines_are_exchanged() -> None:
+    hosts, _ = right()
+    said = plugin.misplaced("up1", hosts, shown("10.30.0.12"), "")
+    assert "up1: the machine does not have the address 10.30.0.11 of the inventory, but that of up2" in said
+    said = plugin.misplaced("up1", hosts, shown("10.30.0.11"), "up2")
+    assert "was deployed as up2" in said and "ansible_host" in said
+
+
+def test_a_machine_lacks_an_address() -> None:
+    hosts, _ = right()
+    said = plugin.misplaced("tmr2", hosts, shown("10.30.0.22", "10.20.0.22"), "tmr2")
+    assert "tmr2: the machine does not have the address fd00:20::22 of the inventory. It has 10.20" in said
+    assert "It has none" in plugin.misplaced("up3", hosts, shown(), "")
