@@ -119,7 +119,7 @@ def test_no_daemon_listens_without_its_rules(server: Machine, rules: str, told: 
         assert told in server.run("journalctl --quiet --output=cat --lines=30 --unit %s", unit)
     finally:
         server.run("mv %s.good %s", RULES, RULES)
-    # It tries again and again: once the file is good, nobody has to start it.
-    server.run("timeout 60 sh -c %s", f"until systemctl --quiet is-active {unit}; do sleep 0.2; done")
+    # Both try again and again: once the file is good, nobody has to start them.
+    for one in (unit, "tmr-firewall"):
+        server.run("timeout 60 sh -c %s", f"until systemctl --quiet is-active {one}; do sleep 0.2; done")
     assert in_force(server)
-    server.run("systemctl start tmr-firewall")
