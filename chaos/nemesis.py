@@ -325,6 +325,34 @@ class Nemesis:
         self._say(f"the flood was told {answers}")
 
     @contextmanager
+    def _rules_flushed(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        self._faults.change_rules(targets[0], step.how)
+        yield
+        if lacks := self._faults.rules_lack(targets[0]):
+            self._say(f"{targets[0]}: {lacks}")
+
+    @contextmanager
+    def _log_frozen(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
+        with self._faults.standing_still(targets[0], "systemd-journald"):
+            yield
+
+    @contextmanager
+    def _packet_loss(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        self._faults.lose_packets(targets[0], int(step.how.rstrip("%")))
+        try:
+            yield
+        finally:
+            self._faults.hear()
+
+    @contextmanager
+    def _no_memory(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
+        self._faults.limit_memory(targets[0])
+        try:
+            yield
+        finally:
+            self._faults.free_memory(targets[0])
+
+    @contextmanager
     def _majority(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
         with (self._power if step.how == "power" else self._freeze)(step, targets):
             yield
@@ -354,6 +382,12 @@ _KINDS: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManage
     "lease-set": Nemesis._lease_set,
     "host-pause": Nemesis._host_pause,
     "clocks-behind": Nemesis._clocks_behind,
+    "rules-flushed": Nemesis._rules_flushed,
+    "log-frozen": Nemesis._log_frozen,
+    "packet-loss": Nemesis._packet_loss,
+    "no-memory": Nemesis._no_memory,
+    "twin-disk-full": Nemesis._disk_full,
+    "twin-clock": Nemesis._clock,
 }
 _OWN_TIME = frozenset({"store-lost", "old-copies", "lease-set", "clocks-behind"})
 """Kinds that spend the seconds of their step themselves."""

@@ -177,6 +177,40 @@ def _twins_lost(source: random.Random) -> Step:
     return Step(0, "twins-lost", TWINS, source.uniform(1.0, 2.5))
 
 
+def _rules_flushed(source: random.Random) -> Step:
+    """Another program takes the rules of the firewall away, or empties them: the policy drops then."""
+    how = source.choice(["flush ruleset", "flush chain inet tmr input"])
+    return Step(0, "rules-flushed", (source.choice([ACTIVE, ACTIVE, *UPSTREAMS]),), 1.0, how)
+
+
+def _log_frozen(source: random.Random) -> Step:
+    """The system's journal takes nothing: a daemon that fills its socket stands still."""
+    return Step(0, "log-frozen", (source.choice([ACTIVE, ACTIVE, *UPSTREAMS]),), source.uniform(4.0, 8.0))
+
+
+def _packet_loss(source: random.Random) -> Step:
+    target = source.choice([ACTIVE, ACTIVE, *UPSTREAMS])
+    return Step(0, "packet-loss", (target,), source.uniform(4.0, 7.0), f"{source.choice([5, 20, 40])}%")
+
+
+def _no_memory(source: random.Random) -> Step:
+    """The kernel kills the daemon for its memory, and again when it has been started."""
+    return Step(0, "no-memory", (source.choice([ACTIVE, ACTIVE, *UPSTREAMS]),), source.uniform(3.0, 5.0))
+
+
+def _twin_disk_full(source: random.Random) -> Step:
+    """A twin cannot write its anchor."""
+    return Step(0, "twin-disk-full", (source.choice([ACTIVE, PASSIVE]),), source.uniform(3.0, 5.0))
+
+
+def _twin_clock(source: random.Random) -> Step:
+    """The wall clock of a twin, which decides nothing."""
+    seconds = source.choice([-86_400 * 365, -3600, 3600, 86_400 * 365])
+    return Step(
+        0, "twin-clock", (source.choice([ACTIVE, PASSIVE]),), source.uniform(3.0, 5.0), f"{seconds:+d}"
+    )
+
+
 _DECK: Final[tuple[Draw, ...]] = (
     _kill("tmr-server", (ACTIVE,)),
     _kill("tmr-upstream", UPSTREAMS),
@@ -204,7 +238,17 @@ _DECK: Final[tuple[Draw, ...]] = (
     _host_pause,
     _clocks_behind,
 )
-KINDS: Final = frozenset(draw(random.Random(0)).kind for draw in (*_DECK, _flood))  # noqa: S311 - a plan
+_LAST: Final[tuple[Draw, ...]] = (
+    _flood,
+    _rules_flushed,
+    _log_frozen,
+    _packet_loss,
+    _no_memory,
+    _twin_disk_full,
+    _twin_clock,
+)
+"""Dealt after all others, so that a kind that joins leaves the beginning of each seed as it was."""
+KINDS: Final = frozenset(draw(random.Random(0)).kind for draw in (*_DECK, *_LAST))  # noqa: S311 - a plan
 
 
 def plan(seed: int, seconds: float) -> tuple[Step, ...]:
@@ -216,7 +260,7 @@ def _steps(source: random.Random, seconds: float) -> Iterator[Step]:
     at, deck = _FIRST_S, list[Draw]()
     while at < seconds - _QUIET_S:
         if not deck:
-            deck = [_flood, *source.sample(_DECK, len(_DECK))]  # dealt from the end
+            deck = [*_LAST, *source.sample(_DECK, len(_DECK))]  # dealt from the end
         drawn = deck.pop()(source)
         hasty = source.random() < _HASTY and drawn.kind not in NEEDS_WHOLE
         gap = source.uniform(*_GAP_S)

@@ -27,11 +27,11 @@ _STEPS = 1200
 _MARGIN_S = 2.0
 KINDS = {
     "power": ("power-cut", "restart-all", "twins-lost", "majority-lost"),
-    "process killed": ("kill", "flapping"),
-    "frozen": ("freeze", "vip-frozen", "host-pause"),
-    "network": ("cable", "front-filtered", "partition", "slow-links"),
-    "disk": ("disk-full", "store-lost", "bit-flipped", "old-copies"),
-    "clock": ("clock-jump", "clocks-behind"),
+    "process killed": ("kill", "flapping", "no-memory"),
+    "frozen": ("freeze", "vip-frozen", "host-pause", "log-frozen"),
+    "network": ("cable", "front-filtered", "partition", "slow-links", "packet-loss", "rules-flushed"),
+    "disk": ("disk-full", "twin-disk-full", "store-lost", "bit-flipped", "old-copies"),
+    "clock": ("clock-jump", "clocks-behind", "twin-clock"),
     "flood": ("flood",),
     "address stolen": ("vip-stolen",),
     "planned": ("switchover", "lease-set", "restart"),

@@ -102,6 +102,20 @@ class FaultInjector:
         """Everybody hears everybody again."""
         network_faults.both_ways(self.names)
 
+    def lose_packets(self, target: str, percent: int) -> None:
+        """So many of a hundred frames are lost on the machine's back cable, in each direction."""
+        network_faults.lossy(self.names, machine_named(target), percent)
+
+    def change_rules(self, target: str, how: str) -> None:
+        """Another program changes the rules of the firewall: an argument of `nft`."""
+        self.inside(target, f"nft {how}")
+
+    def rules_lack(self, target: str) -> str:
+        """What the firewall lacks of what its file says, or empty."""
+        shown = self.inside(target, "nft list ruleset")
+        port = "22350" if target in TWINS else "22351"
+        return "" if "policy drop" in shown and f"tcp dport {port}" in shown else "its firewall has no rules"
+
     def slow(self, targets: Sequence[str], rate: str) -> None:
         """The back cables of these machines carry so much at most, in each direction: frames wait."""
         for target in targets:
@@ -153,6 +167,18 @@ class FaultInjector:
             yield
         finally:
             _signal(victims, signal.SIGCONT)
+
+    def limit_memory(self, target: str) -> None:
+        """The kernel kills the daemon for its memory, each time that it is started."""
+        unit = "tmr-server" if target in TWINS else "tmr-upstream"
+        self.inside(target, f"systemctl set-property --runtime {unit} MemoryMax=16M MemorySwapMax=0")
+
+    def free_memory(self, target: str) -> None:
+        """The daemon has all memory again."""
+        unit = "tmr-server" if target in TWINS else "tmr-upstream"
+        limited = f"test -e /run/systemd/system.control/{unit}.service.d"
+        enough = f"systemctl set-property --runtime {unit} MemoryMax=infinity MemorySwapMax=infinity"
+        self.inside(target, f"! {limited} || {{ {enough}; systemctl start {unit}; }}")
 
     def kill(self, target: str, unit: str) -> None:
         """SIGKILL, as by the out-of-memory killer; back when systemd runs something in its place."""
@@ -308,8 +334,9 @@ class FaultInjector:
     def mend(self) -> None:
         """Take every fault away, whether it is there or not: power, frost, cables, disks, settings."""
         self.thaw(*SERVERS)
-        for target in TWINS:
-            _signal(self.processes(target, "tmr-vip"), signal.SIGCONT)
+        for target in SERVERS:
+            for unit in ("tmr-vip", "systemd-journald"):
+                _signal(self.processes(target, unit), signal.SIGCONT)
         self.hear()
         network_faults.no_thief(self.names, IPv4Address(VIP))
         for one in MACHINES.values():
@@ -322,8 +349,9 @@ class FaultInjector:
         self.quick(SERVERS)
         up = partial(self._are, "on")
         until(up, _BOOT_S, "not all machines are up: `python3 -m lab status` shows which")
-        for target in UPSTREAMS:
+        for target in SERVERS:
             self.free(target)
+            self.free_memory(target)
         self.all_inside([*UPSTREAMS], f"if test -e {_OFFSET}; then echo 0 > {_OFFSET}; fi")
         for target in SERVERS:
             self.set_lease(target, LEASE_S)

@@ -11,7 +11,7 @@ from ipaddress import IPv4Address
 
 from lab.command import run
 from lab.names import LabNames
-from lab.topology import BACK, FABRIC_NUMBER, FRONT, Machine
+from lab.topology import BACK, FABRIC_NUMBER, FRONT, MACHINES, Machine
 from testbed.operator import enter
 from tmr.vip.frames import ETH_P_ARP, gratuitous_arp
 
@@ -35,6 +35,21 @@ def one_way(names: LabNames, target: Machine, others: Sequence[Machine], how: st
             f"ether daddr {BACK.mac(destination.number)} drop; }}"
         )
     _replace(names, f"table netdev {_TABLE} {{\n{chr(10).join(chains)}\n}}\n")
+
+
+def lossy(names: LabNames, target: Machine, percent: int) -> None:
+    """Lose so many of a hundred frames that the machine sends and receives on the back LAN, by chance."""
+    others = [one for one in MACHINES.values() if BACK in one.networks and one.number != target.number]
+    chains = [_losing(target, "", percent)]
+    chains += [_losing(one, f"ether daddr {BACK.mac(target.number)} ", percent) for one in others]
+    _replace(names, f"table netdev {_TABLE} {{\n{chr(10).join(chains)}\n}}\n")
+
+
+def _losing(source: Machine, which: str, percent: int) -> str:
+    return (
+        f"chain {source.name} {{ type filter hook ingress "
+        f'device "{source.port(BACK)}" priority 1; {which}numgen random mod 100 < {percent} drop; }}'
+    )
 
 
 def forward(names: LabNames, target: Machine, *, works: bool) -> None:

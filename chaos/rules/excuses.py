@@ -11,7 +11,19 @@ from chaos.plan import TWINS, UPSTREAMS
 from chaos.records import Fault, Sample
 from chaos.rules.intervals import Interval, at_least, union
 
-HARMLESS = frozenset({"clock-jump", "vip-stolen", "switchover", "lease-set", "store-lost", "flood"})
+HARMLESS = frozenset(
+    {
+        "clock-jump",
+        "vip-stolen",
+        "switchover",
+        "lease-set",
+        "store-lost",
+        "flood",
+        "rules-flushed",
+        "twin-disk-full",
+        "twin-clock",
+    }
+)
 """The machine they strike lives on, or what strikes it is written down as a fault of its own."""
 
 CLIENT_S = 4.0
