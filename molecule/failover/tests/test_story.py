@@ -147,6 +147,10 @@ def test_a_planned_switchover(held: Held, licence: Licence) -> None:
 
 
 def test_upstreams_are_lost_one_by_one_and_come_back(held: Held, licence: Licence) -> None:
+    """The first one right after a deployment, which ends with `answer.yml`: it keeps what was written."""
+    written = machine_named("up3").run("cat /etc/tmr/upstream.toml")
+    lab("shell", "up3", "sh", "-c", "cp /etc/tmr/upstream.toml /etc/tmr/new; mv /etc/tmr/new /etc/tmr/kept")
+    playbook("playbooks/deploy/answer.yml")
     lab("power-off", "up3")
     until(lambda: not upstream_status("up3")["reachable"], "the active twin misses up3")
     assert licence.seats_while_granted_once_more() == 2
@@ -178,6 +182,8 @@ def test_upstreams_are_lost_one_by_one_and_come_back(held: Held, licence: Licenc
 
     lab("power-on", "up3")
     until(caught_up, "up3 votes, and has the whole journal")
+    assert lab("shell", "up3", "cat", "/etc/tmr/kept").strip() == written.strip()
+    lab("shell", "up3", "rm", "/etc/tmr/kept")
     until(whole, "all is as before")
     held.lives_on()
     assert licence.seats() == 1
