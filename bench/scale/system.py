@@ -52,7 +52,12 @@ class System:
         began = time.monotonic()
         self.machines.activate(
             *(
-                Licence(code, SEATS, expiration_ms=EXPIRES_MS, name=f"Simulator, module {code}")
+                Licence(
+                    product_code=code,
+                    quantity=SEATS,
+                    expiration_ms=EXPIRES_MS,
+                    name=f"Simulator, module {code}",
+                )
                 for code in range(first, first + count)
             )
         )

@@ -44,7 +44,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, system: System) -> Iterator
     made.configure()
     try:
         made.start(open_files=LIMIT)
-        activate(made, Vendor(), Licence(1, 2))
+        activate(made, Vendor(), Licence(product_code=1, quantity=2))
         yield made
         assert made.stop() == 0
     finally:

@@ -121,7 +121,7 @@ class Worker(threading.Thread):
 
 def test_what_was_acknowledged_survives_kill_9(server: UpstreamProcess, vendor: Vendor) -> None:
     rng = random.Random(11)
-    activate(server, vendor, Licence(1, None, units=UNITS))
+    activate(server, vendor, Licence(product_code=1, quantity=None, units=UNITS))
     held, released, unsure = set[str](), set[str](), set[str]()
     units = unknown = 0
     for run in range(ROUNDS):
@@ -214,8 +214,8 @@ def test_the_tmr_command(server: UpstreamProcess, vendor: Vendor, tmp_path: Path
     out = activate(
         server,
         vendor,
-        Licence(1, 1, name="Editor", borrow_s=86_400),
-        Licence(2, 5, name="Solver", units=100),
+        Licence(product_code=1, quantity=1, name="Editor", borrow_s=86_400),
+        Licence(product_code=2, quantity=5, name="Solver", units=100),
     )
     assert "without TMR-Id" in out
     tmr, olga = (Tmr(tmp_path / who, server, vendor, who) for who in ("alice", "olga"))

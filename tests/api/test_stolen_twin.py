@@ -56,7 +56,9 @@ def site(tmp_path_factory: pytest.TempPathFactory, system: System) -> Iterator[S
     made = Site(
         tmp_path_factory.mktemp("site"),
         system,
-        Licence(1001, SEATS, None, "Editor", units=UNITS, borrow_s=600),
+        Licence(
+            product_code=1001, quantity=SEATS, expiration_ms=None, name="Editor", units=UNITS, borrow_s=600
+        ),
     )
 
     async def begin(thief: Thief) -> None:
@@ -81,7 +83,7 @@ async def genuine(thief: Thief) -> tuple[SignedStatement, ...]:
 def forged(upstream: str, quantity: int = 1000) -> SignedStatement:
     """A container of the thief's own that says it is of this upstream."""
     key = Ed25519PrivateKey.generate()
-    item = ProductItem(FIRM, 1001, 1, quantity, None, "Editor")
+    item = ProductItem(FIRM, 1001, 1, quantity=quantity, expiration_ms=None, name="Editor")
     serial = str(container_serial(raw_public_key(key)))
     return sign(Statement(upstream, serial, ACT_ID, 9, (item,)), key)
 
@@ -371,7 +373,11 @@ def test_what_was_sent_before_does_nothing_again(site: Site) -> None:
 
 def test_what_a_stolen_twin_can_destroy(tmp_path: Path, system: System) -> None:
     """Service, not licences. A test of what is admitted: should one of these become impossible, say so."""
-    site = Site(tmp_path, system, Licence(1001, SEATS, 1_950_000_000_000, "Editor"))
+    site = Site(
+        tmp_path,
+        system,
+        Licence(product_code=1001, quantity=SEATS, expiration_ms=1_950_000_000_000, name="Editor"),
+    )
 
     async def story(thief: Thief) -> None:
         await thief.found()

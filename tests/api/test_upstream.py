@@ -436,7 +436,7 @@ def test_a_licence_is_requested_issued_and_activated(tmp_path: Path, system: Sys
             (machine.vendors / f"{FIRM}.pem").write_bytes(vendor.public_pem)
         requests = [machine.command("request", "--firm", str(FIRM)).stdout.encode() for machine in machines]
         update = tmp_path / "update.json"
-        update.write_bytes(vendor.issue(requests, Licence(1001, 5, None, "Editor")))
+        update.write_bytes(vendor.issue(requests, Licence(product_code=1001, quantity=5, name="Editor")))
         for machine in machines:
             done = machine.command("activate", str(update))
             assert (done.returncode, done.stderr) == (0, "")

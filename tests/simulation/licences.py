@@ -15,7 +15,7 @@ from tmr.licensing import (
 FIRM, PRODUCT, TMR_ID, QUANTITY, UNITS = 6_000_010, 1001, 1, 2, 100_000
 KEY = LicenceKey(FIRM, PRODUCT, TMR_ID)
 ACT_ID = "sim-0123456789abcdef"
-ITEM = ProductItem(FIRM, PRODUCT, TMR_ID, QUANTITY, None, units=UNITS, borrow_s=3600)
+ITEM = ProductItem(FIRM, PRODUCT, TMR_ID, quantity=QUANTITY, expiration_ms=None, units=UNITS, borrow_s=3600)
 
 
 class SimContainer:

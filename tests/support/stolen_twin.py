@@ -9,7 +9,7 @@ from tests.support.pki import System
 from tests.support.upstream_process import UpstreamProcess
 from tests.support.vendor import FIRM, Vendor
 from tmr.ledger import Command, encode
-from tmr.licensing.vendor import Order
+from tmr.licensing.orders import Order
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.messages import (
     Acquire,

@@ -69,7 +69,9 @@ async def until(condition: Callable[[], Any], what: str, patience: float = 60.0)
 
 
 def item(tmr_id: int = 1, *, product: int = 1, quantity: int | None = 2, **options: Any) -> ProductItem:
-    return ProductItem(FIRM, product, tmr_id, quantity, options.pop("expiration_ms", None), **options)
+    return ProductItem(
+        FIRM, product, tmr_id, quantity=quantity, expiration_ms=options.pop("expiration_ms", None), **options
+    )
 
 
 class MemoryStore(Store):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing import Update, issue, open_request, public_key_to_pem, raw_public_key
-from tmr.licensing.vendor import Order
+from tmr.licensing.orders import Order
 
 FIRM = 6_000_010
 

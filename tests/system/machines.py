@@ -362,7 +362,7 @@ class Machines:
     def serve(self, product: int, quantity: int | None) -> Twin:
         """Have a licence of `product` activated and shown; the active twin."""
         twin = self.whole()
-        self.activate(Licence(product, quantity))
+        self.activate(Licence(product_code=product, quantity=quantity))
 
         def shown() -> bool:
             status = self.status(twin) or {"licences": []}

@@ -102,7 +102,7 @@ def test_new_stores_are_taken_by_an_operators_word_alone(machines: Machines, tmp
         assert done.returncode == 0, done.stderr
     machines.whole()  # starts both
     machines.forget_issued()
-    machines.activate(Licence(PRODUCT, 2))
+    machines.activate(Licence(product_code=PRODUCT, quantity=2))
 
     def served() -> bool:
         active = machines.active()

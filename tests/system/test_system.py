@@ -228,7 +228,7 @@ def test_all_five_lose_power_and_nothing_acknowledged_is_lost(machines: Machines
 
 def test_an_update_for_a_second_licence_appears_without_a_restart(machines: Machines) -> None:
     twin = machines.serve(product=10, quantity=1)
-    machines.activate(Licence(10, 1))
+    machines.activate(Licence(product_code=10, quantity=1))
     grant(machines, twin, 10)
     second = until(
         lambda: machines.client(twin).post("/v1/sessions", json=body(10), headers=key()).status_code == 201,

@@ -7,6 +7,7 @@ import click
 from tmr.cli.common import Settings, common
 from tmr.cli.spelling import TIME
 from tmr.client import Client, Policy
+from tmr.licensing.spelling import written_time
 
 
 @click.command("accept-time", short_help="Accept what the clocks show, after a jump.")
@@ -26,8 +27,8 @@ def accept_time(settings: Settings, time: dt.datetime) -> None:
     with Client(settings.config(), policy=settings.policy(Policy(patience=15.0))) as client:
         found = client.accept_time(time)
     text = (
-        f"Certified time is {found.time:%Y-%m-%d %H:%M:%S} UTC; it was {found.before:%Y-%m-%d %H:%M:%S} UTC."
+        f"Certified time is {written_time(found.time)}; it was {written_time(found.before)}."
         if found.changed
-        else f"Certified time was {found.time:%Y-%m-%d %H:%M:%S} UTC already; nothing has changed."
+        else f"Certified time was {written_time(found.time)} already; nothing has changed."
     )
     settings.show([text], found.model_dump(mode="json"))

@@ -7,8 +7,9 @@ import msgspec
 
 from tmr.ledger.access import AccessList
 from tmr.licensing import LicenceKey, SignedStatement
-from tmr.licensing.items import SECONDS_MAX, UNITS_MAX
+from tmr.licensing.options import UNITS_MAX
 from tmr.licensing.packed import unpack
+from tmr.licensing.spelling import SECONDS_MAX
 
 # What a newer version added to a command is an error, too: without it, it would be another command.
 # Bounds are the decoder's: what a twin writes into the journal is input from outside. Units below zero would

@@ -9,7 +9,8 @@ from tmr.ledger.outcomes import Denied
 from tmr.ledger.record import ChainedLine, Event, Head, Line, chain
 from tmr.ledger.state import Borrowing, Session
 from tmr.ledger.state_digest import StateDigest
-from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
+from tmr.licensing.items import FIRM_CODE_MIN
+from tmr.licensing.options import CODE_MAX
 
 _ENDS: Final[dict[str, Event]] = {
     "release": "released",

@@ -1,9 +1,8 @@
 """Validity of a Product Item at a time, for a version, with features: the item's own options."""
 
-import datetime as dt
-
 from tmr.ledger.outcomes import Denied
 from tmr.licensing import ProductItem
+from tmr.licensing.spelling import written_bits, written_time
 
 
 def ends_ms(item: ProductItem, first_use_ms: int | None) -> int | None:
@@ -18,15 +17,15 @@ def invalid(item: ProductItem, time_ms: int, first_use_ms: int | None) -> Denied
     """Reason why nobody can use the item at `time_ms` (certified), or None."""
     if item.activation_ms is not None and time_ms < item.activation_ms:
         return Denied(
-            "licence-not-active", f"the licence {item.key} is valid from {written(item.activation_ms)}"
+            "licence-not-active", f"the licence {item.key} is valid from {written_time(item.activation_ms)}"
         )
     if item.expiration_ms is not None and time_ms >= item.expiration_ms:
         return Denied(
-            "licence-expired", f"the licence {item.key} was valid until {written(item.expiration_ms)}"
+            "licence-expired", f"the licence {item.key} was valid until {written_time(item.expiration_ms)}"
         )
     ends = ends_ms(item, first_use_ms)
     if ends is not None and time_ms >= ends:
-        return Denied("licence-expired", f"the Usage Period of {item.key} ended {written(ends)}")
+        return Denied("licence-expired", f"the Usage Period of {item.key} ended {written_time(ends)}")
     return None
 
 
@@ -34,7 +33,7 @@ def unfit(item: ProductItem, features: int, released_ms: int | None) -> Denied |
     """Reason why this version or these modules of the application cannot use the item, or None."""
     missing = features & ~item.feature_map
     if missing:
-        bits = ", ".join(str(bit) for bit in range(32) if missing >> bit & 1)
+        bits = written_bits(missing, ", ")
         return Denied("feature-missing", f"the Feature Map of {item.key} lacks the bits {bits}")
     if released_ms is None:
         return None
@@ -42,16 +41,9 @@ def unfit(item: ProductItem, features: int, released_ms: int | None) -> Denied |
     if (start is not None and released_ms < start) or (end is not None and released_ms >= end):
         return Denied(
             "maintenance-ended",
-            f"a version released {written(released_ms)} is outside the Maintenance Period of {item.key}, "
-            f"{written(start) if start is not None else 'any time'} to "
-            f"{written(end) if end is not None else 'any time'}",
+            f"a version released {written_time(released_ms)} is outside the Maintenance Period of "
+            f"{item.key}, "
+            f"{written_time(start) if start is not None else 'any time'} to "
+            f"{written_time(end) if end is not None else 'any time'}",
         )
     return None
-
-
-def written(ms: int) -> str:
-    """Unix milliseconds for people, in UTC; never raises, for a journal entry is not to be undone."""
-    try:
-        return f"{dt.datetime.fromtimestamp(ms / 1000, dt.UTC):%Y-%m-%d %H:%M:%S} UTC"
-    except (ValueError, OverflowError, OSError):
-        return f"{ms} ms"

@@ -15,8 +15,10 @@ from tmr.licensing.errors import (
     NotSigned,
     UpdateRefused,
 )
+from tmr.licensing.issuing import Issued, issue
 from tmr.licensing.items import LicenceKey, ProductItem
 from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, alone, merge
+from tmr.licensing.orders import Change, Licence, LicenceSelector, Refill, Removal, next_tmr_id
 from tmr.licensing.request import Request, open_request
 from tmr.licensing.serial import Kind, Serial, SerialUse, container_serial, virtual_serial
 from tmr.licensing.signing import (
@@ -29,16 +31,6 @@ from tmr.licensing.signing import (
 )
 from tmr.licensing.statement import SignedStatement, Statement, open_statement, sign
 from tmr.licensing.update import Part, Update, open_update
-from tmr.licensing.vendor import (
-    Change,
-    Issued,
-    Licence,
-    LicenceSelector,
-    Refill,
-    Removal,
-    issue,
-    next_tmr_id,
-)
 
 __all__ = [
     "ENVELOPE_MAX",

@@ -5,9 +5,11 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.licensing.checks import check_range
 from tmr.licensing.dsse import Envelope, read_envelope, seal
 from tmr.licensing.errors import BadRequest
-from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN, check_range
+from tmr.licensing.items import FIRM_CODE_MIN
+from tmr.licensing.options import CODE_MAX
 from tmr.licensing.serial import Serial, SerialUse, container_serial
 from tmr.licensing.signing import check_hex
 from tmr.licensing.statement import COUNT_MAX, check_name

@@ -12,17 +12,11 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.licensing.checks import check_range
 from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, read_envelope, seal
 from tmr.licensing.errors import BadItem, UpdateRefused
-from tmr.licensing.items import (
-    CODE_MAX,
-    EXPIRATION_MS_MAX,
-    FIRM_CODE_MIN,
-    ProductItem,
-    check_kind,
-    check_range,
-    ordered,
-)
+from tmr.licensing.items import FIRM_CODE_MIN, ProductItem, check_kind, ordered
+from tmr.licensing.options import CODE_MAX, EXPIRATION_MS_MAX
 from tmr.licensing.serial import Serial, SerialUse
 from tmr.licensing.signing import check_hex, fingerprint
 from tmr.licensing.statement import COUNT_MAX, check_name

@@ -8,8 +8,8 @@ Pure: the ledger, the state of the upstreams and the time are passed in.
 import base64
 import datetime as dt
 import itertools
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 import msgspec
 
@@ -28,8 +28,9 @@ from tmr.api.licences import (
 from tmr.api.status import LicenceStatus
 from tmr.ledger import Ledger, constituents
 from tmr.licensing import LicenceKey, ProductItem, Serial, SerialUse, Statement, virtual_serial
-from tmr.licensing.items import EXPIRATION_MS_MAX
+from tmr.licensing.options import EXPIRATION_MS_MAX, OPTIONS, ItemOptions, Option
 from tmr.licensing.redundancy import MAJORITY
+from tmr.licensing.spelling import written_time
 
 HOLDERS_SHOWN: Final = 50
 """Holders named in one problem."""
@@ -83,11 +84,6 @@ def milliseconds(time: dt.datetime | None) -> int | None:
 def doubtful(ms: int | None) -> dt.datetime | None:
     """Times that clocks show, where certified time does not follow them; they may show any number."""
     return None if ms is None else instant(min(max(0, ms), EXPIRATION_MS_MAX))
-
-
-def written(ms: int) -> str:
-    """Unix milliseconds for people: clocks may show any number."""
-    return f"{instant(min(max(0, ms), EXPIRATION_MS_MAX)):%Y-%m-%d %H:%M:%S} UTC"
 
 
 class ContainerView:
@@ -163,7 +159,7 @@ class ContainerView:
         held = self._items_of(statement).get(key) if statement else None
         state, detail = ConstituentState.AVAILABLE, ""
         if not upstream.reachable:
-            since = f" since {written(upstream.since_ms)}" if upstream.since_ms else ""
+            since = f" since {written_time(upstream.since_ms)}" if upstream.since_ms else ""
             why = f": {upstream.error}" if upstream.error else ""
             state, detail = ConstituentState.UNREACHABLE, f"{upstream.name} does not answer{since}{why}"
         elif not upstream.voting:
@@ -181,7 +177,7 @@ class ContainerView:
             detail = f"container {statement.container} of {upstream.name} holds {key} with other properties"
         elif _expired(held, time_ms):
             state = ConstituentState.EXPIRED
-            detail = f"valid until {written(held.expiration_ms or 0)}"
+            detail = f"valid until {written_time(held.expiration_ms or 0)}"
         container = statement.container if statement else None
         return Constituent(upstream=upstream.name, container=container, state=state, detail=detail)
 
@@ -288,30 +284,15 @@ class ContainerView:
             firm_code=item.firm_code,
             product_code=item.product_code,
             tmr_id=item.tmr_id,
-            reference=item.reference,
-            name=item.name,
-            quantity=item.quantity,
             in_use=use.seats,
             exclusive=bool(use.exclusive),
-            expiration=_instant(item.expiration_ms),
-            activation=_instant(item.activation_ms),
-            usage_seconds=item.usage_s,
             first_use=_instant(self._ledger.first_use_ms(licence.key)),
             ends=_instant(self._ledger.ends_ms(item)),
-            maintenance_start=_instant(item.maintenance_start_ms),
-            maintenance_end=_instant(item.maintenance_end_ms),
-            units=item.units,
             units_remaining=self._ledger.remaining(item),
-            emergency=item.emergency,
-            borrow_seconds=item.borrow_s,
-            borrow_seats=item.borrow_seats,
             borrowed=len(use.borrowings),
-            feature_map=item.feature_map,
-            text=item.text,
-            customer=item.customer,
-            user_data=base64.b64encode(item.user_data).decode(),
             constituents=licence.constituents,
             alarms=merged.alarms,
+            **members(item),
         )
 
     def unavailable(
@@ -463,6 +444,19 @@ class ContainerView:
             if upstream.reachable and upstream.short and not self.alone:
                 found.append(f"{upstream.name} is short of disk space: make room there")
         return found
+
+
+def members(item: ItemOptions, table: Mapping[str, Option] = OPTIONS) -> dict[str, Any]:
+    """The options of a licence as members of an item in the client API: times, seconds, Base64."""
+    found: dict[str, Any] = {}
+    for field, option in table.items():
+        value = getattr(item, field)
+        if field.endswith("_ms"):
+            value = _instant(value)
+        elif isinstance(value, bytes):
+            value = base64.b64encode(value).decode()
+        found[option.member or field] = value
+    return found
 
 
 def _instant(ms: int | None) -> dt.datetime | None:

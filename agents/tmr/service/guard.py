@@ -10,11 +10,12 @@ from tmr.api.sessions import SessionRequest
 from tmr.ledger import Borrow, Command, Denied, Grant, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.licensing.redundancy import MAJORITY
+from tmr.licensing.spelling import written_time
 from tmr.net.identity import Identity
 from tmr.net.problem import Problem
 from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.quorum.steady_clock import SteadyClock
-from tmr.service.container_view import ContainerView, UpstreamState, written
+from tmr.service.container_view import ContainerView, UpstreamState
 from tmr.service.denials import DenialCounter, DeniedRequest
 from tmr.service.in_flight import Undecided
 from tmr.service.problems import problem
@@ -218,9 +219,9 @@ class RequestGuard:
         if (shown := self.command_log.time_waits) is not None:
             raise problem(
                 "time-in-doubt",
-                f"The clocks show {written(shown)}, the journal goes on at {written(time_ms)}, and no time "
-                "source has confirmed that so much time has passed: what is held is kept and can be given "
-                "back, nothing new is decided.",
+                f"The clocks show {written_time(shown)}, the journal goes on at {written_time(time_ms)}, and "
+                "no time source has confirmed that so much time has passed: what is held is kept and can be "
+                "given back, nothing new is decided.",
                 retry_after=LIMIT_RETRY_AFTER,
             )
 

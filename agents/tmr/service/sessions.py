@@ -34,11 +34,12 @@ from tmr.ledger import (
 )
 from tmr.ledger import Session as Held
 from tmr.licensing import LicenceKey
+from tmr.licensing.spelling import written_time
 from tmr.net.identity import Identity
 from tmr.net.problem import Problem
 from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.runtime.turns import give_way
-from tmr.service.container_view import UpstreamState, instant, milliseconds, written
+from tmr.service.container_view import UpstreamState, instant, milliseconds
 from tmr.service.denials import DeniedRequest
 from tmr.service.guard import RETRY_AFTER, RequestGuard, watch
 from tmr.service.liveness import LivenessTable
@@ -236,13 +237,13 @@ class SessionService:
         """Warnings for the user that need action."""
         ends = granted.ends_ms
         if granted.emergency:
-            until = f" It can be used until {written(ends)}." if ends is not None else ""
+            until = f" It can be used until {written_time(ends)}." if ends is not None else ""
             return [
                 f"An emergency licence is in use, because no ordinary licence is free or valid.{until} "
                 "Tell whoever looks after your licences."
             ]
         if ends is not None and ends - self.command_log.certified_ms() < SOON_MS:
-            return [f"The licence ends {written(ends)}."]
+            return [f"The licence ends {written_time(ends)}."]
         return []
 
     def _must_know(self, outcome: Outcome, grant: Grant) -> bool:
@@ -493,7 +494,7 @@ class SessionService:
                 EndedBy.OPERATOR: f"{ended.who} ended it",
                 EndedBy.REPLACED: f"the same instance asked again and got session {ended.who}",
             }[ended.by]
-            detail = f"Session {session} ended {ended.at:%Y-%m-%d %H:%M:%S} UTC: {how}."
+            detail = f"Session {session} ended {written_time(ended.at)}: {how}."
         return problem("session-lost", detail, remedy=remedy, ended=ended)
 
     def _how_ended(self, peer: Identity, session: str) -> EndedSession | None:

@@ -5,10 +5,11 @@ from typing import Final
 
 from tmr.api.operations import TimeAccepted, TimeRequest
 from tmr.ledger import AcceptTime
+from tmr.licensing.spelling import written_time
 from tmr.net.identity import Identity
 from tmr.quorum.consensus_clock import ACCEPTED_MS
 from tmr.runtime.logs import fields
-from tmr.service.container_view import doubtful, instant, milliseconds, written
+from tmr.service.container_view import doubtful, instant, milliseconds
 from tmr.service.guard import RequestGuard
 from tmr.service.problems import problem
 
@@ -34,8 +35,8 @@ class TimeDoubt:
         alone = self._guard.view.alone
         who, why = ("the clock shows", "no time source keeps it") if alone else ("the clocks show", TOO_FEW)
         return [
-            f"{who} {written(shown)}, {days:.1f} days after what the journal knows ({written(time_ms)}), and "
-            f"{why}: "
+            f"{who} {written_time(shown)}, {days:.1f} days after what the journal knows "
+            f"({written_time(time_ms)}), and {why}: "
             "sessions that are held go on; new ones, units and borrowings are refused. If that is the time: "
             f"`tmr accept-time {doubtful(shown):%Y-%m-%dT%H:%MZ}` as an operator. If not: `chronyc tracking` "
             "on each upstream, set the clocks right, and this ends by itself"
@@ -51,7 +52,7 @@ class TimeDoubt:
             log.error("the time is in doubt", extra=fields(alarm=alarms[0]))
         else:
             time_ms = self._guard.command_log.certified_ms()
-            log.warning("the time is known again", extra=fields(time=written(time_ms)))
+            log.warning("the time is known again", extra=fields(time=written_time(time_ms)))
 
     async def accept(self, peer: Identity, asked: TimeRequest) -> TimeAccepted:
         """Have certified time go on from what the clocks show, if that is near `asked`. Raises Problem."""
@@ -64,7 +65,7 @@ class TimeDoubt:
             whose = "Certified time is" if shown is None else "The clocks show"
             raise problem(
                 "time-refused",
-                f"{whose} {written(now)}, not {written(wanted)}.",
+                f"{whose} {written_time(now)}, not {written_time(wanted)}.",
                 remedy=None if shown is not None else "Nothing waits to be accepted: see `tmr status`.",
             )
         changed = command_log.accept_time(wanted)
@@ -72,7 +73,7 @@ class TimeDoubt:
             await guard.outcome(command_log.submit(AcceptTime(before_ms, str(peer))))
             log.warning(
                 "time accepted",
-                extra=fields(before=written(before_ms), time=written(now), operator=str(peer)),
+                extra=fields(before=written_time(before_ms), time=written_time(now), operator=str(peer)),
             )
         guard.confirm()
         return TimeAccepted(

@@ -6,16 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from tmr.licensing.spelling import written_time
 from tmr.quorum.anchor import Anchor, AnchorMismatch
-from tmr.service.container_view import instant
 from tmr.twin.anchor_file import AnchorDocument, AnchorFile
 
 _FOUNDING: Final = re.compile(r"founding-([0-9a-f]+)-([0-9a-z]+)")
 _ID: Final = re.compile(r"journal-(\d+)\.(\d+)-(\d+)\.(\d+)")
-
-
-def _moment(ms: int) -> str:
-    return f"{instant(ms):%Y-%m-%d %H:%M:%S} UTC"
 
 
 def units_lost(kept: Mapping[str, int], now: Mapping[str, int]) -> str:
@@ -28,7 +24,7 @@ def units_lost(kept: Mapping[str, int], now: Mapping[str, int]) -> str:
 def describe(objection: AnchorMismatch, upstreams: Sequence[str], since_ms: int, units: str) -> str:
     """The alarm: what is missing, on which upstreams, and what can be done."""
     anchor = objection.anchor
-    known = f"entry {anchor.index} of epoch {anchor.epoch} ({_moment(anchor.time_ms)})"
+    known = f"entry {anchor.index} of epoch {anchor.epoch} ({written_time(anchor.time_ms)})"
     accept = f"stop tmr-server here, run `tmr-server --accept-loss {objection.id}` as root, and start it"
     if objection.kind == "active":
         return (
@@ -46,9 +42,9 @@ def describe(objection: AnchorMismatch, upstreams: Sequence[str], since_ms: int,
     away = [name for slot, name in enumerate(upstreams) if slot not in objection.shown]
     wait = f"; {' and '.join(away)} may have it: bring that back" if away else ""
     return (
-        f"does not serve since {_moment(since_ms)}: {known} was committed, and {what} ({shown}){units}. Old "
-        f"copies of upstreams were put back, or their disks lost what they had written{wait}. Only if nobody "
-        f"has it any more, accept the loss, on both twins: {accept}"
+        f"does not serve since {written_time(since_ms)}: {known} was committed, and {what} ({shown}){units}. "
+        f"Old copies of upstreams were put back, or their disks lost what they had written{wait}. Only if "
+        f"nobody has it any more, accept the loss, on both twins: {accept}"
     )
 
 
@@ -63,7 +59,7 @@ def _describe_founding(
             f"{names} are of another founding ({objection.other}): their journal is that of another system"
         )
     return (
-        f"does not serve since {_moment(since_ms)}: {found}. This twin knows the founding "
+        f"does not serve since {written_time(since_ms)}: {found}. This twin knows the founding "
         f"{objection.anchor.founding}, up to {known}. Put the former stores back: then it goes on, and "
         "nothing is lost. Only if they are lost, or this was meant: all sessions, borrowings and counted "
         "units of the former founding are given up, and the vendor issues all licences anew. Then run "

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from tmr.licensing.items import EXPIRATION_MS_MAX
+from tmr.licensing.options import EXPIRATION_MS_MAX
 from tmr.quorum.consensus_clock import AGREE_MS, CertifiedClock
 from tmr.quorum.progress import Progress
 from tmr.quorum.steady_clock import SteadyClock

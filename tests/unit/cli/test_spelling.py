@@ -8,21 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmr.cli.ids import SHORT, find
-from tmr.cli.spelling import (
-    FEATURES,
-    PERIOD,
+from tmr.cli.spelling import FEATURES, PERIOD, TIME, ParsedParameter, key
+from tmr.licensing.spelling import (
     SECONDS_MAX,
-    TIME,
-    ParsedParameter,
-    bits_of,
+    exact_period,
     features,
-    key,
     moment,
     period,
     whole,
+    written_bits,
     written_period,
 )
-from tmr.cli.vendor.show import period as vendor_period
 
 UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 TIMES = st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 30)).map(lambda at: at.replace(microsecond=0))
@@ -30,13 +26,13 @@ TIMES = st.datetimes(datetime(1971, 1, 1), datetime(9998, 12, 30)).map(lambda at
 
 @given(st.integers(1, 2**32 - 1))
 def test_a_feature_map_is_read_as_it_is_shown(feature_map: int) -> None:
-    assert features(bits_of(feature_map)) == feature_map
+    assert features(written_bits(feature_map)) == feature_map
     assert features(f"0x{feature_map:x}") == features(f"0X{feature_map:08X}") == feature_map
 
 
 @given(st.lists(st.integers(0, 31), min_size=1))
 def test_bits_in_any_order_and_twice(bits: list[int]) -> None:
-    assert bits_of(features(", ".join(map(str, bits)))) == ",".join(map(str, sorted(set(bits))))
+    assert written_bits(features(", ".join(map(str, bits)))) == ",".join(map(str, sorted(set(bits))))
 
 
 @given(st.sampled_from(sorted(UNITS)), st.integers(1, 5000))
@@ -46,7 +42,7 @@ def test_a_period_is_the_number_times_the_unit(unit: str, number: int) -> None:
 
 @given(st.integers(1, SECONDS_MAX))
 def test_a_period_is_read_as_the_vendor_is_shown_it(seconds: int) -> None:
-    assert period(vendor_period(seconds)) == seconds
+    assert period(exact_period(seconds)) == seconds
 
 
 @given(st.integers(1, SECONDS_MAX))

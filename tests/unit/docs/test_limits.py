@@ -22,8 +22,7 @@ NO_LIMITS = {
     "tmr.http.load_limits.LIMITS",  # the table of loads
     "tmr.service.guard.LIMIT_RETRY_AFTER",
     # of a single number, name or file that is read, and said where it is read
-    "tmr.cli.spelling.YEAR_MAX",
-    "tmr.cli.spelling.SECONDS_MAX",
+    "tmr.licensing.spelling.YEAR_MAX",
     "tmr.cli.tracking.KEY_MAX",
     "tmr.client.borrowed.FILE_MAX",
     "tmr.api.fields.CODE_MAX",
@@ -33,8 +32,8 @@ NO_LIMITS = {
     "tmr.ledger.export.LINE_MAX",
     "tmr.quorum.validation.TIME_MAX",
     "tmr.licensing.borrow_file.FILE_MAX",
-    "tmr.licensing.items.CODE_MAX",
-    "tmr.licensing.items.EXPIRATION_MS_MAX",
+    "tmr.licensing.options.CODE_MAX",
+    "tmr.licensing.options.EXPIRATION_MS_MAX",
     "tmr.licensing.serial.NUMBER_MAX",
     "tmr.licensing.statement.COUNT_MAX",
     "tmr.licensing.strict_json.DIGITS_MAX",

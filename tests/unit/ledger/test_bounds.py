@@ -32,13 +32,13 @@ from tmr.ledger.access import Subject, matches
 from tmr.ledger.queue import MAX_OF_CLIENT, Queues
 from tmr.ledger.recorder import MAX_FIRMS
 from tmr.ledger.state_digest import StateDigest
-from tmr.ledger.validity import written
 from tmr.licensing import Statement, sign
+from tmr.licensing.spelling import written_time
 
 
 @given(st.integers(-(2**70), 2**70))
 def test_any_time_can_be_written(ms: int) -> None:
-    assert written(ms)
+    assert written_time(ms)
 
 
 def test_records_of_invented_firms_have_an_end() -> None:

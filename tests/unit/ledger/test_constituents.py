@@ -19,7 +19,7 @@ from tmr.licensing import (
 
 FIRM, PRODUCT = 6_000_010, 1001
 KEY = LicenceKey(FIRM, PRODUCT, 1)
-ITEM = ProductItem(FIRM, PRODUCT, 1, 2, None)
+ITEM = ProductItem(FIRM, PRODUCT, 1, quantity=2, expiration_ms=None)
 NOW = 1_800_000_000_000
 
 

@@ -5,16 +5,16 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tmr.licensing import Licence, ProductItem
-from tmr.licensing.items import (
+from tmr.licensing.items import FIRM_CODE_MIN
+from tmr.licensing.options import (
     CODE_MAX,
     EXPIRATION_MS_MAX,
-    FIRM_CODE_MIN,
     NAME_MAX,
     QUANTITY_MAX,
-    SECONDS_MAX,
     UNITS_MAX,
     USER_DATA_MAX,
 )
+from tmr.licensing.spelling import SECONDS_MAX
 
 texts = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cf", "Zl", "Zp")), max_size=NAME_MAX)
 times = st.integers(1, EXPIRATION_MS_MAX)

@@ -20,7 +20,7 @@ from tmr.licensing import (
     open_request,
     raw_public_key,
 )
-from tmr.licensing.vendor import Order
+from tmr.licensing.orders import Order
 
 FIRM: Final = 6_000_010
 ACT_ID: Final = "lab-4f3a0c119d2b7e58"
@@ -35,7 +35,7 @@ def private_key(number: int) -> Ed25519PrivateKey:
 VENDOR: Final = private_key(1)
 STRANGER: Final = private_key(2)
 CONTAINER_KEYS: Final = (private_key(11), private_key(12), private_key(13))
-EDITOR: Final = Licence(1001, 5, None, "Editor")
+EDITOR: Final = Licence(product_code=1001, quantity=5, name="Editor")
 TRUSTED: Final = {FIRM: raw_public_key(VENDOR)}
 
 
@@ -100,4 +100,4 @@ def item(
     tmr_id: int | None = 1, product_code: int = 1001, quantity: int | None = 5, name: str = "Editor"
 ) -> ProductItem:
     """An item of the firm here."""
-    return ProductItem(FIRM, product_code, tmr_id, quantity, None, name)
+    return ProductItem(FIRM, product_code, tmr_id, quantity=quantity, expiration_ms=None, name=name)

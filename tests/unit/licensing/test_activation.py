@@ -21,7 +21,8 @@ from tmr.licensing import (
     raw_public_key,
 )
 from tmr.licensing.dsse import seal
-from tmr.licensing.items import ITEMS_BYTES, ITEMS_MAX, NAME_MAX
+from tmr.licensing.items import ITEMS_BYTES, ITEMS_MAX
+from tmr.licensing.options import NAME_MAX
 from tmr.licensing.update import UPDATE_TYPE, seal_update
 from tmr.quorum.entries import BODY_MAX
 
@@ -64,7 +65,10 @@ def test_updates_follow_one_another() -> None:
     history: list[Update] = []
     system = containers()
     for round_ in (1, 2, 3):
-        system = activated(system, issue_to(system, history, Licence(1001, 5, None, "Editor")).file)
+        system = activated(
+            system,
+            issue_to(system, history, Licence(product_code=1001, quantity=5, name="Editor")).file,
+        )
         assert [i.tmr_id for i in system[0].items] == list(range(1, round_ + 1))
     assert {container.items for container in system} == {system[0].items}
 
@@ -73,7 +77,7 @@ def test_two_firms_keep_to_themselves() -> None:
     other_firm, other_key = FIRM + 1, private_key(3)
     trusted = TRUSTED | {other_firm: raw_public_key(other_key)}
     system = activated(containers(), issue_to(containers(), []).file)
-    file = issue_to(system, [], Licence(7, None), other_key, other_firm).file
+    file = issue_to(system, [], Licence(product_code=7, quantity=None), other_key, other_firm).file
     container = activate(system[0], file, trusted)
     assert container.items_of(FIRM) == system[0].items
     assert [i.firm_code for i in container.items_of(other_firm)] == [other_firm]
@@ -96,7 +100,10 @@ def test_older_counter() -> None:
 
 def test_same_counter_of_another_update() -> None:
     # a vendor with a record restored from a backup issues the same counter twice
-    first, second = issue_to(containers(), []), issue_to(containers(), [], Licence(2, 2))
+    first, second = (
+        issue_to(containers(), []),
+        issue_to(containers(), [], Licence(product_code=2, quantity=2)),
+    )
     twice = seal_update(msgspec.structs.replace(second.update, update_id="another"), VENDOR)
     assert_refused(activate(containers()[0], first.file, TRUSTED), twice, "older-counter")
 
@@ -172,7 +179,7 @@ def test_another_payload_type() -> None:
 
 def test_tampered_payload_and_signature() -> None:
     file = issue_to(containers(), []).file
-    stranger = issue_to(containers(), [], Licence(1001, None), STRANGER).file
+    stranger = issue_to(containers(), [], Licence(product_code=1001, quantity=None), STRANGER).file
     own, foreign = msgspec.json.decode(file), msgspec.json.decode(stranger)
     for field in ("payload", "signatures"):
         mixed = own | {field: foreign[field]}
@@ -250,7 +257,11 @@ def test_whatever_is_delivered_in_whatever_order_containers_do_not_diverge(data:
     files: list[bytes] = []
     reference = containers()
     for _ in range(data.draw(st.integers(1, 4))):
-        files.append(issue_to(reference, history, Licence(data.draw(st.integers(1, 3)), None)).file)
+        files.append(
+            issue_to(
+                reference, history, Licence(product_code=data.draw(st.integers(1, 3)), quantity=None)
+            ).file
+        )
         reference = activated(reference, files[-1])
     by_counter: dict[int, tuple[object, ...]] = {}
     for new in containers():

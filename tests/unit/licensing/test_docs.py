@@ -23,7 +23,8 @@ from tmr.licensing import (
     public_key_to_pem,
     raw_public_key,
 )
-from tmr.licensing.items import CODE_MAX, ITEMS_MAX, NAME_MAX, QUANTITY_MAX, UNITS_MAX, USER_DATA_MAX
+from tmr.licensing.items import ITEMS_MAX
+from tmr.licensing.options import CODE_MAX, NAME_MAX, QUANTITY_MAX, UNITS_MAX, USER_DATA_MAX
 from tmr.licensing.serial import MASKS
 
 from .system import FIRM, VENDOR, containers, issue_to, key_of, private_key

@@ -44,7 +44,10 @@ DIGEST = "697b85ebf24b22bfef7de43d513fa9463b9114b80a00463e3adbb52d2b5aec92"
 def issued_anew() -> list[Issued]:
     history: list[Update] = []
     system, found = containers(), []
-    for licence in (Licence(1001, 5, None, "Editor"), Licence(7, None, 1_900_000_000_000)):
+    for licence in (
+        Licence(product_code=1001, quantity=5, name="Editor"),
+        Licence(product_code=7, quantity=None, expiration_ms=1_900_000_000_000),
+    ):
         found.append(issue_to(system, history, licence))
         system = activated(system, found[-1].file)
     return found
@@ -67,7 +70,9 @@ def test_a_container_of_before_takes_the_next_update() -> None:
     system = containers()
     for file in UPDATES:
         system = activated(system, file)
-    issued = issue_to([former, *system[1:]], history, Licence(9, 1, units=10, text="new"))
+    issued = issue_to(
+        [former, *system[1:]], history, Licence(product_code=9, quantity=1, units=10, text="new")
+    )
     assert {each.items for each in activated([former, *system[1:]], issued.file)} == {
         issued.update.parts[0].items
     }

@@ -28,10 +28,10 @@ from .system import CONTAINER_KEYS, FIRM, TRUSTED, VENDOR, containers, issue_to
 
 SYSTEM = containers()
 EVERY_OPTION = Licence(
-    1001,
-    5,
-    2_000_000_000_000,
-    "Editor",
+    product_code=1001,
+    quantity=5,
+    expiration_ms=2_000_000_000_000,
+    name="Editor",
     units=1,
     activation_ms=1,
     usage_s=1,

@@ -7,19 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tmr.licensing import BadItem, LicenceKey, ProductItem
-from tmr.licensing.items import (
+from tmr.licensing.items import FIRM_CODE_MIN, ITEMS_MAX, check_kind, ordered
+from tmr.licensing.options import (
     CODE_MAX,
     EXPIRATION_MS_MAX,
-    FIRM_CODE_MIN,
-    ITEMS_MAX,
     NAME_MAX,
     QUANTITY_MAX,
-    SECONDS_MAX,
     UNITS_MAX,
     USER_DATA_MAX,
-    check_kind,
-    ordered,
 )
+from tmr.licensing.spelling import SECONDS_MAX
 
 from .strategies import items
 from .system import FIRM, item
@@ -148,28 +145,30 @@ def test_the_largest_of_every_option_fits() -> None:
         CODE_MAX,
         CODE_MAX,
         None,
-        QUANTITY_MAX,
-        EXPIRATION_MS_MAX,
-        "x" * NAME_MAX,
-        CODE_MAX,
-        UNITS_MAX,
-        EXPIRATION_MS_MAX - 1,
-        SECONDS_MAX,
-        EXPIRATION_MS_MAX - 1,
-        EXPIRATION_MS_MAX,
-        False,
-        SECONDS_MAX,
-        QUANTITY_MAX,
-        2**32 - 1,
-        "x" * NAME_MAX,
-        "x" * NAME_MAX,
-        bytes(USER_DATA_MAX),
+        quantity=QUANTITY_MAX,
+        expiration_ms=EXPIRATION_MS_MAX,
+        name="x" * NAME_MAX,
+        reference=CODE_MAX,
+        units=UNITS_MAX,
+        activation_ms=EXPIRATION_MS_MAX - 1,
+        usage_s=SECONDS_MAX,
+        maintenance_start_ms=EXPIRATION_MS_MAX - 1,
+        maintenance_end_ms=EXPIRATION_MS_MAX,
+        emergency=False,
+        borrow_s=SECONDS_MAX,
+        borrow_seats=QUANTITY_MAX,
+        feature_map=2**32 - 1,
+        text="x" * NAME_MAX,
+        customer="x" * NAME_MAX,
+        user_data=bytes(USER_DATA_MAX),
     )
     assert msgspec.json.decode(msgspec.json.encode(largest), type=ProductItem) == largest
 
 
 def test_plain_licences_of_a_product_are_told_apart_by_reference() -> None:
-    first, second = (ProductItem(FIRM, 1, None, 1, None, reference=number) for number in (0, 7))
+    first, second = (
+        ProductItem(FIRM, 1, None, quantity=1, expiration_ms=None, reference=number) for number in (0, 7)
+    )
     assert ordered([second, first]) == (first, second)
     assert (str(first.key), str(second.key)) == ("6000010:1", "6000010:1 reference 7")
 

@@ -29,11 +29,11 @@ from tmr.licensing import (
 )
 from tmr.licensing.container import digest
 from tmr.licensing.dsse import seal
-from tmr.licensing.items import CODE_MAX, UNITS_MAX
+from tmr.licensing.options import CODE_MAX, UNITS_MAX
+from tmr.licensing.orders import Order
 from tmr.licensing.request import FORMAT, Request
 from tmr.licensing.serial import Serial
 from tmr.licensing.update import UPDATE_TYPE, seal_update
-from tmr.licensing.vendor import Order
 
 from .strategies import licences, options
 from .system import (
@@ -50,7 +50,7 @@ from .system import (
     private_key,
 )
 
-METERED = Licence(1001, 5, units=100)
+METERED = Licence(product_code=1001, quantity=5, units=100)
 FIRST = LicenceSelector(1)
 
 
@@ -88,7 +88,7 @@ class Site:
 
 
 def test_several_licences_in_one_update() -> None:
-    site = Site(*(Licence(1000 + n, n) for n in range(1, 13)))
+    site = Site(*(Licence(product_code=1000 + n, quantity=n) for n in range(1, 13)))
     assert [(i.product_code, i.tmr_id, i.quantity) for i in site.items] == [
         (1000 + n, n, n) for n in range(1, 13)
     ]
@@ -123,11 +123,15 @@ def test_a_change_sets_what_it_names_and_keeps_the_rest(some: dict[str, Any], ot
 
 
 def test_change_removal_and_addition_in_one_update() -> None:
-    site = Site(EDITOR, Licence(1002, 1), Licence(1003, 1))
+    site = Site(EDITOR, Licence(product_code=1002, quantity=1), Licence(product_code=1003, quantity=1))
     issued = issue_to(
         site.system,
         site.history,
-        [Change(LicenceSelector(1, 1001), {"quantity": 9}), Removal(LicenceSelector(2)), Licence(1004, 4)],
+        [
+            Change(LicenceSelector(1, 1001), {"quantity": 9}),
+            Removal(LicenceSelector(2)),
+            Licence(product_code=1004, quantity=4),
+        ],
     )
     after = activated(site.system, issued.file)
     assert [i.tmr_id for i in after[0].items] == [1, 3, 4]
@@ -208,7 +212,7 @@ def test_units_are_refilled_and_never_lowered_by_the_vendor() -> None:
     for units in (0, -5):
         with pytest.raises(BadItem):
             issue_to(site.system, site.history, [Refill(FIRST, units)])
-    full = Site(Licence(1, 1, units=UNITS_MAX))
+    full = Site(Licence(product_code=1, quantity=1, units=UNITS_MAX))
     with pytest.raises(BadItem):
         issue_to(full.system, full.history, [Refill(FIRST, 1)])
 
@@ -223,7 +227,7 @@ def test_only_a_unit_counter_is_refilled() -> None:
 
 @given(st.integers(1, 1000), st.none() | st.integers(1, 1000))
 def test_a_container_never_takes_fewer_units(before: int, after: int | None) -> None:
-    site = Site(Licence(1001, 5, None, "Editor", units=before))
+    site = Site(Licence(product_code=1001, quantity=5, name="Editor", units=before))
     update = issue_to(site.system, list(site.history), []).update
     changed = (msgspec.structs.replace(item(), units=after),)
     parts = tuple(msgspec.structs.replace(part, items=changed) for part in update.parts)
@@ -245,7 +249,12 @@ def test_a_container_lets_a_metered_licence_be_removed() -> None:
 
 
 def test_a_network_licence_server_holds_plain_licences() -> None:
-    site = Site(EDITOR, Licence(1001, None, reference=1), Licence(7, 1), network=True)
+    site = Site(
+        EDITOR,
+        Licence(product_code=1001, quantity=None, reference=1),
+        Licence(product_code=7, quantity=1),
+        network=True,
+    )
     assert [i.key for i in site.items] == [
         LicenceKey(FIRM, 7, None),
         LicenceKey(FIRM, 1001, None),
@@ -267,7 +276,7 @@ def test_plain_licences_spend_no_tmr_id() -> None:
 def test_a_reference_is_never_given_again() -> None:
     site = Site(METERED, network=True)
     assert "Reference 1" in site.refused("licence-exists", METERED).remedy
-    site.refused("licence-exists", Licence(2, 1), Licence(2, 1))
+    site.refused("licence-exists", Licence(product_code=2, quantity=1), Licence(product_code=2, quantity=1))
     site.issue(Removal(LicenceSelector(None, 1001)))
     # the ledger still counts the units that were taken
     assert "Reference 1" in site.refused("reference-used", METERED).remedy
@@ -296,7 +305,7 @@ def test_number_of_requests() -> None:
 
 def test_a_reference_where_a_tmr_id_tells_licences_apart() -> None:
     with pytest.raises(BadItem, match="TMR-Id 1 has the Product Item Reference 4"):
-        issue_to(containers(), [], Licence(1, 1, reference=4))
+        issue_to(containers(), [], Licence(product_code=1, quantity=1, reference=4))
 
 
 def test_a_container_is_of_one_kind_of_server() -> None:

@@ -24,7 +24,8 @@ from tmr.licensing import (
     raw_public_key,
 )
 from tmr.licensing.dsse import seal
-from tmr.licensing.items import ITEMS_MAX, NAME_MAX
+from tmr.licensing.items import ITEMS_MAX
+from tmr.licensing.options import NAME_MAX
 from tmr.licensing.request import REQUEST_TYPE
 
 from .system import (
@@ -73,7 +74,7 @@ def test_tmr_ids_are_consecutive_over_all_systems_of_the_firm() -> None:
         issued = issue_to(first, history)
         first = activated(first, issued.file)
         found += issued.added
-        issued = issue_to(second, history, Licence(2, None))
+        issued = issue_to(second, history, Licence(product_code=2, quantity=None))
         second = activated(second, issued.file)
         found += issued.added
     assert [i.tmr_id for i in found] == [1, 2, 3, 4, 5, 6]
@@ -164,7 +165,7 @@ def test_record_behind() -> None:
     refused("record-behind", system, [])
     # the record lost its tail, and another update with the same counter took its place
     other: list[Update] = []
-    issue_to(containers(), other, Licence(9, 9))
+    issue_to(containers(), other, Licence(product_code=9, quantity=9))
     refused("record-behind", system, other)
 
 
@@ -197,7 +198,12 @@ def test_file_too_large() -> None:
 
 
 def test_unfit_licence() -> None:
-    for licence in (Licence(-1, 5), Licence(1, 0), Licence(1, 5, 0), Licence(1, 5, None, "a\tb")):
+    for licence in (
+        Licence(product_code=-1, quantity=5),
+        Licence(product_code=1, quantity=0),
+        Licence(product_code=1, quantity=5, expiration_ms=0),
+        Licence(product_code=1, quantity=5, name="a\tb"),
+    ):
         with pytest.raises(BadItem):
             issue_to(containers(), [], licence)
 

@@ -12,14 +12,12 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tmr.cli.spelling import moment, period
 from tmr.cli.vendor.commands import vendor
 from tmr.cli.vendor.item_file import read_items
-from tmr.cli.vendor.options import OF_AN_ITEM, OPTIONS
+from tmr.cli.vendor.options import CHANGEABLE, OF_AN_ITEM
 from tmr.cli.vendor.show import describe_item, describe_options
-from tmr.cli.vendor.show import period as written_period
 from tmr.licensing import Container, Licence, ProductItem, activate, make_request, public_key_from_pem
-from tmr.licensing.items import SECONDS_MAX
+from tmr.licensing.spelling import SECONDS_MAX, exact_period, moment, period
 
 from .strategies import items
 from .system import FIRM, containers, key_of
@@ -113,9 +111,9 @@ ITEM = ProductItem(
     FIRM,
     1001,
     1,
-    5,
-    ms(3000, 1, 1),
-    "Editor",
+    quantity=5,
+    expiration_ms=ms(3000, 1, 1),
+    name="Editor",
     units=1000,
     activation_ms=ms(2026, 1, 1),
     usage_s=30 * 86_400,
@@ -381,7 +379,7 @@ def test_none_takes_every_option_away(licence_service: Desk) -> None:
     gone = ["activation", "expires", "usage-period", "maintenance", "borrow", "features", "user-data"]
     options = [word for name in gone for word in (f"--{name}", "none")]
     licence_service.does("change", "--tmr-id", 1, *options, "--text", "", "--customer", "", "--name", "")
-    assert licence_service.items == (ProductItem(FIRM, 1001, 1, 5, None, units=1000),)
+    assert licence_service.items == (ProductItem(FIRM, 1001, 1, quantity=5, expiration_ms=None, units=1000),)
 
 
 def test_what_change_refill_and_remove_refuse(licence_service: Desk) -> None:
@@ -444,7 +442,7 @@ def test_moments(text: str, end: bool, wanted: tuple[int, ...]) -> None:
 
 @given(st.integers(1, SECONDS_MAX))
 def test_periods_are_read_as_they_are_written(seconds: int) -> None:
-    assert period(written_period(seconds)) == seconds
+    assert period(exact_period(seconds)) == seconds
 
 
 @given(st.text() | st.from_regex(r"[0-9x.,T:+-]*", fullmatch=True))
@@ -464,7 +462,7 @@ def test_every_option_of_an_item_can_be_written() -> None:
     written = {field for name, text in EVERY_OPTION.items() for field in parse[name](str(text))}
     named = {"firm_code", "tmr_id", "reference", "emergency"}
     assert written | named == set(ProductItem.__struct_fields__)
-    assert {o.name for o in OPTIONS} - set(EVERY_OPTION) == {"emergency"}
+    assert {o.name for o in CHANGEABLE} - set(EVERY_OPTION) == {"emergency"}
 
 
 @given(items())

@@ -130,7 +130,7 @@ def test_an_activation_is_durable_and_says_what_it_changed(sites: list[Site]) ->
         site.trust(vendor)
     requests = [container_store.request(FIRM) for container_store in keepers]
     assert open_request(requests[0]).container == keepers[0].container.serial
-    file = vendor.issue(requests, Licence(1001, 5, None, "Editor"))
+    file = vendor.issue(requests, Licence(product_code=1001, quantity=5, name="Editor"))
     done = keepers[0].activate(file)
     assert (done.generation, done.firm_code, done.counter) == (1, FIRM, 1)
     assert [(change.change, change.item.product_code) for change in done.changes] == [("added", 1001)]
@@ -141,7 +141,8 @@ def test_an_activation_is_durable_and_says_what_it_changed(sites: list[Site]) ->
         container_store.activate(file)
     keepers[0] = again
     second = vendor.issue(
-        [container_store.request(FIRM) for container_store in keepers], Licence(1002, None, None, "Viewer")
+        [container_store.request(FIRM) for container_store in keepers],
+        Licence(product_code=1002, quantity=None, name="Viewer"),
     )
     done = keepers[0].activate(second)
     assert [(c.change, c.item.tmr_id) for c in done.changes] == [("unchanged", 1), ("added", 2)]
@@ -152,7 +153,9 @@ def test_an_activation_is_durable_and_says_what_it_changed(sites: list[Site]) ->
 def test_what_is_refused_changes_nothing(sites: list[Site]) -> None:
     vendor = Vendor()
     keepers = [site.open(name=f"up{n}") for n, site in enumerate(sites, 1)]
-    file = vendor.issue([container_store.request(FIRM) for container_store in keepers], Licence(1001, 5))
+    file = vendor.issue(
+        [container_store.request(FIRM) for container_store in keepers], Licence(product_code=1001, quantity=5)
+    )
     container_store, site = keepers[0], sites[0]
     before = container_store.container
 

@@ -1,7 +1,7 @@
 """Tables of containers and of the licences in them. No I/O."""
 
 import datetime as dt
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import RenderableType
@@ -24,7 +24,8 @@ from tmr.cli.render.layout import (
     moment,
     more,
 )
-from tmr.cli.spelling import bits_of, written_period
+from tmr.licensing.options import OPTIONS, Option
+from tmr.licensing.spelling import written_bits, written_period
 
 SOON: Final = dt.timedelta(days=30)
 """A licence that expires within this time is marked."""
@@ -115,37 +116,60 @@ def _options(item: Item) -> str:
         out = f", {item.borrowed} out" if item.borrowed else ""
         said.append(f"borrow {written_period(item.borrow_seconds)}{out}")
     if item.feature_map:
-        said.append(f"features {bits_of(item.feature_map)}")
+        said.append(f"features {written_bits(item.feature_map)}")
     if item.maintenance_end is not None:
         said.append(f"maintained to {moment(item.maintenance_end, '%Y-%m-%d')}")
     return "; ".join(said)
 
 
-def details(found: Sequence[Item]) -> list[RenderableType]:
+def details(found: Sequence[Item], table: Mapping[str, Option] = OPTIONS) -> list[RenderableType]:
     """All options of each licence, one to a line."""
     out: list[RenderableType] = []
     for item in found:
         out += ["", Text(f"{item.label} {item.name}".rstrip(), "bold")]
-        rows = (
-            ("Activation Time", item.activation and moment(item.activation)),
-            ("Expiration Time", item.expiration and moment(item.expiration)),
-            ("Usage Period", item.usage_seconds and _usage(item)),
-            ("Maintenance Period", _maintenance(item)),
-            ("Unit Counter", item.units and f"{item.units_remaining} of {item.units} units left"),
-            ("Emergency licence", item.emergency and "yes"),
-            ("Borrowing", item.borrow_seconds and _borrowing(item)),
-            ("Feature Map", item.feature_map and f"bits {bits_of(item.feature_map)}"),
-            ("Text", item.text),
-            ("Customer", item.customer),
-            ("User Data", item.user_data and f"{item.user_data} (Base64)"),
-        )
-        table = grid("", "")
-        table.show_header = False
-        for label, value in rows:
+        rows = grid("", "")
+        rows.show_header = False
+        for label, value in (*_sentences(item), *_values(item, table)):
             if value:
-                table.add_row(Text(label, FAINT), str(value))
-        out.append(Padding(table, (0, 0, 0, 2)) if table.row_count else Text("  no special options", FAINT))
+                rows.add_row(Text(label, FAINT), str(value))
+        out.append(Padding(rows, (0, 0, 0, 2)) if rows.row_count else Text("  no special options", FAINT))
     return out
+
+
+def _sentences(item: Item) -> tuple[tuple[str, object], ...]:
+    """Options of which there is more to say than their value, such as what is left of them."""
+    return (
+        ("Activation Time", item.activation and moment(item.activation)),
+        ("Expiration Time", item.expiration and moment(item.expiration)),
+        ("Usage Period", item.usage_seconds and _usage(item)),
+        ("Maintenance Period", _maintenance(item)),
+        ("Unit Counter", item.units and f"{item.units_remaining} of {item.units} units left"),
+        ("Emergency licence", item.emergency and "yes"),
+        ("Borrowing", item.borrow_seconds and _borrowing(item)),
+        ("Feature Map", item.feature_map and f"bits {written_bits(item.feature_map)}"),
+        ("Text", item.text),
+        ("Customer", item.customer),
+        ("User Data", item.user_data and f"{item.user_data} (Base64)"),
+    )
+
+
+_SAID: Final = frozenset(
+    (
+        "name", "reference", "quantity", "expiration", "activation", "usage_seconds", "maintenance_start",
+        "maintenance_end", "units", "emergency", "borrow_seconds", "borrow_seats", "feature_map", "text",
+        "customer", "user_data",
+    )
+)  # fmt: skip
+"""Members of an item that the list or a sentence shows."""
+
+
+def _values(item: Item, table: Mapping[str, Option]) -> Iterator[tuple[str, object]]:
+    """All other options of the table: the title, and the value as it is."""
+    for field, option in table.items():
+        member = option.member or field
+        if member not in _SAID:
+            value = getattr(item, member)
+            yield option.title, moment(value) if isinstance(value, dt.datetime) else value
 
 
 def _usage(item: Item) -> str:

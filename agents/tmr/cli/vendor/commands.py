@@ -8,11 +8,10 @@ from typing import ParamSpec, TypeVar
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tmr.cli.spelling import whole
 from tmr.cli.vendor.directory import open_directory, publish, read_file
 from tmr.cli.vendor.issuing import record_and_write
 from tmr.cli.vendor.item_file import read_items
-from tmr.cli.vendor.options import OF_AN_ITEM, OPTIONS, Fields, gathered, with_options
+from tmr.cli.vendor.options import CHANGEABLE, OF_AN_ITEM, gathered, with_options
 from tmr.cli.vendor.show import describe_request, describe_update
 from tmr.licensing import (
     Change,
@@ -30,8 +29,10 @@ from tmr.licensing import (
     raw_public_key,
 )
 from tmr.licensing.dsse import read_envelope
-from tmr.licensing.items import CODE_MAX, FIRM_CODE_MIN
+from tmr.licensing.items import FIRM_CODE_MIN
+from tmr.licensing.options import CODE_MAX, Fields
 from tmr.licensing.request import REQUEST_TYPE
+from tmr.licensing.spelling import whole
 from tmr.licensing.strict_json import IllFormed, printable
 from tmr.licensing.update import UPDATE_TYPE, read_update
 
@@ -173,7 +174,7 @@ def issue_licence(
 @vendor.command()
 @issuing
 @naming
-@with_options(*OPTIONS)
+@with_options(*CHANGEABLE)
 @explained
 def change(
     directory: Path,

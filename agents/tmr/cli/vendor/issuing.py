@@ -14,7 +14,7 @@ from tmr.licensing import (
     NotIssued,
     issue,
 )
-from tmr.licensing.vendor import Order
+from tmr.licensing.orders import Order
 
 ATTEMPTS: Final = 100
 """Tries to take the next number of the record while other processes issue too."""

@@ -7,9 +7,10 @@ from pathlib import Path
 import click
 import msgspec
 
-from tmr.cli.vendor.options import NONE, OF_AN_ITEM, Fields
+from tmr.cli.vendor.options import OF_AN_ITEM, read_option
 from tmr.licensing import ENVELOPE_MAX, BadItem, Licence, ProductItem
-from tmr.licensing.items import CODE_MAX, ITEMS_MAX
+from tmr.licensing.items import ITEMS_MAX
+from tmr.licensing.options import CODE_MAX, NONE, Fields
 from tmr.licensing.strict_json import IllFormed, printable, read_json
 
 
@@ -57,10 +58,7 @@ def _item(where: str, tree: object, directory: Path) -> Licence:
                 f"{where}: there is no option {printable(member)}. Known are {', '.join(known)}."
             )
         try:
-            text = _text(value)
-            if member == "user-data" and text.startswith("@"):
-                text = f"@{directory / text[1:]}"
-            fields |= option.parse(text)
+            fields |= read_option(option, _text(value), directory)
         except ValueError as error:
             raise click.ClickException(f"{where}: {member}: {error}.") from None
     for member, field in (("product", "product_code"), ("quantity", "quantity")):
