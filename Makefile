@@ -118,8 +118,8 @@ test: venv host ## everything; what needs no machines and no clock runs at idle 
 
 bench-short: venv ## that the benchmarks work: a second for each case, which judges nothing
 	$(say) 'bench, short'
-	$(BIN)/python -m bench --short
-	$(BIN)/python -m bench.fairness --short
+	$(BIN)/python -m bench peers --short
+	$(BIN)/python -m bench fairness --short
 
 # -- using it ------------------------------------------------------------------------------------------------
 
@@ -145,10 +145,7 @@ model-deep: venv ## the models within wider bounds: minutes, and up to 4 GiB
 
 bench: setup ## beside etcd, Redis and keepalived, in alternation on this machine: ratios, into build/bench (an hour)
 	$(say) 'bench'
-	$(BIN)/python -m bench
-	$(BIN)/python -m bench.scale
-	$(BIN)/python -m bench.deployed
-	$(BIN)/python -m bench.fairness
+	for what in peers scale deployed fairness; do $(BIN)/python -m bench $$what; done
 
 chaos: setup ## all kinds of faults for MINUTES (10) while clients work, proof and report; SEED=n for the same again, KEEP=1
 	$(say) 'chaos'

@@ -1,17 +1,17 @@
-"""`python -m bench.fairness`: what one client's flood does to its neighbour, into `build/bench`.
+"""A flood of one client, and what it does to its neighbour.
 
 A neighbour keeps a session alive every 5 ms. Its latency under each kind of flood is compared to that
 without, measured right before, and to that under a control: the same flood against another system, which
 costs the machine as much, and the server nothing. What the server itself does between a request and its
-answer is told as processor time. `--short` takes two seconds each: to see that it works, not to judge.
+answer is told as processor time.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -20,8 +20,10 @@ import msgspec
 from bench.load import flood, probe
 from bench.scale.loads import Load
 from bench.scale.system import System, system
+from testbed import report
 from testbed.flood import Kind
 from testbed.machine import machine
+from testbed.report import Report, Table
 
 PROBE_EVERY: Final = 0.005
 LIMIT: Final = 0.05
@@ -63,15 +65,10 @@ class Result(msgspec.Struct):
     rows: list[Row]
 
 
-def main() -> int:
-    """Exit status 0 where everything was measured."""
-    parser = argparse.ArgumentParser(prog="python -m bench.fairness", description=__doc__)
-    parser.add_argument("--short", action="store_true", help="two seconds each")
-    parser.add_argument("--seconds", type=float, default=20.0, help="of each measurement (default 20)")
-    parser.add_argument("--kinds", nargs="+", choices=list(CONNECTIONS), default=list(CONNECTIONS))
-    parser.add_argument("--out", type=Path, default=Path("build/bench"))
-    options = parser.parse_args()
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """Measure each kind."""
     seconds = 2.0 if options.short else options.seconds
+    rows = []
     with (
         tempfile.TemporaryDirectory(prefix="fairness") as directory,
         system(Path(directory) / "system", 1) as found,
@@ -79,12 +76,11 @@ def main() -> int:
     ):
         found.machines.whole()
         other.machines.whole()
-        rows = [measure(found, other, kind, seconds) for kind in options.kinds]
-    options.out.mkdir(parents=True, exist_ok=True)
+        for kind in CONNECTIONS:
+            rows.append(measure(found, other, kind, seconds))
+            say(" | ".join(_cells(rows[-1])))
     result = Result(machine(), seconds, rows)
-    (options.out / "fairness.json").write_bytes(msgspec.json.encode(result))
-    (options.out / "fairness.md").write_text(markdown(result))
-    sys.stdout.write(f"{options.out / 'fairness.md'}\n")
+    say(str(report.write(options.out, "fairness", describe(result), result)))
     return 0
 
 
@@ -94,10 +90,7 @@ def measure(found: System, other: System, kind: Kind, seconds: float) -> Row:
     without = _probed(found, seconds)
     control, _ = _flooded(found, other, kind, seconds)
     under, answers = _flooded(found, found, kind, seconds)
-    row = Row(kind, connections, without, control, under, answers, (epoch, _epoch(found)))
-    sys.stdout.write(f"{time.strftime('%H:%M:%S')} {_line(row)}\n")
-    sys.stdout.flush()
-    return row
+    return Row(kind, connections, without, control, under, answers, (epoch, _epoch(found)))
 
 
 def _flooded(
@@ -124,38 +117,37 @@ def _epoch(found: System) -> int:
     return int(status["epoch"])
 
 
-def markdown(result: Result) -> str:
+def describe(result: Result) -> Report:
     """The report."""
-    lines = [
-        "# One client floods, its neighbour keeps a session alive",
-        "",
-        f"{result.machine}. {result.seconds:g} s each; the neighbour's heartbeats, in ms: without the flood,",
-        "under the same flood against another system on this machine (control), under the flood. Work:",
-        "processor time of the server between request and answer.",
-        "",
-        "| flood | p50 | p99 | longest | work, p50 | work, p99 | p99 to that without | to control | lease |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
-        *(f"| {_line(row)} |" for row in result.rows),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _line(row: Row) -> str:
-    found = (row.without, row.control, row.under)
-    figures = " | ".join(
-        " → ".join(f"{1e3 * value:.1f}" for value in values)
-        for values in (
-            [one.p50 for one in found],
-            [one.p99 for one in found],
-            [one.worst for one in found],
-            [one.work50 for one in found],
-            [one.work99 for one in found],
-        )
+    head = (
+        "flood",
+        "p50",
+        "p99",
+        "longest",
+        "work, p50",
+        "work, p99",
+        "p99 to that without",
+        "to control",
+        "lease",
     )
-    kept = "kept" if row.epochs[0] == row.epochs[1] else "lost"
-    to = f"{row.ratio:.1f} | {row.to_control:.1f}"
-    return f"{row.kind}, {row.connections} connections | {figures} | {to} | {kept}"
+    return Report(
+        "One client floods, its neighbour keeps a session alive",
+        f"{result.machine}. {result.seconds:g} s each; the neighbour's heartbeats, in ms: without the flood, "
+        "under the same flood against another system on this machine (control), under the flood. Work: "
+        "processor time of the server between request and answer.",
+        parts=[Table(head, [_cells(row) for row in result.rows], frozenset(range(1, 8)))],
+    )
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _cells(row: Row) -> tuple[str, ...]:
+    found = (row.without, row.control, row.under)
+    return (
+        f"{row.kind}, {row.connections} connections",
+        *(
+            " → ".join(f"{1e3 * getattr(one, figure):.1f}" for one in found)
+            for figure in ("p50", "p99", "worst", "work50", "work99")
+        ),
+        f"{row.ratio:.1f}",
+        f"{row.to_control:.1f}",
+        "kept" if row.epochs[0] == row.epochs[1] else "lost",
+    )

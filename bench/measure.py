@@ -29,6 +29,11 @@ class Run(msgspec.Struct):
         return self.load.rate
 
     @property
+    def line(self) -> str:
+        """The figures for people."""
+        return f"{self.rate:9,.0f}/s p50 {1e3 * self.load.p50:6.2f} p99 {1e3 * self.load.p99:7.2f} ms"
+
+    @property
     def answered(self) -> int:
         """Operations of warm-up and run together, which `cpu` and `syncs` are of."""
         return self.load.all_operations

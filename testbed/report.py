@@ -103,9 +103,9 @@ def html(report: Report) -> str:
 
 
 def _environment(*, markup: bool) -> Environment:
-    made = Environment(  # noqa: S701 - Markdown is no HTML
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).with_name("templates")),
-        autoescape=markup,
+        autoescape=markup,  # noqa: S701 - Markdown is no HTML
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

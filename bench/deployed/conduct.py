@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -23,14 +24,18 @@ from bench.deployed.figures import (
     Missing,
 )
 from bench.deployed.keepalived import DEFAULT, QUICK, Keepalived
+from bench.deployed.report import describe
 from bench.deployed.stand import Stand
 from bench.deployed.tmr import Tmr
+from lab import host
 from lab.errors import LabError
+from lab.names import LabNames, state_root
+from testbed.addresses import LEASE_S
+from testbed.machine import machine
+from testbed.report import write
 from testbed.steps import StepFailed
 from tmr.client import TmrError
 
-LEASE_S = 2.0
-"""`tmr_lease_ttl` of inventory/lab."""
 SHORTER_S = (1.5,)
 _REPEATED = 3
 """Boots and unchanged playbooks, at most."""
@@ -42,6 +47,21 @@ T = TypeVar("T")
 def lease(seconds: float) -> str:
     """A setting of TMR."""
     return f"lease {seconds:g} s"
+
+
+def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
+    """A lab of its own, which is removed whatever happens; one that an earlier run left goes first."""
+    host.require_root("python -m bench deployed")
+    host.require_tools()
+    figures = Figures(machine(), 1 if options.short else options.rounds)
+    options.out.mkdir(parents=True, exist_ok=True)
+    stand = Stand(LabNames("bench", state_root()), say)
+    try:
+        Run(stand, figures, options.out, short=options.short).play()
+    finally:
+        stand.close()
+        say(str(write(options.out, "deployed", describe(figures), figures)))
+    return 1 if figures.missing else 0
 
 
 class Run:

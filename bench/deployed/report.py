@@ -1,18 +1,21 @@
-"""The report of the figures, as Markdown. Pure."""
+"""The report of a deployed system beside keepalived."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
 
+from matplotlib.axes import Axes
+
 from bench.deployed.figures import AT_WORK, EVENTS, HOLDER, KEEPALIVED, TMR, Figures, Gap
+from testbed import plots
+from testbed.report import Notes, Part, Picture, Report, Section, Table
 
 Row = tuple[str, str, str]
 """Event, system, setting."""
 
 NOTES = """\
 What differs, and should be kept in mind:
-
 - keepalived moves an address, and knows nothing of what is behind it: here a program that accepts
   connections, with no state, which runs on both twins all the time. TMR's pause includes that two of three
   upstreams have elected the other twin, and that this twin has the whole journal and serves: it claims the
@@ -55,48 +58,39 @@ def reference(found: dict[Row, list[Gap]], event: str) -> float | None:
     return None
 
 
-def markdown(figures: Figures) -> str:
+def describe(figures: Figures) -> Report:
     """The report."""
-    lines = [
-        "# A deployed system, beside keepalived",
-        "",
+    found = rows(figures.gaps)
+    sections = [
+        Section("Boot and deployment", _deployment(figures)),
+        Section("How long a client finds nobody at the address", _gaps(found)),
+        Section("An application at work while the active twin hands over", _application(figures.gaps)),
+        Section(f"{HOLDER[0].upper()}{HOLDER[1:]}", _holdings(figures)),
+        Section("Not measured", [f"{one.what}: {one.why}" for one in figures.missing]),
+        Section("Notes", [Notes.of(NOTES)]),
+    ]
+    return Report(
+        "A deployed system, beside keepalived",
         f"{figures.machine}. Five machines and a client of the lab, {figures.rounds} "
         f"round{'s' if figures.rounds > 1 else ''}, both systems on the same twins in alternation.",
-        "",
-        "## Boot and deployment",
-        "",
-        *_deployment(figures),
-        "",
-        "## How long a client finds nobody at the address",
-        "",
-        *_gaps(rows(figures.gaps)),
-        "",
-        "![Pauses](deployed.svg)",
-        "",
-        *_application(figures.gaps),
-        *_holdings(figures),
-        *_missing(figures),
-        NOTES,
-    ]
-    return "\n".join(lines)
+        sections=[section for section in sections if section.parts],
+    )
 
 
-def _deployment(figures: Figures) -> list[str]:
+def _deployment(figures: Figures) -> list[Part]:
     each: dict[str, list[float]] = {}
     for boot in figures.boots:
         for name, seconds in boot.machines.items():
             each.setdefault(name, []).append(seconds)
     slowest = ", ".join(f"{name} {statistics.median(seconds):.1f}" for name, seconds in each.items())
-    goals = figures.goals
+    measured = {
+        ("lab of six machines up", "boot"): [boot.all for boot in figures.boots],
+        ("`site.yml` on bare machines", "first"): [run.seconds for run in figures.first],
+        ("`site.yml`, nothing to do", "unchanged"): [run.seconds for run in figures.unchanged],
+    }
+    lines = [(what, _spread(found), f"{figures.goals[goal]:g}") for (what, goal), found in measured.items()]
     return [
-        "| | seconds | goal |",
-        "|---|--:|--:|",
-        f"| lab of six machines up | {_spread([boot.all for boot in figures.boots])} | {goals['boot']:g} |",
-        f"| `site.yml` on bare machines | {_spread([run.seconds for run in figures.first])} "
-        f"| {goals['first']:g} |",
-        f"| `site.yml`, nothing to do | {_spread([run.seconds for run in figures.unchanged])} "
-        f"| {goals['unchanged']:g} |",
-        "",
+        Table(("", "seconds", "goal"), lines, frozenset({1, 2})),
         f"Seconds to boot, each machine: {slowest}. Changes of the playbook: first "
         f"{', '.join(str(run.changes) for run in figures.first) or 'none'}; then "
         f"{', '.join(str(run.changes) for run in figures.unchanged) or 'none'}.",
@@ -113,67 +107,71 @@ def _spread(values: Sequence[float], digits: int = 1) -> str:
     return f"{middle} ({min(values):.{digits}f} … {max(values):.{digits}f})"
 
 
-def _gaps(found: dict[Row, list[Gap]]) -> list[str]:
-    lines = [
-        "Milliseconds between the ends of two consecutive TCP connections, of which one is begun every 5 ms:",
-        "median (smallest … largest). The ratio is of the row's median to TMR's first row of the same event.",
-        "",
-        "| event | system | ms | rounds | to TMR |",
-        "|---|---|--:|--:|--:|",
-    ]
+def _gaps(found: dict[Row, list[Gap]]) -> list[Part]:
+    lines = []
     for (event, system, setting), gaps in found.items():
-        ours = reference(found, event)
-        values = [gap.gap_ms for gap in gaps]
+        ours, values = reference(found, event), [gap.gap_ms for gap in gaps]
         ratio = f"{statistics.median(values) / ours:.2f}" if ours else "—"
-        lines.append(f"| {event} | {system}, {setting} | {_spread(values, 0)} | {len(values)} | {ratio} |")
-    return lines
+        lines.append((event, f"{system}, {setting}", _spread(values, 0), str(len(values)), ratio))
+
+    def fill(axes: Axes) -> None:
+        plots.points(
+            axes,
+            [
+                (f"{event}: {system}, {setting}", [gap.gap_ms for gap in gaps], system == TMR)
+                for (event, system, setting), gaps in found.items()
+            ],
+        )
+        longest = max(gap.gap_ms for gaps in found.values() for gap in gaps)
+        axes.set(xscale="log", xlabel="milliseconds in which a client finds nobody at the address")
+        axes.set_xlim(left=5, right=2.2 * longest)
+
+    picture = plots.chart((9, 0.42 * len(found) + 1.1), fill) if found else ""
+    return [
+        "Milliseconds between the ends of two consecutive TCP connections, of which one is begun every 5 ms: "
+        "median (smallest … largest). The ratio is of the row's median to TMR's first row of the same event.",
+        Table(("event", "system", "ms", "rounds", "to TMR"), lines, frozenset({2, 3, 4})),
+        *([Picture("deployed.svg", "Pauses", picture)] if picture else []),
+    ]
 
 
-def _application(gaps: Iterable[Gap]) -> list[str]:
+def _application(gaps: Iterable[Gap]) -> list[Part]:
     during = [gap.requests for gap in gaps if gap.event == AT_WORK and gap.requests]
     if not during:
         return []
-    errors = [error for requests in during for error in requests.errors]
-    return [
-        "## An application at work while the active twin faults over",
-        "",
+    errors = tuple(error for requests in during for error in requests.errors)
+    text = (
         f"It checks a licence out and gives it back all the time, through `tmr.client`. In {len(during)} "
         f"switchover{'s' if len(during) > 1 else ''} and after them: "
         f"{sum(one.asked for one in during)} requests, {sum(one.failed for one in during)} failed; the "
-        f"longest wait for an answer was {_spread([one.longest_ms for one in during], 0)} ms.",
-        *(f"- {error}" for error in errors),
-        "",
-    ]
+        f"longest wait for an answer was {_spread([one.longest_ms for one in during], 0)} ms."
+    )
+    return [Notes(text, errors)]
 
 
-def _holdings(figures: Figures) -> list[str]:
-    if not figures.holdings:
-        return []
-    lines = [
-        f"## {HOLDER[0].upper()}{HOLDER[1:]}",
-        "",
-        "All processes of `keepalived`, and `tmr-vip`, where the address is. Both twins' networks are",
-        "looked at every 2 ms for 10 s.",
-        "",
-        "| system | rounds | holders at most | seconds with two | two at the end | pause ms "
-        "| looks | ms between two, at most |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|",
-    ]
+def _holdings(figures: Figures) -> list[Part]:
+    lines = []
     for system in (TMR, KEEPALIVED):
         found = [holding for holding in figures.holdings if holding.system == system]
         if found:
             seen = [holding.seen for holding in found]
             lines.append(
-                f"| {system}, {found[0].setting} | {len(found)} | {max(one.most for one in seen)} "
-                f"| {_spread([one.both_s for one in seen])} of {_spread([one.seconds for one in seen])} "
-                f"| {sum(len(one.last) > 1 for one in seen)} of {len(seen)} "
-                f"| {_spread([holding.gap_ms for holding in found], 0)} | {sum(one.looks for one in seen)} "
-                f"| {max(one.apart_ms for one in seen):.0f} |"
+                (
+                    f"{system}, {found[0].setting}",
+                    str(len(found)),
+                    str(max(one.most for one in seen)),
+                    f"{_spread([one.both_s for one in seen])} of {_spread([one.seconds for one in seen])}",
+                    f"{sum(len(one.last) > 1 for one in seen)} of {len(seen)}",
+                    _spread([holding.gap_ms for holding in found], 0),
+                    str(sum(one.looks for one in seen)),
+                    f"{max(one.apart_ms for one in seen):.0f}",
+                )
             )
-    return [*lines, ""]
-
-
-def _missing(figures: Figures) -> list[str]:
-    if not figures.missing:
+    if not lines:
         return []
-    return ["## Not measured", "", *(f"- {one.what}: {one.why}" for one in figures.missing), ""]
+    head = ("system", "rounds", "holders at most", "seconds with two", "two at the end", "pause ms", "looks")
+    return [
+        "All processes of `keepalived`, and `tmr-vip`, where the address is. Both twins' networks are looked "
+        "at every 2 ms for 10 s.",
+        Table((*head, "ms between two, at most"), lines, frozenset(range(1, 8))),
+    ]

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,20 +16,26 @@ import grpc
 import grpc.aio
 import msgspec
 
-from bench.load import protobuf
 from bench.load.drive import Action
 
 Kind = Literal["held", "fresh", "put"]
+
+
+_messages: Any
+_services: Any
+_messages, _services = grpc.protos_and_services("bench/load/etcd.proto")
 
 
 class _Member:
     """The calls on one member. A channel is one HTTP/2 connection; clients share them as gRPC has it."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.txn: Any = channel.unary_unary("/etcdserverpb.KV/Txn")
-        self.put: Any = channel.unary_unary("/etcdserverpb.KV/Put")
-        self.delete: Any = channel.unary_unary("/etcdserverpb.KV/DeleteRange")
-        self.grant: Any = channel.unary_unary("/etcdserverpb.Lease/LeaseGrant")
+        self.kv, self.lease = _services.KVStub(channel), _services.LeaseStub(channel)
+
+    async def grant(self, ttl: int = 600) -> int:
+        """The id of a new lease."""
+        granted = await self.lease.LeaseGrant(_messages.LeaseGrantRequest(TTL=ttl))
+        return int(granted.ID)
 
 
 class Leader(msgspec.Struct):
@@ -55,41 +62,30 @@ async def seats(leader: Leader, kind: Kind, clients: int) -> Sequence[Action]:
     return [await _seat(members[n % len(members)], kind, n) for n in range(clients)]
 
 
-async def lease(member: _Member, ttl: int = 600) -> int:
-    """The id of a new lease."""
-    found = protobuf.field(await member.grant(protobuf.lease_grant(ttl)), 2)
-    if not isinstance(found, int):
-        raise RuntimeError("etcd granted no lease")
-    return found
-
-
 async def _seat(member: _Member, kind: Kind, client: int) -> Action:
-    own = await lease(member) if kind == "held" else 0
-    run, count = uuid.uuid4().hex, 0
+    own = await member.grant() if kind == "held" else 0
+    run, count, held = uuid.uuid4().hex, itertools.count(), list[bytes]()
 
-    def key() -> bytes:
-        return f"seat/{run}/{client:04}/{count:08}".encode()
-
-    held: list[bytes] = []
+    def put(lease: int) -> Any:
+        key = f"seat/{run}/{client:04}/{next(count):08}".encode()
+        return _messages.PutRequest(key=key, value=b"x" * 64, lease=lease)
 
     async def transaction() -> None:
-        nonlocal count
         if held:
-            await member.delete(protobuf.delete(held.pop()))
+            await member.kv.DeleteRange(_messages.DeleteRangeRequest(key=held.pop()))
             return
-        count += 1
-        if protobuf.field(await member.txn(protobuf.create(key(), b"x" * 64, own)), 2) != 1:
+        wanted = put(own)
+        absent = _messages.Compare(target=_messages.Compare.CREATE, key=wanted.key)
+        operation = _messages.RequestOp(request_put=wanted)
+        done = await member.kv.Txn(_messages.TxnRequest(compare=[absent], success=[operation]))
+        if not done.succeeded:
             raise RuntimeError("the transaction did not succeed")
-        held.append(key())
+        held.append(wanted.key)
 
     async def fresh() -> None:
-        nonlocal count
-        count += 1
-        await member.put(protobuf.put(key(), b"x" * 64, await lease(member)))
+        await member.kv.Put(put(await member.grant()))
 
-    async def put() -> None:
-        nonlocal count
-        count += 1
-        await member.put(protobuf.put(key(), b"x" * 64, 0))
+    async def plain() -> None:
+        await member.kv.Put(put(0))
 
-    return {"held": transaction, "fresh": fresh, "put": put}[kind]
+    return {"held": transaction, "fresh": fresh, "put": plain}[kind]

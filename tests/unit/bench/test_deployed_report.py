@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from bench.deployed.application import Asked, requests
 from bench.deployed.figures import (
     AT_WORK,
@@ -18,10 +20,16 @@ from bench.deployed.figures import (
     Requests,
 )
 from bench.deployed.keepalived import DEFAULT, QUICK, configuration
-from bench.deployed.report import markdown, reference, rows
+from bench.deployed.report import describe, reference, rows
+from testbed.report import markdown as rendered
 from testbed.vip_watcher import Seen
 
 MS = 1_000_000
+
+
+def markdown(found: Figures) -> str:
+    """The report, each paragraph in one line."""
+    return re.sub(r"(?<=[^\n|])\n(?=[^\n|#-])", " ", rendered(describe(found)))
 
 
 def gap(event: str, system: str, setting: str, ms: float, asked: Requests | None = None) -> Gap:
@@ -100,7 +108,7 @@ def test_who_had_the_address() -> None:
 
 
 def test_what_was_not_measured_is_said() -> None:
-    assert "- TMR, lease 1 s: nobody active" in markdown(figures())
+    assert "TMR, lease 1 s: nobody active" in markdown(figures())
 
 
 def test_a_run_that_measured_nothing_has_a_report() -> None:

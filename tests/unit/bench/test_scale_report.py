@@ -14,13 +14,14 @@ from bench.load.probe import pauses
 from bench.load.watch import Timeline
 from bench.measure import Run
 from bench.scale import report
-from bench.scale.__main__ import kept
+from bench.scale.cases import kept
 from bench.scale.catch_up import CatchUp, Latency, line, way
 from bench.scale.cost import Cost, Size
 from bench.scale.pauses import Paused
 from bench.scale.sessions import Sessions
 from bench.scale.system import counted
 from bench.scale.takeover import Row, Takeover
+from testbed.report import markdown, write
 
 DAEMONS = ("up1", "up2", "up3", "tmr1", "tmr2")
 
@@ -85,7 +86,7 @@ RESULTS = report.Results(
         line=[(0.0, 0.01, 0.02), (1.0, 0.01, 0.03)],
     ),
 )
-PAGE = report.markdown(RESULTS)
+PAGE = markdown(report.describe(RESULTS))
 
 
 @pytest.mark.parametrize(
@@ -106,14 +107,14 @@ def test_figures_stand_beside_their_goals(row: str) -> None:
 
 def test_only_what_was_measured_is_told() -> None:
     assert "2 processors." in PAGE
-    empty = report.markdown(report.Results(short=True))
+    empty = markdown(report.describe(report.Results(short=True)))
     assert "##" not in empty
     assert "not to judge" in empty
 
 
 def test_each_picture_is_drawn(tmp_path: Path) -> None:
-    report.pictures(RESULTS, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == set(re.findall(r"\((.*\.svg)\)", PAGE))
+    write(tmp_path, "scale", report.describe(RESULTS))
+    assert {path.name for path in tmp_path.glob("*.svg")} == set(re.findall(r"\((.*\.svg)\)", PAGE))
 
 
 def test_cases_of_earlier_runs_stay_where_they_are_of_the_same_kind() -> None:
