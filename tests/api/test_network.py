@@ -20,7 +20,7 @@ from tests.support.tmr_system import ALICE, FIRM, OLGA, ask, item, key, scenario
 from tmr.client.borrowed import verify
 from tmr.licensing import Container, public_key_to_pem, raw_public_key
 from tmr.net.identity import Identity
-from tmr.quorum import acceptor
+from tmr.quorum import stored_journal
 from tmr.upstream.admin_messages import Status
 from tmr.upstream.store import Store, StoreError
 
@@ -258,8 +258,8 @@ async def test_the_record_is_vouched_for_by_the_one_container(tmp_path: Path) ->
 async def test_many_at_once_share_a_sync_and_a_snapshot_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "SNAPSHOT_EVERY", 100)
-    monkeypatch.setattr(acceptor, "SNAPSHOT_SELDOM", 1)
+    monkeypatch.setattr(stored_journal, "SNAPSHOT_EVERY", 100)
+    monkeypatch.setattr(stored_journal, "SNAPSHOT_SELDOM", 1)
     unhurried(monkeypatch)
     async with running(tmp_path, item(quantity=None, units=10_000)) as system:
         before = system.active.runner.syncs.count

@@ -25,7 +25,7 @@ from tests.support.tmr_system import (
 )
 from tmr.ledger import Line
 from tmr.ledger.export import BadExport, Reader
-from tmr.quorum import acceptor, ledger_copy
+from tmr.quorum import ledger_copy, stored_journal
 from tmr.service import tracking
 
 
@@ -151,7 +151,7 @@ def whole(upstream: Upstream) -> bool:
 async def test_what_an_upstream_missed_is_brought_to_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(acceptor, "SNAPSHOT_EVERY", 20)
+    monkeypatch.setattr(stored_journal, "SNAPSHOT_EVERY", 20)
     monkeypatch.setattr(ledger_copy, "LOG_RETAIN_ENTRIES", 15)
     async with running(tmp_path, item()) as system:
         twin = system.active

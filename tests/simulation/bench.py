@@ -6,7 +6,8 @@ from tests.simulation.invariant_checker import Violation
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.rules import Rules
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Durable
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Release, Subscribe

@@ -12,7 +12,7 @@ import msgspec
 
 from tests.simulation.licences import SimContainer
 from tmr.ledger import Ledger, RecordDenials, encode
-from tmr.quorum.acceptor import (
+from tmr.quorum.durable import (
     AckedPositionsWrite,
     AppendWrite,
     CommitWrite,

@@ -11,9 +11,10 @@ from msgspec.structs import replace
 from tests.simulation.fault_profile import FaultProfile
 from tests.simulation.rules import Rules
 from tmr.ledger import BatchOutcome, Borrowed, Command, Consume, Consumed, Free, Grant, Ledger, Outcome
-from tmr.quorum.acceptor import Acceptor, Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
+from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.agreement import Agreement
 from tmr.quorum.consensus_clock import CertifiedClock
+from tmr.quorum.durable import Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
 from tmr.quorum.entries import FIRST, Entry, Snapshot, encode_membership
 from tmr.quorum.lease import DRIFT, Timing
 from tmr.quorum.messages import Acquire, Append, Install, Promise, Release, ReplicaState, Reply, Request

@@ -13,8 +13,8 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.plan import LEASES, plan
 from tests.simulation.versions import ledger_of
-from tmr.quorum.acceptor import SnapshotWrite, VotingWrite
 from tmr.quorum.anchor import Anchor, contains
+from tmr.quorum.durable import SnapshotWrite, VotingWrite
 from tmr.quorum.entries import Snapshot
 from tmr.quorum.lease import DRIFT
 from tmr.quorum.log import Log

@@ -9,7 +9,7 @@ from tests.simulation.faults import Fault
 from tests.simulation.names import CLIENTS
 from tests.simulation.rules import Rules
 from tests.simulation.world import STORM, World
-from tmr.quorum import acceptor, ledger_copy, replication
+from tmr.quorum import ledger_copy, replication, stored_journal
 from tmr.service import liveness
 
 Result = tuple[int, str | None, Counter[str]]
@@ -19,9 +19,9 @@ Result = tuple[int, str | None, Counter[str]]
 def small_journals() -> None:
     """Compact early and send little at once, so that a short run meets snapshots and split batches too."""
     liveness.SLOT = 0.01  # type: ignore[misc]
-    acceptor.SNAPSHOT_EVERY = 20  # type: ignore[misc]
-    acceptor.TAIL = 5  # type: ignore[misc]
-    acceptor.FOLLOW_BYTES = 1_500  # type: ignore[misc]
+    stored_journal.SNAPSHOT_EVERY = 20  # type: ignore[misc]
+    stored_journal.TAIL = 5  # type: ignore[misc]
+    stored_journal.FOLLOW_BYTES = 1_500  # type: ignore[misc]
     ledger_copy.LOG_RETAIN_ENTRIES = 15  # type: ignore[misc]
     replication.BATCH_ENTRIES = 3  # type: ignore[misc]
     replication.BATCH_BYTES = 600  # type: ignore[misc]

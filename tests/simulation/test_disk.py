@@ -4,7 +4,7 @@ import pytest
 
 from tests.simulation.disk import Disk, Survived
 from tests.simulation.licences import SimContainer
-from tmr.quorum.acceptor import AppendWrite, CommitWrite, PromiseWrite, Write
+from tmr.quorum.durable import AppendWrite, CommitWrite, PromiseWrite, Write
 from tmr.quorum.entries import Entry, ProposerId
 
 FIRST: list[Write] = [PromiseWrite(3, ProposerId("tmr1", "a")), AppendWrite((Entry(1, 3, 0, "term", b""),))]

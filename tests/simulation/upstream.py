@@ -16,7 +16,7 @@ from tests.simulation.disk import Disk
 from tests.simulation.licences import KEY
 from tests.simulation.names import UPSTREAMS
 from tests.simulation.versions import ledger_of
-from tmr.quorum.acceptor import AckedPositionsWrite, CommitWrite, Hint, Write
+from tmr.quorum.durable import AckedPositionsWrite, CommitWrite, Hint, Write
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.formats import NewerFormat
 from tmr.quorum.messages import PreVote, Promise, Reply, Request, Subscribe

@@ -16,7 +16,8 @@ from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.peer_requests import InTurns, PeerRequests
 from tmr.net.server import Listener, PeerServer, tcp_listener
 from tmr.net.tls import HTTP, Renewal, server_context
-from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Durable
 from tmr.quorum.formats import NewerFormat
 from tmr.runtime import gc_tuning, logs, systemd
 from tmr.runtime.clock import boottime, wall_ms

@@ -1,23 +1,24 @@
-"""The upstream's side of the protocol: what it stores, whom it grants the lease. No I/O, no clock.
+"""Acceptor: the upstream's side of the protocol. No I/O, no clock.
 
-`handle` answers one message and lists what must be on disk before the answer may leave.
+`handle` answers one message and lists what must be on disk before the answer may leave. The class is built
+in layers: what is here reads the messages; `lease_grants` promises and grants; `stored_journal` keeps entries
+and ledger. `validation` says what no honest proposer sends.
 """
 
-from typing import Any, Final
-
-import msgspec
-
 from tmr.quorum import formats, founding, validation
-from tmr.quorum.entries import (
-    FORMAT,
-    AckedPosition,
-    Entry,
-    Membership,
-    ProposerId,
-    Snapshot,
-    StateMachine,
-    WriteValidator,
+from tmr.quorum.durable import (
+    GIVEN_UP,
+    Answer,
+    CommitWrite,
+    CutWrite,
+    Durable,
+    ReleaseWrite,
+    SnapshotWrite,
+    VotingWrite,
+    Write,
 )
+from tmr.quorum.entries import FORMAT, Entry, Membership, Snapshot, StateMachine, WriteValidator
+from tmr.quorum.lease_grants import LeaseGrants
 from tmr.quorum.log import Log
 from tmr.quorum.messages import (
     Acquire,
@@ -35,7 +36,6 @@ from tmr.quorum.messages import (
     Release,
     Released,
     ReplicaState,
-    Reply,
     Report,
     Reported,
     Request,
@@ -44,135 +44,9 @@ from tmr.quorum.messages import (
     Subscribed,
 )
 from tmr.quorum.reports import Reports
-from tmr.quorum.rollback import merged
-
-SNAPSHOT_EVERY: Final = 5_000
-"""Applied entries after which the journal is compacted to a snapshot, at least."""
-SNAPSHOT_SELDOM: Final = 10
-"""So many times as many at most, where a snapshot is so large that it costs more than its entries did."""
-SNAPSHOT_COST: Final = 500
-"""Bytes of a snapshot for each entry that it waits for: it is about as large as the entries then. Entries of
-many commands are larger: of those it waits for as many bytes."""
-SNAPSHOT_STAGGER: Final = (1.0, 1.13, 1.29)
-"""By what the three upstreams' numbers differ: while one writes a snapshot, two must be left to answer."""
-FOLLOW_LIMIT: Final = 2_000
-"""Entries in one answer to `follow`."""
-FOLLOW_BYTES: Final = 2 * 2**20
-"""Bytes of their bodies, unless one alone has more."""
-TAIL: Final = 2_000
-"""Entries, of FOLLOW_BYTES at most, that a snapshot covers and that stay in memory: a twin that follows is a
-little late, and would be sent the whole snapshot otherwise."""
 
 
-GIVEN_UP: Final = "an operator gave up its journal"
-"""Damage of a store that an operator renewed (`tmr-upstream renew`): no fault of its disk."""
-
-
-class Durable(msgspec.Struct):
-    """Everything an upstream must find again after a power cut."""
-
-    replica_id: str
-    voting: bool = False
-    promised: int = 0
-    owner: ProposerId | None = None
-    snapshot: Snapshot = Snapshot(0, 0, 0, None, b"")
-    entries: list[Entry] = []
-    commit: int = 0
-    term: int = 0
-    acked: tuple[AckedPosition, ...] = ()
-    granted_ms: int = 0
-    """Length of the longest lease of the promise's owner that may live."""
-    released: bool = False
-    """The lease of the promise was given back: nobody acts on it any more."""
-    damage: str = ""
-    """Damage of the former store: this one began empty, and may not found a system."""
-
-    @property
-    def membership(self) -> Membership | None:
-        """The membership in force; None: the upstream is new."""
-        return Log.after(self.snapshot, self.entries).membership
-
-
-class PromiseWrite(msgspec.Struct, frozen=True):
-    """Remember the promised epoch and its owner, and how long a lease of it may live."""
-
-    epoch: int
-    owner: ProposerId
-    granted_ms: int = 0
-
-
-class ReleaseWrite(msgspec.Struct, frozen=True):
-    """Remember that the lease of the promised epoch was given back, until the next `PromiseWrite`."""
-
-    epoch: int
-
-
-class CutWrite(msgspec.Struct, frozen=True):
-    """Delete the entries that follow `after`."""
-
-    after: int
-
-
-class AppendWrite(msgspec.Struct, frozen=True):
-    """Add entries at the end."""
-
-    entries: tuple[Entry, ...]
-
-
-class CommitWrite(msgspec.Struct, frozen=True):
-    """Note the commit index. A hint: losing it loses nothing."""
-
-    commit: int
-
-
-class RecordWrite(msgspec.Struct, frozen=True):
-    """Keep the lines that applied commands added to the record. Not urgent: the journal gives them again.
-
-    It goes with or before the `SnapshotWrite` that deletes their entries.
-    """
-
-    lines: tuple[Any, ...]
-
-
-class SnapshotWrite(msgspec.Struct, frozen=True):
-    """Replace the snapshot, and delete the entries up to it (`keep_tail`) or all of them."""
-
-    snapshot: Snapshot
-    keep_tail: bool
-
-
-class VotingWrite(msgspec.Struct, frozen=True):
-    """Note whether this member votes."""
-
-    voting: bool
-
-
-class TermWrite(msgspec.Struct, frozen=True):
-    """Remember the last term that the journal was taken of."""
-
-    epoch: int
-
-
-class AckedPositionsWrite(msgspec.Struct, frozen=True):
-    """Remember what the three disks have confirmed, in place of what was known. A hint, too."""
-
-    acked: tuple[AckedPosition, ...]
-
-
-Hint = CommitWrite | RecordWrite | AckedPositionsWrite
-"""Messages that may follow with the next batch."""
-Write = PromiseWrite | ReleaseWrite | CutWrite | AppendWrite | SnapshotWrite | VotingWrite | TermWrite | Hint
-
-
-class Answer(msgspec.Struct):
-    """`reply` may leave once `writes` are durable, in order and all or none; `woke`: followers have news."""
-
-    reply: Reply
-    writes: list[Write] = []
-    woke: bool = False
-
-
-class Acceptor:
+class Acceptor(LeaseGrants):
     """One upstream. `now` is seconds on its monotonic clock, `wall_ms` its wall clock, Unix milliseconds."""
 
     def __init__(
@@ -186,71 +60,32 @@ class Acceptor:
         container: str = "",
         newest: int = FORMAT,
     ) -> None:
-        formats.check(durable.entries, durable.snapshot, newest, machine.unreadable)
-        self.replica_id = durable.replica_id
+        super().__init__(durable, machine, now, max_ttl, newest)
         self.voting = durable.voting
-        self.promised = durable.promised
-        self.owner = durable.owner
-        self.log = Log.after(durable.snapshot, durable.entries)
-        self.commit = max(durable.snapshot.index, min(durable.commit, self.log.last))
-        self.snapshot = durable.snapshot
         self.generation = generation
         self.container = container
         self.short = False
-        """The rim says that it is short of disk space."""
+        """The runtime says that it is short of disk space."""
         self.clock_synchronised: bool | None = None
-        """The rim says whether a time source keeps the wall clock; None: it does not know."""
+        """The runtime says whether a time source keeps the wall clock; None: it does not know."""
         self.clock_sync = False
-        """The rim says that one is to keep it."""
+        """The runtime says that one is to keep it."""
         self.refused = ""
         """Reason why the last message was refused that no honest twin sends."""
         self.outdated = ""
         """Reason why the last message was refused that a newer version of this program would have taken."""
         self.foreign = ""
         """Reason why a twin was refused that knows another founding."""
-        self.newest = newest
-        """Newest format that it can apply."""
         self.announced = formats.Announcements()
-        self._validator = validator
-        self.term = durable.term
-        self.acked = durable.acked
         self.damage = durable.damage
         self.diverged = bool(durable.damage)
-        self.rebuilt = 0
-        """Times that the state machine was made anew, because it differed from the active twin's."""
-        self.differs = False
-        """The ledger was another than the active twin's when they were compared last."""
+        """It lost its journal once, and has no vote before it has a snapshot of the active twin."""
         self.installed = 0
         """Times that the ledger was replaced by the active twin's because it differed."""
-        self._rebuilt_in = -1
-        """Epoch in which the state machine was made anew, and differs still; -1: it does not."""
-        self.rolled_back = False
-        """This disk has less than it confirmed before: since this start, the active has said so."""
+        self._validator = validator
         self._reports = Reports()
-        self._given_back: tuple[int, ProposerId] | None = None
-        """The promise whose lease was given back. Durable: its owner never acts on it again."""
-        self._machine = machine
-        self._max_ttl = max_ttl
         self._now = now
         """Its monotonic clock at the message that is being handled."""
-        self._applied = durable.snapshot.index
-        self._applied_bytes = 0
-        """Bytes in the bodies of the entries applied since the snapshot."""
-        machine.restore(durable.snapshot.state, durable.snapshot.format)
-        self.regenerated: list[Write] = list(self._apply())
-        """To be written with the first batch: lines of the record that may have been lost with it."""
-        # It may have granted a lease that it forgot: the owner of the last promise keeps it for as long as
-        # was granted then, whatever the setting is now, unless that was given back.
-        self.holder = None if durable.released else durable.owner
-        if durable.released and durable.owner is not None:
-            self._given_back = durable.promised, durable.owner
-        self.granted_ms = durable.granted_ms
-        self.holder_until = now + self.granted_ms / 1000 if self.holder else float("-inf")
-
-    @property
-    def applied(self) -> int:
-        """Index of the last entry applied to the state machine."""
-        return self._applied
 
     def state(self, wall_ms: int) -> ReplicaState:
         """The header of every answer."""
@@ -281,43 +116,6 @@ class Acceptor:
         """A time source is to keep the wall clock, and none is known to do so."""
         return self.clock_sync and not self.clock_synchronised
 
-    @property
-    def released(self) -> bool:
-        """The lease of its promise was given back."""
-        return self._given_back == (self.promised, self.owner)
-
-    # -- the lease -----------------------------------------------------------------------------------------
-
-    def live_holder(self, now: float) -> ProposerId | None:
-        """Holder whose lease lives at `now`."""
-        return self.holder if self.holder is not None and now < self.holder_until else None
-
-    def blocked(self, now: float, asker: ProposerId) -> bool:
-        """Another lease lives. That of a former run of the same twin counts: it may be no former one, but the
-        original of a machine that was copied.
-        """
-        holder = self.live_holder(now)
-        return holder is not None and holder != asker
-
-    def _granted_ms(self, message: Acquire | Append | Install) -> int:
-        """Length of the lease that the message gets."""
-        return min(message.ttl_ms, round(self._max_ttl * 1000))
-
-    def _grant(self, now: float, message: Acquire | Append | Install) -> list[Write]:
-        """Promise the epoch, and grant or renew the lease. A lease is never shortened for its owner.
-
-        The length is durable, too: the setting may be another after a restart.
-        """
-        granted_ms, epoch, owner = self._granted_ms(message), message.epoch, message.owner
-        until = now + granted_ms / 1000
-        if self.holder == owner and until < self.holder_until:
-            until, granted_ms = self.holder_until, self.granted_ms
-        self.holder, self.holder_until = owner, until
-        if (epoch, owner, granted_ms) == (self.promised, self.owner, self.granted_ms):
-            return []
-        self.promised, self.owner, self.granted_ms = epoch, owner, granted_ms
-        return [PromiseWrite(epoch, owner, granted_ms)]
-
     # -- messages ------------------------------------------------------------------------------------------
 
     def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
@@ -336,7 +134,7 @@ class Acceptor:
             case Release():
                 return self._release(wall_ms, message)
             case Bootstrap():
-                return self._found(wall_ms, message)
+                return self._bootstrap(wall_ms, message)
             case Report():
                 return self._report(now, wall_ms, message)
             case Subscribe():
@@ -349,7 +147,7 @@ class Acceptor:
         own = self.log.founding_at(self.commit)
         return founding.of_twin(theirs, own) if founding.differ(theirs, own) else ""
 
-    def _joining(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
+    def _not_voting(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         fresh = self.log.membership is None and not self.diverged
         return Answer(NotVoting(self.state(wall_ms), message.epoch, message.owner, fresh))
 
@@ -364,30 +162,15 @@ class Acceptor:
         """The twin could not apply this journal."""
         return Answer(RequestRefused(self.state(wall_ms), formats.too_new(self.log.format, message.format)))
 
-    def newer(self, entries: tuple[Entry, ...], snapshot: Snapshot | None) -> str:
-        """Reason why this version cannot continue with these; empty: it can."""
-        return formats.newer(entries, snapshot, self.newest, self._machine.unreadable)
-
     def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
         """This upstream could not apply it: nobody is at fault but whoever left the older version here."""
         self.outdated = why
         return Answer(RequestRefused(self.state(wall_ms), why))
 
-    def fences(self, message: Append | Install) -> bool:
-        """The message comes from a term that is over: deposed, or it gave its lease back."""
-        if message.epoch == self.promised:
-            return message.owner != self.owner or self._given_back == (message.epoch, message.owner)
-        return message.epoch < self.promised
-
-    def promised_to(self, message: Acquire) -> bool:
-        """The candidate has this promise already, and has not heard of it: the answer was lost."""
-        promise = (message.epoch, message.owner)
-        return not message.pre_vote and promise == (self.promised, self.owner) != self._given_back
-
     def _acquire(self, now: float, wall_ms: int, message: Acquire) -> Answer:
         self.announced.note(message.owner.name, message.format)
         if not self.voting:
-            return self._joining(wall_ms, message)
+            return self._not_voting(wall_ms, message)
         if message.format < self.log.format:
             return self._refuse_twin(wall_ms, message)
         if message.epoch <= self.promised and not self.promised_to(message):
@@ -413,24 +196,9 @@ class Acceptor:
         )
         return Answer(reply, write, woke=True)
 
-    def _news(
-        self, have_index: int, have_epoch: int, upto: int, limit: int | None = None, size: int | None = None
-    ) -> tuple[Snapshot | None, tuple[Entry, ...]]:
-        """Entries after the mirrored one, up to `upto`; with the snapshot where the journal starts later."""
-        if have_index > self.log.last:
-            return None, ()
-        if have_index and self.log.epoch_at(have_index) == have_epoch:  # at 0 it lacks even the membership
-            snapshot, after = None, have_index
-        else:
-            snapshot, after = self.snapshot, self.snapshot.index
-        count = upto - after
-        return snapshot, tuple(
-            self.log.after_index(after, count if limit is None else min(limit, count), size)
-        )
-
     def _append(self, now: float, wall_ms: int, message: Append) -> Answer:
         if not self.voting:
-            return self._joining(wall_ms, message)
+            return self._not_voting(wall_ms, message)
         if self.fences(message):
             return self._fenced(wall_ms, message)
         previous, entries = message.previous_index, message.entries
@@ -481,116 +249,10 @@ class Acceptor:
         granted = self._granted_ms(message)
         return Appended(self.state(wall_ms), message.epoch, message.owner, match_index, granted)
 
-    def _remember(self, acked: tuple[AckedPosition, ...]) -> list[Write]:
-        """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
-        for mark in acked:
-            if mark.replica_id == self.replica_id and mark.missed_by(
-                self.term, self.log.last_epoch, self.log.last
-            ):
-                self.rolled_back = True
-        membership = self.log.membership
-        known = merged(self.acked, acked, membership.replica_ids if membership else ())
-        if known == self.acked:
-            return []
-        self.acked = known
-        return [AckedPositionsWrite(known)]
-
-    def _taken_of(self, epoch: int, match_index: int, *, cut: bool = False) -> list[Write]:
-        """The journal now equals that of this term up to `match_index`.
-
-        It counts as taken with the term's first entry: before that, a disk that has gone back would seem to
-        have all that the term adopted. What this term `cut`, it does not have: then a shorter journal is
-        no sign of that.
-        """
-        if epoch == self.term or not (cut or self.log.epoch_at(match_index) == epoch):
-            return []
-        self.term = epoch
-        return [TermWrite(epoch)]
-
-    def _store(self, entries: tuple[Entry, ...]) -> list[Write]:
-        writes: list[Write] = []
-        for position, entry in enumerate(entries):
-            known = self.log.epoch_at(entry.index) if entry.index <= self.log.last else None
-            if known == entry.epoch:
-                continue
-            if known is not None:
-                if entry.index <= self.commit:
-                    raise AssertionError(f"journal entry {entry.index} is committed and cannot be replaced")
-                self.log.cut(entry.index - 1)
-                writes.append(CutWrite(entry.index - 1))
-            self.log.extend(entries[position:])
-            writes.append(AppendWrite(entries[position:]))
-            break
-        return writes
-
-    def _apply(self) -> list[RecordWrite]:
-        """Apply what is committed; the lines to keep."""
-        lines: list[Any] = []
-        while self._applied < self.commit:
-            entry = self.log[self._applied + 1]
-            if entry.kind == "command":
-                self._machine.apply(entry.index, entry.time_ms, entry.body, entry.format)
-                lines += self._machine.lines
-            self._applied = entry.index
-            self._applied_bytes += len(entry.body)
-        return [RecordWrite(tuple(lines))] if lines else []
-
-    def _rebuild(self) -> list[RecordWrite]:
-        """Make the state machine anew from the own snapshot and journal: memory may have changed it."""
-        self._machine.restore(self.snapshot.state, self.snapshot.format)
-        self._applied, self._applied_bytes, self.rebuilt = self.snapshot.index, 0, self.rebuilt + 1
-        return self._apply()
-
-    def _agrees(self, digest: bytes) -> bool:
-        return digest == self._machine.digest()
-
-    def _comparable(self, message: Append) -> bool:
-        return bool(message.digest) and message.digest_index == self._applied
-
-    def _compare(self, message: Append) -> list[RecordWrite]:
-        """Compare the ledger with the twin's. Where it differs, make it anew, once in a term."""
-        if not self._comparable(message):
-            return []
-        lines: list[RecordWrite] = []
-        self.differs = not self._agrees(message.digest)
-        if self.differs and self._rebuilt_in != message.epoch:
-            self._rebuilt_in = message.epoch
-            lines = self._rebuild()
-            self.differs = not self._agrees(message.digest)
-        if not self.differs:
-            self._rebuilt_in = -1
-        return lines
-
     def _differing(self, wall_ms: int, writes: list[Write]) -> Answer:
         """Confirm nothing to a twin with another ledger. The vote stays: one machine's word takes none."""
         why = "its ledger is not the active twin's, also after it was made anew from its own journal"
         return Answer(RequestRefused(self.state(wall_ms), why, differs=True), writes)
-
-    def _take_snapshot(self) -> Snapshot:
-        at = self._applied
-        epoch = self.log.epoch_at(at)
-        if epoch is None:
-            raise AssertionError(f"applied index {at} is not in the journal")
-        now = self.log.format_at(at)
-        members, state = self.log.membership_at(at), self._machine.snapshot(now)
-        return Snapshot(at, epoch, self.log.time_at(at), members, state, now, self.log.founding_at(at))
-
-    def _enough(self) -> bool:
-        """The entries make a snapshot worth while."""
-        worth = len(self.snapshot.state) // SNAPSHOT_COST
-        entries = min(max(worth, SNAPSHOT_EVERY), SNAPSHOT_SELDOM * SNAPSHOT_EVERY)
-        membership = self.log.membership
-        known = membership is not None and self.replica_id in membership.replica_ids
-        replica = membership.replica_ids.index(self.replica_id) if membership is not None and known else 0
-        grown = max(self._applied - self.snapshot.index, self._applied_bytes / SNAPSHOT_COST)
-        return grown >= entries * SNAPSHOT_STAGGER[replica]
-
-    def _compact(self) -> list[Write]:
-        if not self._enough():
-            return []
-        self.snapshot, self._applied_bytes = self._take_snapshot(), 0
-        self.log.compact(self.log.tail(self.snapshot.index, TAIL, FOLLOW_BYTES))
-        return [SnapshotWrite(self.snapshot, keep_tail=True)]
 
     def _install(self, now: float, wall_ms: int, message: Install) -> Answer:
         if self.fences(message):
@@ -599,7 +261,7 @@ class Acceptor:
         if newer := self.newer((), snapshot):
             return self._refuse_newer(wall_ms, newer)
         if snapshot.membership is None or self.replica_id not in snapshot.membership.replica_ids:
-            return self._joining(wall_ms, message)
+            return self._not_voting(wall_ms, message)
         why, restored = self._objection(message, wall_ms), list[Write]()
         if why and self._rebuilt_in != message.epoch:
             # It is held against the own ledger, which memory may have changed: again, with that made anew.
@@ -625,7 +287,7 @@ class Acceptor:
                 self.voting, self.diverged = True, False
                 writes.append(VotingWrite(voting=True))
         if not self.voting:
-            return Answer(self._joining(wall_ms, message).reply, writes)
+            return Answer(self._not_voting(wall_ms, message).reply, writes)
         match = max(snapshot.index, self.log.base)
         writes += self._taken_of(message.epoch, snapshot.index)
         return Answer(self._equal(wall_ms, message, match), writes, woke=True)
@@ -653,7 +315,7 @@ class Acceptor:
             self.holder_until = float("-inf")
         return Answer(Released(self.state(wall_ms)), writes, woke=mine)
 
-    def _found(self, wall_ms: int, message: Bootstrap) -> Answer:
+    def _bootstrap(self, wall_ms: int, message: Bootstrap) -> Answer:
         known: Membership | None = self.log.membership_at(self.log.base) if self.log.base == 0 else None
         if known == message.membership:
             return Answer(Bootstrapped(self.state(wall_ms)))
@@ -699,8 +361,7 @@ class Acceptor:
         seen = (holder.name if holder else "", self.promised)
         snapshot, entries = None, tuple[Entry, ...]()
         if message.entries and self.commit > message.have_index and not self._cannot_apply(message):
-            have = message.have_index, message.have_epoch
-            snapshot, entries = self._news(*have, self.commit, FOLLOW_LIMIT, FOLLOW_BYTES)
+            snapshot, entries = self._committed_news(message.have_index, message.have_epoch)
         if not entries and snapshot is None and seen == (message.known_holder, message.known_epoch):
             return None
         return self._followed(now, wall_ms, message, snapshot, entries)

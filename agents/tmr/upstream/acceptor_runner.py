@@ -17,9 +17,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from tmr.quorum.acceptor import (
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import (
     GIVEN_UP,
-    Acceptor,
     AckedPositionsWrite,
     Answer,
     AppendWrite,

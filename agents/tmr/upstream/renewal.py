@@ -7,7 +7,7 @@ import sqlite3
 import sys
 from pathlib import Path
 
-from tmr.quorum.acceptor import GIVEN_UP
+from tmr.quorum.durable import GIVEN_UP
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
 from tmr.upstream.store import DAMAGED_FILE, Store, StoreError

@@ -16,7 +16,7 @@ from typing import Final, Self
 import msgspec
 
 from tmr.licensing import Container
-from tmr.quorum.acceptor import (
+from tmr.quorum.durable import (
     AckedPositionsWrite,
     AppendWrite,
     CommitWrite,

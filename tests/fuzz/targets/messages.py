@@ -9,7 +9,8 @@ from tests.fuzz.targets.commands import COMMANDS, STATE
 from tests.unit.ledger.world import START_MS, container_key
 from tmr.ledger import Ledger, encode
 from tmr.licensing import raw_public_key
-from tmr.quorum.acceptor import Acceptor, AppendWrite, Durable, PromiseWrite, SnapshotWrite
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import AppendWrite, Durable, PromiseWrite, SnapshotWrite
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot, encode_membership
 from tmr.quorum.messages import (
     Acquire,

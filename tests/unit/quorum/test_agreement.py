@@ -6,8 +6,9 @@ import msgspec
 
 from tmr.ledger import Ledger, RecordDenials, encode
 from tmr.licensing.items import LicenceKey
-from tmr.quorum.acceptor import Acceptor, Durable, VotingWrite
+from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.agreement import Agreement
+from tmr.quorum.durable import Durable, VotingWrite
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Reply, Subscribe

@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import Acceptor, Durable, PromiseWrite, ReleaseWrite
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Durable, PromiseWrite, ReleaseWrite
 from tmr.quorum.entries import Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import (

@@ -7,7 +7,8 @@ import pytest
 
 from tmr.ledger import CommandBatch, Free, Ledger
 from tmr.ledger import encode as encode_command
-from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Durable
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot, encode_format
 from tmr.quorum.formats import Announcements, NewerFormat
 from tmr.quorum.lease import Timing

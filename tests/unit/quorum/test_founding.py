@@ -6,8 +6,8 @@ import pytest
 
 from tests.unit.quorum.test_gone_back import ALL, System, command
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import Durable
 from tmr.quorum.anchor import Anchor, AnchorMismatch
+from tmr.quorum.durable import Durable
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.founding import confirmed, founding_of, prevailing
 from tmr.quorum.lease import Timing

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from tmr.ledger import Ledger, RecordDenials
 from tmr.ledger import encode as encode_command
-from tmr.quorum.acceptor import (
-    Acceptor,
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import (
     AckedPositionsWrite,
     AppendWrite,
     CommitWrite,

@@ -5,7 +5,8 @@ entries of the later epoch, and an upstream with that journal stopped at an appe
 """
 
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Durable
 from tmr.quorum.entries import Membership, ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Acquire, Append, Bootstrap, Reply, Request, Subscribe

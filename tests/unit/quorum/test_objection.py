@@ -6,7 +6,8 @@ import msgspec
 import pytest
 
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Durable
 from tmr.quorum.entries import (
     BODY_MAX,
     Entry,

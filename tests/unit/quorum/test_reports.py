@@ -4,7 +4,8 @@ import msgspec
 import pytest
 
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import Acceptor, Durable
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Durable
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Report, Reported, decode_request, encode
 

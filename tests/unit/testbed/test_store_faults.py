@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from testbed.store_faults import FILE, flip_bit
-from tmr.quorum.acceptor import AppendWrite, SnapshotWrite
+from tmr.quorum.durable import AppendWrite, SnapshotWrite
 from tmr.quorum.entries import Entry, Membership, Snapshot
 from tmr.upstream.store import DamagedRows, Store
 

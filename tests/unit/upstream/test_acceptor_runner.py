@@ -14,7 +14,8 @@ import pytest
 
 from tests.support.record import FIRM
 from tmr.ledger import DenialCount, Ledger, RecordDenials, decode_line, encode, unbroken
-from tmr.quorum.acceptor import Acceptor, Write
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import Write
 from tmr.quorum.entries import Entry, Membership, ProposerId
 from tmr.quorum.messages import (
     Acquire,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tmr.quorum.acceptor import AppendWrite, CommitWrite, PromiseWrite, SnapshotWrite, VotingWrite
+from tmr.quorum.durable import AppendWrite, CommitWrite, PromiseWrite, SnapshotWrite, VotingWrite
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.upstream import store as stores
 from tmr.upstream.container_store import KEY_FILE, ContainerStore

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import Acceptor, AppendWrite, CommitWrite, PromiseWrite, SnapshotWrite, VotingWrite
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import AppendWrite, CommitWrite, PromiseWrite, SnapshotWrite, VotingWrite
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.messages import Acquire, Bootstrap, NotVoting, RequestRefused
 from tmr.upstream.container_store import ContainerStore

@@ -6,7 +6,8 @@ import pytest
 
 from tmr.daemons import upstream
 from tmr.ledger import Ledger
-from tmr.quorum.acceptor import GIVEN_UP, Acceptor, AppendWrite, CommitWrite, SnapshotWrite, VotingWrite
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import GIVEN_UP, AppendWrite, CommitWrite, SnapshotWrite, VotingWrite
 from tmr.quorum.entries import Entry, Membership, Snapshot
 from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.fingerprint import machine_fingerprint

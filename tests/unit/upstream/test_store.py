@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from tests.support.record import FIRM, lines
 from tmr.ledger import Ledger
 from tmr.licensing import private_key_from_pem, raw_public_key
-from tmr.quorum.acceptor import (
-    Acceptor,
+from tmr.quorum.acceptor import Acceptor
+from tmr.quorum.durable import (
     AckedPositionsWrite,
     AppendWrite,
     CommitWrite,
