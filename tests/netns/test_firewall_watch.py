@@ -1,0 +1,103 @@
+"""The watch over the firewall's rules, as its role installs it, in a network namespace of its own."""
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.netns.world import Namespace, ip, until
+
+SCRIPT = Path(__file__).parents[2] / "roles/tmr_firewall/templates/tmr-firewall-watch.sh.j2"
+INSTALLED = "/etc/nftables-tmr.nft"
+PATIENCE_S = 60.0
+RULES = """
+table inet tmr
+delete table inet tmr
+table inet tmr {
+  chain input {
+    type filter hook input priority filter; policy drop;
+    tcp dport PORT accept
+  }
+}
+"""
+
+
+class Watched:
+    """A network namespace whose rules the script watches over."""
+
+    def __init__(self, place: Namespace, rules: Path) -> None:
+        self._place, self.rules = place, rules
+
+    def nft(self, *words: str) -> str:
+        done = subprocess.run(
+            ["ip", "netns", "exec", self._place.name, "nft", *words],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return done.stdout
+
+    def shown(self) -> str:
+        return self.nft("--stateless", "list", "table", "inet", "tmr")
+
+
+@pytest.fixture
+def watched(tmp_path: Path) -> Iterator[Watched]:
+    place = Namespace(f"watch-{os.getpid()}")
+    rules, script = tmp_path / "tmr.nft", tmp_path / "watch.sh"
+    rules.write_text(RULES.replace("PORT", "22351"))
+    text = SCRIPT.read_text()
+    assert INSTALLED in text
+    script.write_text(text.replace(INSTALLED, str(rules)))
+    command = ["ip", "netns", "exec", place.name, "bash", str(script)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+        try:
+            found = Watched(place, rules)
+            until(lambda: "22351" in found.shown(), "the rules are loaded", PATIENCE_S)
+            yield found
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # bash, and the nft that it listens to
+            ip("netns", "delete", place.name)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "flush ruleset",
+        "delete table inet tmr",
+        "flush chain inet tmr input",
+        "insert rule inet tmr input accept",
+    ],
+)
+def test_rules_come_back_when_another_program_changes_them(watched: Watched, change: str) -> None:
+    before = watched.shown()
+    for _ in range(3):
+        watched.nft(change)
+        until(lambda: watched.shown() == before, f"the rules are back after `{change}`", PATIENCE_S)
+
+
+def test_they_come_back_while_other_rules_change_all_the_time(watched: Watched) -> None:
+    before = watched.shown()
+    watched.nft("add table inet others; add chain inet others busy")
+    watched.nft("delete table inet tmr")
+
+    def back() -> bool:
+        watched.nft("add rule inet others busy counter")
+        return watched.shown() == before
+
+    until(back, "the rules are back", PATIENCE_S)
+    assert "busy" in watched.nft("list table inet others"), "tables of others are left alone"
+
+
+def test_a_new_file_is_taken_and_a_broken_one_is_not(watched: Watched) -> None:
+    watched.rules.write_text(RULES.replace("PORT", "22352"))
+    until(lambda: "22352" in watched.shown(), "the new rules are loaded", PATIENCE_S)
+    before = watched.shown()
+    watched.rules.write_text("table inet tmr {")
+    watched.nft("add table inet others")
+    assert watched.shown() == before
+    watched.rules.write_text(RULES.replace("PORT", "22353"))
+    until(lambda: "22353" in watched.shown(), "the repaired rules are loaded", PATIENCE_S)
