@@ -22,7 +22,7 @@ from typing import Final, Literal, get_args
 from testbed.http import Connection
 from testbed.operator import enter
 from tmr.client import load
-from tmr.client.tls import context
+from tmr.client._tls import context
 
 Kind = Literal["heartbeats", "slow-bodies", "handshakes", "strangers"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

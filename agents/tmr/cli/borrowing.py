@@ -16,10 +16,10 @@ from tmr.cli.render import borrow_tables
 from tmr.cli.spelling import PERIOD
 from tmr.client import Client, Config, ConfigError, EntryNotFound, NoService, Policy, TmrError
 from tmr.client._operations import borrow_request
+from tmr.client._session import own_station, own_user
 from tmr.client.borrow_problems import BorrowError, BorrowStoreError
 from tmr.client.borrow_store import BorrowStore, Stored
 from tmr.client.borrowed import BorrowedLicence
-from tmr.client.session import own_station, own_user
 
 WATCH: Final = 60.0
 """Seconds between looks at a borrowing that is in use."""

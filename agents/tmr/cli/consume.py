@@ -12,7 +12,7 @@ from tmr.cli.common import (
 )
 from tmr.cli.spelling import KEY
 from tmr.client import AccessMode, Client, Policy, SessionLost, TmrError
-from tmr.client.session import default_request
+from tmr.client._session import default_request
 
 
 @click.command(short_help="Take units from a Unit Counter.")

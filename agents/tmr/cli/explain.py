@@ -14,7 +14,7 @@ from tmr.cli.render.problem_tables import holders
 from tmr.cli.spelling import PERIOD
 from tmr.client import Client
 from tmr.client._operations import explain_request
-from tmr.client.session import own_station, own_user
+from tmr.client._session import own_station, own_user
 
 
 @click.command(short_help="Say what would happen to a request, and why.")

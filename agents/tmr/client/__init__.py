@@ -9,9 +9,6 @@
 `tmr.api`, the configuration in `tmr.client.config`.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
-
 from tmr.api.errors import (
     AccessDenied,
     AccessListChanged,
@@ -44,13 +41,11 @@ from tmr.api.errors import (
     WrongRole,
 )
 from tmr.api.fields import AccessMode
-from tmr.client._heartbeat_schedule import SessionState
+from tmr.client._async import AsyncClient, AsyncClientSession
+from tmr.client._heartbeats import SessionState
 from tmr.client._retry import Policy
+from tmr.client._sync import Client, ClientSession
 from tmr.client.config import Config, TlsFiles, load
-
-if TYPE_CHECKING:
-    from tmr.client._async import AsyncClient, AsyncClientSession
-    from tmr.client._sync import Client, ClientSession
 
 __all__ = [
     "AccessDenied",
@@ -93,17 +88,3 @@ __all__ = [
     "WrongRole",
     "load",
 ]
-
-# Loaded when first used: a server needs the wire models, but no HTTP client.
-_LAZY: Final = {
-    "Client": "tmr.client._sync",
-    "ClientSession": "tmr.client._sync",
-    "AsyncClient": "tmr.client._async",
-    "AsyncClientSession": "tmr.client._async",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        return getattr(importlib.import_module(_LAZY[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -31,11 +31,12 @@ from tmr.api.sessions import (
     SessionRequest,
 )
 from tmr.api.status import Status
-from tmr.client import _operations, waiting
-from tmr.client._heartbeat_loop import HeartbeatTask
-from tmr.client._heartbeat_schedule import SessionState
+from tmr.client import _operations, _waiting
+from tmr.client._clock import elapsed
+from tmr.client._heartbeats import HeartbeatTask, SessionState
 from tmr.client._operations import Operation
 from tmr.client._retry import Call, Done, Policy, Send, Wait
+from tmr.client._session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 from tmr.client._transport import (
     Credentials,
     Pools,
@@ -44,9 +45,7 @@ from tmr.client._transport import (
     failure_of,
     http_request,
 )
-from tmr.client.clock import elapsed
 from tmr.client.config import Config, load
-from tmr.client.session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
 
 T = TypeVar("T")
 
@@ -145,7 +144,7 @@ class AsyncClient:
             user=user,
             process=process,
         )
-        return AsyncClientSession(self, request, waiting.patience(wait), on_wait, on_lost)
+        return AsyncClientSession(self, request, _waiting.patience(wait), on_wait, on_lost)
 
     async def acquire(
         self,
@@ -170,7 +169,7 @@ class AsyncClient:
         on_wait: Callable[[QueuePlace], None] | None,
     ) -> tuple[Session, float]:
         """The session, and when the request that it answers was sent."""
-        wanted = waiting.Acquisition(
+        wanted = _waiting.Acquisition(
             request, key, patience, self.clock(), lambda: _operations.new_key(_now_ms())
         )
         try:

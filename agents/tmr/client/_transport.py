@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 import httpx
 
 from tmr.api.errors import ConfigError
-from tmr.client import tls
+from tmr.client import _tls
 from tmr.client._operations import Answer, Request
 from tmr.client._retry import Failure, FailureKind, Send
 from tmr.client.config import Config
@@ -88,8 +88,8 @@ class Credentials:
 
     def __init__(self, config: Config) -> None:
         self._config = config
-        self._stamp = tls.stamp(config.tls)
-        self.context = tls.context(config.tls, config.system)
+        self._stamp = _tls.stamp(config.tls)
+        self.context = _tls.context(config.tls, config.system)
 
     def refresh(self) -> bool:
         """Use files that were renewed, unless they cannot be used; True: connections have to be made anew.
@@ -97,11 +97,11 @@ class Credentials:
         The context is made anew, too: one that is loaded again would trust a former CA for ever.
         """
         files = self._config.tls
-        stamp = tls.stamp(files)
+        stamp = _tls.stamp(files)
         if stamp == self._stamp or 0 in stamp:
             return False
         try:
-            self.context = tls.context(files, self._config.system)
+            self.context = _tls.context(files, self._config.system)
         except ConfigError:
             return False
         self._stamp = stamp
@@ -154,7 +154,7 @@ def failure_of(error: httpx.HTTPError | OSError, send: Send) -> Failure:
     text = ""
     while cause is not None:
         if isinstance(cause, ssl.SSLError):
-            untrusted = tls.untrusted(send.address, cause)
+            untrusted = _tls.untrusted(send.address, cause)
             if untrusted is not None:
                 return Failure(FailureKind.NOTHING, untrusted.message, untrusted)
         elif isinstance(cause, OSError) and not text and cause.errno is not None:

@@ -8,32 +8,41 @@ Every upstream builds the payload from its own state alone, without a clock, and
 """
 
 import hashlib
+import re
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Final
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.container import Container
-from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, Signature, write_envelope
+from tmr.licensing.dsse import (
+    ENVELOPE_MAX,
+    Envelope,
+    Signature,
+    WireEnvelope,
+    decode_envelope,
+    write_envelope,
+)
 from tmr.licensing.errors import BadBorrowSignature, BadKey, NotSigned, UpdateRefused
 from tmr.licensing.items import ProductItem
 from tmr.licensing.redundancy import MAJORITY
 from tmr.licensing.serial import virtual_serial
 from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
-from tmr.licensing.strict_json import IllFormed, read_json
+from tmr.licensing.strict_json import IllFormed, OtherSpelling, read_json
 from tmr.licensing.update import read_update, read_update_envelope
 
 BORROWING_TYPE: Final = "application/vnd.tmr.borrowing+json"
 """Type of the signed payload."""
 MEDIA_TYPE: Final = "application/vnd.tmr.borrow-file+json"
 """Type of the whole file."""
-FORMAT: Final = 1
+FORMAT: Final[Literal[1]] = 1
 PAYLOAD_MAX: Final = 16_384
 """Bytes in the payload: one Product Item and a few names."""
 FILE_MAX: Final = ENVELOPE_MAX + 2 * PAYLOAD_MAX
 """Bytes in a borrow file."""
+_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}", re.ASCII)
 SIGNERS: Final = MAJORITY
 """Different containers that sign a borrow file: a majority of the three. A plain licence, whose update names
 one container alone, needs this one."""
@@ -64,7 +73,7 @@ class BorrowPayload(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vendor can take its place.
     """
 
-    format: int
+    format: Literal[1]
     borrow: str
     act_id: str
     container: str
@@ -108,6 +117,47 @@ class _File(msgspec.Struct):
     format: int
     borrowing: msgspec.Raw
     update: msgspec.Raw
+
+
+class _WireFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    format: Literal[1]
+    borrowing: WireEnvelope
+    update: WireEnvelope
+
+
+class BorrowFile(msgspec.Struct, frozen=True):
+    """A borrow file whose signatures are not verified yet: the borrowing, and the update of its vendor."""
+
+    borrowing: Envelope
+    update: Envelope
+
+
+class UpdatePart(msgspec.Struct, frozen=True):
+    """Part of an update, as far as a borrower needs it. Items may have options that are not known here."""
+
+    container: str
+    container_key: Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+    items: tuple[dict[str, Any], ...]
+
+    def holds(self, item: ProductItem) -> bool:
+        """Tells whether the vendor gave the container this very item."""
+        for given in self.items:
+            try:
+                if msgspec.convert(given, ProductItem) == item:
+                    return True
+            except ValueError:
+                continue  # another licence, of a kind that this version does not know
+        return False
+
+
+class BorrowUpdate(msgspec.Struct, frozen=True):
+    """An update, as far as a borrower needs it: what its vendor signed may hold more."""
+
+    format: Literal[1]
+    firm_code: int
+    act_id: str
+    update_id: str
+    parts: tuple[UpdatePart, ...]
 
 
 def share(terms: BorrowTerms, container: Container, key: Ed25519PrivateKey) -> BorrowSignature:
@@ -205,6 +255,31 @@ def seal_borrow_file(shares: Sequence[BorrowSignature]) -> bytes:
     borrowing = Envelope(BORROWING_TYPE, first.payload, signatures)
     update = write_envelope(read_update_envelope(first.update))
     return msgspec.json.encode(_File(FORMAT, msgspec.Raw(write_envelope(borrowing)), msgspec.Raw(update)))
+
+
+def read_borrow_file(data: bytes) -> BorrowFile:
+    """The borrow file in these bytes, not verified yet. Raises `IllFormed`, `OtherSpelling`."""
+    wire = read_json(data, _WireFile, FILE_MAX)
+    try:
+        spelt = msgspec.json.encode(wire)
+    except ValueError:  # text that UTF-8 has no bytes for
+        spelt = b""
+    if spelt != data:
+        raise OtherSpelling("it is not spelt as the server wrote it")
+    return BorrowFile(decode_envelope(wire.borrowing), decode_envelope(wire.update))
+
+
+def read_borrowing(payload: bytes) -> BorrowPayload:
+    """The payload of a borrowing. Raises `IllFormed`."""
+    lent = read_json(payload, BorrowPayload, PAYLOAD_MAX)
+    if _ID.fullmatch(lent.borrow) is None:
+        raise IllFormed("the id of the borrowing, borrow, is none: a file could not be named after it")
+    return lent
+
+
+def read_borrow_update(payload: bytes) -> BorrowUpdate:
+    """The update in a borrow file, as far as a borrower needs it. Raises `IllFormed`."""
+    return read_json(payload, BorrowUpdate, ENVELOPE_MAX)
 
 
 # Both are asked for the same few updates again and again, and one may have megabytes.

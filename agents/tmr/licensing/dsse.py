@@ -14,7 +14,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
-from tmr.licensing.strict_json import IllFormed, read_json
+from tmr.licensing.strict_json import IllFormed, OtherSpelling, read_json
 
 ENVELOPE_MAX: Final = 8 * 2**20
 """Bytes in one licence file."""
@@ -56,15 +56,19 @@ class Envelope(msgspec.Struct, frozen=True):
         raise IllFormed(f"no signature of the key {keyid[:16]} holds")
 
 
-class _WireSignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WireSignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Signature as JSON spells it."""
+
     keyid: str
     sig: str
 
 
-class _WireEnvelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class WireEnvelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Envelope as JSON spells it."""
+
     payload: str
     payloadType: str
-    signatures: list[_WireSignature]
+    signatures: list[WireSignature]
 
 
 def seal(payload_type: str, payload: bytes, *keys: Ed25519PrivateKey) -> bytes:
@@ -77,19 +81,24 @@ def seal(payload_type: str, payload: bytes, *keys: Ed25519PrivateKey) -> bytes:
 
 def write_envelope(envelope: Envelope) -> bytes:
     """The envelope, as JSON without spaces: the one spelling of these bytes and signatures."""
-    wire = _WireEnvelope(
+    wire = WireEnvelope(
         base64.b64encode(envelope.payload).decode(),
         envelope.payload_type,
-        [_WireSignature(s.keyid, base64.b64encode(s.signature).decode()) for s in envelope.signatures],
+        [WireSignature(s.keyid, base64.b64encode(s.signature).decode()) for s in envelope.signatures],
     )
     return msgspec.json.encode(wire)
 
 
 def read_envelope(data: bytes) -> Envelope:
     """The envelope in these bytes, not verified yet. Raises `IllFormed`."""
-    wire = read_json(data, _WireEnvelope, ENVELOPE_MAX)
+    wire = read_json(data, WireEnvelope, ENVELOPE_MAX)
     if not 1 <= len(wire.signatures) <= SIGNATURES_MAX:
         raise IllFormed(f"it has {len(wire.signatures)} signatures, not 1 to {SIGNATURES_MAX}")
+    return decode_envelope(wire)
+
+
+def decode_envelope(wire: WireEnvelope) -> Envelope:
+    """The envelope that JSON spells, however many signatures it has. Raises `OtherSpelling`."""
     return Envelope(
         wire.payloadType,
         _bytes("payload", wire.payload),
@@ -101,7 +110,7 @@ def _bytes(field: str, text: str) -> bytes:
     try:
         data = base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):
-        raise IllFormed(f"the field {field} is no Base64") from None
+        raise OtherSpelling(f"the field {field} is no Base64") from None
     if base64.b64encode(data).decode() != text:
-        raise IllFormed(f"the field {field} is Base64, but not in its canonical spelling")
+        raise OtherSpelling(f"the field {field} is Base64, but not in its canonical spelling")
     return data

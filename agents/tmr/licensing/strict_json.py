@@ -18,6 +18,10 @@ class IllFormed(ValueError):
     """Not the JSON that was expected; the text says why and is safe to print. Callers turn it into theirs."""
 
 
+class OtherSpelling(IllFormed):
+    """Another spelling than the one that a file may have: somebody changed it."""
+
+
 def read_json(data: bytes, kind: type[_T], size_max: int) -> _T:
     """The `kind` that the bytes spell. Raises `IllFormed` and nothing else."""
     if len(data) > size_max:

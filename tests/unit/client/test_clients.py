@@ -42,7 +42,7 @@ from tmr.client import (
     WrongRole,
     _operations,
 )
-from tmr.client.clock import elapsed
+from tmr.client._clock import elapsed
 
 # Short where tests wait for it, generous where a busy machine must not make a difference.
 QUICK = Policy(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.pki import System
-from tmr.client import ConfigError, TlsFiles, load, tls
+from tmr.client import ConfigError, TlsFiles, _tls, load
 from tmr.client._transport import Credentials
 from tmr.client.config import VARIABLE
 
@@ -96,12 +96,12 @@ def config_of(path: Path, pki: System, **changed: Path) -> TlsFiles:
 def test_certificates_that_cannot_be_used(path: Path, pki: System) -> None:
     missing = path.parent / "missing.key"
     with pytest.raises(ConfigError, match=r"tls\.key: .*missing\.key cannot be read \(No such file"):
-        tls.context(config_of(path, pki, key=missing), "lab")
+        _tls.context(config_of(path, pki, key=missing), "lab")
     with pytest.raises(ConfigError, match="the key must be the certificate's"):
-        tls.context(config_of(path, pki, key=Path(pki.operator("olga").key)), "lab")
+        _tls.context(config_of(path, pki, key=Path(pki.operator("olga").key)), "lab")
     path.write_text("no PEM at all")
     with pytest.raises(ConfigError, match="must be PEM files"):
-        tls.context(config_of(path, pki, ca=path), "lab")
+        _tls.context(config_of(path, pki, ca=path), "lab")
 
 
 def test_half_written_certificates_are_left_alone(path: Path, pki: System) -> None:

@@ -14,7 +14,7 @@ from tmr.api.problems import PROBLEMS, problem, to_error
 from tmr.api.sessions import SessionRequest
 from tmr.client import _operations
 from tmr.client._operations import Answer, new_key, problem_of
-from tmr.client.session import default_request, fit
+from tmr.client._session import default_request, fit
 
 ASKED = SessionRequest(firm_code=6000010, product_code=201, station="cad-07")
 

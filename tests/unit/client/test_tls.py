@@ -10,8 +10,8 @@ import pytest
 from tests.support.pki import VALID, System, make_system
 from tests.support.serving import serving
 from tests.unit.client.conftest import client_files
+from tmr.client._tls import context
 from tmr.client.config import TlsFiles
-from tmr.client.tls import context
 from tmr.net.tls import TlsFiles as ServerFiles
 
 DAY = 86_400.0

@@ -29,7 +29,7 @@ from tmr.client import (
     Policy,
     SessionLost,
 )
-from tmr.client.waiting import NEXT, OTHERS, anew, patience, pause
+from tmr.client._waiting import NEXT, OTHERS, anew, patience, pause
 
 __all__ = ["both"]  # a fixture
 

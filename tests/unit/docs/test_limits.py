@@ -24,7 +24,6 @@ NO_LIMITS = {
     # of a single number, name or file that is read, and said where it is read
     "tmr.licensing.spelling.YEAR_MAX",
     "tmr.cli.tracking.KEY_MAX",
-    "tmr.client.borrowed.FILE_MAX",
     "tmr.api.fields.CODE_MAX",
     "tmr.ledger.access.SEATS_MAX",
     "tmr.ledger.export.ATTESTATION_MAX",

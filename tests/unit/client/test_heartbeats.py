@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from tmr.api.fields import HEARTBEATS_MAX
-from tmr.client._heartbeat_schedule import HeartbeatSchedule, SessionState
+from tmr.client._heartbeats import HeartbeatSchedule, SessionState
 
 
 @pytest.fixture
