@@ -1,5 +1,6 @@
 """A machine's clocks: a monotonic one whose rate changes within the bound, and a wall clock that may jump."""
 
+import copy
 import random
 
 from tmr.quorum.lease import DRIFT
@@ -26,6 +27,14 @@ class Clock:
         """Seconds; no two machines' readings can be compared."""
         true = true if self._stopped is None else self._stopped
         return self._base + (true - self._since) * self.rate
+
+    def copy(self) -> "Clock":
+        """A clock that shows the same, and goes on by itself."""
+        return copy.copy(self)
+
+    def put_back(self, true: float, reading: float) -> None:
+        """The machine goes on from a moment when its monotonic clock showed this."""
+        self._base, self._since = reading, true
 
     def stop(self, true: float) -> None:
         """The host pauses the machine: both clocks stand still."""

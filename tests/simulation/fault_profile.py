@@ -75,6 +75,8 @@ class FaultProfile(msgspec.Struct, frozen=True):
     """An upstream's disk takes seconds for what it was given; the machine goes on."""
     boot: float = 0
     """The power of all five fails, and afterwards all wall clocks show more than a day later."""
+    memory: float = 0
+    """A copy of a twin's memory runs beside it, or in its place: the same run, of the same name."""
     race: float = 0
     """The monotonic clock of a twin runs fast for a while, by much more than the bound."""
     creep: float = 0
@@ -131,5 +133,6 @@ class FaultProfile(msgspec.Struct, frozen=True):
             flapping=rnd.choice([0, 0, 0.1]),
             boot=rnd.choice([0, 0, 0.15]),
             race=rnd.choice([0, 0, 0.2]),
+            memory=rnd.choice([0, 0, 0.2]),
             creep=rnd.choice([0, 0, 0.2]),
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -181,6 +181,20 @@ class VotesAtOnce(Acceptor):
         return super().handle(now, wall_ms, message)
 
 
+class TakesLateMessages(Acceptor):
+    """A message counts although a later one of the same run came before."""
+
+    def is_late(self, message: Acquire | Append | Install) -> bool:
+        return False
+
+
+class ComparesEpochsAlone(Acceptor):
+    """An entry of the same epoch is taken for the same entry."""
+
+    def _forked(self, index: int, known: bytes) -> bool:
+        return False
+
+
 def signs_whatever_is_applied(acceptor: Acceptor, _now: float, _asked: ReadIndex) -> str | None:
     """An upstream signs what its ledger says, whoever asks, and however far others have committed."""
     return None if acceptor.voting else "not-voting"
@@ -240,6 +254,13 @@ class NoticesNoPause(Proposer):
 
     def _paused(self, member: ReplicaState, sent_at: float, now: float) -> bool:
         return False
+
+
+class AdoptsAFork(Proposer):
+    """Of journals that differ within one epoch the best is adopted, whatever a majority has."""
+
+    def _contradicted(self, promises: Mapping[int, Promise]) -> frozenset[int] | None:
+        return frozenset()
 
 
 class OwnClockAlone(SteadyClock):
@@ -663,6 +684,8 @@ UNLIKE = FaultProfile(slow=0.05, partition=0.6, pause=0.8, setting=1.5)
 """Machines that start again with another length of the lease, while links are cut."""
 STOPPED = FaultProfile(slow=0.02, partition=0.3, host=1.5)
 """Machines that their hosts pause for seconds, and their clocks with them."""
+MEMORY = FaultProfile(memory=1.0, drop=0.05, crash=0.3, partition=0.8)
+"""Twins whose memory runs twice, or is put back, while links are cut."""
 RACING = FaultProfile(race=0.8, lonely=2.0)
 """Twins whose clocks run fast, and clients that are cut off for about a time to live."""
 HANDED = FaultProfile(drop=0.05, crash=0.3, partition=0.6, hand_over=1.0)
@@ -711,7 +734,7 @@ MUTATIONS: dict[str, Rules] = {
     "a container that is gone counts": Rules(view=CountsWhatIsRemembered, withdraw_after=4.0, profile=LOST),
     "a return is signed past": Rules(obstacle=signs_whatever_is_applied),
     "a statement stays in the journal": Rules(withdraw_after=math.inf, profile=LOST),
-    "no fencing": Rules(acceptor=NoFencing),
+    "no fencing": Rules(acceptor=NoFencing, profile=FROZEN),
     "lease computed after the answer": Rules(twin=LeaseFromTheAnswer, profile=FROZEN),
     "one grant is a lease": Rules(twin=LeaseOfOne, profile=CUT_OFF),
     "longest journal adopted": Rules(twin=LongestJournal, profile=CUT_OFF),
@@ -738,6 +761,9 @@ MUTATIONS: dict[str, Rules] = {
     "lease forgotten in a restart": Rules(acceptor=ForgetsItsLease, profile=FLICKER),
     "answers what is not proved": Rules(answer_unproved=True, profile=STOPPED),
     "a pause by the host is not noticed": Rules(twin=NoticesNoPause, profile=STOPPED),
+    "late messages count": Rules(acceptor=TakesLateMessages, profile=MEMORY),
+    "entries are compared by epoch alone": Rules(acceptor=ComparesEpochsAlone, profile=MEMORY),
+    "a fork is adopted": Rules(twin=AdoptsAFork, profile=MEMORY),
     "a fast clock is believed": Rules(twin=GoesByItsOwnClock, profile=RACING),
     "a release forgotten in a restart": Rules(acceptor=ForgetsTheRelease, profile=FLAPPING),
     "a promise that was not heard is lost": Rules(acceptor=FencesItsCandidate, profile=FLAPPING),

@@ -554,6 +554,31 @@ class Nemesis:
         """A copy of a twin's machine is started beside it: the same name, certificate and anchor."""
         return self.world.clone(fault.who[0], self._until_calm(fault.seconds))
 
+    def _memory_copied(self, fault: Fault) -> bool:
+        """A copy of a running twin goes on beside it: the same run, twice."""
+        return self.world.clone(fault.who[0], self._until_calm(fault.seconds), memory=True)
+
+    def _memory_put_back(self, fault: Fault) -> bool:
+        """A running twin is put back to what was in its memory so many seconds before, as its clock is."""
+        world, twin = self.world, self.world.twins[fault.who[0]]
+        if not twin.up or world.paused(twin.name):
+            return False
+        memory, boot = twin.memory(), twin.boot
+
+        def put_back() -> None:
+            stands = world.paused(twin.name) or world.checker.is_stopped(twin.name)
+            if not world.stormy() or stands or twin.boot != boot:
+                return
+            world.stats["memory was put back"] += 1
+            world.tell(f"{twin.name} goes on from its memory of {fault.seconds:.2f} s before")
+            world.clocks[twin.name].put_back(world.now, memory.reading)
+            twin.remember(memory)
+            world.checker.stopped(twin.name)
+            world.checker.went_on(twin.name, 0.0)
+
+        world.after(fault.seconds, put_back)
+        return True
+
     def _disk_full(self, fault: Fault) -> None:
         upstream = self.world.upstreams[UPSTREAMS.index(fault.who[0])]
         upstream.full_until = self.world.now + self._until_calm(fault.seconds)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.clock import EPOCH_OF_WALL_CLOCKS
 from tmr.quorum.consensus_clock import AGREE_MS
+from tmr.quorum.validation import TWO
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -22,12 +23,15 @@ class Operator:
     def __init__(self, world: World) -> None:
         self._world = world
         self._rnd = world.stream("operator")
+        self._switched = False
         world.at(LOOKS, self._look)
 
     def _look(self) -> None:
         world = self._world
         world.after(LOOKS, self._look)
         right = EPOCH_OF_WALL_CLOCKS + world.now * 1000 + world.right_ms
+        if not world.stormy() and any(TWO in one.acceptor.refused for one in world.upstreams):
+            self._begin_another_term()
         for twin in world.twins.values():
             if not (twin.up and twin.holds() and not world.paused(twin.name)):
                 continue
@@ -39,3 +43,10 @@ class Operator:
                 world.stats["time accepted"] += 1
                 world.tell(f"an operator accepts that it is {shown} at {twin.name}")
                 twin.accept_time(shown)
+
+    def _begin_another_term(self) -> None:
+        """A copy of a running twin wrote into a journal: a switchover has that replaced."""
+        serving = [twin for twin in self._world.twins.values() if twin.holds()]
+        if serving and not self._switched:
+            self._switched = True
+            serving[0].hand_over()

@@ -52,6 +52,7 @@ def plan(profile: FaultProfile, rnd: random.Random, storm: float) -> list[Fault]
         (profile.flapping, _flapping),
         (profile.upgrade, _newer_command),
         (profile.race, _race),
+        (profile.memory, _memory),
         (profile.creep, _creep),
     )
     faults = [make(rnd, profile, at) for rate, make in kinds for at in _moments(rate, rnd, storm)]
@@ -171,6 +172,11 @@ def _clone(rnd: random.Random, _profile: FaultProfile, at: float) -> Fault:
 def _drift(rnd: random.Random, _profile: FaultProfile, at: float) -> Fault:
     rate = 1 + rnd.choice((-1, 1, rnd.uniform(-1, 1))) * DRIFT
     return Fault("clock drifts", at, (rnd.choice((*UPSTREAMS, *TWINS, *CLIENTS)),), value=rate)
+
+
+def _memory(rnd: random.Random, _profile: FaultProfile, at: float) -> Fault:
+    kind = rnd.choice(("memory copied", "memory put back"))
+    return Fault(kind, at, (rnd.choice(TWINS),), rnd.choice((rnd.uniform(0.05, 1.0), rnd.uniform(0.5, 5.0))))
 
 
 def _race(rnd: random.Random, _profile: FaultProfile, at: float) -> Fault:

@@ -212,6 +212,7 @@ def snapshot_that_comes_twice(bench: Bench) -> None:
     bench.twins[a].submit(bench.now, encode(RecordDenials(())))
     bench.exchange(a, 2, 1)  # the entry behind it is on up3 and up2, and committed
     must(bench.twins[a].commit > snapshot.request.snapshot.index)
+    bench.restart_upstream(2)  # it does not know any more what it heard last
     bench.hand(a, snapshot, answer=False)
     bench.start(a)
     bench.wait(LONGER_THAN_A_LEASE)

@@ -52,6 +52,7 @@ HAPPENS = (
     *("time accepted", "refused while the time is in doubt"),
     *("wall clock jumps", "two wall clocks wrong", "clock drifts"),
     *("clock races", "clock creeps"),
+    *("memory copied", "memory was put back", "copies of memory that ended"),
     *("ledger differs", "stored ledger differs", "twin ledger differs"),
     *("expiries", "terms", "operations", "calls linearized", "retries", "lines", "shared entries"),
 )

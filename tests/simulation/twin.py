@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from tmr.ledger import (
     GiveBack,
     Grant,
     Granted,
+    Ledger,
     Outcome,
     StateContainers,
     Trust,
@@ -34,10 +36,13 @@ from tmr.ledger import (
 from tmr.licensing.items import LicenceKey
 from tmr.quorum.anchor import Anchor
 from tmr.quorum.entries import ProposerId
+from tmr.quorum.message_order import CopiedTwin
 from tmr.quorum.messages import Reply, Request, Subscribe
 from tmr.quorum.outputs import Applied, NotActive, Output, RoleChanged, Send, Serving
+from tmr.quorum.proposer import Proposer
 from tmr.service.container_view import UpstreamState
 from tmr.service.in_flight import Fate, Submission, Undecided
+from tmr.service.liveness import LivenessTable
 from tmr.twin.upstream_states import Reachability, upstream_states
 
 from .licences import ACT_ID, FIRM, KEY, PRODUCT
@@ -98,6 +103,15 @@ class Asked(msgspec.Struct):
     at: Moment = (0, 0)
 
 
+class Memory(msgspec.Struct):
+    """What a running twin has in memory, and what its clock showed then."""
+
+    twin: Proposer
+    sessions: LivenessTable
+    ends: set[str]
+    reading: float
+
+
 class SimTwin:
     """See the module."""
 
@@ -112,6 +126,8 @@ class SimTwin:
         self.anchor = anchor
         """On this machine's disk: written now and then, and at an orderly stop."""
         self._anchored_at = float("-inf")
+        self.remembered = 0
+        """Times that it went on from a memory of before: what is sent to it earlier never arrives."""
         self.start()
 
     def now(self) -> float:
@@ -122,11 +138,12 @@ class SimTwin:
         """The process starts: nothing is remembered."""
         self.boot += 1
         self.up = True
+        self.world.lives += 1
         self.world.checker.twin_changed()
         version = self.world.started(self.name)
         self.ledger = ledger_of(self.world, version)
         self.twin = self.world.rules.twin(
-            ProposerId(self.named, f"{self.name}-{self.boot}"),
+            ProposerId(self.named, f"{self.name}-{self.world.lives}"),
             self.rank,
             UPSTREAMS,
             self.ledger,
@@ -222,12 +239,43 @@ class SimTwin:
             if not isinstance(request, Subscribe):
                 self._journal(slot)
             before = self.twin.paused_at
-            self.twin.receive(self.now(), slot, sent_at, request, reply)
+            try:
+                self.twin.receive(self.now(), slot, sent_at, request, reply)
+            except CopiedTwin:
+                self._end_as_a_copy()
+                return
             if self.twin.paused_at != before:
                 self.world.checker.pause_noticed(self.name)
             self.turn()
 
         self.world.nemesis.reach(self, "answer received", handle)
+
+    def _end_as_a_copy(self) -> None:
+        """Another machine has this memory: the process ends, and is started again."""
+        self.world.stats["copies of memory that ended"] += 1
+        self.crash(will=self.rnd.random() < 0.5)
+        boot = self.boot
+        self.world.after(0.3, lambda: self.start() if self.boot == boot and not self.up else None)
+
+    def memory(self) -> Memory:
+        """A copy of what is in its memory."""
+        twin, sessions = copy.deepcopy((self.twin, self.sessions))
+        return Memory(twin, sessions, set(self.ends), self.now())
+
+    def remember(self, memory: Memory) -> None:
+        """Go on from this memory: another machine's, or its own of before. All connections have ended."""
+        self.boot += 1
+        self.remembered += 1
+        self.twin, self.sessions, self.ends = memory.twin, memory.sessions, memory.ends
+        ledger = self.twin._machine
+        assert isinstance(ledger, Ledger)
+        self.ledger, self.virtual = ledger, self.world.rules.view(ledger, ACT_ID)
+        self.in_flight = self.world.rules.in_flight(self.world.profile.patience * self.twin.timing.ttl)
+        self.asked, self.reads, self._outbox = {}, [], deque()
+        self._moments, self._gone, self._assembling, self._carrying = {}, {}, 0, False
+        for progress in self.twin.replicas:
+            progress.busy = progress.subscribed = False
+        self._tick()
 
     def unanswered(self, slot: int, sent_at: float, request: Request) -> None:
         """An upstream did not answer in time."""

@@ -26,6 +26,7 @@ from tests.simulation.rules import Rules
 from tests.simulation.twin import SimTwin
 from tests.simulation.upstream import FOLLOW_WAIT, SimUpstream
 from tests.simulation.versions import finish, first_version
+from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Release, Reply, Request, Subscribe
 
 STORM, CALM = 10.0, 8.0
@@ -71,6 +72,10 @@ class World:
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
         self._disks = 0
+        self.copied = set[ProposerId]()
+        """Runs of twins that a copy of their memory ran beside."""
+        self.lives = 0
+        """Processes of twins that were started."""
         self.cut: dict[tuple[str, str], float] = {}
         """Links that carry nothing → until when."""
         self.versions = dict.fromkeys((*UPSTREAMS, *TWINS), first_version(self))
@@ -115,16 +120,21 @@ class World:
             return self.upstreams[UPSTREAMS.index(name)]
         return self.twins[name] if name in self.twins else self.clients.get(name, Nobody)
 
-    def clone(self, name: str, seconds: float) -> bool:
-        """A copy of this twin's machine runs for so long beside it. Its clock is its own."""
+    def clone(self, name: str, seconds: float, *, memory: bool = False) -> bool:
+        """A copy of this twin's machine runs for so long beside it, with its memory or newly started. It has
+        a clock of its own.
+        """
         copy, original = f"copy of {name}", self.twins[name]
         if copy in self.twins or not original.up:
             return False
         self.streams[copy] = self.stream(f"{copy} sends")
-        self.clocks[copy] = Clock(self.streams[copy])
+        self.clocks[copy] = self.clocks[name].copy() if memory else Clock(self.streams[copy])
         self.timings[copy], self.versions[copy] = self.timings[name], self.versions[name]
         self.newest_run[copy] = self.versions[name]
         twin = self.twins[copy] = SimTwin(self, copy, original.rank, name, original.anchor)
+        if memory:
+            self.copied.add(original.twin.owner)
+            twin.remember(original.memory())
 
         def gone() -> None:
             twin.crash()
@@ -263,7 +273,7 @@ class World:
     def ask(self, twin: SimTwin, slot: int, request: Request, sent_at: float) -> None:
         """One request of a twin to an upstream, with its answer or its time-out."""
         upstream = self.upstreams[slot]
-        boot = twin.boot
+        boot, remembered = twin.boot, twin.remembered
         answered = False
 
         def respond(reply: Reply) -> None:
@@ -275,7 +285,7 @@ class World:
         def back(reply: Reply) -> None:
             # An answer may even reach the twin's next life: the nonce must save it.
             nonlocal answered
-            if twin.up:
+            if twin.up and twin.remembered == remembered:
                 answered = True
                 twin.answered(slot, sent_at, request, reply)
 

@@ -20,6 +20,7 @@ from tmr.quorum.durable import (
 from tmr.quorum.entries import FORMAT, Entry, Membership, Snapshot, StateMachine, WriteValidator
 from tmr.quorum.lease_grants import LeaseGrants
 from tmr.quorum.log import Log
+from tmr.quorum.message_order import LATE, MessageOrder
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -84,6 +85,7 @@ class Acceptor(LeaseGrants):
         """Times that the ledger was replaced by the active twin's because it differed."""
         self._validator = validator
         self._reports = Reports()
+        self._order = MessageOrder()
         self._now = now
         """Its monotonic clock at the message that is being handled."""
 
@@ -124,6 +126,8 @@ class Acceptor(LeaseGrants):
         if isinstance(message, Acquire | Append | Install) and (why := self._foreign(message)):
             self.foreign = why
             return Answer(RequestRefused(self.state(wall_ms), why))
+        if isinstance(message, Acquire | Append | Install) and self.is_late(message):
+            return Answer(RequestRefused(self.state(wall_ms), LATE, late=True))
         match message:
             case Acquire():
                 return self._acquire(now, wall_ms, message)
@@ -140,6 +144,10 @@ class Acceptor(LeaseGrants):
             case Subscribe():
                 reply = self.follow(now, wall_ms, message)
                 return Answer(reply or self._followed(now, wall_ms, message, None, ()))
+
+    def is_late(self, message: Acquire | Append | Install) -> bool:
+        """A later message of the same run came before: this one changes nothing, and renews no lease."""
+        return self._order.is_late(message)
 
     def _foreign(self, message: Acquire | Append | Install) -> str:
         """Reason to refuse a twin that knows another founding; empty: it does not."""
@@ -184,7 +192,8 @@ class Acceptor(LeaseGrants):
         if why := validation.to_epoch(message.epoch, wall_ms):
             return self._refuse(wall_ms, why)
         write = self._grant(now, message)
-        snapshot, entries = self._news(message.have_index, message.have_epoch, self.log.last)
+        have = 0 if self._forked(message.have_index, message.have_sum) else message.have_index
+        snapshot, entries = self._news(have, message.have_epoch, self.log.last)
         reply = Promise(
             self.state(wall_ms),
             message.epoch,
@@ -204,13 +213,12 @@ class Acceptor(LeaseGrants):
         previous, entries = message.previous_index, message.entries
         if newer := self.newer(entries, None):
             return self._refuse_newer(wall_ms, newer)
-        conflicts = previous >= self.log.base and self.log.epoch_at(previous) != message.previous_epoch
-        if previous < self.log.base:
-            # What the snapshot covers is committed, hence equal: go on behind it.
-            covered = min(self.log.base - previous, len(entries))
-            previous, entries = previous + covered, entries[covered:]
+        # What the snapshot covers cannot be compared any more: the sender is to go on behind it.
+        conflicts = self.log.epoch_at(previous) != message.previous_epoch
         why = validation.to_epoch(message.epoch, wall_ms)
-        if not why and not conflicts and previous >= self.log.base:
+        if not why and not conflicts and self._forked(previous, message.previous_sum):
+            conflicts, why = True, validation.to_fork(previous, message.previous_epoch, message.epoch)
+        if not why and not conflicts:
             why = validation.to_entries(
                 self.log, self.replica_id, self.commit, previous, message.epoch, entries, self._validator
             )
@@ -219,8 +227,6 @@ class Acceptor(LeaseGrants):
         changed_hands = self.live_holder(now) != message.owner
         writes = self._grant(now, message)
         writes += self._remember(message.acked)
-        if previous < self.log.base:
-            return Answer(self._equal(wall_ms, message, previous), writes, woke=changed_hands)
         if conflicts:
             retry_index = max(self.log.base, min(self.log.last, previous - 1))
             granted = self._granted_ms(message)
@@ -275,7 +281,8 @@ class Acceptor(LeaseGrants):
         writes = restored + self._grant(now, message)
         if snapshot.index >= self.commit:
             # Entries behind the snapshot may have been acknowledged: never forget those.
-            keep = self.log.epoch_at(snapshot.index) == snapshot.epoch
+            same = not self._forked(snapshot.index, snapshot.checksum)
+            keep = same and self.log.epoch_at(snapshot.index) == snapshot.epoch
             tail = tuple(self.log.after_index(snapshot.index)) if keep else ()
             self.log = Log.after(snapshot, tail)
             self.snapshot, self.commit, self._applied = snapshot, snapshot.index, snapshot.index
@@ -306,6 +313,8 @@ class Acceptor(LeaseGrants):
         mine = message.epoch == self.promised and message.owner == self.holder
         writes: list[Write] = []
         promise = (message.epoch, message.owner)
+        if self._order.may_be_two(message.owner):
+            return Answer(Released(self.state(wall_ms)))  # the lease ends by itself
         if promise == (self.promised, self.owner) != self._given_back:
             # An append still under way must not bring the lease back to life; nor must a restart.
             self._given_back = promise

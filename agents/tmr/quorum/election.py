@@ -5,10 +5,10 @@ highest (epoch, index) is adopted; it must contain the anchor, and a majority of
 promised.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from tmr.quorum import founding
+from tmr.quorum import forks, founding
 from tmr.quorum.entries import Snapshot
 from tmr.quorum.log import Log
 from tmr.quorum.majority import ALL, is_all, is_majority
@@ -101,6 +101,7 @@ class Election(MembershipChanges):
             pre_vote=pre_vote,
             format=self.newest,
             founding=self.founding,
+            have_sum=self.log.sum_at(self.commit),
         )
         for replica in replicas:
             self._send(replica, request, now)
@@ -147,8 +148,12 @@ class Election(MembershipChanges):
         stated = [promise.state.founding for _, promise in votes.values()]
         if not self.founding and founding.prevailing(stated) is None:
             return
+        forked = self._contradicted({replica: promise for replica, (_, promise) in votes.items()})
+        if forked is None or len(forked) == len(votes):
+            return  # the third upstream decides
         replicas = sorted(
-            votes, key=lambda replica: (self.rank_of(votes[replica][1]), self._is_source(replica))
+            votes.keys() - forked,
+            key=lambda replica: (self.rank_of(votes[replica][1]), self._is_source(replica)),
         )
         best = votes[replicas[-1]][1]
         if newer := self.newer(best.entries, best.snapshot):
@@ -187,6 +192,18 @@ class Election(MembershipChanges):
                 self.rollbacks.excuse(membership.replica_ids[replica])
         self._begin_term(now, valid)
 
+    def _contradicted(self, promises: Mapping[int, Promise]) -> frozenset[int] | None:
+        """Replicas whose journals others contradict, or what is committed here; None: it cannot be told."""
+        known = frozenset(
+            replica
+            for replica, promise in promises.items()
+            if forks.from_committed(self.log, self.commit, promise)
+        )
+        rest = {replica: promise for replica, promise in promises.items() if replica not in known}
+        others = forks.contradicted(rest)
+        self.forked = others is None or bool(known | others)
+        return None if others is None else known | others
+
     def _adopt(self, best: Promise) -> Log:
         """The journal of the best promise: the entries that this twin mirrors, and what follows there."""
         if best.snapshot is not None and best.snapshot.index >= self.commit:
@@ -200,6 +217,7 @@ class Election(MembershipChanges):
                 b"",
                 self.log.format_at(self.log.base),
                 self.log.founding_at(self.log.base),
+                self.log.sum_at(self.log.base),
             ),
             self.log.after_index(self.log.base, self.commit - self.log.base),
         )

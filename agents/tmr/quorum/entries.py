@@ -112,6 +112,8 @@ class Snapshot(msgspec.Struct, frozen=True, array_like=True):
     """Format in force after the entry; the state is written in it."""
     founding: Name = ""
     """Founding that the journal is of; empty before its first entry."""
+    checksum: bytes = b""
+    """Checksum of the entry at `index`; empty before the first."""
 
 
 class StateMachine(Protocol):

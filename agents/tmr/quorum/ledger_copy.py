@@ -79,4 +79,5 @@ class LedgerCopy:
             self._machine.snapshot(self.log.format_at(at)),
             self.log.format_at(at),
             self.log.founding_at(at),
+            self.log.sum_at(at),
         )

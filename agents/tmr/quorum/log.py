@@ -1,6 +1,9 @@
 """The journal as a member or a twin holds it in memory: entries after a base that a snapshot covers."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
+
+import msgspec
 
 from tmr.quorum.entries import FIRST, Entry, Membership, Snapshot, decode_format, decode_membership
 from tmr.quorum.founding import founding_of
@@ -17,6 +20,7 @@ class Log:
         membership: Membership | None = None,
         entry_format: int = FIRST,
         founding: str = "",
+        checksum: bytes = b"",
     ) -> None:
         self.base = index
         self.base_epoch = epoch
@@ -24,6 +28,7 @@ class Log:
         self._base_membership = membership
         self._base_format = entry_format
         self._base_founding = founding
+        self._base_sum = checksum
         self._first = ""
         """Founding by the first entry, where that is among the entries."""
         self._entries: list[Entry] = []
@@ -42,6 +47,7 @@ class Log:
             snapshot.membership,
             snapshot.format,
             snapshot.founding,
+            snapshot.checksum,
         )
         log.extend(entries)
         return log
@@ -86,6 +92,14 @@ class Log:
         if self.base < index <= self.last:
             return self._entries[index - self.base - 1].epoch
         return None
+
+    def sum_at(self, index: int) -> bytes:
+        """Checksum of the entry at `index`; empty where this log does not have it."""
+        if index == self.base:
+            return self._base_sum
+        if not self.base < index <= self.last:
+            return b""
+        return hashlib.blake2b(msgspec.msgpack.encode(self[index]), digest_size=8).digest()
 
     def time_at(self, index: int) -> int:
         """Certified time of the entry at `index`, Unix milliseconds."""
@@ -160,7 +174,7 @@ class Log:
         self._base_membership = self.membership_at(upto)
         self._memberships = [(at, m) for at, m in self._memberships if at > upto]
         self._base_format = self.format_at(upto)
-        self._base_founding = self.founding_at(upto)
+        self._base_founding, self._base_sum = self.founding_at(upto), self.sum_at(upto)
         self._formats = [(at, begun) for at, begun in self._formats if at > upto]
         self.size -= sum(len(entry.body) for entry in self._entries[: upto - self.base])
         del self._entries[: upto - self.base]

@@ -74,6 +74,10 @@ class Acquire(msgspec.Struct, frozen=True, tag="acquire"):
     """Newest format that the twin can apply."""
     founding: Name = ""
     """Founding of the system that the twin knows; empty: none."""
+    number: Count = 0
+    """Order of the messages of this run of the twin; 0: not ordered."""
+    have_sum: bytes = b""
+    """Checksum of the entry at `have_index`; empty: the sender has it from a snapshot."""
 
 
 class Append(msgspec.Struct, frozen=True, tag="append"):
@@ -93,6 +97,10 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     """Positions that the three disks have confirmed so far, for the member to remember."""
     founding: Name = ""
     """Founding of the system that the twin knows; empty: none."""
+    number: Count = 0
+    """Order of the messages of this run of the twin; 0: not ordered."""
+    previous_sum: bytes = b""
+    """Checksum of the entry at `previous_index`; empty: the sender has it from a snapshot."""
 
 
 class Install(msgspec.Struct, frozen=True, tag="install"):
@@ -102,6 +110,8 @@ class Install(msgspec.Struct, frozen=True, tag="install"):
     owner: ProposerId
     ttl_ms: Count
     snapshot: Snapshot
+    number: Count = 0
+    """Order of the messages of this run of the twin; 0: not ordered."""
 
 
 class Release(msgspec.Struct, frozen=True, tag="release"):
@@ -261,6 +271,8 @@ class RequestRefused(msgspec.Struct, frozen=True, tag="refused"):
     reason: str
     differs: bool = False
     """The digest in the `Append` is not that of its ledger, which it has made anew from its own journal."""
+    late: bool = False
+    """A later message of the same run of the twin came before."""
 
 
 Request = Acquire | Append | Install | Release | Subscribe | Bootstrap | Report

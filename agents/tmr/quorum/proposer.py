@@ -18,11 +18,13 @@ from tmr.quorum.entries import FORMAT, AckedPosition, ProposerId, StateMachine
 from tmr.quorum.lease import Timing
 from tmr.quorum.majority import is_majority
 from tmr.quorum.messages import (
+    Append,
     Appended,
     Bootstrapped,
     Busy,
     Conflict,
     Fenced,
+    Install,
     NotVoting,
     PreVote,
     Promise,
@@ -101,6 +103,7 @@ class Proposer(Election):
             progress.subscribed = False
         elif sent_at >= progress.sent_at and not isinstance(request, Release):
             progress.busy, progress.ask_at = False, float("inf")
+            self._order.answered(replica, late=self.shows_another(request, reply))
         self._note(replica, request, sent_at, reply.state, now)
         if self._leave_out(replica, reply, now):
             return
@@ -108,6 +111,8 @@ class Proposer(Election):
         if self._paused(reply.state, sent_at, now):
             return
         self._compare(replica, reply.state, sent_at, now)
+        if self.shows_another(request, reply):
+            return
         match reply:
             case Subscribed():
                 self._followed(now, replica, reply)
@@ -157,6 +162,14 @@ class Proposer(Election):
         """The membership counts with this store in this place."""
         membership = self.log.membership
         return membership is not None and membership.replica_ids[replica] == state.replica_id
+
+    def shows_another(self, request: Request, reply: Reply) -> bool:
+        """Another process acts as this very run: it has sent later messages, or has written in this term."""
+        if isinstance(reply, RequestRefused) and reply.late:
+            return True
+        state = reply.state
+        mine = self.role == "active" and isinstance(request, Append | Install) and request.epoch == self.epoch
+        return mine and state.last_epoch == self.epoch and state.last_index > self.log.last
 
     def failed(self, replica: int, sent_at: float, request: Request) -> None:
         """The upstream in `replica` did not answer `request`: unreachable, too slow, or not an upstream."""

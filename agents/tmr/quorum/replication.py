@@ -139,6 +139,7 @@ class Replication(Following):
             digest=self._machine.digest() if self.applied else b"",
             acked=self.rollbacks.of(self._disks()),
             founding=self.founding,
+            previous_sum=self.log.sum_at(previous),
         )
 
     def _unconfirmed(self, replica: int) -> bool:

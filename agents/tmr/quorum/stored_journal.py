@@ -86,7 +86,7 @@ class StoredJournal:
         writes: list[Write] = []
         for position, entry in enumerate(entries):
             known = self.log.epoch_at(entry.index) if entry.index <= self.log.last else None
-            if known == entry.epoch:
+            if known is not None and self.log[entry.index] == entry:
                 continue
             if known is not None:
                 if entry.index <= self.commit:
@@ -97,6 +97,11 @@ class StoredJournal:
             writes.append(AppendWrite(entries[position:]))
             break
         return writes
+
+    def _forked(self, index: int, checksum: bytes) -> bool:
+        """The sender has another entry at `index`, although it may be of the same epoch."""
+        own = self.log.sum_at(index)
+        return bool(own and checksum and own != checksum)
 
     def _news(
         self, have_index: int, have_epoch: int, upto: int, limit: int | None = None, size: int | None = None
@@ -192,7 +197,8 @@ class StoredJournal:
             raise AssertionError(f"applied index {at} is not in the journal")
         now = self.log.format_at(at)
         members, state = self.log.membership_at(at), self._machine.snapshot(now)
-        return Snapshot(at, epoch, self.log.time_at(at), members, state, now, self.log.founding_at(at))
+        founded, checksum = self.log.founding_at(at), self.log.sum_at(at)
+        return Snapshot(at, epoch, self.log.time_at(at), members, state, now, founded, checksum)
 
     def _enough(self) -> bool:
         """The entries make a snapshot worth while."""

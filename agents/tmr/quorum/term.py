@@ -18,7 +18,8 @@ from tmr.quorum.entries import Entry, Kind, ProposerId, StateMachine
 from tmr.quorum.lease import Timing, deadline
 from tmr.quorum.ledger_copy import LedgerCopy
 from tmr.quorum.majority import ALL
-from tmr.quorum.messages import Release, ReplicaState, Request
+from tmr.quorum.message_order import OwnOrder
+from tmr.quorum.messages import Acquire, Append, Install, Release, ReplicaState, Request
 from tmr.quorum.outputs import RoleChanged, Send
 from tmr.quorum.pause import PauseDetector
 from tmr.quorum.progress import NEVER, Progress
@@ -62,6 +63,9 @@ class Term(LedgerCopy):
         self.replicas = (Progress(), Progress(), Progress())
         self.certified = CertifiedClock()
         self.steady = SteadyClock()
+        self._order = OwnOrder()
+        self.forked = False
+        """Two upstreams had other entries of one epoch, when they were compared last."""
         self.rollbacks = RollbackDetector()
         self.anchors = AnchorCheck(setup.anchor)
         self.agreement = Agreement()
@@ -161,6 +165,8 @@ class Term(LedgerCopy):
         self.replicas[replica].busy = True
         self.replicas[replica].sent_at = at
         self.replicas[replica].ask_at = now + self.timing.again
+        if isinstance(request, Acquire | Append | Install):
+            request = msgspec.structs.replace(request, number=self._order.next())
         self._outputs.append(Send(replica, request, at))
 
     def _release(self, now: float, epoch: int) -> None:

@@ -25,6 +25,10 @@ EPOCHS: Final = 2**32
 """More terms than any system sees; a clock that is wrong does not lower it."""
 TIME_MAX: Final = 253_402_300_799_999
 """The last millisecond of the year 9999."""
+TWO: Final = (
+    "two act in one term, one of them as a copy of the other's running machine. End the copy; a switchover "
+    "then brings this upstream up to date"
+)
 LEAP_MS: Final = 3_600_000
 """Past the year 9999 certified time may go on, and not leap: or a few entries would use all numbers up."""
 
@@ -34,6 +38,16 @@ def to_epoch(epoch: int, wall_ms: int) -> str:
     if epoch > max(EPOCHS, wall_ms):
         return f"the epoch {epoch} is beyond any that can have been reached by now"
     return ""
+
+
+def to_fork(index: int, held: int, epoch: int) -> str:
+    """Another entry of the epoch `held` is at this index than the sender has: not to be cut in that term.
+
+    One of two that act in one term may count on it. A later term knows what a majority has.
+    """
+    if held != epoch:
+        return ""
+    return f"entry {index} of epoch {held} is another one here: {TWO}"
 
 
 def to_entries(
@@ -68,7 +82,10 @@ def to_entries(
                 return f"entry {entry.index} goes from format {entry_format} to {begun}: formats only rise"
             entry_format = begun
         held = log.epoch_at(entry.index)
-        if held == entry.epoch and not new:  # stored already; from the first new one on, what follows is cut
+        same = held == entry.epoch and log[entry.index] == entry
+        if held == entry.epoch and not new and not same and (why := to_fork(entry.index, held, epoch)):
+            return why
+        if same and not new:  # stored already; from the first new one on, what follows is cut
             membership = log.membership_at(entry.index)
             continue
         if held is not None and entry.index <= commit:

@@ -12,11 +12,17 @@ DROPPED: Final = (
     "this twin's ledger differed from those of two upstreams, and was mirrored anew; test the memory of this "
     "machine. The alarm ends with the next start"
 )
+FORKED: Final = (
+    "two upstreams had different entries of one epoch in their journals: a copy of a running twin wrote "
+    "beside it. What two upstreams have counts, and nothing is granted before the third has answered. "
+    "End the copy"
+)
 
 
 def ledger_alarms(twin: Proposer, now: float) -> list[str]:
     """Alarms for ledgers that differ."""
     found = [DROPPED] if twin.dropped else []
+    found += [FORKED] if twin.forked else []
     for slot in unresolved(twin.agreement.differences, now, DIFFERENCE_ALARM):
         others = [other for other in range(len(twin.names)) if other != slot]
         agreeing = [twin.names[other] for other in others if other in twin.agreement.agreed]

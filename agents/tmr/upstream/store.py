@@ -49,7 +49,7 @@ CREATE TABLE journal (
 CREATE TABLE snapshot (
     id INTEGER PRIMARY KEY CHECK (id = 1), idx INTEGER NOT NULL, epoch INTEGER NOT NULL,
     time_ms INTEGER NOT NULL, membership BLOB, state BLOB NOT NULL,
-    format INTEGER NOT NULL, founding TEXT NOT NULL
+    format INTEGER NOT NULL, founding TEXT NOT NULL, sum BLOB NOT NULL
 ) STRICT;
 CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
 """
@@ -295,13 +295,13 @@ class Store:
         row = db.execute("SELECT what FROM damage").fetchone()
         durable.damage = "" if row is None else row[0]
         row = db.execute(
-            "SELECT idx, epoch, time_ms, membership, state, format, founding FROM snapshot"
+            "SELECT idx, epoch, time_ms, membership, state, format, founding, sum FROM snapshot"
         ).fetchone()
         if row is not None:
-            index, epoch, time_ms, membership, state, entry_format, founding = row
+            index, epoch, time_ms, membership, state, entry_format, founding, known = row
             self._unseal_row("snapshot", *row)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
-            durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format, founding)
+            durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format, founding, known)
         row = db.execute("SELECT granted_ms, released FROM lease").fetchone()
         durable.granted_ms, durable.released = (0, False) if row is None else (row[0], bool(row[1]))
         row = db.execute("SELECT epoch FROM term").fetchone()
@@ -355,13 +355,12 @@ class Store:
             case SnapshotWrite(snapshot, keep_tail):
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)
                 where = snapshot.index, snapshot.epoch, snapshot.time_ms
+                rest = members, snapshot.state, snapshot.format, snapshot.founding, snapshot.checksum
                 db.execute(
-                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
-                    (*where, members, snapshot.state, snapshot.format, snapshot.founding),
+                    "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    (*where, *rest),
                 )
-                self._seal_row(
-                    "snapshot", *where, members, snapshot.state, snapshot.format, snapshot.founding
-                )
+                self._seal_row("snapshot", *where, *rest)
                 if keep_tail:
                     db.execute("DELETE FROM journal WHERE idx <= ?", (snapshot.index,))
                 else:

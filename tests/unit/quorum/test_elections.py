@@ -141,7 +141,8 @@ def test_an_upstream_that_failed_is_asked_again_within_the_election(twin: Propos
     assert upstreams.tick(now + 0.05) == [], "not at once"
     again = upstreams.tick(now + twin.timing.again)
     assert [(send.replica, send.request) for send in again] == [
-        (slot, msgspec.structs.replace(acquire(A, twin.epoch), ttl_ms=2_000)) for slot in (1, 2)
+        (slot, msgspec.structs.replace(acquire(A, twin.epoch), ttl_ms=2_000, number=number))
+        for slot, number in ((1, 7), (2, 8))
     ], "by the same candidacy: the promise of the first still counts"
     upstreams.answer(now + 0.2, again[1])
     assert twin.role == "active"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from tests.unit.quorum.test_gone_back import ALL, System, command
@@ -16,6 +18,8 @@ from tmr.quorum.messages import Acquire, Append, Install, Request, RequestRefuse
 from tmr.quorum.outputs import Send
 from tmr.quorum.proposer import Proposer
 from tmr.twin.upstream_states import Reachability, upstream_states
+
+RUNS = itertools.count()
 
 
 class World(System):
@@ -35,7 +39,7 @@ class World(System):
     def started(self, rank: int, anchor: Anchor | None) -> Proposer:
         """A twin that starts with this anchor on its disk."""
         names = ("up1", "up2", "up3")
-        owner = ProposerId(f"tmr{rank + 1}", f"{rank}-{self.now}")
+        owner = ProposerId(f"tmr{rank + 1}", f"{rank}-{self.now}-{next(RUNS)}")
         return Proposer(owner, rank, names, Ledger(), Timing(ttl=2.0), self.now, lambda: 0.5, anchor)
 
     def follow(self, twin: Proposer) -> None:

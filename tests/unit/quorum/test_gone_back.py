@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import msgspec
@@ -86,10 +87,11 @@ class System:
     def __init__(self) -> None:
         self.now = 100.0
         self.upstreams = [Upstream(slot) for slot in range(3)]
+        self._runs = itertools.count()
 
     def twin(self, name: str, rank: int) -> Proposer:
         return Proposer(
-            ProposerId(name, f"{name}-{self.now}"),
+            ProposerId(name, f"{name}-{self.now}-{next(self._runs)}"),
             rank,
             ("up1", "up2", "up3"),
             Ledger(),

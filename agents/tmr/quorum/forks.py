@@ -1,0 +1,50 @@
+"""Journals that forked within one epoch: two processes wrote in one term, one of them a copy of the other.
+
+An epoch has one owner, so that two entries of one index and one epoch are the same. A copy of a running
+twin's memory breaks that: it is the owner, too, until it is found (`message_order.py`). What a majority has
+counts.
+"""
+
+from collections.abc import Mapping
+
+from tmr.quorum.entries import Entry
+from tmr.quorum.log import Log
+from tmr.quorum.messages import Promise
+
+
+def differ(one: Promise, other: Promise) -> bool:
+    """At some index both have an entry of one epoch, and not the same."""
+    known = {entry.index: entry for entry in one.entries}
+    return any(_forked(known.get(entry.index), entry) for entry in other.entries)
+
+
+def from_committed(log: Log, commit: int, promise: Promise) -> bool:
+    """The promise has another entry than the log, at an index that is committed in that."""
+    return any(
+        _forked(log[entry.index], entry) for entry in promise.entries if log.base < entry.index <= commit
+    )
+
+
+def contradicted(promises: Mapping[int, Promise]) -> frozenset[int] | None:
+    """Slots of promises whose journals have another entry where the two others have the same.
+
+    None: two journals differ, and the third is not there to say which entry a majority may have.
+    """
+    slots = list(promises)
+    forked = any(differ(promises[a], promises[b]) for a in slots for b in slots if a < b)
+    if not forked:
+        return frozenset()
+    if len(slots) < 3:
+        return None
+    journals = {slot: {entry.index: entry for entry in one.entries} for slot, one in promises.items()}
+    found = set[int]()
+    for slot, journal in journals.items():
+        one, other = (journals[at] for at in slots if at != slot)
+        common = [index for index in journal if index in one and one[index] == other.get(index)]
+        if any(_forked(one[index], journal[index]) for index in common):
+            found.add(slot)
+    return frozenset(found)
+
+
+def _forked(one: Entry | None, other: Entry) -> bool:
+    return one is not None and one.epoch == other.epoch and one != other

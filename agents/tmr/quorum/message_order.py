@@ -1,0 +1,87 @@
+"""Order of the messages of one run of a twin, as an upstream hears them. Pure.
+
+A twin numbers what it sends. A message with a lower number than one before is late, or is sent by a copy of
+the running machine, put beside it or in its place: the memory that was copied has the same name, nonce and
+epoch. Nothing else tells the two. An upstream goes on with the one that is ahead.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from tmr.quorum.entries import ProposerId
+from tmr.quorum.messages import Acquire, Append, Install
+
+RUNS: Final = 8
+"""Runs of twins whose last number is kept, in memory."""
+LATE: Final = (
+    "a later message of this run of the twin came before: this one was long under way, or a copy of the "
+    "running machine sends, too"
+)
+"""Why such a message is refused."""
+SENDERS: Final = 2
+"""Upstreams that must have heard a later message before a twin believes that it is a copy."""
+
+
+class CopiedTwin(Exception):
+    """Two upstreams have later messages of this very run than it has sent: another machine has its memory."""
+
+
+class MessageOrder:
+    """The last message of each run of a twin. A number of 0 is none: such messages are not ordered."""
+
+    def __init__(self) -> None:
+        self._last: dict[ProposerId, Acquire | Append | Install] = {}
+        self._late: dict[ProposerId, None] = {}
+
+    def is_late(self, message: Acquire | Append | Install) -> bool:
+        """A later message of this run came before, or another one of this number; else, note this one."""
+        if not message.number:
+            return False
+        last, brief = self._last.pop(message.owner, None), _brief(message)
+        late = last is not None and (
+            message.number < last.number or (message.number == last.number and brief != last)
+        )
+        self._last[message.owner] = last if late and last is not None else brief
+        if late:
+            self._late[message.owner] = None
+        for kept in (self._last, self._late):
+            while len(kept) > RUNS:
+                del kept[next(iter(kept))]
+        return late
+
+    def may_be_two(self, owner: ProposerId) -> bool:
+        """A message of this run was late: who gives its lease back may be a copy of who uses it."""
+        return owner in self._late
+
+
+def _brief(message: Acquire | Append | Install) -> Acquire | Append | Install:
+    """The message without a state that is large."""
+    if not isinstance(message, Install):
+        return message
+    return replace(message, snapshot=replace(message.snapshot, state=b""))
+
+
+class OwnOrder:
+    """The numbers of a twin's own messages, and who has heard later ones of it."""
+
+    def __init__(self) -> None:
+        self._number = 0
+        self._late = set[int]()
+
+    def next(self) -> int:
+        """The number of the next message."""
+        self._number += 1
+        return self._number
+
+    def answered(self, slot: int, *, late: bool) -> None:
+        """The newest message to the upstream in `slot` was taken for late, or was not. Raises CopiedTwin."""
+        if not late:
+            self._late.discard(slot)
+            return
+        self._late.add(slot)
+        if len(self._late) >= SENDERS:
+            raise CopiedTwin(
+                "two upstreams have later messages of this very run than it has sent: a copy of this running "
+                "machine was started beside it, or it was put back to a copy. This process begins anew"
+            )
