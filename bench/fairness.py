@@ -18,6 +18,7 @@ from typing import Final
 import msgspec
 
 from bench.load import flood, probe
+from bench.load.until import Begun
 from bench.scale.loads import Load
 from bench.scale.system import System, system
 from testbed import report
@@ -99,14 +100,14 @@ def _flooded(
     """The neighbour in `found` while `victim` is flooded, and what the flood was answered."""
     wanted = flood.Flood(victim.target("alice"), kind)
     with Load("tmr-flood", CONNECTIONS[kind], seconds + BOUND, wanted) as load:
-        load.hear(flood.Begun)
+        load.hear(Begun)
         return _probed(found, seconds), load.end(flood.Sent).answers
 
 
 def _probed(found: System, seconds: float) -> probe.Pauses:
     wanted = probe.Probe(found.target("bob"), PROBE_EVERY, LIMIT, found.machines.active().pid)
     with Load("tmr-probe", 1, seconds + BOUND, wanted) as load:
-        load.hear(probe.Begun)
+        load.hear(Begun)
         time.sleep(seconds)
         return load.end(probe.Pauses)
 

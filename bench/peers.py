@@ -6,19 +6,17 @@ import os
 import sys
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from tests.support.pki import Authority
-from tests.system.machines import FIRM, Machines
+from tests.system.machines import FIRM
 
 from bench import debs, processes
 from bench.load.licences import Target
+from bench.scale.system import PRODUCT, system
 from tmr.net.tls import TlsFiles
-
-PRODUCT = 100
-SEATS = 1_000_000
 
 
 class Peer(Protocol):
@@ -150,39 +148,6 @@ class Redis:
             processes.end(process)
 
 
-class Tmr:
-    """A whole TMR system as processes: three upstreams, two twins, mutual TLS everywhere."""
-
-    def __init__(self, directory: Path) -> None:
-        directory.mkdir()
-        self._machines = Machines(directory)
-        self._machines.start()
-
-    def serve(self) -> None:
-        """Have the licence issued and shown."""
-        self._machines.serve(PRODUCT, SEATS)
-
-    def target(self) -> object:
-        tls = self._machines.pki.client("alice")
-        twin = self._machines.active()
-        found = Target(twin.port, twin.name, str(tls.certificate), str(tls.key), str(tls.ca), FIRM, PRODUCT)
-        return {name: getattr(found, name) for name in found.__struct_fields__}
-
-    def pids(self) -> dict[str, int]:
-        return {one.config.parent.name: one.pid for one in (*self._machines.upstreams, *self._machines.twins)}
-
-    def syncs(self) -> float:
-        total = 0
-        for upstream in self._machines.upstreams:
-            with upstream.admin() as admin:
-                total += int(admin.get("/v1/status").json()["syncs"])
-        return total
-
-    def close(self) -> None:
-        """End all processes."""
-        self._machines.stop()
-
-
 class Floor:
     """One process that answers at once."""
 
@@ -215,56 +180,38 @@ class Floor:
         processes.end(self._process)
 
 
+Started = TypeVar("Started", "Etcd", "Redis", "Floor")
+
+
 @contextmanager
-def floor(directory: Path) -> Iterator[Floor]:
+def _running(peer: Started) -> Iterator[Started]:
+    try:
+        processes.wait_for(peer.ready, f"{type(peer).__name__} is ready")
+        yield peer
+    finally:
+        peer.close()
+
+
+def floor(directory: Path) -> AbstractContextManager[Peer]:
     """A server that does nothing, over mutual TLS."""
-    peer = Floor(directory / "floor", Authority(directory / "floor-pki", "bench"))
-    try:
-        processes.wait_for(peer.ready, "the server that does nothing listens")
-        yield peer
-    finally:
-        peer.close()
+    return _running(Floor(directory / "floor", Authority(directory / "floor-pki", "bench")))
 
 
-@contextmanager
-def etcd(directory: Path) -> Iterator[Etcd]:
+def etcd(directory: Path) -> AbstractContextManager[Peer]:
     """A cluster with a leader."""
-    peer = Etcd(directory / "etcd")
-    try:
-        processes.wait_for(peer.ready, "etcd has a leader")
-        yield peer
-    finally:
-        peer.close()
+    return _running(Etcd(directory / "etcd"))
 
 
-@contextmanager
-def etcd_tls(directory: Path) -> Iterator[Etcd]:
+def etcd_tls(directory: Path) -> AbstractContextManager[Peer]:
     """The same over mutual TLS."""
-    peer = Etcd(directory / "etcd-tls", Authority(directory / "etcd-tls-pki", "bench"))
-    try:
-        processes.wait_for(peer.ready, "etcd has a leader")
-        yield peer
-    finally:
-        peer.close()
+    return _running(Etcd(directory / "etcd-tls", Authority(directory / "etcd-tls-pki", "bench")))
 
 
-@contextmanager
-def redis(directory: Path) -> Iterator[Redis]:
+def redis(directory: Path) -> AbstractContextManager[Peer]:
     """Three servers."""
-    peer = Redis(directory / "redis")
-    try:
-        processes.wait_for(peer.ready, "three Redis servers listen")
-        yield peer
-    finally:
-        peer.close()
+    return _running(Redis(directory / "redis"))
 
 
-@contextmanager
-def tmr(directory: Path) -> Iterator[Tmr]:
-    """A system that serves a licence with a million seats."""
-    peer = Tmr(directory / "tmr")
-    try:
-        peer.serve()
-        yield peer
-    finally:
-        peer.close()
+def tmr(directory: Path) -> AbstractContextManager[Peer]:
+    """A whole TMR system as processes, mutual TLS everywhere, which serves a licence with a million seats."""
+    return system(directory / "tmr", 1)

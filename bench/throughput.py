@@ -101,8 +101,14 @@ def describe(runs: Sequence[Run], where: str) -> Report:
         "Ratios are of TMR's row with as many clients to this one; CPU is that of all servers together.",
         sections=[
             *(Section(_clients(clients), (_table(groups, clients),)) for clients in numbers),
-            Section("Pictures", (Picture("rates.svg", "Operations a second", rates),)),
-            Section("Notes", (Picture("latencies.svg", "Latency", latencies), Notes.of(NOTES))),
+            Section(
+                "Pictures",
+                (
+                    Picture("rates.svg", "Operations a second", rates),
+                    Picture("latencies.svg", "Latency", latencies),
+                ),
+            ),
+            Section("Notes", (Notes.of(NOTES),)),
         ],
     )
 

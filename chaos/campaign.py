@@ -113,7 +113,7 @@ class _Play:
     @contextmanager
     def _clients(self, setting: Setting) -> Iterator[None]:
         """The clients work on the client machine meanwhile; what they wrote is fetched in any case."""
-        clients = ClientProgram(self._site, Path(__file__).parent, "clients", _FILES)
+        clients = ClientProgram(self._site, "clients", _FILES, Path(__file__).parent)
         clients.start(msgspec.json.encode(setting).decode(), f"{clients.directory}/operations", stop_s=_END_S)
         try:
             yield

@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from contextlib import ExitStack
-from dataclasses import dataclass
-from pathlib import Path
 
+from testbed import application
 from testbed.addresses import SERVER_PORT, VIP
+from testbed.application import Request
 from testbed.client_program import ClientProgram
 from testbed.probing import Probing, probing
 from testbed.site import Site
-
-
-@dataclass(frozen=True)
-class Beat:
-    """What the application knew after one heartbeat."""
-
-    at_ns: int
-    session: str
-    state: str
-    took_ms: float
-    error: str
 
 
 class Witness:
@@ -31,25 +19,25 @@ class Witness:
 
     def __init__(self, site: Site) -> None:
         self._site, self._stack = site, ExitStack()
-        self._holder = ClientProgram(site, Path(__file__).parent, "holder")
+        self._holder = ClientProgram(site, "application")
 
     def start(self, firm: int, product: int, ttl: int) -> None:
         """Start both anew; the prober is answered."""
-        self._stack.enter_context(self._holder.running(firm, product, ttl))
+        self._stack.enter_context(self._holder.running("hold", firm, product, ttl))
         self.prober = self._stack.enter_context(probing(self._site.names, VIP, SERVER_PORT))
 
     def stop(self) -> None:
         """End both; the application gives its licence back."""
         self._stack.close()
 
-    def beats(self, last: int | None = None) -> list[Beat]:
+    def beats(self, last: int | None = None) -> list[Request]:
         """What the application has written, or its `last` lines."""
-        return [Beat(**json.loads(line)) for line in self._holder.lines(last)]
+        return [application.read(line) for line in self._holder.lines(last)]
 
-    def beat_since(self, since_ns: int) -> Beat | None:
+    def beat_since(self, since_ns: int) -> Request | None:
         """The last heartbeat, if it was answered after `since_ns`."""
         beats = self.beats(last=2)
-        return beats[-1] if beats and beats[-1].at_ns > since_ns and not beats[-1].error else None
+        return beats[-1] if beats and beats[-1].answered > since_ns and not beats[-1].error else None
 
     def said(self) -> str:
         """What the application told on standard error."""

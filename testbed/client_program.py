@@ -16,7 +16,9 @@ _ABOVE = "/run/tmr-testbed"
 class ClientProgram:
     """`python -m PACKAGE.MODULE` with these files of a package's directory and without the rest of it."""
 
-    def __init__(self, site: Site, package: Path, module: str, files: Sequence[str] = ()) -> None:
+    def __init__(
+        self, site: Site, module: str, files: Sequence[str] = (), package: Path = Path(__file__).parent
+    ) -> None:
         self._site, self._module = site, f"{package.name}.{module}"
         self._files = [package / name for name in ("__init__.py", f"{module}.py", *files)]
         self._unit = f"tmr-{self._module.replace('.', '-')}"

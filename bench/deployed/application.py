@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
-import msgspec
-
 from bench.deployed.figures import Requests
+from testbed.application import Request, read
 from testbed.client_program import ClientProgram
 from testbed.site import Site
 from testbed.steps import wait_for
@@ -20,24 +18,15 @@ _PATIENCE_S: Final = 60.0
 _ERRORS: Final = 3
 
 
-class Asked(msgspec.Struct, frozen=True):
-    """One request. Nanoseconds of CLOCK_MONOTONIC; `error`: what the application was told, if anything."""
-
-    verb: str
-    sent: int
-    answered: int
-    error: str
-
-
-def requests(asked: Iterable[Asked], since_ns: int) -> Requests:
+def requests(asked: Iterable[Request], since_ns: int) -> Requests:
     """Those that were under way at that time or later."""
     during = [one for one in asked if one.answered >= since_ns]
     errors = [f"{one.verb}: {one.error}" for one in during if one.error]
-    longest = max(during, key=lambda one: one.answered - one.sent, default=None)
+    longest = max(during, key=lambda one: one.took_ms, default=None)
     return Requests(
         asked=len(during),
         failed=len(errors),
-        longest_ms=(longest.answered - longest.sent) / 1e6 if longest else 0.0,
+        longest_ms=longest.took_ms if longest else 0.0,
         longest_from_ms=(longest.sent - since_ns) / 1e6 if longest else 0.0,
         errors=tuple(errors[:_ERRORS]),
     )
@@ -47,11 +36,11 @@ class Application:
     """What it has written down."""
 
     def __init__(self, site: Site) -> None:
-        self._program = ClientProgram(site, Path(__file__).parent, "churn")
+        self._program = ClientProgram(site, "application")
 
-    def asked(self) -> list[Asked]:
+    def asked(self) -> list[Request]:
         """All its requests whose outcome is known."""
-        return [msgspec.json.decode(line, type=Asked) for line in self._program.lines()]
+        return [read(line) for line in self._program.lines()]
 
     def goes_on(self) -> None:
         """Wait until it has been answered some more times."""
@@ -66,6 +55,6 @@ class Application:
     @contextmanager
     def at_work(self, product: int) -> Iterator[None]:
         """It works while the block runs."""
-        with self._program.running(FIRM, product):
+        with self._program.running("churn", FIRM, product):
             self.goes_on()
             yield

@@ -48,7 +48,7 @@ async def drive(actions: Sequence[Action], seconds: float, warm_up: float) -> Me
 
     async def loop(action: Action) -> None:
         nonlocal done_ones
-        while (began := time.monotonic()) < end:
+        while (began := time.monotonic()) < end or not latencies:
             await action()
             done = time.monotonic()
             done_ones += 1

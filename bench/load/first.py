@@ -8,7 +8,7 @@ import time
 import msgspec
 
 from bench.load.licences import TURNED_AWAY, Refused, Target, checkout, tls, wish
-from bench.load.until import say, steady
+from bench.load.until import Begun, say, steady
 from testbed.http import Connection
 
 EVERY = 0.002
@@ -22,12 +22,6 @@ class First(msgspec.Struct):
     other: Target
 
 
-class Ready(msgspec.Struct):
-    """Both twins are connected to."""
-
-    at: float
-
-
 class Answered(msgspec.Struct):
     """The first checkout was answered. `noticed`: when the connection ended. Times of CLOCK_MONOTONIC."""
 
@@ -38,12 +32,12 @@ class Answered(msgspec.Struct):
 
 
 async def first(seconds: float, wanted: First) -> None:
-    """Says Ready, and Answered. What was checked out is released again."""
+    """Says Begun once both twins are connected to, and Answered. What was checked out is released again."""
     active = await Connection.open(wanted.active.port, tls(wanted.active), wanted.active.name)
     other = await Connection.open(wanted.other.port, tls(wanted.other), wanted.other.name)
     steady()
     async with asyncio.timeout(seconds):
-        say(Ready(time.monotonic()))
+        say(Begun(time.monotonic()))
         await active.ended()
         noticed, tries = time.monotonic(), 0
 

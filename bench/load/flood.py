@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from bench.load.licences import Target, tls
-from bench.load.until import say, told
+from bench.load.until import Begun, say, told
 from testbed import flood as floods
 
 SOURCE: Final = "127.0.0.2"
@@ -22,12 +22,6 @@ class Flood(msgspec.Struct):
 
     target: Target
     kind: floods.Kind
-
-
-class Begun(msgspec.Struct):
-    """All connections send."""
-
-    at: float
 
 
 class Sent(msgspec.Struct):

@@ -12,7 +12,7 @@ import msgspec
 
 from bench.load.drive import quantile
 from bench.load.licences import Refused, Target, checkout, tls, wish
-from bench.load.until import say, steady, told
+from bench.load.until import Begun, say, steady, told
 from testbed.http import Connection
 
 NICE = -10
@@ -34,12 +34,6 @@ class Probe(msgspec.Struct):
     every: float
     limit: float
     server: int | None = None
-
-
-class Begun(msgspec.Struct):
-    """The first request is answered."""
-
-    at: float
 
 
 class Pauses(msgspec.Struct):

@@ -9,6 +9,12 @@ import sys
 import msgspec
 
 
+class Begun(msgspec.Struct):
+    """The load is under way: its first request is answered, or all of its connections send."""
+
+    at: float
+
+
 def say(value: object) -> None:
     """One line of JSON on standard output."""
     sys.stdout.buffer.write(msgspec.json.encode(value) + b"\n")

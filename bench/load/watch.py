@@ -11,7 +11,7 @@ import msgspec
 
 from bench.load.drive import Action
 from bench.load.licences import TURNED_AWAY, Refused, Target, pairs
-from bench.load.until import say, steady, told
+from bench.load.until import Begun, say, steady, told
 
 PAUSE = 0.05
 """Seconds before what was turned away is tried again."""
@@ -22,12 +22,6 @@ class Watch(msgspec.Struct):
 
     target: Target
     rate: float = 0.0
-
-
-class Begun(msgspec.Struct):
-    """The first operations are under way."""
-
-    at: float
 
 
 class Timeline(msgspec.Struct):

@@ -12,6 +12,7 @@ from tests.system.machines import Upstream
 
 from bench.load import watch
 from bench.load.drive import quantile
+from bench.load.until import Begun
 from bench.scale.grow import commit
 from bench.scale.loads import Load
 from bench.scale.plan import Plan
@@ -71,7 +72,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
         tell(f"{plan.commands:,} commands in {seconds:.0f} s without {away.name}")
         bound = PATIENCE + SETTLE + 60
         with Load("tmr-watch", plan.clients, bound, watch.Watch(found.target())) as load:
-            load.hear(watch.Begun)
+            load.hear(Begun)
             time.sleep(SETTLE)
             missed = found.commit() - stood
             started = time.monotonic()
@@ -119,7 +120,7 @@ def line(timeline: watch.Timeline, started: float) -> list[tuple[float, float, f
 
 def _watched(found: System, plan: Plan, seconds: float) -> watch.Timeline:
     with Load("tmr-watch", plan.clients, seconds + 60, watch.Watch(found.target())) as load:
-        load.hear(watch.Begun)
+        load.hear(Begun)
         time.sleep(seconds)
         return load.end(watch.Timeline)
 

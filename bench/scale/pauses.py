@@ -12,6 +12,7 @@ from bench import processes
 from bench.load import probe, watch
 from bench.load.drive import quantile
 from bench.load.hold import Churned, Hold, Kept, Opened
+from bench.load.until import Begun
 from bench.scale.loads import Load
 from bench.scale.plan import Plan
 from bench.scale.sessions import EVERY, TTL
@@ -55,8 +56,8 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Paused:
                 Load("tmr-watch", plan.clients, bound, watch.Watch(found.target(), RATE)) as load,
                 Load("tmr-probe", 1, bound, probe.Probe(found.target(), PROBE_EVERY, LIMIT)) as light,
             ):
-                load.hear(watch.Begun)
-                light.hear(probe.Begun)
+                load.hear(Begun)
+                light.hear(Begun)
                 waited, began = processes.waited(active.pid), time.monotonic()
                 time.sleep(60 * plan.minutes)
                 seconds = time.monotonic() - began

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import msgspec
 
-from bench.load.first import Answered, First, Ready
+from bench.load.first import Answered, First
 from bench.load.hold import Churned, Hold, Opened
+from bench.load.until import Begun
 from bench.scale.grow import commit
 from bench.scale.loads import Load
 from bench.scale.plan import Plan
@@ -74,7 +75,7 @@ def _kill(found: System) -> float:
     other = found.machines.other(active)
     wanted = First(found.target(twin=active), found.target(twin=other))
     with Load("tmr-first", 1, PATIENCE, wanted) as load:
-        load.hear(Ready)
+        load.hear(Begun)
         killed = time.monotonic()
         active.kill()
         answered = load.hear(Answered)

@@ -151,7 +151,7 @@ def _work(board: Board, site: Site, operator: Operator, plan: workload.Plan) -> 
         "no station sees an error; the other twin takes over",
     ) as step:
         before = Before(_units(operator), operator.certified_time())
-        stations = ClientProgram(site, _HERE, "stations", _FILES)
+        stations = ClientProgram(site, "stations", _FILES, _HERE)
         with _addresses(site, plan):
             watched = _watch(site, operator, plan, stations)
         attempts = records.read(site.must_inside("client", f"cat {stations.directory}/results").out)

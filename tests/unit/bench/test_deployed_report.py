@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from bench.deployed.application import Asked, requests
+from bench.deployed.application import requests
 from bench.deployed.figures import (
     AT_WORK,
     CABLE,
@@ -21,6 +21,7 @@ from bench.deployed.figures import (
 )
 from bench.deployed.keepalived import DEFAULT, QUICK, configuration
 from bench.deployed.report import describe, reference, rows
+from testbed.application import Request
 from testbed.report import markdown as rendered
 from testbed.vip_watcher import Seen
 
@@ -119,9 +120,9 @@ def test_a_run_that_measured_nothing_has_a_report() -> None:
 
 def test_requests_that_were_under_way_count() -> None:
     asked = [
-        Asked("checkout", 0, 4 * MS, ""),
-        Asked("release", 4 * MS, 60 * MS, ""),
-        Asked("checkout", 60 * MS, 70 * MS, "nobody answers"),
+        Request("checkout", 0, 4 * MS, ""),
+        Request("release", 4 * MS, 60 * MS, ""),
+        Request("checkout", 60 * MS, 70 * MS, "nobody answers"),
     ]
     assert requests(asked, 10 * MS) == Requests(2, 1, 56.0, -6.0, ("checkout: nobody answers",))
     assert requests([], 0) == Requests(0, 0, 0.0, 0.0, ())
