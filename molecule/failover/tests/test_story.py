@@ -232,7 +232,7 @@ def test_machines_that_are_exchanged_in_the_inventory_stay_as_they_are(held: Hel
     with pytest.raises(AssertionError) as failed:
         playbook("-i", str(inventory), "site.yml")
     said = " ".join(str(failed.value).split())
-    assert "does not have the address 10.30.0.11 of the inventory, but that of up2" in said
+    assert "up1: the machine does not have the address 10.30.0.12 of the inventory, but that of up2" in said
     assert "tmr1: the machine that is reached by this name was deployed as tmr2" in said
     assert "Nothing was changed" in said
     assert active_status()["epoch"] == epoch
