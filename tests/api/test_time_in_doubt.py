@@ -1,6 +1,9 @@
 """Clocks that show days later than the journal knows: what goes on, what is refused, and how it ends."""
 
+import csv
 import datetime as dt
+import io
+import json
 import ssl
 from pathlib import Path
 
@@ -102,6 +105,13 @@ async def test_nothing_new_is_decided_before_an_operator_accepts_the_time(tmp_pa
             assert "tmr_time_in_doubt 0.0" in (await client.get("/metrics")).text
             told = (await olga.get("/v1/tracking", params={"firm_code": 6_000_010})).text
             assert '"event":"time-accepted","product_code":0,"client":"operator olga"' in told
+            before = next(
+                line["before_ms"] for line in map(json.loads, told.splitlines()) if "before_ms" in line
+            )
+            table = await olga.get("/v1/tracking", params={"firm_code": 6_000_010, "format": "csv"})
+            rows = [row for row in csv.DictReader(io.StringIO(table.text)) if row["before"]]
+            assert [row["event"] for row in rows] == ["time-accepted"]
+            assert dt.datetime.fromisoformat(rows[0]["before"]).timestamp() * 1000 == pytest.approx(before)
 
 
 @pytest.mark.parametrize("kept", [1, 2])

@@ -5,7 +5,6 @@ import csv
 import io
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +12,7 @@ import msgspec
 from tmr.ledger import ChainedLine, Head, RecordDenials, decode_line, unbroken
 from tmr.ledger import export as form
 from tmr.ledger.export import RecordSpan
+from tmr.licensing.spelling import iso_time
 from tmr.net.problem import Problem, bad_request
 from tmr.rpc.record_messages import (
     Answer,
@@ -35,7 +35,7 @@ PATIENCE: Final = 3.0
 PAUSE: Final = 0.1
 COLUMNS: Final = (
     "seq", "time", "event", "product_code", "tmr_id", "reference", "id", "client", "user", "station",
-    "address", "mode", "units", "until", "count", "reason", "detail", "rule", "hash",
+    "address", "mode", "units", "until", "before", "count", "reason", "detail", "rule", "hash",
 )  # fmt: skip
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 
@@ -204,6 +204,7 @@ def _row(chained: ChainedLine) -> list[object]:
     }
     texts["time"] = _written(line.time_ms)
     texts["until"] = None if line.until_ms is None else _written(line.until_ms)
+    texts["before"] = None if line.before_ms is None else _written(line.before_ms)
     texts["hash"] = chained.hash.hex()
     return [texts[column] for column in COLUMNS]
 
@@ -221,4 +222,4 @@ def _rows(rows: list[Any]) -> bytes:
 
 
 def _written(time_ms: int) -> str:
-    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds")
+    return iso_time(time_ms, timespec="milliseconds")
