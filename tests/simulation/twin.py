@@ -286,6 +286,7 @@ class SimTwin:
         """Carry out what the twin wants."""
         self._journal()
         self._outbox += self.twin.take()
+        self.twin.check_invariants()
         if self.twin.role == "active":
             self.world.checker.lease_moved()
         if not self._carrying:

@@ -93,6 +93,7 @@ class SimUpstream:
             self.crash()
             return
         self._hints: list[Write] = list(self.acceptor.regenerated)
+        self.acceptor.check_invariants()
         world.checker.acceptor_started(self.slot, self.acceptor)
 
     def crash(self, share: float = 0.0) -> None:
@@ -148,6 +149,7 @@ class SimUpstream:
             return
         self.acceptor.generation = self.disk.container.generation
         result = self.acceptor.handle(now, wall, request)
+        self.acceptor.check_invariants()
         world.checker.acceptor_moved(self.slot, self.acceptor)
         if isinstance(result.reply, PreVote | Promise):
             world.checker.lease_over(self.slot, request.owner)

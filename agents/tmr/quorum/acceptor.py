@@ -18,6 +18,7 @@ from tmr.quorum.durable import (
     Write,
 )
 from tmr.quorum.entries import FORMAT, Entry, Membership, Snapshot, StateMachine, WriteValidator
+from tmr.quorum.invariants import require
 from tmr.quorum.lease_grants import LeaseGrants
 from tmr.quorum.log import Log
 from tmr.quorum.message_order import LATE, MessageOrder
@@ -88,6 +89,10 @@ class Acceptor(LeaseGrants):
         self._order = MessageOrder()
         self._now = now
         """Its monotonic clock at the message that is being handled."""
+
+    def check_invariants(self) -> None:
+        super().check_invariants()
+        require(not self.voting or self.log.membership is not None, "a replica without a system has no vote")
 
     def state(self, wall_ms: int) -> ReplicaState:
         """The header of every answer."""

@@ -8,6 +8,7 @@ Pure: fed with what the upstreams' clocks said and with the twin's steady clock,
 """
 
 from collections.abc import Callable
+from typing import TypeGuard
 
 from tmr.quorum.majority import MAJORITY, is_majority
 
@@ -25,6 +26,11 @@ FRESH_MS = 5_000
 """An observation older than this no longer counts in a term: that clock may have been set since."""
 FOLLOWING_FRESH_MS = 60_000
 """The same for a passive twin, which hears less of them."""
+
+
+def _near(waits: int | None, time_ms: int) -> TypeGuard[int]:
+    """A time waits to be accepted, and it is about what the operator saw."""
+    return waits is not None and abs(waits - time_ms) <= ACCEPTED_MS
 
 
 class OwnClock:
@@ -59,7 +65,7 @@ class OwnClock:
 
     def accept(self, time_ms: int) -> bool:
         """Time goes on from what the wall clock shows, if that waits and is near `time_ms`."""
-        if self.waits is None or abs(self.waits - time_ms) > ACCEPTED_MS:
+        if not _near(self.waits, time_ms):
             return False
         self._value, self.waits = float(self.waits), None
         return True
@@ -166,7 +172,7 @@ class CertifiedClock:
 
     def accept(self, now_ms: float, time_ms: int) -> bool:
         """Time goes on from what the clocks show, if that waits and is near `time_ms`."""
-        if self.waits is None or abs(self.waits - time_ms) > ACCEPTED_MS:
+        if not _near(self.waits, time_ms):
             return False
         self._value, self._at, self._anchored = float(self.waits), now_ms, True
         self.waits = None

@@ -10,6 +10,7 @@ from typing import Final
 
 from tmr.quorum import forks, founding
 from tmr.quorum.entries import Snapshot
+from tmr.quorum.invariants import require
 from tmr.quorum.log import Log
 from tmr.quorum.majority import ALL, is_all, is_majority
 from tmr.quorum.membership import MembershipChanges
@@ -40,6 +41,12 @@ class Election(MembershipChanges):
         """When a candidate gives up, and gives back what was granted to it."""
         self._asked_again = False
         """In this election some were asked later than others."""
+
+    def check_invariants(self) -> None:
+        super().check_invariants()
+        require(self.role != "passive" or not self._pre_votes, "a passive proposer has no pre-votes")
+        votes = self.role in ("candidate", "active") or not self._votes
+        require(votes, "only a candidate has votes, and the term that they began")
 
     def _try_election(self, now: float) -> None:
         """Ask for a majority's readiness first: a probe changes nothing, a cut-off twin disturbs nobody."""

@@ -6,15 +6,12 @@ less refuses what is newer, and says so.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
 
 import msgspec
 
 from tmr.quorum.entries import KINDS, Entry, Snapshot, decode_format
 from tmr.quorum.messages import ReplicaState, TwinAnnouncement
-
-TWINS: Final = 2
-"""Twins of a system: the announcements of so many are kept."""
+from tmr.quorum.recent_twins import RecentTwins
 
 
 class NewerFormat(Exception):
@@ -76,18 +73,14 @@ class Announcements:
     """The newest format that each twin has announced to one upstream since this started."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, int] = {}
+        self._heard = RecentTwins[int]()
         self.heard: tuple[TwinAnnouncement, ...] = ()
         """The announcements, in the order of the twins' names. Every answer carries them."""
 
     def note(self, twin: str, newest: int) -> None:
         """The twin says so. Those of the two twins heard last are kept."""
-        before = self._heard.pop(twin, None)
-        self._heard[twin] = newest
-        while len(self._heard) > TWINS:
-            del self._heard[next(iter(self._heard))]
-        if before != newest:
-            self.heard = tuple(TwinAnnouncement(*one) for one in sorted(self._heard.items()))
+        if self._heard.note(twin, newest) != newest:
+            self.heard = tuple(TwinAnnouncement(*one) for one in sorted(self._heard.newest_first()))
 
     def outdated(self, needed: int) -> tuple[str, ...]:
         """Twins that cannot apply the format `needed`."""

@@ -6,6 +6,7 @@ At most one proposer holds it, and it is never shortened for its owner.
 
 from tmr.quorum.durable import Durable, PromiseWrite, Write
 from tmr.quorum.entries import ProposerId, StateMachine
+from tmr.quorum.invariants import require
 from tmr.quorum.messages import Acquire, Append, Install
 from tmr.quorum.stored_journal import StoredJournal
 
@@ -33,6 +34,14 @@ class LeaseGrants(StoredJournal):
         self.granted_ms = durable.granted_ms
         """Length of the longest lease of the promise's owner that may live."""
         self.holder_until = now + self.granted_ms / 1000 if self.holder else float("-inf")
+
+    def check_invariants(self) -> None:
+        super().check_invariants()
+        require((self.owner is None) == (self.promised == 0), "each promise has an owner")
+        require(self.term <= self.promised, "no term is taken that was not promised")
+        require(self.log.last_epoch <= self.promised, "no entry is stored of an epoch that was not promised")
+        require(self.holder in (None, self.owner), "only the owner of the promise holds the lease")
+        require(not self.released or self.holder is None, "a lease that was given back lives no more")
 
     @property
     def released(self) -> bool:

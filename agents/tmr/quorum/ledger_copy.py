@@ -7,6 +7,7 @@ from typing import Final
 
 from tmr.quorum import formats
 from tmr.quorum.entries import FIRST, Entry, Snapshot, StateMachine
+from tmr.quorum.invariants import require
 from tmr.quorum.log import Log
 from tmr.quorum.outputs import Applied, Output
 
@@ -30,6 +31,12 @@ class LedgerCopy:
         self._machine = machine
         self._outputs: list[Output] = []
         machine.restore(b"", FIRST)
+
+    def check_invariants(self) -> None:
+        """Raise InvariantViolation where something does not hold that always must."""
+        log = self.log
+        require(log.base <= self.applied <= self.commit <= log.last, "base <= applied <= commit <= last")
+        require(self.applied == self.commit, "all that is committed is applied")
 
     def take(self) -> list[Output]:
         """Returns the actions to be done, in order; empties the list."""

@@ -40,7 +40,8 @@ class Progress(msgspec.Struct):
     """Its journal is known to equal this proposer's up to here: at most the last entry. Within a term it
     falls only to 0, when what it confirmed no longer counts."""
     next: int = 1
-    """Index of the entry that it is sent next: at most the one behind the last."""
+    """Index of the entry that it is sent next: at most the one behind the last. A late `Conflict` may lead
+    back to entries that it has: they are sent again."""
     refused_upto: int | None = None
     """It refused a message that ends with this entry: it stands still, and has no vote before it took it."""
 

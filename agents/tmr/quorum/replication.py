@@ -9,6 +9,7 @@ from typing import Final
 from tmr.quorum.commitment import commit_index
 from tmr.quorum.entries import AckedPosition, Entry
 from tmr.quorum.following import Following
+from tmr.quorum.invariants import require
 from tmr.quorum.majority import ALL, is_all
 from tmr.quorum.messages import Append, Appended, Conflict, Install, Request, RequestRefused
 from tmr.quorum.outputs import NotActive, Overloaded, Serving
@@ -38,6 +39,10 @@ class Replication(Following):
         """The replica that was the slowest when this was last looked at."""
         self._wanted = NEVER
         """A round that starts after this is to be confirmed."""
+
+    def check_invariants(self) -> None:
+        super().check_invariants()
+        require(not self.serving or self.commit >= self._term_start > 0, "only a committed term is served")
 
     def idle(self, now: float, answered: int | None = None) -> bool:
         """Tells whether a command leaves at once: an upstream whose answer counts has nothing to do.

@@ -5,8 +5,8 @@ Each twin says how it is, and is told what the other one said. Nothing in the pr
 
 from typing import NamedTuple
 
-from tmr.quorum.formats import TWINS
 from tmr.quorum.messages import Report
+from tmr.quorum.recent_twins import RecentTwins
 
 
 class ReceivedReport(NamedTuple):
@@ -20,18 +20,15 @@ class Reports:
     """The last report of each twin since this upstream started."""
 
     def __init__(self) -> None:
-        self._heard: dict[str, tuple[Report, float]] = {}
+        self._heard = RecentTwins[tuple[Report, float]]()
 
     def note(self, report: Report, now: float) -> None:
         """The report came at `now`, in seconds of the upstream's clock. The two twins heard last are kept."""
-        self._heard.pop(report.owner.name, None)
-        self._heard[report.owner.name] = report, now
-        while len(self._heard) > TWINS:
-            del self._heard[next(iter(self._heard))]
+        self._heard.note(report.owner.name, (report, now))
 
     def of_other(self, twin: str, now: float) -> ReceivedReport | None:
         """The newest report of another twin than `twin`; None: no other one was ever heard."""
-        for name, (report, at) in reversed(self._heard.items()):
+        for name, (report, at) in self._heard.newest_first():
             if name != twin:
                 return ReceivedReport(report, max(0, round((now - at) * 1000)))
         return None

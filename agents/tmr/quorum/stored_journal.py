@@ -18,6 +18,7 @@ from tmr.quorum.durable import (
     Write,
 )
 from tmr.quorum.entries import AckedPosition, Entry, Snapshot, StateMachine
+from tmr.quorum.invariants import require
 from tmr.quorum.log import Log
 from tmr.quorum.messages import Append
 from tmr.quorum.rollback import merged
@@ -70,6 +71,12 @@ class StoredJournal:
         machine.restore(durable.snapshot.state, durable.snapshot.format)
         self.regenerated: list[Write] = list(self._apply())
         """To be written with the first batch: lines of the record that may have been lost with it."""
+
+    def check_invariants(self) -> None:
+        """Raise InvariantViolation where something does not hold that always must."""
+        log, covered = self.log, self.snapshot.index
+        require(log.base <= covered <= self._applied, "base <= snapshot <= applied")
+        require(self._applied == self.commit <= log.last, "all that is committed is applied, and stored")
 
     @property
     def applied(self) -> int:

@@ -15,6 +15,7 @@ from tmr.quorum.anchor import Anchor, AnchorCheck
 from tmr.quorum.commitment import confirmed_since
 from tmr.quorum.consensus_clock import CertifiedClock
 from tmr.quorum.entries import Entry, Kind, ProposerId, StateMachine
+from tmr.quorum.invariants import require
 from tmr.quorum.lease import Timing, deadline
 from tmr.quorum.ledger_copy import LedgerCopy
 from tmr.quorum.majority import ALL
@@ -75,6 +76,24 @@ class Term(LedgerCopy):
         """When the last question was sent: no two have the same time, though the clock may stand still."""
         self._next_try = setup.now + setup.timing.retry * (setup.rank + setup.jitter())
         """When it stands for election next."""
+
+    def check_invariants(self) -> None:
+        super().check_invariants()
+        active, last = self.role == "active", self.log.last
+        require(active or not self.serving, "only an active proposer serves")
+        require(active or last == self.commit, "only an active proposer has entries that are not committed")
+        if active:
+            require(self.epoch % 2 == self.rank, "the two proposers never use the same epoch")
+            require(self.log.last_epoch == self.epoch, "the journal ends with an entry of the term")
+        for progress in self.replicas:
+            granted = progress.granted_until is not None or progress.confirmed_at > NEVER
+            counts = granted or progress.match_index > 0
+            require(active or not granted, "a lease is granted in a term alone")
+            if active:
+                require(progress.match_index <= last, "no replica has more than the journal")
+                require(progress.next <= last + 1, "no gap is sent")
+                require(not (counts and progress.foreign), "a foreign replica counts for nothing")
+                require(not (counts and progress.rolled_back), "a replica rolled back counts for nothing")
 
     # -- the lease -----------------------------------------------------------------------------------------
 

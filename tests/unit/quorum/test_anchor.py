@@ -1,6 +1,6 @@
 """A journal without what a twin knows to be committed is not adopted, unless all three have no more."""
 
-from tests.unit.quorum.test_gone_back import ALL, System, command
+from tests.unit.quorum.test_rollback import ALL, System, command
 from tmr.ledger import Ledger
 from tmr.quorum.anchor import Anchor, AnchorCheck, at, contains
 from tmr.quorum.entries import Membership, ProposerId, Snapshot

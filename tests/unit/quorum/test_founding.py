@@ -6,7 +6,7 @@ import itertools
 
 import pytest
 
-from tests.unit.quorum.test_gone_back import ALL, System, command
+from tests.unit.quorum.test_rollback import ALL, System, command
 from tmr.ledger import Ledger
 from tmr.quorum.anchor import Anchor, AnchorMismatch
 from tmr.quorum.durable import Durable
