@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from tests.unit.quorum.test_gone_back import ALL, DISKS, System
+from tests.unit.quorum.test_rollback import ALL, DISKS, System
 from tmr.ledger import Ledger, RecordDenials
 from tmr.ledger import encode as encode_command
 from tmr.quorum import forks
