@@ -80,13 +80,32 @@ class Nemesis:
         lasts = f" for {step.seconds:.1f} s" if step.seconds else ""
         self._say(f"{step.kind:15}{who}{f' {step.how}' if step.how else ''}{lasts}{hasty}")
         self._fault = fault
-        with _KINDS[step.kind](self, step, targets):
+        with self._way(step, targets):
             if step.kind not in _OWN_TIME:
                 time.sleep(step.seconds)
         if fault.ended is None:
             fault.ended = self._now()
         append(self._file, [fault])
         return fault
+
+    def _way(self, step: Step, targets: Sequence[str]) -> AbstractContextManager[None]:
+        """What strikes, and takes its cause away."""
+        if step.kind in _OWN:
+            return _OWN[step.kind](self, step, targets)
+        if step.kind in _MEANWHILE:
+            return _MEANWHILE[step.kind](self._faults, targets)
+        if step.kind == "majority-lost":
+            return self._between("power-cut" if step.how == "power" else "freeze", step, targets)
+        return self._between(_LIKE.get(step.kind, step.kind), step, targets)
+
+    @contextmanager
+    def _between(self, kind: str, step: Step, targets: Sequence[str]) -> Iterator[None]:
+        strike, mend = _BETWEEN[kind]
+        strike(self._faults, targets, step.how)
+        try:
+            yield
+        finally:
+            mend(self._faults, targets, step.how)
 
     @contextmanager
     def _part(self, kind: str, *targets: str) -> Iterator[None]:
@@ -114,7 +133,7 @@ class Nemesis:
         if missing := self._watcher.wait(silent, _TOLD_S):
             self._say(f"no alarm with `{word}` within {_TOLD_S:.0f} s on {missing}")
 
-    # -- the kinds: each strikes, and takes its cause away ---------------------------------------------------
+    # -- kinds with a way of their own ---------------------------------------------------
 
     @contextmanager
     def _kill(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
@@ -127,60 +146,6 @@ class Nemesis:
         for number in range(int(step.how)):
             self._faults.kill(targets[number % len(targets)], "tmr-upstream")
         yield
-
-    @contextmanager
-    def _power(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.power_off(*targets)
-        try:
-            yield
-        finally:
-            self._faults.power_on(*targets)
-
-    @contextmanager
-    def _freeze(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.freeze(*targets)
-        try:
-            yield
-        finally:
-            self._faults.thaw(*targets)
-
-    @contextmanager
-    def _vip_frozen(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        with self._faults.standing_still(targets[0], "tmr-vip"):
-            yield
-
-    @contextmanager
-    def _cable(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.cut(targets[0], step.how)
-        try:
-            yield
-        finally:
-            self._faults.heal(targets[0], step.how)
-
-    @contextmanager
-    def _front_filtered(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.filter_front(targets[0])
-        try:
-            yield
-        finally:
-            self._faults.unfilter_front(targets[0])
-
-    @contextmanager
-    def _partition(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
-        others = UPSTREAMS if targets[0] in TWINS else TWINS
-        self._faults.silence(targets[0], others, step.how)
-        try:
-            yield
-        finally:
-            self._faults.hear()
-
-    @contextmanager
-    def _disk_full(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.fill(targets[0])
-        try:
-            yield
-        finally:
-            self._faults.free(targets[0])
 
     @contextmanager
     def _clock(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
@@ -206,11 +171,6 @@ class Nemesis:
                 self._watcher.wait(lambda look: "" if look.active() == other else "not yet", _TAKE_OVER_S)
             break
         yield
-
-    @contextmanager
-    def _stolen(self, _: Step, __: Sequence[str]) -> Iterator[None]:
-        with self._faults.thief():
-            yield
 
     @contextmanager
     def _store_lost(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
@@ -270,14 +230,6 @@ class Nemesis:
         yield
 
     @contextmanager
-    def _slow_links(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.slow(targets, step.how)
-        try:
-            yield
-        finally:
-            self._faults.quick(targets)
-
-    @contextmanager
     def _lease_set(self, step: Step, _: Sequence[str]) -> Iterator[None]:
         self._set_lease(float(step.how))
         try:
@@ -293,14 +245,6 @@ class Nemesis:
             with self._part("restart", target):
                 self._faults.set_lease(target, seconds)
             self._whole(f"the lease of {target} is {seconds:g} s", _PATIENCE_S)
-
-    @contextmanager
-    def _host_pause(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.pause(targets[0])
-        try:
-            yield
-        finally:
-            self._faults.resume(targets[0])
 
     @contextmanager
     def _clocks_behind(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
@@ -331,63 +275,57 @@ class Nemesis:
         if lacks := self._faults.rules_lack(targets[0]):
             self._say(f"{targets[0]}: {lacks}")
 
-    @contextmanager
-    def _log_frozen(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        with self._faults.standing_still(targets[0], "systemd-journald"):
-            yield
 
-    @contextmanager
-    def _packet_loss(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.lose_packets(targets[0], int(step.how.rstrip("%")))
-        try:
-            yield
-        finally:
-            self._faults.hear()
+Do = Callable[[FaultInjector, Sequence[str], str], object]
+"""What is done to targets; `how` as in the step."""
 
-    @contextmanager
-    def _no_memory(self, _: Step, targets: Sequence[str]) -> Iterator[None]:
-        self._faults.limit_memory(targets[0])
-        try:
-            yield
-        finally:
-            self._faults.free_memory(targets[0])
-
-    @contextmanager
-    def _majority(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
-        with (self._power if step.how == "power" else self._freeze)(step, targets):
-            yield
-
-
-_KINDS: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManager[None]]] = {
+_BETWEEN: dict[str, tuple[Do, Do]] = {
+    "power-cut": (lambda faults, on, _: faults.power_off(*on), lambda faults, on, _: faults.power_on(*on)),
+    "freeze": (lambda faults, on, _: faults.freeze(*on), lambda faults, on, _: faults.thaw(*on)),
+    "cable": (
+        lambda faults, on, how: faults.cut(on[0], how),
+        lambda faults, on, how: faults.heal(on[0], how),
+    ),
+    "front-filtered": (
+        lambda faults, on, _: faults.filter_front(on[0]),
+        lambda faults, on, _: faults.unfilter_front(on[0]),
+    ),
+    "partition": (
+        lambda faults, on, how: faults.silence(on[0], UPSTREAMS if on[0] in TWINS else TWINS, how),
+        lambda faults, _, __: faults.hear(),
+    ),
+    "disk-full": (lambda faults, on, _: faults.fill(on[0]), lambda faults, on, _: faults.free(on[0])),
+    "slow-links": (lambda faults, on, how: faults.slow(on, how), lambda faults, on, _: faults.quick(on)),
+    "host-pause": (lambda faults, on, _: faults.pause(on[0]), lambda faults, on, _: faults.resume(on[0])),
+    "packet-loss": (
+        lambda faults, on, how: faults.lose_packets(on[0], int(how.rstrip("%"))),
+        lambda faults, _, __: faults.hear(),
+    ),
+    "no-memory": (
+        lambda faults, on, _: faults.limit_memory(on[0]),
+        lambda faults, on, _: faults.free_memory(on[0]),
+    ),
+}
+"""Kinds that strike, and whose cause is taken away when the step's seconds are over."""
+_LIKE = {"restart-all": "power-cut", "twins-lost": "power-cut", "twin-disk-full": "disk-full"}
+_MEANWHILE: dict[str, Callable[[FaultInjector, Sequence[str]], AbstractContextManager[None]]] = {
+    "vip-frozen": lambda faults, on: faults.standing_still(on[0], "tmr-vip"),
+    "log-frozen": lambda faults, on: faults.standing_still(on[0], "systemd-journald"),
+    "vip-stolen": lambda faults, _: faults.thief(),
+}
+_OWN: dict[str, Callable[[Nemesis, Step, Sequence[str]], AbstractContextManager[None]]] = {
     "kill": Nemesis._kill,
     "flapping": Nemesis._flapping,
-    "power-cut": Nemesis._power,
-    "freeze": Nemesis._freeze,
-    "vip-frozen": Nemesis._vip_frozen,
-    "cable": Nemesis._cable,
-    "front-filtered": Nemesis._front_filtered,
-    "partition": Nemesis._partition,
-    "disk-full": Nemesis._disk_full,
     "clock-jump": Nemesis._clock,
-    "restart-all": Nemesis._power,
+    "twin-clock": Nemesis._clock,
     "switchover": Nemesis._switchover,
-    "vip-stolen": Nemesis._stolen,
     "flood": Nemesis._flood,
-    "majority-lost": Nemesis._majority,
-    "twins-lost": Nemesis._power,
     "store-lost": Nemesis._store_lost,
     "bit-flipped": Nemesis._bit_flipped,
     "old-copies": Nemesis._old_copies,
-    "slow-links": Nemesis._slow_links,
     "lease-set": Nemesis._lease_set,
-    "host-pause": Nemesis._host_pause,
     "clocks-behind": Nemesis._clocks_behind,
     "rules-flushed": Nemesis._rules_flushed,
-    "log-frozen": Nemesis._log_frozen,
-    "packet-loss": Nemesis._packet_loss,
-    "no-memory": Nemesis._no_memory,
-    "twin-disk-full": Nemesis._disk_full,
-    "twin-clock": Nemesis._clock,
 }
 _OWN_TIME = frozenset({"store-lost", "old-copies", "lease-set", "clocks-behind"})
 """Kinds that spend the seconds of their step themselves."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.history import History, Key
 from chaos.records import Operation
+from chaos.rules.intervals import union
 
 Span = tuple[float, float]
 
@@ -57,20 +59,10 @@ def _held_interval(grant: Operation, operations: list[Operation]) -> HeldInterva
     return HeldInterval(
         grant,
         (grant.product, grant.tmr_id),
-        _cut(_merged(promised), min(given_back, gone)),
+        _cut(union(promised), min(given_back, gone)),
         min(given_back, max((until for _, until in promised), default=grant.sent)),
     )
 
 
-def _merged(spans: list[Span]) -> tuple[Span, ...]:
-    found: list[Span] = []
-    for begin, end in sorted(spans):
-        if found and begin <= found[-1][1]:
-            found[-1] = found[-1][0], max(end, found[-1][1])
-        else:
-            found.append((begin, end))
-    return tuple(found)
-
-
-def _cut(spans: tuple[Span, ...], end: float) -> tuple[Span, ...]:
+def _cut(spans: Sequence[Span], end: float) -> tuple[Span, ...]:
     return tuple((first, min(last, end)) for first, last in spans if first < end)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chaos import workload
+from chaos import nemesis, timeline, workload
 from chaos.campaign import settle
 from chaos.observed import Journal, blank
 from chaos.plan import ACTIVE, KINDS, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, plan
@@ -56,6 +56,13 @@ def test_faults_come_one_after_the_other_and_end_in_time(seed: int, seconds: flo
 @given(seeds)
 def test_ten_minutes_have_every_kind_of_fault(seed: int) -> None:
     assert {step.kind for step in plan(seed, 600)} == KINDS
+
+
+def test_every_kind_has_a_way_to_strike_and_a_colour() -> None:
+    ways = [*nemesis._OWN, *nemesis._MEANWHILE, *nemesis._BETWEEN, *nemesis._LIKE, "majority-lost"]
+    assert set(ways) == KINDS
+    assert len(ways) == len(set(ways))
+    assert {kind for kinds in timeline.KINDS.values() for kind in kinds} >= KINDS
 
 
 def test_the_seed_of_the_molecule_scenario_has_what_destroys_for_good() -> None:
