@@ -118,7 +118,8 @@ def _unserved(operator: Operator, seats: int, number: int) -> str:
 
 
 def _plants(operator: Operator) -> list[Item]:
-    return [item for item in operator.items() if item.product_code != licence.PRODUCT]
+    mine = (item for item in operator.items() if item.firm_code == licence.FIRM)
+    return [item for item in mine if item.product_code != licence.PRODUCT]
 
 
 def _rules(board: Board, site: Site, operator: Operator) -> None:
