@@ -17,6 +17,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.support.lending import borrower, update_file
 from tests.support.network_server import Server, running
 from tests.support.tmr_system import ALICE, FIRM, OLGA, ask, item, key, scenario, unhurried, until
+from tmr.api.deployment import TMR
 from tmr.client.borrowed import verify
 from tmr.licensing import Container, public_key_to_pem, raw_public_key
 from tmr.net.identity import Identity
@@ -59,7 +60,7 @@ async def test_its_status_is_that_of_one_server_without_twins(tmp_path: Path) ->
     async with running(tmp_path, item()) as system, system.active.client() as client:
         await client.post("/v1/sessions", json=ask(), headers=key())
         status = await get(client, "/v1/status")
-        assert (status["network"], status["role"], status["name"]) == (True, "active", "lic1")
+        assert (status["deployment"], status["role"], status["name"]) == ("network", "active", "lic1")
         assert (status["epoch"], status["sessions"], status["vip"], status["alarms"]) == (1, 1, [], [])
         assert status["lease_remaining_ms"] is None
         assert [(one["name"], one["voting"]) for one in status["upstreams"]] == [("lic1", True)]
@@ -69,7 +70,7 @@ async def test_its_status_is_that_of_one_server_without_twins(tmp_path: Path) ->
             assert (await get(later, "/v1/status"))["epoch"] == 2
         async with second.admin() as admin:
             told = msgspec.json.decode((await admin.get("/v1/status")).content, type=Status)
-        assert (told.network, told.promised, told.lease_holder) == (True, 2, None)
+        assert (told.deployment, told.promised, told.lease_holder) == ("network", 2, None)
 
 
 @scenario
@@ -287,7 +288,7 @@ async def test_a_store_of_the_other_mode_is_refused(tmp_path: Path) -> None:
         await system.stop()
         store = Store.open(tmp_path, "machine")
         with pytest.raises(StoreError, match="the store is of a network licence server") as raised:
-            store.check_mode(store.load().membership, network=False)
+            store.check_deployment(store.load().membership, TMR)
         assert "correct mode" in str(raised.value)
         store.close()
         await system.start()

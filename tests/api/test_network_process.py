@@ -232,7 +232,7 @@ def test_the_tmr_command(server: UpstreamProcess, vendor: Vendor, tmp_path: Path
         assert unsaid not in status
     told = json.loads(olga("status", "--json", or_code=1))
     assert told["health"]["state"] in ("healthy", "degraded")
-    assert told["vip"][0]["status"]["network"] is True
+    assert told["vip"][0]["status"]["deployment"] == "network"
     tmr("run", *product, "1", "--", "true")
     tmr("run", *product, "2", "--units", "7", "--", "true")
     assert json.loads(tmr("list", "--json"))["items"][1]["units_remaining"] == 93

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from tests.support.lending import update_file
 from tests.support.tmr_system import ACT_ID, ALICE, FIRM, TTL, Presented
+from tmr.api.deployment import NETWORK
 from tmr.licensing import Container, ProductItem, fingerprint, public_key_to_pem, raw_public_key
 from tmr.net.identity import LOCAL_OPERATOR, Identity
 from tmr.quorum.acceptor import Acceptor
@@ -50,8 +51,8 @@ class Server:
         self.vendors.mkdir(exist_ok=True)
         self.store = Store.open(directory, "machine")
         durable = self.store.load()
-        self.store.check_mode(durable.membership, network=True)
-        self.container_store = ContainerStore.open(self.store, name, ACT_ID, self.vendors, network=True)
+        self.store.check_deployment(durable.membership, NETWORK)
+        self.container_store = ContainerStore.open(self.store, name, ACT_ID, self.vendors, deployment=NETWORK)
         ledger = ObservedLedger()
         self.acceptor = Acceptor(
             durable,

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import NETWORK, TMR
 from tmr.licensing import Update, issue, open_request, public_key_to_pem, raw_public_key
 from tmr.licensing.orders import Order
 
@@ -29,7 +30,7 @@ class Vendor:
             key=self.key,
             issued_ms=1_790_000_000_000,
             update_id=f"update-{self.firm_code}-{len(self._history) + 1}",
-            network=len(requests) == 1,
+            deployment=NETWORK if len(requests) == NETWORK.replicas else TMR,
         )
         self._history.append(issued.update)
         return issued.file

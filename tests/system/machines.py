@@ -178,7 +178,7 @@ class Twin(Daemon):
         text = SERVER_TOML.format(name=name, port=port, directory=directory, ttl=ttl, act_id=ACT_ID, tls=tls)
         text += "".join(SERVER_UPSTREAM_TOML.format(name=one.name, port=one.port) for one in upstreams)
         config.write_text(text)
-        super().__init__("tmr.daemons.server", config)
+        super().__init__("tmr.daemons.twin_server", config)
         self.name = name
         self.port = port
         self._tls = tls

@@ -11,7 +11,7 @@ from tests.system.machines import TTL, Machines, until
 
 
 def run(config: Path, **environment: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "tmr.daemons.server", "--config", str(config)]
+    command = [sys.executable, "-m", "tmr.daemons.twin_server", "--config", str(config)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **environment}
     )

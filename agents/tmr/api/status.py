@@ -4,6 +4,7 @@ from enum import StrEnum
 
 from pydantic import AwareDatetime, Field
 
+from tmr.api.deployment import DeploymentName
 from tmr.api.fields import AnswerModel, InUse, LicenceModel, Quantity
 from tmr.api.licences import Constituent, LicenceState
 
@@ -121,6 +122,7 @@ class Status(AnswerModel):
         default=(),
         description="The reasons of `health` in words; there is none if and only if it is healthy.",
     )
-    network: bool = Field(
-        default=False, description="A network licence server: one server alone, without twins."
+    deployment: DeploymentName = Field(
+        default="tmr",
+        description="Kind of system: `network` is one server alone, without twins.",
     )

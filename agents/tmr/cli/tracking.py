@@ -18,6 +18,7 @@ import click
 import msgspec
 from rich.console import RenderableType
 
+from tmr.api.deployment import NETWORK, TMR, Deployment
 from tmr.cli import common
 from tmr.cli.render import layout
 from tmr.cli.usage import Product, Usage
@@ -25,7 +26,7 @@ from tmr.client import Client, TmrError
 from tmr.client.tracking import download
 from tmr.client.tracking import tracking as request_for
 from tmr.ledger import Line
-from tmr.ledger.export import ATTESTERS, END_MAX, BadExport, Reader, Voucher
+from tmr.ledger.export import END_MAX, BadExport, Reader, Voucher
 from tmr.licensing import (
     BadKey,
     BadRequest,
@@ -138,10 +139,16 @@ def export(
     metavar="KEY",
     help="A container's public key, not its fingerprint: 64 hexadecimal digits or a PEM file. Several times.",
 )
-@click.option("--network", is_flag=True, help="It is of a network licence server: one container vouches.")
+@click.option(
+    "--network",
+    "deployment",
+    is_flag=True,
+    callback=lambda _context, _option, given: NETWORK if given else TMR,
+    help="It is of a network licence server: one container vouches.",
+)
 @click.option("--chain-only", is_flag=True, help="Do not ask who vouches for it.")
 def verify(
-    file: Path, requests: tuple[Path, ...], given: tuple[str, ...], network: bool, chain_only: bool
+    file: Path, requests: tuple[Path, ...], given: tuple[str, ...], deployment: Deployment, chain_only: bool
 ) -> None:
     """Verify that FILE is a record as a TMR system exported it.
 
@@ -180,8 +187,10 @@ def verify(
     sound = sum(not voucher.problem for voucher in vouchers)
     if chain_only:
         click.echo("Signatures were not asked for: this proves no origin.")
-    elif sound < (needed := 1 if network else ATTESTERS):
-        whose = "the request file of the server" if network else "the request files of all three containers"
+    elif sound < (needed := deployment.majority):
+        whose = (
+            "the request files of all three containers" if needed > 1 else "the request file of the server"
+        )
         raise click.ClickException(
             f"{sound} of the containers known vouch for {file}, and {needed} "
             f"{'is' if needed == 1 else 'are'} needed. Give {whose}, or ask the operator for a new export."

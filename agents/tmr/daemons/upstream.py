@@ -1,13 +1,22 @@
 """`tmr-upstream --config FILE`: run the upstream; with a command, talk to the one that runs."""
 
 import argparse
+import importlib
 import sys
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
+from tmr.api.deployment import DeploymentName
 from tmr.runtime.config import ConfigError
 from tmr.upstream import admin, config
+
+ROOTS: Final[dict[DeploymentName, str]] = {
+    "tmr": "tmr.daemons.upstream_replica",
+    "network": "tmr.daemons.network_server",
+}
+"""Composition root of each deployment: a module with `run(settings)`."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -75,13 +84,12 @@ def _renew(path: Path) -> int:
 def _run(path: Path) -> int:
     settings = config.read(path)
     # Not at the top: a command needs none of the server, and would take ten times as long to start.
-    from tmr.daemons import running_upstream  # noqa: PLC0415
     from tmr.net.server import CannotListen  # noqa: PLC0415
     from tmr.upstream.fingerprint import NoFingerprint  # noqa: PLC0415
     from tmr.upstream.store import StoreError  # noqa: PLC0415
 
     try:
-        running_upstream.run(settings)
+        importlib.import_module(ROOTS[settings.mode]).run(settings)
     except StoreError as error:
         return _complain(str(error), 3 if error.lasting else 2)
     except (CannotListen, NoFingerprint) as error:

@@ -6,6 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from tmr.api.deployment import DEPLOYMENTS
 from tmr.api.status import HealthState, Status
 from tmr.ledger import BatchOutcome, Outcome, each
 
@@ -106,7 +107,7 @@ class _Gauges(Collector):
             "tmr_alarms", "Alarms in the status; none if and only if it is healthy.", value=len(status.alarms)
         )
         yield from self._licences()
-        if not status.network:  # what a network licence server has, it tells as an upstream
+        if DEPLOYMENTS[status.deployment].replicas > 1:  # a server without replicas tells it as an upstream
             yield from self._upstreams()
 
     def _licences(self) -> Iterable[Metric]:

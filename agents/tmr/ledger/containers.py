@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from tmr.api.deployment import TMR, Deployment
 from tmr.ledger.commands import Trust, Withdraw
 from tmr.ledger.state_digest import StateDigest
 from tmr.licensing import (
@@ -11,22 +12,22 @@ from tmr.licensing import (
     MergedLicence,
     SignedStatement,
     Statement,
-    alone,
     fingerprint,
     merge,
+    merge_plain,
     open_statement,
 )
 
-UPSTREAMS: Final = 3
+UPSTREAMS: Final = TMR.replicas
 """Upstreams of a TMR system. A fourth name is nobody's: two such would make a licence of a twin's own."""
 
 
 class Containers:
-    """`network`: one container serves alone, its licences without TMR-Id."""
+    """`deployment`: a TMR system's constituents make licences; a plain one is a licence by itself."""
 
     def __init__(
         self,
-        network: bool,
+        deployment: Deployment,
         trusted: Mapping[str, bytes],
         signed: Mapping[str, SignedStatement],
         withdrawn: Iterable[str] = (),
@@ -34,7 +35,7 @@ class Containers:
         digest: StateDigest,
     ) -> None:
         self._digest = digest
-        self._network = network
+        self._deployment = deployment
         self.trusted = dict(trusted)
         self.signed = dict(signed)
         self.withdrawn = set(withdrawn)
@@ -94,7 +95,7 @@ class Containers:
         return None
 
     def _has_room(self, upstream: str) -> bool:
-        return self._network or upstream in self.trusted or len(self.trusted) < UPSTREAMS
+        return not self._deployment.tmr_ids or upstream in self.trusted or len(self.trusted) < UPSTREAMS
 
     def _merge_anew(self) -> list[LicenceKey]:
         before = self.licences
@@ -110,8 +111,8 @@ class Containers:
         }
         self.fingerprints = {upstream: fingerprint(key) for upstream, key in self.trusted.items()}
         in_force = [one for upstream, one in self.statements.items() if upstream not in self.withdrawn]
-        if self._network and len(in_force) == 1:
-            self.merged = alone(in_force[0])
+        if not self._deployment.tmr_ids and len(in_force) == 1:
+            self.merged = merge_plain(in_force[0])
         else:
             self.merged = merge(in_force)
         self.firms = frozenset(item.firm_code for one in self.statements.values() for item in one.items)

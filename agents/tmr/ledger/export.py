@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import TMR
 from tmr.ledger.record import GENESIS, ChainedLine, Line, decode_line, link
 from tmr.licensing import BadSerial, Serial, container_serial
 from tmr.licensing.dsse import Envelope, read_envelope, seal
@@ -24,7 +25,7 @@ LINE_MAX: Final = 65_536
 """Bytes of one line of a file; the last one may be larger."""
 END_MAX: Final = 1 << 20
 ATTESTATION_MAX: Final = 4096
-ATTESTERS: Final = 2
+ATTESTERS: Final = TMR.majority
 """Containers that must vouch for an export: as many as must agree on anything."""
 
 _PREFIX: Final = b'{"hash":"'

@@ -8,6 +8,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from tmr.api.deployment import TMR, Deployment
 from tmr.ledger import consuming, granting, lending
 from tmr.ledger.access import AccessList, mistakes
 from tmr.ledger.choose import LicenceQuery
@@ -54,12 +55,12 @@ a version knows besides."""
 
 
 class Ledger:
-    """Everything that one system's journal says. `network`: a plain licence server, without TMR-Ids."""
+    """Everything that one system's journal says. `deployment`: what is a licence depends on it."""
 
     _ledger_state: LedgerState
 
-    def __init__(self, *, network: bool = False) -> None:
-        self.network = network
+    def __init__(self, deployment: Deployment = TMR) -> None:
+        self.deployment = deployment
         self._ahead: dict[bytes, Command | CommandBatch] = {}
         """Commands of bodies that were looked at: they need not be read twice."""
         self.restore(b"")
@@ -178,7 +179,7 @@ class Ledger:
         Raises msgspec.DecodeError, or DamagedState where the records do not make their digest.
         """
         stored = unpack(_stored_decoder, state) if state else Stored()
-        ledger_state = LedgerState(stored, network=self.network)
+        ledger_state = LedgerState(stored, self.deployment)
         if state and ledger_state.state_digest() != stored.digest:
             raise DamagedState("the state is damaged: its records do not make its digest")
         self._ledger_state = ledger_state

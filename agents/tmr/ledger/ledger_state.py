@@ -1,5 +1,6 @@
 """All that the ledger keeps, for the parts that carry out commands."""
 
+from tmr.api.deployment import Deployment
 from tmr.ledger.choose import LicenceChooser
 from tmr.ledger.commands import Request
 from tmr.ledger.containers import Containers
@@ -18,14 +19,14 @@ from tmr.licensing import ProductItem
 class LedgerState:
     """Filled from a snapshot. `time_ms`: certified time of the command that is carried out."""
 
-    def __init__(self, stored: Stored, *, network: bool) -> None:
+    def __init__(self, stored: Stored, deployment: Deployment) -> None:
         self.digest = digest = StateDigest()
         self.time_ms = stored.time_ms
         self.promoted: list[Granted] = []
         """Sessions that got a seat from the queue by this command."""
         self.access_version = stored.access_version
         self.containers = Containers(
-            network, stored.trusted, stored.statements, stored.withdrawn, digest=digest
+            deployment, stored.trusted, stored.statements, stored.withdrawn, digest=digest
         )
         self.seats = Seats(digest)
         self.seats.set_access(stored.access)

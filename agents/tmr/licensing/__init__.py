@@ -17,7 +17,7 @@ from tmr.licensing.errors import (
 )
 from tmr.licensing.issuing import Issued, issue
 from tmr.licensing.items import LicenceKey, ProductItem
-from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, alone, merge
+from tmr.licensing.merge import Incomplete, Merged, MergedLicence, Rejected, merge, merge_plain
 from tmr.licensing.orders import Change, Licence, LicenceSelector, Refill, Removal, next_tmr_id
 from tmr.licensing.request import Request, open_request
 from tmr.licensing.serial import Kind, Serial, SerialUse, container_serial, virtual_serial
@@ -69,7 +69,6 @@ __all__ = [
     "Update",
     "UpdateRefused",
     "activate",
-    "alone",
     "check_for",
     "check_share",
     "container_serial",
@@ -77,6 +76,7 @@ __all__ = [
     "issue",
     "make_request",
     "merge",
+    "merge_plain",
     "next_tmr_id",
     "open_request",
     "open_statement",

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import NETWORK, TMR
 from tmr.licensing.container import Container
 from tmr.licensing.dsse import (
     ENVELOPE_MAX,
@@ -27,7 +28,6 @@ from tmr.licensing.dsse import (
 )
 from tmr.licensing.errors import BadBorrowSignature, BadKey, NotSigned, UpdateRefused
 from tmr.licensing.items import ProductItem
-from tmr.licensing.redundancy import MAJORITY
 from tmr.licensing.serial import virtual_serial
 from tmr.licensing.signing import fingerprint, raw_public_key, sign_bytes, signature_holds
 from tmr.licensing.strict_json import IllFormed, OtherSpelling, read_json
@@ -43,7 +43,7 @@ PAYLOAD_MAX: Final = 16_384
 FILE_MAX: Final = ENVELOPE_MAX + 2 * PAYLOAD_MAX
 """Bytes in a borrow file."""
 _ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,127}", re.ASCII)
-SIGNERS: Final = MAJORITY
+SIGNERS: Final = TMR.majority
 """Different containers that sign a borrow file: a majority of the three. A plain licence, whose update names
 one container alone, needs this one."""
 
@@ -232,8 +232,8 @@ def check_share(given: BorrowSignature) -> CheckedSignature:
             f"the update {update.update_id} that comes with the borrowing does not name its signer",
             "activate the vendor's latest update on every upstream",
         )
-    alone = lent.item.tmr_id is None and len(update.keys) == 1
-    return CheckedSignature(lent, 1 if alone else SIGNERS)
+    plain = lent.item.tmr_id is None and len(update.keys) == NETWORK.replicas
+    return CheckedSignature(lent, (NETWORK if plain else TMR).majority)
 
 
 def seal_borrow_file(shares: Sequence[BorrowSignature]) -> bytes:

@@ -7,6 +7,7 @@ from typing import Self
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import NETWORK, TMR, Deployment
 from tmr.licensing.dsse import write_envelope
 from tmr.licensing.errors import BadItem, BadKey, UpdateRefused
 from tmr.licensing.items import ProductItem, check_room, ordered, packed
@@ -101,12 +102,12 @@ def activate(
     update_file: bytes,
     trusted: Mapping[int, bytes],
     *,
-    network: bool | None = None,
+    deployment: Deployment | None = None,
 ) -> Container:
     """The container after this update. `trusted`: Firm Code to the public key (raw, 32 bytes) of its vendor.
 
-    `network`: whether the container serves a network licence server (True) or a TMR system (False), where the
-    caller knows it. Raises `UpdateRefused` with one of all its codes; the container given is never changed.
+    `deployment`: of the system that the container serves, where the caller knows it. Raises `UpdateRefused`
+    with one of all its codes; the container given is never changed.
     """
     envelope = read_update_envelope(update_file)
     signed = {key: envelope.signed_by(key) for key in trusted.values()}
@@ -137,7 +138,7 @@ def activate(
             f"{fingerprint(pinned.vendor_key)[:16]}, this one is signed with {fingerprint(signer)[:16]}",
             "put the former public key back, and ask the vendor to sign with the former key",
         )
-    items = check_for(update, container, network=network)
+    items = check_for(update, container, deployment=deployment)
     counter = pinned.counter + 1 if pinned else 1
     firm = Firm(update.firm_code, counter, update.update_id, signer, write_envelope(envelope.only(signer)))
     others = tuple(other for other in container.firms if other.firm_code != update.firm_code)
@@ -150,11 +151,11 @@ def activate(
 
 
 def check_for(
-    update: Update, container: Container, *, network: bool | None = None
+    update: Update, container: Container, *, deployment: Deployment | None = None
 ) -> tuple[ProductItem, ...]:
     """All items, of every firm, that the container holds after a verified update.
 
-    `network` as for `activate`. Raises `UpdateRefused`: `other-system`, `other-container`, `replayed`,
+    `deployment` as for `activate`. Raises `UpdateRefused`: `other-system`, `other-container`, `replayed`,
     `older-counter`, `counter-skips`, `other-kind`, `units-lowered`, `too-many-items`.
     """
     where = f"{container.serial} of the system {container.act_id}"
@@ -191,7 +192,7 @@ def check_for(
             f"the update has the counter {part.counter}, {where} is at {counter}",
             "activate the updates between first, in order",
         )
-    _check_kind(update, container, where, network)
+    _check_kind(update, container, where, deployment)
     _check_units(container.items_of(update.firm_code), part.items)
     others = tuple(item for item in container.items if item.firm_code != update.firm_code)
     try:
@@ -202,17 +203,16 @@ def check_for(
     return items
 
 
-def _check_kind(update: Update, container: Container, where: str, network: bool | None) -> None:
+def _check_kind(update: Update, container: Container, where: str, deployment: Deployment | None) -> None:
     """A container is of a network licence server or of a TMR system: what it holds says which."""
-    if network is None:
-        network = next((item.tmr_id is None for item in container.items), update.network)
-    if update.network == network:
+    if deployment is None:
+        held = next(iter(container.items), None)
+        deployment = update.deployment if held is None else TMR if held.tmr_id is not None else NETWORK
+    if update.deployment == deployment:
         return
-    kinds = "plain licences, for a network licence server", "TMR licences, for three containers"
     raise UpdateRefused(
         "other-kind",
-        f"the update holds {kinds[not update.network]}; {where} is "
-        f"{'of a network licence server' if network else 'one of three'}",
+        f"the update holds {update.deployment.licences}; {where} is of {deployment.system}",
         "activate it on an upstream of the right kind, or ask the vendor for an update of the other kind",
     )
 

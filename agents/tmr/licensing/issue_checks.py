@@ -4,27 +4,20 @@ from collections.abc import Sequence
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import Deployment
 from tmr.licensing.container import digest
 from tmr.licensing.errors import NotIssued
 from tmr.licensing.request import Request
 from tmr.licensing.signing import fingerprint, raw_public_key
-from tmr.licensing.update import PARTS, Part, Update
+from tmr.licensing.update import Part, Update
 
 
-def one_system(requests: Sequence[Request], firm_code: int, key: Ed25519PrivateKey, network: bool) -> str:
+def one_system(
+    requests: Sequence[Request], firm_code: int, key: Ed25519PrivateKey, deployment: Deployment
+) -> str:
     """The CmActId of the system, if the requests are of one system and for this firm."""
-    if network and len(requests) != 1:
-        raise NotIssued(
-            "not-one",
-            f"{len(requests)} request files are given, a network licence server has one container",
-            "give its request file alone; issue to each server separately",
-        )
-    if not network and len(requests) != PARTS:
-        raise NotIssued(
-            "not-three",
-            f"{len(requests)} request files are given, a TMR licence has {PARTS} constituents",
-            "give one request file of each of the three upstreams; only a network licence server has one",
-        )
+    if len(requests) != deployment.replicas:
+        raise _wrong_number(len(requests), deployment)
     containers: dict[str, str] = {}
     for request in requests:
         former = containers.setdefault(request.container, request.container_key)
@@ -74,7 +67,21 @@ def _collision(serial: str) -> NotIssued:
     )
 
 
-def known_container(history: Sequence[Update], request: Request, network: bool) -> None:
+def _wrong_number(given: int, deployment: Deployment) -> NotIssued:
+    if deployment.tmr_ids:
+        return NotIssued(
+            "not-three",
+            f"{given} request files are given, a TMR licence has {deployment.replicas} constituents",
+            "give one request file of each of the three upstreams; only a network licence server has one",
+        )
+    return NotIssued(
+        "not-one",
+        f"{given} request files are given, a network licence server has one container",
+        "give its request file alone; issue to each server separately",
+    )
+
+
+def known_container(history: Sequence[Update], request: Request, deployment: Deployment) -> None:
     """Refuse a container that shares its serial with another, or that holds licences of the other kind."""
     for update in history:
         for part in update.parts:
@@ -82,8 +89,8 @@ def known_container(history: Sequence[Update], request: Request, network: bool) 
                 continue
             if part.container_key != request.container_key:
                 raise _collision(request.container)
-            if update.network != network and part.items:
-                kind = "a network licence server" if update.network else "a TMR system"
+            if update.deployment != deployment and part.items:
+                kind = update.deployment.system
                 raise NotIssued(
                     "other-kind",
                     f"{request.container} was issued licences as a container of {kind} ({update.update_id})",

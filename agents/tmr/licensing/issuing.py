@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import TMR, Deployment
 from tmr.licensing.dsse import ENVELOPE_MAX
 from tmr.licensing.errors import BadItem, NotIssued
 from tmr.licensing.issue_checks import known_container, one_system, up_to_date
@@ -38,22 +39,22 @@ def issue(
     key: Ed25519PrivateKey,
     issued_ms: int,
     update_id: str,
-    network: bool = False,
+    deployment: Deployment = TMR,
     former_lost: bool = False,
 ) -> Issued:
     """The next update for the system that made the requests (each already opened).
 
-    Three requests are of a TMR system; one, with `network`, of a network licence server. The update states
+    As many requests as the deployment has replicas. The update states
     the items that the system has by `history`, after the `orders`; without any the same items again, for
     instance for a container that replaces a broken one. `former_lost`: two or three containers may be new,
     since the vendor believes that the former ones are lost. Raises `NotIssued`; `BadItem` for unfit
     properties.
     """
-    act_id = one_system(requests, firm_code, key, network)
+    act_id = one_system(requests, firm_code, key, deployment)
     for request in requests:
-        known_container(history, request, network)
+        known_container(history, request, deployment)
         up_to_date(history, request)
-    past = _history_of(history, act_id, requests, network, former_lost)
+    past = _history_of(history, act_id, requests, deployment, former_lost)
     had = past[-1].parts[0].items if past else ()
     if not had and not orders:
         raise NotIssued(
@@ -61,7 +62,7 @@ def issue(
             f"the system {act_id} has no items of the firm {firm_code}",
             "issue a licence first",
         )
-    has, touched = carry_out(orders, had, history, past, firm_code, network)
+    has, touched = carry_out(orders, had, history, past, firm_code, deployment)
     try:
         items = ordered(has)
         check_room(items)
@@ -96,17 +97,21 @@ def issue(
 
 
 def _history_of(
-    history: Sequence[Update], act_id: str, requests: Sequence[Request], network: bool, former_lost: bool
+    history: Sequence[Update],
+    act_id: str,
+    requests: Sequence[Request],
+    deployment: Deployment,
+    former_lost: bool,
 ) -> list[Update]:
     """The updates of this system. One of three containers may be new; two would serve its licences twice,
     unless the former ones are lost.
 
     A plain licence works alone, so that a network licence server's new container never inherits any.
     """
-    if network:
+    if not deployment.tmr_ids:
         (serial,) = (request.container for request in requests)
         return [update for update in history if any(part.container == serial for part in update.parts)]
-    of_system = [update for update in history if update.act_id == act_id and not update.network]
+    of_system = [update for update in history if update.act_id == act_id and update.deployment == deployment]
     if not of_system:
         return []
     parts = of_system[-1].parts

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from tmr.api.deployment import Deployment
 from tmr.licensing.checks import check_option, check_range
 from tmr.licensing.errors import BadItem
 from tmr.licensing.options import CODE_MAX, OPTIONS, ItemOptions
@@ -163,18 +164,18 @@ def check_room(items: tuple[ProductItem, ...]) -> None:
         )
 
 
-def check_kind(items: Iterable[ProductItem], *, network: bool) -> None:
-    """Raise `BadItem` unless all items are plain ones (`network`), or all have a TMR-Id of their own.
+def check_kind(items: Iterable[ProductItem], deployment: Deployment) -> None:
+    """Raise `BadItem` unless all items are of the deployment: plain ones, or each with a TMR-Id of its own.
 
     A vendor numbers TMR-Ids consecutively, so one TMR-Id is never on two products of a firm.
     """
     products: dict[tuple[int, int], int] = {}
     for item in items:
-        if network != (item.tmr_id is None):
-            where = "one container of a network licence server" if network else "the three of a TMR system"
+        if deployment.tmr_ids == (item.tmr_id is None):
+            has = "has no" if deployment.tmr_ids else "has a"
             raise BadItem(
                 "out-of-range",
-                f"the Product Item {item.key} {'has a' if network else 'has no'} TMR-Id, but is for {where}",
+                f"the Product Item {item.key} {has} TMR-Id, but is for {deployment.containers}",
                 "issue TMR licences to three containers, and plain ones to a network licence server",
             )
         if item.tmr_id is None:

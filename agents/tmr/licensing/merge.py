@@ -142,7 +142,7 @@ def merge(statements: Iterable[Statement], act_id: str | None = None) -> Merged:
     return Merged(tuple(licences), tuple(incomplete), rejected)
 
 
-def alone(statement: Statement) -> Merged:
+def merge_plain(statement: Statement) -> Merged:
     """Licences of a plain network licence server: the items of its one container without TMR-Id."""
     plain = (item for item in statement.items if item.tmr_id is None)
     return Merged(tuple(MergedLicence(item, (statement.upstream,)) for item in plain))

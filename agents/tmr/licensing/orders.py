@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tmr.api.deployment import Deployment
 from tmr.licensing.checks import check_range
 from tmr.licensing.errors import BadItem, NotIssued
 from tmr.licensing.items import LicenceKey, ProductItem
@@ -90,7 +91,7 @@ def carry_out(
     history: Sequence[Update],
     past: Sequence[Update],
     firm_code: int,
-    network: bool,
+    deployment: Deployment,
 ) -> tuple[list[ProductItem], set[LicenceKey]]:
     """The items after the orders, and the keys of those that the orders name."""
     has = {item.key: item for item in had}
@@ -98,10 +99,10 @@ def carry_out(
     tmr_id: int | None = None
     for order in orders:
         if isinstance(order, Licence):
-            if not network:
+            if deployment.tmr_ids:
                 tmr_id = next_tmr_id(history) if tmr_id is None else _in_range(tmr_id + 1)
             item = ProductItem(firm_code=firm_code, tmr_id=tmr_id, **msgspec.structs.asdict(order))
-            if network:
+            if not deployment.tmr_ids:
                 _unused(item.key, has, past)
             has[item.key] = item
         else:

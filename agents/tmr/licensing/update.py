@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import NETWORK, TMR, Deployment
 from tmr.licensing.checks import check_range
 from tmr.licensing.dsse import ENVELOPE_MAX, Envelope, read_envelope, seal
 from tmr.licensing.errors import BadItem, UpdateRefused
@@ -24,7 +25,7 @@ from tmr.licensing.strict_json import IllFormed, read_json
 
 UPDATE_TYPE: Final = "application/vnd.tmr.update+json"
 FORMAT: Final = 1
-PARTS: Final = 3
+PARTS: Final = TMR.replicas
 """Containers of a TMR system."""
 
 
@@ -68,8 +69,7 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         check_name("CmActId", self.act_id)
         check_range("time of issue (ms)", self.issued_ms, 0, EXPIRATION_MS_MAX)
         check_name("update id", self.update_id)
-        if not self.network:
-            check_range("number of parts", len(self.parts), PARTS, PARTS)
+        check_range("number of parts", len(self.parts), self.deployment.replicas, self.deployment.replicas)
         for what in ({part.container for part in self.parts}, {part.container_key for part in self.parts}):
             if len(what) != len(self.parts):
                 raise BadItem(
@@ -83,12 +83,12 @@ class Update(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                         f"the Product Item {item.key} is not of the firm {self.firm_code}",
                         "issue each firm's items in an update of their own",
                     )
-            check_kind(part.items, network=self.network)
+            check_kind(part.items, self.deployment)
 
     @property
-    def network(self) -> bool:
-        """Tells whether it is for a network licence server: one container, plain licences."""
-        return len(self.parts) == 1
+    def deployment(self) -> Deployment:
+        """The kind of system that it is for: one part is for a network licence server."""
+        return NETWORK if len(self.parts) == NETWORK.replicas else TMR
 
     @property
     def identical(self) -> bool:

@@ -48,9 +48,9 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
         return cls((replica_id, replica_id, replica_id))
 
     @property
-    def alone(self) -> bool:
-        """One disk is all there is."""
-        return len(set(self.replica_ids)) == 1
+    def replicas(self) -> int:
+        """Number of different replicas: one of a server that keeps its journal by itself."""
+        return len(set(self.replica_ids))
 
     def replacing(self, replica: int, replica_id: str) -> "Membership":
         """The membership after `disk` took the place of the one in `replica`."""

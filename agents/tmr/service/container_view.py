@@ -29,7 +29,6 @@ from tmr.api.status import LicenceStatus
 from tmr.ledger import Ledger, constituents
 from tmr.licensing import LicenceKey, ProductItem, Serial, SerialUse, Statement, virtual_serial
 from tmr.licensing.options import EXPIRATION_MS_MAX, OPTIONS, ItemOptions, Option
-from tmr.licensing.redundancy import MAJORITY
 from tmr.licensing.spelling import written_time
 
 HOLDERS_SHOWN: Final = 50
@@ -96,9 +95,9 @@ class ContainerView:
     def __init__(self, ledger: Ledger, act_id: str, own: Serial | None = None) -> None:
         self._ledger = ledger
         self.act_id = act_id
-        self.alone = own is not None
+        self.deployment = ledger.deployment
         self.serial = own.check(SerialUse.NETWORK_SERVER) if own is not None else virtual_serial(act_id)
-        self.majority = 1 if self.alone else MAJORITY
+        self.majority = self.deployment.majority
         """Available, identical constituents that a licence needs."""
         self._indexed: object = None
         self._products: dict[tuple[int, int], list[LicenceKey]] = {}
@@ -392,7 +391,7 @@ class ContainerView:
 
     def constituents_only(self, firm_code: int, product_code: int) -> list[LicenceKey]:
         """Items with a TMR-Id that a network licence server holds of the product, and so may not grant."""
-        if not self.alone:
+        if self.deployment.tmr_ids:
             return []
         keys = [item.key for statement in self._ledger.statements.values() for item in statement.items]
         return [
@@ -429,7 +428,7 @@ class ContainerView:
         for key, merged in self._ledger.licences.items():
             if merged.item.emergency and (taken := self._ledger.use(key).seats):
                 found.append(f"the emergency licence {key} is in use: {taken} seats")
-        if self.alone:
+        if not self.deployment.tmr_ids:
             items = [item for one in self._ledger.statements.values() for item in one.items]
             if constituents := [str(item.key) for item in items if item.tmr_id is not None]:
                 found.append(
@@ -441,7 +440,7 @@ class ContainerView:
                 found.append(
                     f"{self._gone(upstream)}: install the version there that the other machines have"
                 )
-            if upstream.reachable and upstream.short and not self.alone:
+            if upstream.reachable and upstream.short and self.deployment.replicas > 1:
                 found.append(f"{upstream.name} is short of disk space: make room there")
         return found
 

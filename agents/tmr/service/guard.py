@@ -171,7 +171,7 @@ class RequestGuard:
         await self.proved(mark, keys)
 
     def _not_serving(self, keys: Sequence[LicenceKey] | None = None) -> NoReturn:
-        if self.view.alone:
+        if self.view.deployment.replicas == 1:
             raise problem(
                 "not-active",
                 f"{self.command_log.name} does not serve: "
@@ -360,9 +360,8 @@ class RequestGuard:
             detail = f"no licence {product[0]}:{product[1]}{which} in container {self.view.serial}"
             if self._constituents_only(product, asked):
                 slug = "tmr-id-outside-tmr"
-                detail = (
-                    f"{self.command_log.name} is a network licence server, and holds of it a constituent only"
-                )
+                name, server = self.command_log.name, self.view.deployment.server
+                detail = f"{name} is {server}, and holds of it a constituent only"
         seats = slug in _SEATS or bool(denied.rule)
         waiting = len(self.ledger.queues.get(product, ()))
         raise problem(

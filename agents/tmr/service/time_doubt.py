@@ -1,7 +1,6 @@
 """Certified time that does not follow the clocks: the alarm, and the operator who accepts what they show."""
 
 import logging
-from typing import Final
 
 from tmr.api.operations import TimeAccepted, TimeRequest
 from tmr.ledger import AcceptTime
@@ -12,8 +11,6 @@ from tmr.runtime.logs import fields
 from tmr.service.container_view import doubtful, instant, milliseconds
 from tmr.service.guard import RequestGuard
 from tmr.service.problems import problem
-
-TOO_FEW: Final = "a time source keeps fewer than two of them"
 
 log = logging.getLogger(__name__)
 
@@ -32,11 +29,10 @@ class TimeDoubt:
         if shown is None:
             return []
         days = (shown - time_ms) / 86_400_000
-        alone = self._guard.view.alone
-        who, why = ("the clock shows", "no time source keeps it") if alone else ("the clocks show", TOO_FEW)
+        deployment = self._guard.view.deployment
         return [
-            f"{who} {written_time(shown)}, {days:.1f} days after what the journal knows "
-            f"({written_time(time_ms)}), and {why}: "
+            f"{deployment.clocks} {written_time(shown)}, {days:.1f} days after what the journal knows "
+            f"({written_time(time_ms)}), and {deployment.unsynchronised}: "
             "sessions that are held go on; new ones, units and borrowings are refused. If that is the time: "
             f"`tmr accept-time {doubtful(shown):%Y-%m-%dT%H:%MZ}` as an operator. If not: `chronyc tracking` "
             "on each upstream, set the clocks right, and this ends by itself"

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from tmr.api.deployment import NETWORK
 from tmr.ledger import BatchOutcome, Command, Ledger, Outcome, each, encode, together
 from tmr.quorum.consensus_clock import OwnClock
 from tmr.quorum.entries import FIRST, Entry, Kind, Membership, ProposerId, encode_format
@@ -38,7 +39,7 @@ class ObservedLedger(Ledger):
 
     def __init__(self) -> None:
         self.applied: Callable[[int, Outcome | BatchOutcome], None] = _unobserved
-        super().__init__(network=True)
+        super().__init__(NETWORK)
 
     def apply(
         self, index: int, time_ms: int, body: bytes, entry_format: int = FIRST

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable
 from typing import Final
 
+from tmr.api.deployment import NETWORK
 from tmr.api.status import Role, Status, UpstreamStatus
 from tmr.http.metrics import Metrics
 from tmr.ledger import ContainersStated, StateContainers, Trust
@@ -60,7 +61,9 @@ class NetworkServer:
         self.licence_service = LicenceService(self.guard, self._borrow_file, fatal=fatal)
         self.metrics = Metrics()
         self.recorder = recorder
-        self.tracking = Tracking(self.guard, [RecordSource(name, self._source)], 1, self._last_applied)
+        self.tracking = Tracking(
+            self.guard, [RecordSource(name, self._source)], NETWORK.majority, self._last_applied
+        )
         self._runner = runner
         self._container_store = container_store
         self._borrowings = Borrowings(runner, container_store, ledger)
@@ -156,8 +159,8 @@ class NetworkServer:
 
     # -- views ---------------------------------------------------------------------------------------------
 
-    def status(self) -> Status:
-        """This server, for clients and operators."""
+    def _facts(self) -> HealthFacts:
+        """What its health follows from."""
         acceptor, time_ms = self._runner.acceptor, self.command_log.certified_ms()
         upstreams = self.command_log.upstreams()
         (own,) = upstreams
@@ -174,9 +177,12 @@ class NetworkServer:
             clock_synchronised=self._runner.clock_synchronised,
         )
         licences = tuple(self.view.statuses(upstreams, time_ms))
-        condition = health(
-            HealthFacts(self.name, self.command_log.holds, (me,), licences, tuple(self._alarms()))
-        )
+        return HealthFacts(self.name, self.command_log.holds, (me,), licences, tuple(self._alarms()))
+
+    def status(self) -> Status:
+        """This server, for clients and operators."""
+        facts, time_ms = self._facts(), self.command_log.certified_ms()
+        condition = health(facts)
         return Status(
             name=self.name,
             role=Role.ACTIVE if self.command_log.holds else Role.PASSIVE,
@@ -186,18 +192,18 @@ class NetworkServer:
             version=self._version,
             certified_time=instant(time_ms),
             time_in_doubt=doubtful(self.command_log.time_waits),
-            upstreams=(me,),
-            licences=licences,
+            upstreams=facts.upstreams,
+            licences=facts.licences,
             sessions=len(self.command_log.ledger.sessions),
-            commit=acceptor.commit,
+            commit=self._runner.acceptor.commit,
             health=condition,
             alarms=alarms(condition),
-            network=True,
+            deployment=NETWORK.name,
         )
 
     def alarms(self) -> list[str]:
         """Alarms for an operator."""
-        return list(self.status().alarms)
+        return list(alarms(health(self._facts())))
 
     def _alarms(self) -> list[str]:
         found = [*self._runner.alarms(), *self.view.alarms(self.command_log.upstreams()), *self._rejected]

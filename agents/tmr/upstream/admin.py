@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from tmr.api.deployment import DEPLOYMENTS
 from tmr.upstream.admin_messages import Activated, Status
 
 _TIMEOUT: Final = 30.0
@@ -121,7 +122,7 @@ def describe_status(status: Status) -> str:
         vote = "new: waits to be founded or admitted by the active twin"
     else:
         vote = "does not vote: waits to be brought up to date by the active twin"
-    if status.network:
+    if DEPLOYMENTS[status.deployment].replicas == 1:
         name = f"network     {status.name}, version {status.version}, serves clients of {status.system} alone"
         lease = f"starts      {status.promised}"
     else:

@@ -2,6 +2,7 @@
 
 import msgspec
 
+from tmr.api.deployment import DeploymentName
 from tmr.licensing import ProductItem
 from tmr.quorum.entries import Membership
 
@@ -27,7 +28,7 @@ class Activated(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """One look at the upstream. `lease_*`: whose lease it grants now, None: nobody's.
 
-    `network`: it is a network licence server, `promised` is the number of its starts.
+    `promised`: of a server without replicas, the number of its starts.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Status(msgspec.Struct, frozen=True):
     sync_last_ms: float
     sync_longest_ms: float
     alarms: tuple[str, ...]
-    network: bool = False
+    deployment: DeploymentName = "tmr"
     free_bytes: int | None = None
     """Left on the disk of the store; None: not known."""
     fingerprint: str = ""

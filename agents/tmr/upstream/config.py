@@ -2,10 +2,11 @@
 
 import ipaddress
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
+from tmr.api.deployment import DEPLOYMENTS, Deployment, DeploymentName
 from tmr.licensing import BadItem
 from tmr.licensing.statement import check_name
 from tmr.net.addresses import places
@@ -13,10 +14,6 @@ from tmr.net.tls import TlsFiles
 from tmr.runtime.config import ConfigError, load
 
 DEFAULT: Final = Path("/etc/tmr/upstream.toml")
-PORT: Final = 22351
-"""Port on which twins ask an upstream."""
-NETWORK_PORT: Final = 22350
-"""Port on which clients ask a licence server."""
 TTL_MIN: Final = 0.5
 TTL_MAX: Final = 60.0
 RECORD_DAYS_MAX: Final = 36_500
@@ -26,9 +23,8 @@ DISK_RESERVE_MAX: Final = 2**20
 class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One upstream.
 
-    `mode`: one of the three of a TMR system, or a network licence server that serves clients by itself.
-    `port`: without it, PORT for twins or NETWORK_PORT for clients. `lease_ttl`: seconds, the longest lease
-    that it grants; the same on all machines. `system`: the TMR system's name, the trust domain of its
+    `mode`: name of the deployment. `port`: without it, the deployment's. `lease_ttl`: seconds, the longest
+    lease that it grants; the same on all machines. `system`: the TMR system's name, the trust domain of its
     certificates. `vendors`: directory with the public key of each trusted vendor as FIRMCODE.pem. `act_id`:
     CmActId that the three containers share. `record_days`: how long lines of the licence tracking record
     are kept. `disk_reserve`: MiB of the store's file system that are to be free; below, it says that it is
@@ -42,7 +38,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     act_id: str
     listen: str | tuple[str, ...]
     tls: TlsFiles
-    mode: Literal["tmr", "network"] = "tmr"
+    mode: DeploymentName = "tmr"
     port: int | msgspec.UnsetType = msgspec.UNSET
     admin_socket: str = "/run/tmr-upstream/admin.sock"
     state_dir: str = "/var/lib/tmr-upstream"
@@ -54,16 +50,16 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     twins: dict[str, tuple[str, ...]] = {}
 
     @property
-    def network(self) -> bool:
-        """It is a network licence server."""
-        return self.mode == "network"
+    def deployment(self) -> Deployment:
+        """The kind of system that it is of."""
+        return DEPLOYMENTS[self.mode]
 
     @property
     def listen_port(self) -> int:
         """The port to listen on."""
         if self.port is not msgspec.UNSET:
             return self.port
-        return NETWORK_PORT if self.network else PORT
+        return self.deployment.port
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -78,7 +74,7 @@ class UpstreamConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
                 check_name(key, getattr(self, key))
             except BadItem as error:
                 found.append(f"{key} = {getattr(self, key)!r} is no name; {error.remedy}")
-        whose = "that clients use" if self.network else "in the back network"
+        whose = self.deployment.listens
         if not self.addresses:
             found.append(f"listen is empty; give this machine's address {whose}")
         for address in self.addresses:

@@ -8,6 +8,7 @@ from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import TMR, Deployment
 from tmr.ledger.export import FORMAT, Attestation, RecordSpan, attest
 from tmr.licensing import (
     BadKey,
@@ -47,24 +48,26 @@ class ContainerStore:
         key: Ed25519PrivateKey,
         vendors: Path,
         *,
-        network: bool = False,
+        deployment: Deployment = TMR,
     ) -> None:
         self.container = container
         self._store = store
         self.upstream = upstream
         self._key = key
         self._vendors = vendors
-        self._network = network
+        self.deployment = deployment
         self.statement = sign(container.statement(upstream), key)
 
     statement: SignedStatement
     """Statement of the upstream now, signed with the container's key."""
 
     @classmethod
-    def open(cls, store: Store, upstream: str, act_id: str, vendors: Path, *, network: bool = False) -> Self:
+    def open(
+        cls, store: Store, upstream: str, act_id: str, vendors: Path, *, deployment: Deployment = TMR
+    ) -> Self:
         """The keeper of the stored container; the first start makes one. Raises StoreError, BadItem.
 
-        `network`: the container is of a network licence server, and takes plain licences alone.
+        `deployment`: of the system that the container serves; it takes licences of that kind alone.
         """
         directory = store.path.parent
         container = store.container()
@@ -77,7 +80,7 @@ class ContainerStore:
                 f"{store.path}: the container {container.serial} was made for the system {container.act_id}, "
                 f"but act_id is {act_id} in the configuration; correct act_id"
             )
-        return cls(store, upstream, container, key, vendors, network=network)
+        return cls(store, upstream, container, key, vendors, deployment=deployment)
 
     def request(self, firm_code: int) -> bytes:
         """The request file for one firm. Raises BadItem where that is no Universal Firm Code."""
@@ -99,7 +102,7 @@ class ContainerStore:
         Raises BadKey for a vendor's key file that is none; sqlite3.Error.
         """
         before = self.container
-        after = activate(before, update_file, self._trusted(), network=self._network)
+        after = activate(before, update_file, self._trusted(), deployment=self.deployment)
         self._store.save_container(after)
         self.container = after
         self.statement = sign(after.statement(self.upstream), self._key)

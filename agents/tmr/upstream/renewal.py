@@ -19,9 +19,9 @@ def renew(settings: UpstreamConfig) -> str:
     Raises StoreError where the store cannot be used, or a running upstream has it, and NoFingerprint.
     """
     directory = Path(settings.state_dir)
-    if settings.network:
+    if settings.deployment.replicas == 1:
         raise StoreError(
-            f"{directory}: a network licence server is alone, and nobody could bring it up to date; "
+            f"{directory}: {settings.deployment.server} is alone, and nobody could bring it up to date; "
             "nothing was changed"
         )
     if not directory.is_dir():

@@ -26,8 +26,8 @@ def read(
     acceptor, container = runner.acceptor, container_store.container
     membership = acceptor.log.membership
     syncs: Syncs = runner.syncs
-    network = membership is not None and membership.alone
-    holder = None if network else acceptor.live_holder(now)
+    deployment = container_store.deployment
+    holder = acceptor.live_holder(now) if deployment.replicas > 1 else None
     return Status(
         name=name,
         system=system,
@@ -49,7 +49,7 @@ def read(
         sync_last_ms=round(syncs.last * 1000, 3),
         sync_longest_ms=round(syncs.longest * 1000, 3),
         alarms=tuple(runner.alarms() if alarms is None else alarms),
-        network=network,
+        deployment=deployment.name,
         free_bytes=runner.free_bytes,
         fingerprint=fingerprint(container.key),
         clock_synchronised=runner.clock_synchronised,

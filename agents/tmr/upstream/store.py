@@ -15,6 +15,7 @@ from typing import Final, Self
 
 import msgspec
 
+from tmr.api.deployment import NETWORK, TMR, Deployment
 from tmr.licensing import Container
 from tmr.quorum.durable import (
     AckedPositionsWrite,
@@ -424,13 +425,15 @@ class Store:
                 "again: this upstream then joins as a new member with a new container"
             )
 
-    def check_mode(self, membership: Membership | None, *, network: bool) -> None:
-        """Raise StoreError if the journal with this membership was begun in the other mode."""
-        if membership is None or membership.alone == network:
+    def check_deployment(self, membership: Membership | None, configured: Deployment) -> None:
+        """Raise StoreError if the journal with this membership was begun in another deployment."""
+        if membership is None:
             return
-        kinds = "one of three upstreams of a TMR system", "a network licence server"
+        stored = NETWORK if membership.replicas == NETWORK.replicas else TMR
+        if stored == configured:
+            return
         raise StoreError(
-            f"{self.path}: the store is of {kinds[not network]}, but this is configured as {kinds[network]}; "
+            f"{self.path}: the store is of {stored.server}, but this is configured as {configured.server}; "
             f"correct mode, or move the whole directory {self.path.parent} away and start again: it then has "
             "a new container, for which the vendor issues licences"
         )

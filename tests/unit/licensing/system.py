@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import NETWORK, TMR
 from tmr.licensing import (
     Container,
     Issued,
@@ -69,7 +70,7 @@ def issue_to(
         key=key,
         issued_ms=NOW_MS,
         update_id=f"update-{firm_code}-{len(history) + 1}",
-        network=network,
+        deployment=NETWORK if network else TMR,
         former_lost=former_lost,
     )
     history.append(issued.update)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmr.api.deployment import NETWORK, TMR
 from tmr.licensing import BadItem, LicenceKey, ProductItem
 from tmr.licensing.items import FIRM_CODE_MIN, ITEMS_MAX, check_kind, ordered
 from tmr.licensing.options import (
@@ -174,14 +175,14 @@ def test_plain_licences_of_a_product_are_told_apart_by_reference() -> None:
 
 
 def test_items_of_one_kind() -> None:
-    check_kind([item(1), item(2)], network=False)
-    check_kind([item(None), item(None, 2)], network=True)
+    check_kind([item(1), item(2)], TMR)
+    check_kind([item(None), item(None, 2)], NETWORK)
     # a TMR-Id is the vendor's: another firm may have the same
-    check_kind([item(1), msgspec.structs.replace(item(1, 7), firm_code=FIRM + 1)], network=False)
-    for wrong, network, told in (
-        ([item(1), item(None)], False, "has no TMR-Id"),
-        ([item(None), item(1)], True, "has a TMR-Id"),
-        ([item(1), item(1, 1002)], False, "TMR-Id 1 is on two products, 1001 and 1002"),
+    check_kind([item(1), msgspec.structs.replace(item(1, 7), firm_code=FIRM + 1)], TMR)
+    for wrong, deployment, told in (
+        ([item(1), item(None)], TMR, "has no TMR-Id"),
+        ([item(None), item(1)], NETWORK, "has a TMR-Id"),
+        ([item(1), item(1, 1002)], TMR, "TMR-Id 1 is on two products, 1001 and 1002"),
     ):
         with pytest.raises(BadItem, match=told):
-            check_kind(wrong, network=network)
+            check_kind(wrong, deployment)

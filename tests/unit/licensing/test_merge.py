@@ -12,8 +12,8 @@ from tmr.licensing import (
     MergedLicence,
     ProductItem,
     Statement,
-    alone,
     merge,
+    merge_plain,
 )
 
 from .strategies import options
@@ -127,7 +127,7 @@ def test_plain_licences_never_merge() -> None:
 
 def test_a_network_licence_server_serves_its_plain_licences_alone() -> None:
     plain = [item(None), msgspec.structs.replace(item(None), reference=1)]
-    merged = alone(stated(1, item(1), *plain))
+    merged = merge_plain(stated(1, item(1), *plain))
     assert [licence.item for licence in merged.licences] == plain
     assert merged.incomplete == ()
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from tmr.api.deployment import NETWORK, TMR
 from tmr.licensing import (
     BadItem,
     Change,
@@ -260,7 +261,7 @@ def test_a_network_licence_server_holds_plain_licences() -> None:
         LicenceKey(FIRM, 1001, None),
         LicenceKey(FIRM, 1001, None, 1),
     ]
-    assert site.history[0].network
+    assert site.history[0].deployment is NETWORK
     site.issue(Change(LicenceSelector(None, 1001, 1), {"quantity": 3}), Removal(LicenceSelector(None, 7)))
     assert [i.quantity for i in site.items] == [5, 3]
     site.issue()
@@ -336,10 +337,10 @@ def test_the_server_says_which_kind_it_is() -> None:
     container = containers()[0]
     plain = issue_to([container], [], network=True).file
     three = issue_to(containers(), []).file
-    for file, network in ((plain, True), (three, False)):
-        assert activate(container, file, TRUSTED, network=network).items
+    for file, own, other in ((plain, NETWORK, TMR), (three, TMR, NETWORK)):
+        assert activate(container, file, TRUSTED, deployment=own).items
         with pytest.raises(ValueError, match="the update holds"):
-            activate(container, file, TRUSTED, network=not network)
+            activate(container, file, TRUSTED, deployment=other)
 
 
 # -- what no update can say --------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tmr.api.deployment import NETWORK, TMR
 from tmr.cli.vendor.commands import vendor
 from tmr.cli.vendor.item_file import read_items
 from tmr.cli.vendor.options import CHANGEABLE, OF_AN_ITEM
@@ -59,7 +60,7 @@ class Desk:
         assert result.exit_code == 0, result.output
         trusted = {FIRM: public_key_from_pem((self.home / f"{FIRM}.pem").read_bytes())}
         self.system = [
-            activate(container, self.out.read_bytes(), trusted, network=self.network)
+            activate(container, self.out.read_bytes(), trusted, deployment=NETWORK if self.network else TMR)
             for container in self.system
         ]
         return result.output

@@ -60,7 +60,7 @@ def test_a_network_licence_server_listens_where_clients_ask(upstream: UpstreamPr
     lines = upstream.config.read_text().splitlines(keepends=True)
     upstream.config.write_text("".join(line for line in lines if not line.startswith("port")))
     found = config.read(upstream.config)
-    assert (found.network, found.addresses, found.listen_port) == (True, ("10.0.0.1", "fd00::1"), 22350)
+    assert (found.mode, found.addresses, found.listen_port) == ("network", ("10.0.0.1", "fd00::1"), 22350)
     upstream.config.write_text(upstream.config.read_text().replace('"network"', '"tmr"'))
     assert config.read(upstream.config).listen_port == 22351
 

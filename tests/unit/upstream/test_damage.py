@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tmr.api.deployment import TMR
 from tmr.quorum.durable import AppendWrite, CommitWrite, PromiseWrite, SnapshotWrite, VotingWrite
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.upstream import store as stores
@@ -31,7 +32,7 @@ def start(directory: Path, machine: str = MACHINE, name: str = "up1", act_id: st
     store = Store.open(directory, machine)
     try:
         durable = store.load()
-        store.check_mode(durable.membership, network=False)
+        store.check_deployment(durable.membership, TMR)
         store.check_owner(name)
         ContainerStore.open(store, name, act_id, directory)
     finally:

@@ -8,6 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tmr.api.deployment import DEPLOYMENTS, TMR
 from tmr.api.licences import LicenceState
 from tmr.api.status import HealthState, LicenceStatus, Role, Status, UpstreamStatus
 from tmr.cli.render.layout import BAD, FAINT, GOOD, WARN, alarms, clock, grid, moment
@@ -38,8 +39,8 @@ def status(health: HealthState, vips: Sequence[TwinView], twins: Sequence[TwinVi
     """
     out: list[RenderableType] = [Text.assemble("Health: ", (health, _HEALTH[health]))]
     for vip in vips:
-        alone = vip.status is not None and vip.status.network
-        line = Text(f"{'Network licence server' if alone else 'Virtual address'} {vip.address}: ")
+        deployment = TMR if vip.status is None else DEPLOYMENTS[vip.status.deployment]
+        line = Text(f"{deployment.address} {vip.address}: ")
         if vip.status is None:
             line.append(f"silent ({vip.error})", BAD)
         else:
@@ -53,7 +54,7 @@ def status(health: HealthState, vips: Sequence[TwinView], twins: Sequence[TwinVi
         return out
     best = max(answered, key=lambda s: (s.role is Role.ACTIVE, s.epoch, s.commit))
     seen = [view.status for view in shown if view.status is not None] or [best]
-    out += [""] if best.network else ["", _upstreams(seen), ""]
+    out += ["", _upstreams(seen), ""] if DEPLOYMENTS[best.deployment].replicas > 1 else [""]
     out += _licences(best.licences) if best.licences else [Text("No licences are known.")]
     return out + alarms(_alarms_of(seen))
 
@@ -86,7 +87,7 @@ def _twins(views: Sequence[TwinView]) -> Table:
         known = [view.status for view in views if view.status is not None]
         row("Health", lambda s: Text(s.health.state, _HEALTH[s.health.state]))
         row("Epoch", lambda s: Text(str(s.epoch)))
-        if all(status.network for status in known):
+        if all(DEPLOYMENTS[status.deployment].replicas == 1 for status in known):
             row("Container", lambda s: Text(s.upstreams[0].container or "-" if s.upstreams else "-"))
         else:
             row("Lease", lambda s: Text(_lease(s)))

@@ -8,6 +8,7 @@ from typing import ParamSpec, TypeVar
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.api.deployment import NETWORK, TMR, Deployment
 from tmr.cli.vendor.directory import open_directory, publish, read_file
 from tmr.cli.vendor.issuing import record_and_write
 from tmr.cli.vendor.item_file import read_items
@@ -67,7 +68,11 @@ request_option = click.option(
     help="Request file of one container; three times, with --network once.",
 )
 network_option = click.option(
-    "--network", is_flag=True, help="For a network licence server: one container, licences without TMR-Id."
+    "--network",
+    "deployment",
+    is_flag=True,
+    callback=lambda _context, _option, given: NETWORK if given else TMR,
+    help="For a network licence server: one container, licences without TMR-Id.",
 )
 out_option = click.option(
     "--out",
@@ -149,7 +154,7 @@ def which(tmr_id: int | None, product: int | None, reference: int) -> LicenceSel
 def issue_licence(
     directory: Path,
     requests: tuple[Path, ...],
-    network: bool,
+    deployment: Deployment,
     out: Path,
     items_file: Path | None,
     **given: Fields | None,
@@ -168,7 +173,7 @@ def issue_licence(
             if field not in fields:
                 raise click.UsageError(f"Missing option '--{name}', or --items with a file of licences.")
         licences = [Licence(**fields)]
-    record_and_write(directory, requests, licences, out, network)
+    record_and_write(directory, requests, licences, out, deployment)
 
 
 @vendor.command()
@@ -179,7 +184,7 @@ def issue_licence(
 def change(
     directory: Path,
     requests: tuple[Path, ...],
-    network: bool,
+    deployment: Deployment,
     out: Path,
     tmr_id: int | None,
     product: int | None,
@@ -191,7 +196,7 @@ def change(
     if not fields:
         raise click.UsageError("Nothing is changed. Give the options that shall have a new value.")
     change = Change(which(tmr_id, product, reference), fields)
-    record_and_write(directory, requests, [change], out, network)
+    record_and_write(directory, requests, [change], out, deployment)
 
 
 @vendor.command()
@@ -202,7 +207,7 @@ def change(
 def refill(
     directory: Path,
     requests: tuple[Path, ...],
-    network: bool,
+    deployment: Deployment,
     out: Path,
     tmr_id: int | None,
     product: int | None,
@@ -214,7 +219,7 @@ def refill(
         more = whole(units.removeprefix("+"), 1, CODE_MAX)
     except ValueError as error:
         raise click.BadParameter(f"{error}, such as +500", param_hint="--units") from None
-    record_and_write(directory, requests, [Refill(which(tmr_id, product, reference), more)], out, network)
+    record_and_write(directory, requests, [Refill(which(tmr_id, product, reference), more)], out, deployment)
 
 
 @vendor.command()
@@ -224,14 +229,14 @@ def refill(
 def remove(
     directory: Path,
     requests: tuple[Path, ...],
-    network: bool,
+    deployment: Deployment,
     out: Path,
     tmr_id: int | None,
     product: int | None,
     reference: int,
 ) -> None:
     """Take a licence away."""
-    record_and_write(directory, requests, [Removal(which(tmr_id, product, reference))], out, network)
+    record_and_write(directory, requests, [Removal(which(tmr_id, product, reference))], out, deployment)
 
 
 @vendor.command()
@@ -243,11 +248,13 @@ def remove(
     "that still exists goes on working.",
 )
 @explained
-def reissue(directory: Path, requests: tuple[Path, ...], network: bool, out: Path, former_lost: bool) -> None:
+def reissue(
+    directory: Path, requests: tuple[Path, ...], deployment: Deployment, out: Path, former_lost: bool
+) -> None:
     """Issue again what a system has, for instance when a new container replaces a broken one."""
-    if network and former_lost:
+    if not deployment.tmr_ids and former_lost:
         raise click.UsageError("A network licence server's new container inherits nothing: issue anew.")
-    record_and_write(directory, requests, [], out, network, former_lost=former_lost)
+    record_and_write(directory, requests, [], out, deployment, former_lost=former_lost)
 
 
 @vendor.command()

@@ -8,6 +8,7 @@ from typing import Final
 
 import click
 
+from tmr.api.deployment import Deployment
 from tmr.cli.vendor.directory import open_directory, open_named_request, publish
 from tmr.cli.vendor.show import describe_item, describe_options
 from tmr.licensing import (
@@ -25,7 +26,7 @@ def record_and_write(
     requests: Iterable[Path],
     orders: Sequence[Order],
     out: Path,
-    network: bool,
+    deployment: Deployment,
     *,
     former_lost: bool = False,
 ) -> None:
@@ -47,7 +48,7 @@ def record_and_write(
                 key=opened.key,
                 issued_ms=time.time_ns() // 1_000_000,
                 update_id=uuid.uuid4().hex,
-                network=network,
+                deployment=deployment,
                 former_lost=former_lost,
             )
         except NotIssued as error:

@@ -36,7 +36,7 @@ def describe_request(request: Request) -> list[str]:
 
 def describe_update(update: Update, verdict: str) -> list[str]:
     """Lines for a person."""
-    kind = "the network licence server" if update.network else "the system"
+    kind = "the system" if update.deployment.tmr_ids else "the network licence server"
     lines = [
         f"Update {update.update_id} of the firm {update.firm_code} for {kind} {update.act_id}",
         f"  issued           {iso_time(update.issued_ms)}",

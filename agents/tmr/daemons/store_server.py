@@ -1,45 +1,43 @@
-"""The running upstream: everything put together, from the store to the listening sockets."""
+"""Common parts of the daemons that keep a store: what stands around the store, and the sockets.
+
+A composition root (`upstream_replica`, `network_server`) opens the store, decides what its kind of server
+makes of it, and calls `serve` with the application.
+"""
 
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from starlette.types import ASGIApp
 
 from tmr.ledger import Ledger
 from tmr.licensing import fingerprint
-from tmr.net import fair_selector, framing
+from tmr.net import fair_selector
 from tmr.net.connection_limits import ConnectionLimiter
-from tmr.net.peer_requests import InTurns, PeerRequests
+from tmr.net.frame_server import Answerer
 from tmr.net.server import Listener, PeerServer, tcp_listener
-from tmr.net.tls import HTTP, Renewal, server_context
+from tmr.net.tls import Renewal, server_context
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.durable import Durable
+from tmr.quorum.entries import WriteValidator
 from tmr.quorum.formats import NewerFormat
 from tmr.runtime import gc_tuning, logs, systemd
 from tmr.runtime.clock import boottime, wall_ms
 from tmr.runtime.clock_sync import synchronised
 from tmr.runtime.logs import fields
-from tmr.standalone.local_command_log import ObservedLedger
-from tmr.standalone.network import NetworkServer
-from tmr.standalone.network_app import create_app as network_app
 from tmr.upstream import status
 from tmr.upstream.acceptor_runner import SLOW_SYNC, AcceptorRunner
 from tmr.upstream.admin_messages import Status
-from tmr.upstream.app import answerer, create_app
-from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.disk_monitor import DiskMonitor
 from tmr.upstream.fingerprint import machine_fingerprint
 from tmr.upstream.metrics import Metrics
-from tmr.upstream.own_container import OwnContainerValidator
 from tmr.upstream.recorder import Recorder
-from tmr.upstream.store import DAMAGED_FILE, DamagedRows, Store, StoreError
-from tmr.upstream.twin_policy import TwinCertificatePolicy
+from tmr.upstream.store import Store, StoreError
 
 if sys.platform != "win32":
     from tmr.net.server import unix_listener
@@ -47,11 +45,35 @@ if sys.platform != "win32":
 log = logging.getLogger(__name__)
 
 
-def run(settings: UpstreamConfig) -> None:
-    """Serve until SIGTERM or SIGINT. Raises StoreError, NoFingerprint, CannotListen where it cannot start."""
+class StoreServer(NamedTuple):
+    """Parts of a server with a store."""
+
+    settings: UpstreamConfig
+    store: Store
+    container_store: ContainerStore
+    runner: AcceptorRunner
+    recorder: Recorder
+    metrics: Metrics
+    fatal: Callable[[BaseException], None]
+
+    def status(self, alarms: Sequence[str]) -> Status:
+        """The server as it is now, for its administration socket."""
+        settings = self.settings
+        return status.read(
+            settings.name, settings.system, self.runner, self.container_store, boottime(), alarms
+        )
+
+
+def run(serving: Coroutine[Any, Any, None]) -> None:
+    """Run a composition root until SIGTERM or SIGINT."""
     logs.setup()
     os.umask(0o077)
-    fair_selector.run(_serve(settings))
+    fair_selector.run(serving)
+
+
+def open_store(settings: UpstreamConfig) -> Store:
+    """The store of this machine. Raises StoreError, NoFingerprint."""
+    return Store.open(Path(settings.state_dir), machine_fingerprint())
 
 
 def _dying(store: Store) -> Callable[[BaseException], NoReturn]:
@@ -72,40 +94,31 @@ def _die(error: BaseException) -> NoReturn:
     os._exit(1)
 
 
-def _load(store: Store, settings: UpstreamConfig) -> Durable:
-    """Contents of the store; an upstream of three whose rows are damaged begins anew, as with a new disk."""
-    try:
-        return store.load()
-    except DamagedRows as error:
-        if settings.network:
-            raise
-        disk = store.renew(error.what)
-        log.critical("the store is damaged", extra=fields(what=error.what, disk=disk, kept=DAMAGED_FILE))
-        return store.load()
+def assemble(
+    settings: UpstreamConfig,
+    store: Store,
+    durable: Durable,
+    ledger: Ledger,
+    validator: Callable[[ContainerStore], WriteValidator] | None = None,
+) -> StoreServer:
+    """The parts around an open store, with what it has loaded. Raises StoreError.
 
-
-async def _serve(settings: UpstreamConfig) -> None:
-    store = Store.open(Path(settings.state_dir), machine_fingerprint())
-    durable = _load(store, settings)
-    store.check_mode(durable.membership, network=settings.network)
-    if not settings.network:
-        store.check_owner(settings.name)
+    `validator`: makes what objects to writes that are not of the own container.
+    """
     fatal = _dying(store)
     container_store = ContainerStore.open(
-        store, settings.name, settings.act_id, Path(settings.vendors), network=settings.network
+        store, settings.name, settings.act_id, Path(settings.vendors), deployment=settings.deployment
     )
-    ledger = ObservedLedger() if settings.network else Ledger()
+    container = container_store.container
     try:
         acceptor = Acceptor(
             durable,
             ledger,
             boottime(),
             settings.lease_ttl,
-            generation=container_store.container.generation,
-            validator=None
-            if settings.network
-            else OwnContainerValidator(ledger, settings.name, container_store.container.key),
-            container=fingerprint(container_store.container.key),
+            generation=container.generation,
+            validator=None if validator is None else validator(container_store),
+            container=fingerprint(container.key),
         )
     except NewerFormat as error:
         raise StoreError(f"{store.path}: {error}") from None
@@ -129,26 +142,38 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_sync=synced,
         synchronised=synchronised,
     )
-    twins = TwinCertificatePolicy(metrics, settings.twins)
-    requests = PeerRequests(lambda role: metrics.limited.labels(role).inc())
+    recorder = Recorder(runner, store, ledger, container_store, settings.record_days)
+    return StoreServer(settings, store, container_store, runner, recorder, metrics, fatal)
+
+
+async def serve(
+    parts: StoreServer,
+    app: ASGIApp,
+    protocols: Sequence[str],
+    *,
+    begin_stop: Callable[[], None],
+    answerer: Answerer | None = None,
+) -> None:
+    """Serve until SIGTERM or SIGINT. `protocols`: spoken over TLS (ALPN). Raises CannotListen."""
+    settings, runner = parts.settings, parts.runner
     room = ConnectionLimiter()
-    metrics.add(room)
-    spoken = (HTTP,) if settings.network else (framing.ALPN, HTTP)
-    tls = server_context(settings.tls, room.handshake_failed, spoken)
+    parts.metrics.add(room)
+    tls = server_context(settings.tls, room.handshake_failed, protocols)
     listeners = [
         *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
         *_admin_listeners(settings),
     ]
 
     def started() -> None:
-        systemd.ready(f"container {container_store.container.serial}")
+        acceptor, serial = runner.acceptor, parts.container_store.container.serial
+        systemd.ready(f"container {serial}")
         log.info(
             "ready",
             extra=fields(
                 name=settings.name,
                 system=settings.system,
                 mode=settings.mode,
-                container=container_store.container.serial,
+                container=serial,
                 address=",".join(settings.addresses),
                 port=listeners[0].port,
                 voting=acceptor.voting,
@@ -157,30 +182,6 @@ async def _serve(settings: UpstreamConfig) -> None:
             ),
         )
 
-    def read_status() -> Status:
-        return status.read(settings.name, settings.system, runner, container_store, boottime(), alarms())
-
-    recorder = Recorder(runner, store, ledger, container_store, settings.record_days)
-    alarms, begin_stop = runner.alarms, runner.begin_stop
-    app: ASGIApp
-    if isinstance(ledger, ObservedLedger):
-        network = NetworkServer(
-            settings.name,
-            runner,
-            container_store,
-            ledger,
-            recorder,
-            clock=boottime,
-            wall_ms=wall_ms,
-            fatal=fatal,
-        )
-        app = network_app(network, runner, container_store, metrics, read_status)
-        alarms, begin_stop = network.alarms, network.begin_stop
-    else:
-        borrowings = Borrowings(runner, container_store, ledger)
-        app = InTurns(
-            create_app(runner, container_store, borrowings, recorder, metrics, read_status, twins), requests
-        )
     server = PeerServer(
         app,
         listeners,
@@ -189,7 +190,7 @@ async def _serve(settings: UpstreamConfig) -> None:
         on_stopping=begin_stop,
         renewal=Renewal(settings.tls, tls),
         room=room,
-        answerer=None if settings.network else answerer(runner, twins, metrics, requests),
+        answerer=answerer,
     )
     space = DiskMonitor(runner, Path(settings.state_dir), settings.disk_reserve)
     space.start()

@@ -1,4 +1,7 @@
-"""`tmr-vip --config FILE` holds the virtual address of the active twin; with `--clear` it only cleans up."""
+"""Composition root of `tmr-vip --config FILE`, which holds the virtual address.
+
+With `--clear` it only cleans up. It imports nothing of ours but `tmr.vip`.
+"""
 
 import argparse
 import asyncio

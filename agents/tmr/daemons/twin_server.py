@@ -1,4 +1,4 @@
-"""`tmr-server --config /etc/tmr/server.toml`: the TMR agent of one twin."""
+"""Composition root of `tmr-server --config /etc/tmr/server.toml`, the server of one twin."""
 
 import argparse
 import asyncio
