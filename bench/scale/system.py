@@ -17,7 +17,8 @@ from bench import processes
 from bench.load.licences import Target
 from tmr.licensing import Licence
 from tmr.quorum.lease import Timing
-from tmr.rpc import record_messages
+from tmr.rpc.record_messages import ListRecords, RecordList
+from tmr.rpc.registry import BY_MESSAGE, decode_reply, encode
 from tmr.rpc.upstream_client import CONTENT_TYPE
 from tmr.twin.record_sync import gap_of
 from tmr.upstream.admin_messages import Status
@@ -132,17 +133,17 @@ class System:
         """The upstream lacks lines of the licence tracking record."""
         tls, path = (
             context(self.machines.pki.twin("tmr1")),
-            record_messages.PATHS[record_messages.ListRecords],
+            BY_MESSAGE[ListRecords].route,
         )
         answer = httpx.post(
             f"https://127.0.0.1:{upstream.port}{path}",
-            content=record_messages.encode(record_messages.ListRecords()),
+            content=encode(ListRecords()),
             headers={"Content-Type": CONTENT_TYPE},
             verify=tls,
             timeout=30,
         )
-        looked = record_messages.decode_answer(answer.content)
-        if not isinstance(looked, record_messages.RecordList):
+        looked = decode_reply(ListRecords, answer.content)
+        if not isinstance(looked, RecordList):
             raise TypeError(f"{upstream.name} answered with {answer.status_code}: {answer.text[:200]}")
         return any(gap_of(firm) is not None for firm in looked.firms)
 

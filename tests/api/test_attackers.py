@@ -23,7 +23,7 @@ from tests.support.vendor import Vendor
 from tmr.licensing import Licence
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Acquire, encode
-from tmr.rpc.upstream_client import PATHS
+from tmr.rpc.registry import BY_MESSAGE
 
 HALF_OPEN = 2000
 LIMIT = 4096
@@ -329,7 +329,7 @@ def test_a_twins_key_is_of_use_at_its_place_alone(
             assert status == (200 if allowed else 403), body
         one.sendall(
             b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n%s"
-            % (PATHS[Acquire].encode(), len(probe(twin)), probe(twin))
+            % (BY_MESSAGE[Acquire].route.encode(), len(probe(twin)), probe(twin))
         )
         assert answer(one)[0] == (200 if allowed else 403)
     if not allowed:

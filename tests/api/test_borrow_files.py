@@ -25,8 +25,11 @@ from tmr.licensing import Container, LicenceKey, check_share, open_request, publ
 from tmr.net.problem import Problem
 from tmr.quorum.entries import Entry, Membership, ProposerId
 from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Bootstrapped, NotVoting, Promise
-from tmr.quorum.read_index import ReadIndex, encode_read_index
-from tmr.rpc.upstream_client import BORROWINGS, LinkRefused, UpstreamLink
+from tmr.quorum.read_index import ReadIndex
+from tmr.rpc import registry
+from tmr.rpc.messages import ReadContainer, SignBorrowing
+from tmr.rpc.registry import BY_MESSAGE
+from tmr.rpc.upstream_client import LinkRefused, UpstreamLink
 from tmr.twin.borrow_files import borrow_file
 
 A = ProposerId("tmr1", "a")
@@ -38,6 +41,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> System:
     return make_system(tmp_path_factory.mktemp("pki"))
 
 
+ROUTE = BY_MESSAGE[SignBorrowing].route
 READ = ReadIndex(1, A, 0)
 """What the test asks with as the active twin: whatever is applied will do."""
 
@@ -100,7 +104,7 @@ class Site:
         for link in links.values():
             assert isinstance(await link.call(Bootstrap(A, Membership((one, two, three)))), Bootstrapped)
             assert isinstance(await link.call(Acquire(1, A, 30_000)), Promise)
-        statements = [await link.container() for link in links.values()]
+        statements = [await link.call(ReadContainer()) for link in links.values()]
         await self.commit(links, StateContainers(tuple(statements)))
 
     async def append(self, links: dict[str, UpstreamLink], command: Command) -> None:
@@ -158,7 +162,7 @@ def site(tmp_path: Path, system: System) -> Iterator[Site]:
 
 async def refusal(link: UpstreamLink, borrow: str) -> str:
     with pytest.raises(LinkRefused) as caught:
-        await link.share(borrow, READ)
+        await link.call(SignBorrowing(borrow, READ))
     return caught.value.code
 
 
@@ -180,7 +184,7 @@ def test_a_borrowing_is_signed_once_it_is_committed_and_while_one_upstream_is_do
         waiting = asyncio.create_task(borrow_file(links, "bor-1", lambda: READ, patience=60))
         two = {name: links[name] for name in ("up1", "up2")}
         await site.tell({"up1": links["up1"]}, len(site.entries))
-        one = await links["up1"].share("bor-1", READ)
+        one = await links["up1"].call(SignBorrowing("bor-1", READ))
         assert not waiting.done()
         site.upstreams[2].kill()
         await site.tell(two, len(site.entries))
@@ -193,8 +197,8 @@ def test_a_borrowing_is_signed_once_it_is_committed_and_while_one_upstream_is_do
         )
         assert licence.until - licence.since == timedelta(days=1)
         # the same bytes from every upstream, whenever it is asked
-        other = await links["up2"].share("bor-1", READ)
-        again = await links["up1"].share("bor-1", READ)
+        other = await links["up2"].call(SignBorrowing("bor-1", READ))
+        again = await links["up1"].call(SignBorrowing("bor-1", READ))
         assert one.payload == other.payload == again.payload
         assert one.key != other.key
         assert check_share(other).lent.update_id == "update-1"
@@ -279,19 +283,19 @@ def test_only_twins_are_answered_and_only_about_ids(tmp_path: Path, system: Syst
         asyncio.run(story())
         for role, name in (("client", "alice"), ("operator", "olga"), ("upstream", "up2")):
             with client(upstream, system.files(role, name)) as http:
-                answer = http.post(f"{BORROWINGS}/bor-1", content=encode_read_index(READ))
+                answer = http.post(ROUTE, content=registry.encode(SignBorrowing("bor-1", READ)))
             assert (answer.status_code, answer.json()["type"]) == (403, "urn:tmr:problem:wrong-role")
         with client(upstream, system.twin("tmr1")) as http:
-            for odd in ("%00", "-x", "x" * 129, "a%20b", "%C3%A9", "..%2e"):
-                answer = http.post(f"{BORROWINGS}/{odd}", content=encode_read_index(READ))
-                assert answer.status_code in (400, 422)  # no path at all, or no id
+            for odd in ("\0", "-x", "x" * 129, "a b", "é", "..."):
+                answer = http.post(ROUTE, content=registry.encode(SignBorrowing(odd, READ)))
+                assert answer.status_code == 422
                 assert answer.json()["type"] == "urn:tmr:problem:bad-request"
-            posted = http.post(f"{BORROWINGS}/bor-1", content=b"{}")
+            posted = http.post(ROUTE, content=b"{}")
             assert posted.json()["type"] == "urn:tmr:problem:bad-request"
-            other = encode_read_index(ReadIndex(1, ProposerId("tmr2", "life"), 0))
-            posted = http.post(f"{BORROWINGS}/bor-1", content=other)
+            other = registry.encode(SignBorrowing("bor-1", ReadIndex(1, ProposerId("tmr2", "life"), 0)))
+            posted = http.post(ROUTE, content=other)
             assert (posted.status_code, posted.json()["type"]) == (403, "urn:tmr:problem:wrong-role")
-            assert http.get(f"{BORROWINGS}/bor-1").status_code == 405
+            assert http.get(ROUTE).status_code == 405
     finally:
         upstream.close()
 

@@ -45,12 +45,12 @@ async def test_one_that_lies_does_not_count(tmp_path: Path, lie: str) -> None:
     async with running(tmp_path, item()) as system:
         first = system.active
         hostile = system.upstreams[0]
-        honestly = hostile.call
+        honestly = hostile.quorum
 
         async def lies(request: Request) -> Reply:
             return LIES[lie](await honestly(request))
 
-        hostile.call = lies  # type: ignore[method-assign]
+        hostile.quorum = lies  # type: ignore[method-assign]
         first.vip.stop()
         await until(lambda: any(t.serves for t in system.twins if t is not first), "the other twin serves")
         async with system.active.client() as client:

@@ -39,6 +39,7 @@ from tmr.quorum.messages import (
     decode_request,
     encode,
 )
+from tmr.rpc.messages import ReadContainer
 from tmr.rpc.upstream_client import LinkError
 
 KEY = LicenceKey(FIRM, 1001, 1)
@@ -77,7 +78,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, system: System) -> Iterator[S
 
 
 async def genuine(thief: Thief) -> tuple[SignedStatement, ...]:
-    return tuple([await link.container() for link in thief.links.values()])
+    return tuple([await link.call(ReadContainer()) for link in thief.links.values()])
 
 
 def forged(upstream: str, quantity: int = 1000) -> SignedStatement:

@@ -31,7 +31,10 @@ from tmr.quorum.messages import (
     Subscribed,
     encode,
 )
-from tmr.rpc.upstream_client import PATHS, LinkError, UpstreamLink, contexts
+from tmr.rpc import registry
+from tmr.rpc.messages import ReadContainer
+from tmr.rpc.registry import BY_MESSAGE, RPCS
+from tmr.rpc.upstream_client import LinkError, UpstreamLink, contexts
 from tmr.runtime.clock_sync import synchronised
 from tmr.upstream.config import DISK_RESERVE_MAX
 
@@ -83,6 +86,9 @@ def linked(upstream: UpstreamProcess, work: Callable[..., Awaitable[T]], *twins:
     return asyncio.run(run())
 
 
+ACQUIRE = BY_MESSAGE[Acquire].route
+
+
 async def founded(link: UpstreamLink) -> None:
     """The upstream belongs to a system of three from now on."""
     joining = await link.call(Acquire(1, A, 1000, pre_vote=True))
@@ -99,7 +105,7 @@ async def next_epoch(link: UpstreamLink) -> int:
 # -- who is answered ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [*PATHS.values()])
+@pytest.mark.parametrize("path", [rpc.route for rpc in RPCS])
 @pytest.mark.parametrize("role", ["client", "operator", "upstream"])
 def test_quorum_messages_are_the_twins_alone(
     upstream: UpstreamProcess, system: System, path: str, role: str
@@ -119,7 +125,7 @@ def test_a_licence_with_a_tmr_id_is_refused_outside_its_system(
 ) -> None:
     with client(upstream, system.client("alice")) as http:
         answer = http.post("/v1/sessions", json={"firm_code": FIRM, "product_code": 1})
-        container = http.get("/v1/container")
+        container = http.post("/v1/container", content=registry.encode(ReadContainer()))
     assert answer.status_code == 403
     problem = answer.json()
     assert problem["type"] == "urn:tmr:problem:tmr-id-outside-tmr"
@@ -130,7 +136,7 @@ def test_a_licence_with_a_tmr_id_is_refused_outside_its_system(
 
 def test_a_twin_speaks_for_itself_only(upstream: UpstreamProcess, system: System) -> None:
     with client(upstream, system.twin("tmr1")) as http:
-        answer = http.post(PATHS[Release], content=encode(Release(1, B)))
+        answer = http.post(BY_MESSAGE[Release].route, content=encode(Release(1, B)))
     assert answer.status_code == 403
     assert "speaks for 'tmr2', the certificate is of twin tmr1" in answer.json()["detail"]
 
@@ -160,7 +166,7 @@ def test_a_certificate_that_does_not_say_who_is_refused(
 ) -> None:
     files = system.authority.issue("twin", "tmr1", uris=uris, stem="odd")
     with client(upstream, files) as http:
-        answer = http.get("/v1/container")
+        answer = http.post("/v1/container", content=registry.encode(ReadContainer()))
     assert answer.status_code == 403
     assert words in answer.json()["detail"]
 
@@ -249,11 +255,16 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(upstream: UpstreamProc
     before = upstream.command("status", "--json").stdout
     with client(upstream, system.twin("tmr1")) as http:
         cases: list[tuple[str, bytes, int, str]] = [
-            (PATHS[Acquire], b"", 422, "no message in msgpack"),
-            (PATHS[Acquire], b"\xc1", 422, "no message in msgpack"),
-            (PATHS[Acquire], msgspec.msgpack.encode({"type": "king"}), 422, "no message in msgpack"),
-            (PATHS[Acquire], encode(Release(1, A)), 422, "'release' does not belong here"),
-            (PATHS[Acquire], b"\0" * (8 * 2**20 + 1), 413, "larger than 8388608 bytes"),
+            (ACQUIRE, b"", 422, "no message in msgpack"),
+            (ACQUIRE, b"\xc1", 422, "no message in msgpack"),
+            (
+                ACQUIRE,
+                msgspec.msgpack.encode({"type": "king"}),
+                422,
+                "no message in msgpack",
+            ),
+            (ACQUIRE, encode(Release(1, A)), 422, "'release' does not belong here"),
+            (ACQUIRE, b"\0" * (8 * 2**20 + 1), 413, "larger than 8388608 bytes"),
         ]
         for path, body, status, words in cases:
             answer = http.post(path, content=body)
@@ -265,8 +276,8 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(upstream: UpstreamProc
             for _ in range(140):
                 yield b"\0" * 65_536
 
-        assert http.post(PATHS[Acquire], content=endless()).status_code == 413
-        assert http.get(PATHS[Acquire]).status_code == 405
+        assert http.post(ACQUIRE, content=endless()).status_code == 413
+        assert http.get(ACQUIRE).status_code == 405
         missing = http.get("/v1/nothing")
         assert (missing.status_code, missing.headers["content-type"]) == (404, "application/problem+json")
     after = upstream.command("status", "--json").stdout
@@ -310,7 +321,7 @@ def test_follow_wakes_at_once_on_release(upstream: UpstreamProcess) -> None:
         assert busy.holder == "tmr1"
         waiting = asyncio.create_task(two.call(Subscribe(B, 0, 0, "tmr1", epoch)))
         # Other calls of the same twin are answered while its long poll waits.
-        await two.container()
+        await two.call(ReadContainer())
         assert not waiting.done()
         await one.call(Release(epoch, A))
         released = time.monotonic()
@@ -333,7 +344,7 @@ def test_a_link_says_in_words_why_nobody_answers(upstream: UpstreamProcess, syst
                 await link.call(Acquire(1, A, 1000, pre_vote=True))
             assert time.monotonic() - started < 10
             with pytest.raises(LinkError):
-                await link.container()
+                await link.call(ReadContainer())
             await link.close()
             assert str(caught.value) == f"{link.name}: {caught.value.reason}"
             return caught.value.reason
@@ -365,17 +376,17 @@ def test_a_link_survives_a_restart_of_the_upstream(tmp_path: Path, system: Syste
     made.start()
 
     async def story(link: UpstreamLink) -> None:
-        before = await link.container()
+        before = await link.call(ReadContainer())
         poll = asyncio.create_task(link.call(Subscribe(A, 0, 0, "", 0)))
-        await link.container()
+        await link.call(ReadContainer())
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, made.kill)
         with pytest.raises(LinkError, match=r"connection (reset|closed|refused)"):
             await poll
         with pytest.raises(LinkError, match=r"connection (reset|closed|refused)"):
-            await link.container()
+            await link.call(ReadContainer())
         await loop.run_in_executor(None, made.start)
-        assert await link.container() == before
+        assert await link.call(ReadContainer()) == before
 
     try:
         linked(made, story)
@@ -447,7 +458,7 @@ def test_a_licence_is_requested_issued_and_activated(tmp_path: Path, system: Sys
             assert "remedy: nothing is left to do here" in again.stderr
 
         async def look(link: UpstreamLink) -> None:
-            signed = await link.container()
+            signed = await link.call(ReadContainer())
             statement = open_statement(signed, signed.key)
             assert (statement.upstream, statement.act_id, statement.generation) == ("up1", ACT_ID, 1)
             assert [item.quantity for item in statement.items] == [5]

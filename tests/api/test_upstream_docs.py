@@ -18,6 +18,7 @@ from tmr.upstream.app import create_app
 from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.container_store import ContainerStore
+from tmr.upstream.dispatch import Dispatch
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.store import Store
@@ -34,15 +35,23 @@ def test_routes_and_metrics_are_documented(tmp_path: Path) -> None:
     failures: list[BaseException] = []
     runner = AcceptorRunner(acceptor, store, clock=boottime, wall_ms=wall_ms, fatal=failures.append)
     metrics = Metrics()
+    twins = TwinCertificatePolicy(metrics)
     recorder = Recorder(runner, store, ledger, container_store, 400)
     app = create_app(
         runner,
         container_store,
-        Borrowings(runner, container_store, ledger),
+        Dispatch(
+            runner,
+            container_store,
+            Borrowings(runner, container_store, ledger),
+            recorder,
+            metrics,
+            twins,
+        ),
         recorder,
         metrics,
         lambda: status.read("up1", "lab", runner, container_store, boottime()),
-        TwinCertificatePolicy(metrics),
+        twins,
     )
     routes = [route for route in app.router.routes if isinstance(route, Route)]
     assert len(routes) > 10

@@ -19,9 +19,9 @@ from tmr.ledger.export import open_attestation
 from tmr.licensing import open_request, open_statement
 from tmr.quorum.entries import Entry, Membership, ProposerId
 from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, NotVoting, Promise
-from tmr.rpc import record_messages
+from tmr.rpc import registry
+from tmr.rpc.messages import ReadContainer
 from tmr.rpc.record_messages import (
-    PATHS,
     AttestRecord,
     LinePage,
     LinesStored,
@@ -32,6 +32,7 @@ from tmr.rpc.record_messages import (
     RecordList,
     StoreLines,
 )
+from tmr.rpc.registry import BY_MESSAGE, RPCS, Transport
 from tmr.rpc.upstream_client import LinkError, UpstreamLink
 
 A = ProposerId("tmr1", "a")
@@ -91,8 +92,8 @@ async def active_twin(upstream: UpstreamProcess, entries: int, commit: int) -> A
 def test_the_record_is_the_twins_alone(upstream: UpstreamProcess, system: System, role: str) -> None:
     name = {"client": "alice", "operator": "olga", "upstream": "up2"}[role]
     with client(upstream, system.files(role, name)) as http:
-        for path in PATHS.values():
-            assert http.post(path, content=record_messages.encode(ListRecords())).status_code == 403
+        for path in [rpc.route for rpc in RPCS if rpc.transport is Transport.HTTP_ORDERED]:
+            assert http.post(path, content=registry.encode(ListRecords())).status_code == 403
 
 
 def test_what_is_no_question_is_refused(upstream: UpstreamProcess, system: System) -> None:
@@ -106,11 +107,12 @@ def test_what_is_no_question_is_refused(upstream: UpstreamProcess, system: Syste
             b"\xc1",
             msgspec.msgpack.encode({"type": "read", "firm_code": -1, "first": 1, "last": 2}),
         ):
-            answer = ask(PATHS[ReadLines], body)
+            answer = ask(BY_MESSAGE[ReadLines].route, body)
             assert answer.status_code == 422
             assert answer.json()["type"] == "urn:tmr:problem:bad-request"
         assert (
-            "/v1/record/look" in ask(PATHS[ReadLines], record_messages.encode(ListRecords())).json()["remedy"]
+            "/v1/record/look"
+            in ask(BY_MESSAGE[ReadLines].route, registry.encode(ListRecords())).json()["remedy"]
         )
 
 
@@ -120,7 +122,7 @@ def test_a_container_vouches_for_what_its_record_has(upstream: UpstreamProcess) 
     async def run() -> None:
         async with active_twin(upstream, 6, 5) as link:
             head = head_of(made[:10])
-            looked = await link.record(ListRecords())
+            looked = await link.call(ListRecords())
             assert isinstance(looked, RecordList)
             ((firm),) = looked.firms
             assert (firm.firm_code, firm.head, [(run.first, run.last) for run in firm.runs]) == (
@@ -128,22 +130,22 @@ def test_a_container_vouches_for_what_its_record_has(upstream: UpstreamProcess) 
                 10,
                 [(1, 10)],
             )
-            page = await link.record(ReadLines(FIRM, 3, 99))
+            page = await link.call(ReadLines(FIRM, 3, 99))
             assert isinstance(page, LinePage)
             assert list(page.lines) == made[2:10]
-            attested = await link.record(AttestRecord(FIRM, 2_000, 4_000, head.seq, head.hash, 5))
+            attested = await link.call(AttestRecord(FIRM, 2_000, 4_000, head.seq, head.hash, 5))
             assert isinstance(attested, RecordAttested)
             assert (attested.span.first_seq, attested.span.last_seq) == (3, 6)
             attestation, envelope = open_attestation(attested.envelope)
             assert attestation.span == attested.span
             assert attestation.time_ms == 5_000
-            signed = await link.container()
+            signed = await link.call(ReadContainer())
             assert envelope.signed_by(signed.key)
             assert open_statement(signed, signed.key).container == attestation.container
             request = open_request(upstream.command("request", "--firm", str(FIRM)).stdout.strip().encode())
             assert request.container_key == signed.key.hex()
             # What it cannot know, or knows better.
-            early = await link.record(AttestRecord(FIRM, None, None, 12, made[11].hash, 6))
+            early = await link.call(AttestRecord(FIRM, None, None, 12, made[11].hash, 6))
             assert isinstance(early, NotAttested)
             assert early.yet
             for seq, hash_, index in (
@@ -152,12 +154,12 @@ def test_a_container_vouches_for_what_its_record_has(upstream: UpstreamProcess) 
                 (12, made[11].hash, 5),
             ):
                 assert isinstance(
-                    await link.record(AttestRecord(FIRM, None, None, seq, hash_, index)), NotAttested
+                    await link.call(AttestRecord(FIRM, None, None, seq, hash_, index)), NotAttested
                 )
-            older = await link.record(AttestRecord(FIRM, None, None, 8, made[7].hash, 4))
+            older = await link.call(AttestRecord(FIRM, None, None, 8, made[7].hash, 4))
             assert isinstance(older, RecordAttested)
             assert open_attestation(older.envelope)[0].time_ms == 4_000
-            filled = await link.record(StoreLines(FIRM, tuple(lines(3))))
+            filled = await link.call(StoreLines(FIRM, tuple(lines(3))))
             assert isinstance(filled, LinesStored)
             assert (filled.stored, bool(filled.reason)) == (0, True)
 
@@ -194,14 +196,14 @@ def test_the_record_is_whole_after_kill_9(upstream: UpstreamProcess) -> None:
             await link.close()
             await loop.run_in_executor(None, upstream.start)
             link = upstream.link()
-            looked = await link.record(ListRecords())
+            looked = await link.call(ListRecords())
             assert isinstance(looked, RecordList)
             (firm,) = looked.firms
             (whole,) = firm.runs
             assert (whole.first, whole.last) == (1, firm.head)
             found: list[ChainedLine] = []
             while len(found) < firm.head:
-                page = await link.record(ReadLines(FIRM, len(found) + 1, firm.head))
+                page = await link.call(ReadLines(FIRM, len(found) + 1, firm.head))
                 assert isinstance(page, LinePage)
                 found += page.lines
             assert unbroken(found)

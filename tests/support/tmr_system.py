@@ -27,7 +27,6 @@ from tmr.licensing import (
     Container,
     NotSigned,
     ProductItem,
-    SignedStatement,
     activate,
     fingerprint,
     raw_public_key,
@@ -40,7 +39,9 @@ from tmr.net.tls import TlsFiles
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.messages import Reply, Request, Subscribe, decode_reply, decode_request, encode
 from tmr.quorum.read_index import ReadIndex, obstacle
-from tmr.rpc import record_messages
+from tmr.rpc import registry
+from tmr.rpc.messages import ReadContainer, SignBorrowing
+from tmr.rpc.registry import decode_message
 from tmr.rpc.upstream_client import LinkError, LinkRefused
 from tmr.runtime.clock import boottime, wall_ms
 from tmr.twin.config import ServerConfig, UpstreamAddress
@@ -133,8 +134,22 @@ class Upstream:
         self._news.set()
         self._news = asyncio.Event()
 
-    async def call(self, request: Request) -> Reply:
-        """As UpstreamLink."""
+    async def call(self, message: Any) -> Any:
+        """As UpstreamLink, and the upstream's dispatch behind it."""
+        if isinstance(message, Request):
+            return await self.quorum(message)
+        if not self.up:
+            raise LinkError(self.name, "connection refused")
+        match decode_message(registry.encode(message)):
+            case ReadContainer():
+                return sign(self.box.statement(self.name), self._key)
+            case SignBorrowing(borrow, read):
+                return self._share(borrow, read)
+            case question:
+                answer = await self.recorder.answer(question)
+                return registry.decode_reply(type(question), registry.encode(answer))
+
+    async def quorum(self, request: Request) -> Reply:
         request = decode_request(encode(request))
         await asyncio.sleep(self.delay)
         end = boottime() + 5
@@ -153,16 +168,7 @@ class Upstream:
             return decode_reply(encode(answer.reply))
         raise LinkError(self.name, "connection refused")
 
-    async def container(self) -> SignedStatement:
-        """As UpstreamLink."""
-        if not self.up:
-            raise LinkError(self.name, "connection refused")
-        return sign(self.box.statement(self.name), self._key)
-
-    async def share(self, borrow: str, asked: ReadIndex) -> BorrowSignature:
-        """As UpstreamLink, and the upstream's application behind it."""
-        if not self.up:
-            raise LinkError(self.name, "connection refused")
+    def _share(self, borrow: str, asked: ReadIndex) -> BorrowSignature:
         if (code := obstacle(self.acceptor, boottime(), asked)) is not None:
             raise LinkRefused(self.name, code, code)
         try:
@@ -176,13 +182,6 @@ class Upstream:
         """The container takes the update of the vendor with this public key."""
         self.box = activate(self.box, file, {FIRM: vendor_key})
         self.acceptor.generation = self.box.generation
-
-    async def record(self, question: record_messages.Question) -> record_messages.Answer:
-        """As UpstreamLink."""
-        if not self.up:
-            raise LinkError(self.name, "connection refused")
-        question = record_messages.decode_question(record_messages.encode(question))
-        return record_messages.decode_answer(record_messages.encode(await self.recorder.answer(question)))
 
     async def close(self) -> None:
         """As UpstreamLink."""

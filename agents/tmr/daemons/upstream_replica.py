@@ -9,10 +9,11 @@ from tmr.net.peer_requests import InTurns, PeerRequests
 from tmr.net.tls import HTTP
 from tmr.quorum.durable import Durable
 from tmr.runtime.logs import fields
-from tmr.upstream.app import answerer, create_app
+from tmr.upstream.app import create_app
 from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.container_store import ContainerStore
+from tmr.upstream.dispatch import Dispatch
 from tmr.upstream.own_container import OwnContainerValidator
 from tmr.upstream.store import DAMAGED_FILE, DamagedRows, Store
 from tmr.upstream.twin_policy import TwinCertificatePolicy
@@ -26,7 +27,7 @@ def run(settings: UpstreamConfig) -> None:
 
 
 def _load(store: Store) -> Durable:
-    """What the store holds. Where rows are damaged it begins anew, as with a new disk."""
+    """Contents of the store. Where rows are damaged it begins anew, as with a new disk."""
     try:
         return store.load()
     except DamagedRows as error:
@@ -49,10 +50,12 @@ async def _serve(settings: UpstreamConfig) -> None:
     runner, metrics = parts.runner, parts.metrics
     twins = TwinCertificatePolicy(metrics, settings.twins)
     requests = PeerRequests(lambda role: metrics.limited.labels(role).inc())
+    borrowings = Borrowings(runner, parts.container_store, ledger)
+    dispatch = Dispatch(runner, parts.container_store, borrowings, parts.recorder, metrics, twins)
     app = create_app(
         runner,
         parts.container_store,
-        Borrowings(runner, parts.container_store, ledger),
+        dispatch,
         parts.recorder,
         metrics,
         lambda: parts.status(runner.alarms()),
@@ -63,5 +66,5 @@ async def _serve(settings: UpstreamConfig) -> None:
         InTurns(app, requests),
         (framing.ALPN, HTTP),
         begin_stop=runner.begin_stop,
-        answerer=answerer(runner, twins, metrics, requests),
+        answerer=dispatch.answerer(requests),
     )

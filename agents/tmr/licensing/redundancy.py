@@ -6,5 +6,5 @@ from tmr.api.deployment import TMR
 
 REPLICAS: Final = TMR.replicas
 """Upstreams of a system, each with a replica of the journal and a container of its own."""
-MAJORITY: Final = REPLICAS // 2 + 1
+MAJORITY: Final = TMR.majority
 """Replicas whose word is the system's: two of these have at least one in common with any other two."""

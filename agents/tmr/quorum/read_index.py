@@ -9,7 +9,6 @@ from typing import Literal
 
 import msgspec
 
-from tmr.licensing.packed import unpack
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.entries import Count, ProposerId
 
@@ -36,17 +35,3 @@ def obstacle(acceptor: Acceptor, now: float, asked: ReadIndex) -> Obstacle | Non
     if (asked.epoch, asked.owner) != (acceptor.promised, acceptor.live_holder(now)):
         return "fenced"
     return "not-applied" if acceptor.applied < asked.index else None
-
-
-_encoder = msgspec.msgpack.Encoder()
-_decoder: msgspec.msgpack.Decoder[ReadIndex] = msgspec.msgpack.Decoder(ReadIndex)
-
-
-def encode_read_index(asked: ReadIndex) -> bytes:
-    """The read index as msgpack."""
-    return _encoder.encode(asked)
-
-
-def decode_read_index(data: bytes) -> ReadIndex:
-    """A read index from msgpack. Raises msgspec.DecodeError for anything else."""
-    return unpack(_decoder, data)

@@ -10,7 +10,7 @@ import msgspec
 
 from tmr.ledger import ChainedLine
 from tmr.ledger.export import RecordSpan
-from tmr.licensing.packed import unpack
+from tmr.rpc.messages import Query
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 
@@ -20,44 +20,6 @@ PAGE_BYTES: Final = 512 * 1024
 """Bytes of lines after which a page ends."""
 LOOK_FIRMS: Final = 500
 """Firms in one answer to `ListRecords` at most."""
-
-
-class ListRecords(msgspec.Struct, frozen=True, tag="look"):
-    """Question for the records that an upstream has. `after`: only Firm Codes larger than this."""
-
-    after: Count = 0
-
-
-class ReadLines(msgspec.Struct, frozen=True, tag="read"):
-    """Lines `first` to `last`; as many as fit a page, from the front, or with `backwards` from the end."""
-
-    firm_code: Count
-    first: Count
-    last: Count
-    backwards: bool = False
-
-
-class StoreLines(msgspec.Struct, frozen=True, tag="fill"):
-    """Keep these lines, which follow one another, if they lead to what your own ledger knows."""
-
-    firm_code: Count
-    lines: tuple[ChainedLine, ...]
-
-
-class AttestRecord(msgspec.Struct, frozen=True, tag="attest"):
-    """Vouch for the lines of a span of time, up to line `head_seq`, which has the hash `head_hash`.
-
-    `index`: journal entry that must be applied before. `first_seq`: vouch for no earlier lines, and so
-    not for a whole span; 0: for all.
-    """
-
-    firm_code: Count
-    from_ms: Count | None
-    to_ms: Count | None
-    head_seq: Count
-    head_hash: bytes
-    index: Count
-    first_seq: Count = 0
 
 
 class LineRun(msgspec.Struct, frozen=True, array_like=True):
@@ -113,32 +75,43 @@ class NotAttested(msgspec.Struct, frozen=True, tag="not-attested"):
     yet: bool = False
 
 
+class ListRecords(Query[RecordList], frozen=True, tag="look"):
+    """Question for the records that an upstream has. `after`: only Firm Codes larger than this."""
+
+    after: Count = 0
+
+
+class ReadLines(Query[LinePage], frozen=True, tag="read"):
+    """Lines `first` to `last`; as many as fit a page, from the front, or with `backwards` from the end."""
+
+    firm_code: Count
+    first: Count
+    last: Count
+    backwards: bool = False
+
+
+class StoreLines(Query[LinesStored], frozen=True, tag="fill"):
+    """Keep these lines, which follow one another, if they lead to what your own ledger knows."""
+
+    firm_code: Count
+    lines: tuple[ChainedLine, ...]
+
+
+class AttestRecord(Query[RecordAttested | NotAttested], frozen=True, tag="attest"):
+    """Vouch for the lines of a span of time, up to line `head_seq`, which has the hash `head_hash`.
+
+    `index`: journal entry that must be applied before. `first_seq`: vouch for no earlier lines, and so
+    not for a whole span; 0: for all.
+    """
+
+    firm_code: Count
+    from_ms: Count | None
+    to_ms: Count | None
+    head_seq: Count
+    head_hash: bytes
+    index: Count
+    first_seq: Count = 0
+
+
 Question = ListRecords | ReadLines | StoreLines | AttestRecord
 Answer = RecordList | LinePage | LinesStored | RecordAttested | NotAttested
-
-PATHS: Final[dict[type, str]] = {
-    ListRecords: "/v1/record/look",
-    ReadLines: "/v1/record/read",
-    StoreLines: "/v1/record/fill",
-    AttestRecord: "/v1/record/attest",
-}
-"""Route of each question."""
-
-_encoder = msgspec.msgpack.Encoder()
-_questions: msgspec.msgpack.Decoder[Question] = msgspec.msgpack.Decoder(Question)
-_answers: msgspec.msgpack.Decoder[Answer] = msgspec.msgpack.Decoder(Answer)
-
-
-def encode(message: Question | Answer) -> bytes:
-    """The message as msgpack."""
-    return _encoder.encode(message)
-
-
-def decode_question(data: bytes) -> Question:
-    """A question from msgpack. Raises msgspec.DecodeError for anything else."""
-    return unpack(_questions, data)
-
-
-def decode_answer(data: bytes) -> Answer:
-    """An answer from msgpack. Raises msgspec.DecodeError for anything else."""
-    return unpack(_answers, data)

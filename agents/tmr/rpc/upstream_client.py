@@ -4,59 +4,28 @@ import asyncio
 import errno
 import ssl
 from collections.abc import AsyncIterator
-from typing import Final, NamedTuple
-from urllib.parse import quote
+from typing import Any, Final, NamedTuple, TypeVar, overload
 
 import aiohttp
 import msgspec
 
-from tmr.licensing import BorrowSignature, SignedStatement
-from tmr.licensing.packed import unpack
 from tmr.net import framing
 from tmr.net.frame_client import FrameLink, PeerRefused
 from tmr.net.identity import Role
 from tmr.net.tls import Renewable, TlsFiles, client_context
-from tmr.quorum.messages import (
-    Acquire,
-    Append,
-    Bootstrap,
-    Install,
-    Release,
-    Reply,
-    Report,
-    Request,
-    Subscribe,
-    decode_reply,
-    encode,
-)
-from tmr.quorum.read_index import ReadIndex, encode_read_index
-from tmr.rpc import record_messages
+from tmr.quorum.messages import Reply, Request
+from tmr.rpc.messages import Query
+from tmr.rpc.registry import BY_MESSAGE, Rpc, Transport, decode_reply, encode
 
-PATHS: Final[dict[type, str]] = {
-    Acquire: "/v1/lease/acquire",
-    Append: "/v1/journal/append",
-    Install: "/v1/snapshot/install",
-    Release: "/v1/lease/release",
-    Subscribe: "/v1/journal/follow",
-    Report: "/v1/front",
-    Bootstrap: "/v1/found",
-}
-"""Route of each message."""
-BORROWINGS: Final = "/v1/borrowings"
-"""Below it, by id: an upstream's share of a borrow file."""
-FOLLOW_WAIT: Final = 1.0
-"""Seconds after which an upstream answers `follow` even without news."""
+R = TypeVar("R")
+
 REPLY_LIMIT: Final = 256 * 2**20
 """Bytes of one answer: a promise may carry a whole journal."""
-INSTALL_TIMEOUT: Final = 10.0
-"""Seconds for a snapshot to arrive and be stored."""
-RECORD_TIMEOUT: Final = 10.0
-"""Seconds for an answer about the record, which may have to be read from or written to the disk."""
 CONTENT_TYPE: Final = "application/msgpack"
 PIECE: Final = 256 * 1024
 """Bytes of a snapshot that are sent in one turn of the event loop."""
-_CALLS: Final = 4
-"""Connections for calls that are answered at once."""
+_CONNECTIONS: Final = {Transport.HTTP: 4, Transport.HTTP_ORDERED: 1}
+"""Connections of each transport over HTTP."""
 
 
 class LinkError(Exception):
@@ -107,8 +76,8 @@ class UpstreamLink:
         host = f"[{address}]" if ":" in address else address
         self._base = f"https://{host}:{port}"
         self._tls = tls.http
-        self._timeout = ttl / 2
-        self._sessions: dict[str, aiohttp.ClientSession] = {}
+        self._ttl = ttl
+        self._sessions: dict[Transport, aiohttp.ClientSession] = {}
         self._calls: dict[aiohttp.ClientSession, int] = {}
         """Sessions with calls under way, and how many."""
         self._prompt = FrameLink(name, address, port, tls.framed)
@@ -116,45 +85,26 @@ class UpstreamLink:
         self._patient = FrameLink(name, address, port, tls.framed)
         """For the long poll."""
 
-    async def call(self, message: Request) -> Reply:
-        """The upstream's answer to `message`. Raises LinkError, at the latest when its time is up."""
-        match message:
-            case Subscribe():
-                body = await self._exchange(self._patient, encode(message), FOLLOW_WAIT + self._timeout)
-            case Install():  # in a connection of its own: appends must not wait behind it
-                session, patience = self._session("call", _CALLS), max(INSTALL_TIMEOUT, self._timeout)
-                body = await self._ask(session, "POST", PATHS[Install], patience, _pieces(encode(message)))
+    @overload
+    async def call(self, message: Request) -> Reply: ...
+    @overload
+    async def call(self, message: Query[R]) -> R: ...
+    async def call(self, message: Any) -> Any:
+        """The upstream's reply to `message`, by the registry. Raises LinkError when its time is up.
+
+        Raises LinkRefused where the upstream answers no.
+        """
+        rpc, body = BY_MESSAGE[type(message)], encode(message)
+        patience = rpc.patience(self._ttl)
+        match rpc.transport:
+            case Transport.FRAMES:
+                reply = await self._exchange(self._prompt, body, patience)
+            case Transport.LONG_POLL:
+                reply = await self._exchange(self._patient, body, patience)
             case _:
-                body = await self._exchange(self._prompt, encode(message), self._timeout)
+                reply = await self._post(rpc, body, patience)
         try:
-            return decode_reply(body)
-        except msgspec.MsgspecError as error:
-            raise LinkError(self.name, f"its answer is not understood ({error})") from None
-
-    async def container(self) -> SignedStatement:
-        """Statement of the upstream about its container. Raises LinkError."""
-        session = self._session("call", _CALLS)
-        body = await self._ask(session, "GET", "/v1/container", self._timeout, None)
-        try:
-            return unpack(_statements, body)
-        except msgspec.MsgspecError as error:
-            raise LinkError(self.name, f"its answer is not understood ({error})") from None
-
-    async def share(self, borrow: str, asked: ReadIndex) -> BorrowSignature:
-        """The upstream's share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
-        path, question = f"{BORROWINGS}/{quote(borrow, safe='')}", encode_read_index(asked)
-        body = await self._ask(self._session("call", _CALLS), "POST", path, self._timeout, question)
-        try:
-            return unpack(_shares, body)
-        except msgspec.MsgspecError as error:
-            raise LinkError(self.name, f"its answer is not understood ({error})") from None
-
-    async def record(self, question: record_messages.Question) -> record_messages.Answer:
-        """The upstream's answer about the licence tracking record. Raises LinkError."""
-        session, path = self._session("record", 1), record_messages.PATHS[type(question)]
-        body = await self._ask(session, "POST", path, RECORD_TIMEOUT, record_messages.encode(question))
-        try:
-            return record_messages.decode_answer(body)
+            return decode_reply(rpc.message, reply)
         except msgspec.MsgspecError as error:
             raise LinkError(self.name, f"its answer is not understood ({error})") from None
 
@@ -187,35 +137,29 @@ class UpstreamLink:
         except (OSError, ValueError) as error:
             raise LinkError(self.name, explain(error)) from None
 
-    def _session(self, purpose: str, connections: int) -> aiohttp.ClientSession:
-        session = self._sessions.get(purpose)
+    def _session(self, transport: Transport) -> aiohttp.ClientSession:
+        session = self._sessions.get(transport)
         if session is None:
             # Shorter than the upstream keeps an idle connection, so that it never closes one being reused.
-            connector = aiohttp.TCPConnector(limit=connections, keepalive_timeout=30, ssl=self._tls)
+            connector = aiohttp.TCPConnector(
+                limit=_CONNECTIONS[transport], keepalive_timeout=30, ssl=self._tls
+            )
             session = aiohttp.ClientSession(
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
             )
-            self._sessions[purpose] = session
+            self._sessions[transport] = session
         return session
 
-    async def _ask(
-        self,
-        session: aiohttp.ClientSession,
-        method: str,
-        path: str,
-        patience: float,
-        body: bytes | AsyncIterator[bytes] | None,
-    ) -> bytes:
-        headers = {"Content-Type": CONTENT_TYPE} if body is not None else {}
+    async def _post(self, rpc: Rpc, body: bytes, patience: float) -> bytes:
+        session = self._session(rpc.transport)
         self._calls[session] = self._calls.get(session, 0) + 1
         try:
             async with (
                 asyncio.timeout(patience),
-                session.request(
-                    method,
-                    self._base + path,
-                    data=body,
-                    headers=headers,
+                session.post(
+                    self._base + rpc.route,
+                    data=_pieces(body) if len(body) > PIECE else body,
+                    headers={"Content-Type": CONTENT_TYPE},
                     server_hostname=self.name,
                     allow_redirects=False,
                     timeout=_NO_TIMEOUT,
@@ -238,8 +182,6 @@ class UpstreamLink:
                     await session.close()
 
 
-_statements: Final = msgspec.msgpack.Decoder(SignedStatement)
-_shares: Final = msgspec.msgpack.Decoder(BorrowSignature)
 _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=None, sock_read=None)
 
 

@@ -160,7 +160,7 @@ class NetworkServer:
     # -- views ---------------------------------------------------------------------------------------------
 
     def _facts(self) -> HealthFacts:
-        """What its health follows from."""
+        """Facts from which its health follows."""
         acceptor, time_ms = self._runner.acceptor, self.command_log.certified_ms()
         upstreams = self.command_log.upstreams()
         (own,) = upstreams

@@ -8,6 +8,7 @@ from tmr.licensing import BadBorrowSignature, BorrowSignature, check_share, seal
 from tmr.licensing.borrow_file import SIGNERS
 from tmr.net.problem import Problem
 from tmr.quorum.read_index import ReadIndex
+from tmr.rpc.messages import SignBorrowing
 from tmr.rpc.upstream_client import LinkError, LinkRefused
 from tmr.service.problems import problem
 from tmr.twin.replicator import Link
@@ -68,7 +69,7 @@ class _Collection:
         pause = PAUSE
         while True:
             try:
-                share = await link.share(self._borrow, self._read())
+                share = await link.call(SignBorrowing(self._borrow, self._read()))
                 checked = await asyncio.to_thread(check_share, share)  # an update may have megabytes
                 lent = checked.lent
                 if lent.borrow != self._borrow:

@@ -10,6 +10,7 @@ import msgspec
 from tmr.ledger import ContainersStated, StateContainers, Withdraw, constituents
 from tmr.licensing import BadStatement, LicensingError, SignedStatement, fingerprint, open_statement
 from tmr.quorum.outputs import NotActive, Overloaded
+from tmr.rpc.messages import ReadContainer
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields
 from tmr.twin.replicator import Replicator
@@ -153,7 +154,7 @@ class ContainerSync:
         source.next_at = self._replicator.clock() + source.pause
         source.pause = min(2 * source.pause, PAUSE_MAX)
         try:
-            signed = await self._replicator.links[slot].container()
+            signed = await self._replicator.links[slot].call(ReadContainer())
             statement = open_statement(signed, signed.key)
         except LinkError as error:
             log.warning("container cannot be read", extra=fields(upstream=name, error=error))

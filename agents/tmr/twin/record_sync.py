@@ -105,7 +105,7 @@ class RecordSync:
         after, more = 0, True
         while more:
             try:
-                looked = await self._replicator.links[slot].record(ListRecords(after))
+                looked = await self._replicator.links[slot].call(ListRecords(after))
             except LinkError as error:
                 log.warning("the record cannot be looked at", extra=fields(error=error))
                 return None
@@ -140,10 +140,10 @@ class RecordSync:
         """Number of lines that were stored."""
         links = self._replicator.links
         try:
-            page = await links[source].record(question)
+            page = await links[source].call(question)
             if not isinstance(page, LinePage) or not page.lines:
                 return 0
-            filled = await links[slot].record(StoreLines(question.firm_code, page.lines))
+            filled = await links[slot].call(StoreLines(question.firm_code, page.lines))
         except LinkError as error:
             log.warning("lines of the record cannot be copied", extra=fields(error=error))
             return 0

@@ -9,23 +9,23 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol, TypeVar, overload
 
 from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, together
-from tmr.licensing import BorrowSignature, SignedStatement
 from tmr.quorum import formats, validation
 from tmr.quorum.messages import Promise, Release, Reply, Request, Subscribe, Subscribed
 from tmr.quorum.outputs import Applied, NotActive, Output, Overloaded, RoleChanged, Send
 from tmr.quorum.proposer import Proposer
-from tmr.quorum.read_index import ReadIndex
 from tmr.quorum.replication import BACKLOG, LAGGING_PAUSE
-from tmr.rpc import record_messages
+from tmr.rpc.messages import Query
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields
 from tmr.service.container_view import UpstreamState
 from tmr.service.guard import fail
 from tmr.service.in_flight import Fate, InFlight, Submission, Undecided
 from tmr.twin.upstream_states import Reachability, upstream_states
+
+R = TypeVar("R")
 
 log = logging.getLogger(__name__)
 
@@ -39,17 +39,12 @@ RELEASE_PATIENCE: Final = 0.5
 class Link(Protocol):
     """The way to one upstream."""
 
-    async def call(self, request: Request) -> Reply:
-        """Its answer. Raises LinkError."""
-
-    async def container(self) -> SignedStatement:
-        """Statement about its container. Raises LinkError."""
-
-    async def share(self, borrow: str, asked: ReadIndex) -> BorrowSignature:
-        """Its share of the borrow file for this borrowing. Raises LinkError, LinkRefused."""
-
-    async def record(self, question: record_messages.Question) -> record_messages.Answer:
-        """Its answer about the licence tracking record. Raises LinkError."""
+    @overload
+    async def call(self, message: Request) -> Reply: ...
+    @overload
+    async def call(self, message: Query[R]) -> R: ...
+    async def call(self, message: Any) -> Any:
+        """Its reply. Raises LinkError, LinkRefused."""
 
     async def close(self) -> None:
         """End all connections."""

@@ -21,6 +21,7 @@ from tmr.licensing import (
 )
 from tmr.net.identity import Identity
 from tmr.net.problem import Problem, bad_request
+from tmr.rpc.messages import ReadContainer
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields
 from tmr.service.guard import RequestGuard
@@ -78,7 +79,7 @@ class Truster:
 
     async def _shown(self, upstream: str) -> tuple[SignedStatement, Statement]:
         try:
-            signed = await self._links[upstream].container()
+            signed = await self._links[upstream].call(ReadContainer())
             return signed, open_statement(signed, signed.key)
         except LinkError as error:
             raise refused(

@@ -265,7 +265,7 @@ class TwinApp:
         async def ask(question: Question) -> Answer:
             if not self.replicator.twin.replicas[slot].reachable:
                 raise LinkError(self.replicator.twin.names[slot], "it does not answer")
-            return await self.replicator.links[slot].record(question)
+            return await self.replicator.links[slot].call(question)
 
         return ask
 

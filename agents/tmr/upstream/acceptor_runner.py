@@ -32,7 +32,7 @@ from tmr.quorum.durable import (
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Reply, Request, RequestRefused, Subscribe
 from tmr.quorum.read_index import Obstacle, ReadIndex, obstacle
-from tmr.rpc.upstream_client import FOLLOW_WAIT
+from tmr.rpc.registry import FOLLOW_WAIT
 from tmr.runtime.logs import fields
 from tmr.upstream.store import Store
 

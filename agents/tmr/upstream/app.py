@@ -3,9 +3,9 @@
 import asyncio
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 from fastapi import FastAPI
@@ -15,32 +15,13 @@ from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
 from tmr.net.body import read_body
-from tmr.net.frame_server import Answerer
-from tmr.net.identity import Identity
-from tmr.net.peer_requests import PeerRequests
 from tmr.net.problem import Problem, bad_request, install
 from tmr.net.server import demand, demand_local, peer_of
-from tmr.quorum.entries import FORMAT, ProposerId
-from tmr.quorum.messages import (
-    Acquire,
-    Append,
-    Bootstrap,
-    Install,
-    Release,
-    Report,
-    Subscribe,
-    decode_request,
-    encode,
-)
-from tmr.quorum.messages import Request as Message
-from tmr.quorum.read_index import decode_read_index
-from tmr.rpc import record_messages
-from tmr.rpc.upstream_client import BORROWINGS, CONTENT_TYPE, PATHS
 from tmr.runtime.logs import fields
-from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
+from tmr.upstream.acceptor_runner import AcceptorRunner
 from tmr.upstream.admin_messages import Status
-from tmr.upstream.borrowings import Borrowings
 from tmr.upstream.container_store import ContainerStore
+from tmr.upstream.dispatch import Dispatch, Endpoint, failed
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.recorder import Recorder
 from tmr.upstream.status import version
@@ -48,34 +29,20 @@ from tmr.upstream.twin_policy import TwinCertificatePolicy
 
 log = logging.getLogger(__name__)
 
-BODY_LIMIT: Final = 8 * 2**20
-"""Bytes of one message."""
-SNAPSHOT_LIMIT: Final = 256 * 2**20
-"""Bytes of one snapshot to install: a full ledger is larger than any batch."""
 JSON: Final = "application/json"
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
-
-_MESSAGES: Final = (
-    f"This upstream has the version {version()}, which knows the journal's formats up to {FORMAT}. If "
-    "the twin is newer, install its version here, too."
-)
-"""Remedy for what is no message of this version."""
-_READ_INDEX: Final = "Send a ReadIndex of tmr.quorum.read_index."
-
-T = TypeVar("T")
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 
 def create_app(
     runner: AcceptorRunner,
     container_store: ContainerStore,
-    borrowings: Borrowings,
+    dispatch: Dispatch,
     recorder: Recorder,
     metrics: Metrics,
     status: Callable[[], Status],
     twins: TwinCertificatePolicy,
 ) -> FastAPI:
-    """The application; its lifespan ends the node.
+    """The application; its lifespan ends the runner. `dispatch` answers the twins' messages.
 
     `status` reads the upstream as it is now.
     """
@@ -100,15 +67,9 @@ def create_app(
     install(app)
     metrics.show(status)
     # Plain routes: FastAPI's validation would cost more than the rest of an append.
-    routes: list[tuple[str, str, Endpoint]] = [
-        (PATHS[kind], "POST", _message(runner, twins, metrics, kind))
-        for kind in (Acquire, Append, Install, Release, Subscribe, Bootstrap, Report)
-    ]
-    routes += admin_routes(runner, container_store, metrics, status)
-    routes += [(path, "POST", _record(recorder, twins, kind)) for kind, path in record_messages.PATHS.items()]
-    routes += [
-        ("/v1/container", "GET", _container(container_store, twins)),
-        (f"{BORROWINGS}/{{borrow}}", "POST", _borrowing(borrowings, twins)),
+    routes = [
+        *dispatch.routes(),
+        *admin_routes(runner, container_store, metrics, status),
         ("/v1/sessions", "POST", _outside_tmr(metrics)),
         ("/metrics", "GET", _metrics(twins, metrics)),
     ]
@@ -135,135 +96,6 @@ def admin_routes(
         ("/v1/updates", "POST", _update(runner, container_store, metrics, activated)),
         ("/v1/status", "GET", _status(status)),
     ]
-
-
-def _decoded(
-    body: bytes,
-    decode: Callable[[bytes], T],
-    kind: type,
-    paths: Mapping[Any, str],
-    what: str,
-    remedy: str,
-) -> T:
-    """The `what` in the body, which must be of the kind that this path takes. Raises Problem bad-request."""
-    try:
-        found = decode(body)
-    except (msgspec.MsgspecError, ValueError) as error:
-        raise bad_request(f"The body is no {what} in msgpack: {error}", remedy) from None
-    if type(found) is not kind:
-        raise bad_request(
-            f"A {what} of the kind {type(found).__name__.lower()!r} does not belong here.",
-            f"Post it to {paths[type(found)]}.",
-        )
-    return found
-
-
-def _message(runner: AcceptorRunner, twins: TwinCertificatePolicy, metrics: Metrics, kind: type) -> Endpoint:
-    limit = SNAPSHOT_LIMIT if kind is Install else BODY_LIMIT
-
-    async def endpoint(request: Request) -> Response:
-        twin = twins.admit_request(request)
-        body = await read_body(request, limit)
-        message = _decoded(body, decode_request, kind, PATHS, "message", _MESSAGES)
-        return Response(await _reply(runner, metrics, twin, message), media_type=CONTENT_TYPE)
-
-    return endpoint
-
-
-def answerer(
-    runner: AcceptorRunner, twins: TwinCertificatePolicy, metrics: Metrics, requests: PeerRequests
-) -> Answerer:
-    """Answers messages that come in frames: all kinds but snapshots, which are too large to wait behind."""
-
-    async def answer(peer: Identity, address: str, body: bytes) -> bytes:
-        async with requests.one(peer, address, len(body)):
-            return await answer_now(peer, address, body)
-
-    async def answer_now(peer: Identity, address: str, body: bytes) -> bytes:
-        twin = twins.admit(peer, address)
-        try:
-            message = decode_request(body)
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise bad_request(f"The frame is no message in msgpack: {error}", _MESSAGES) from None
-        if isinstance(message, Install):
-            raise bad_request("A snapshot is not sent in a frame.", f"Post it to {PATHS[Install]}.")
-        return await _reply(runner, metrics, twin, message)
-
-    return answer
-
-
-async def _reply(runner: AcceptorRunner, metrics: Metrics, twin: str, message: Message) -> bytes:
-    _speaks_for(message.owner, twin)
-    try:
-        reply = await runner.call(message)
-    except RunnerFailed:
-        raise _failed() from None
-    metrics.messages.labels(type(message).__name__.lower(), type(reply).__name__.lower()).inc()
-    return encode(reply)
-
-
-def _speaks_for(owner: ProposerId, twin: str) -> None:
-    """Raise Problem unless the certificate is of the twin that the message names."""
-    if owner.name != twin:
-        raise Problem(
-            "wrong-role",
-            403,
-            "Wrong twin",
-            f"The message speaks for {owner.name!r}, the certificate is of twin {twin}.",
-            "Speak for yourself only.",
-        )
-
-
-def _record(recorder: Recorder, twins: TwinCertificatePolicy, kind: type) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        twins.admit_request(request)
-        body, remedy = await read_body(request, BODY_LIMIT), "Send one of tmr.rpc.record_messages."
-        question = _decoded(
-            body, record_messages.decode_question, kind, record_messages.PATHS, "question", remedy
-        )
-        try:
-            answer = await recorder.answer(question)
-        except RunnerFailed:
-            raise _failed() from None
-        return Response(record_messages.encode(answer), media_type=CONTENT_TYPE)
-
-    return endpoint
-
-
-def _failed() -> Problem:
-    return Problem(
-        "overloaded",
-        503,
-        "Store failed",
-        "This upstream's store failed; it is about to restart.",
-        "Try again.",
-        headers={"Retry-After": "1"},
-    )
-
-
-def _container(container_store: ContainerStore, twins: TwinCertificatePolicy) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        twins.admit_request(request)
-        return Response(msgspec.msgpack.encode(container_store.statement), media_type=CONTENT_TYPE)
-
-    return endpoint
-
-
-def _borrowing(borrowings: Borrowings, twins: TwinCertificatePolicy) -> Endpoint:
-    async def endpoint(request: Request) -> Response:
-        twin = twins.admit_request(request)
-        try:
-            asked = decode_read_index(await read_body(request, BODY_LIMIT))
-        except (msgspec.MsgspecError, ValueError) as error:
-            raise bad_request(f"The body is no read index in msgpack: {error}", _READ_INDEX) from None
-        _speaks_for(asked.owner, twin)
-        try:
-            share = await borrowings.share(request.path_params["borrow"], asked)
-        except RunnerFailed:
-            raise _failed() from None
-        return Response(msgspec.msgpack.encode(share), media_type=CONTENT_TYPE)
-
-    return endpoint
 
 
 def _outside_tmr(metrics: Metrics) -> Endpoint:
@@ -326,7 +158,7 @@ def _update(
                 activated = await runner.in_writer(lambda: container_store.activate(body))
             except sqlite3.Error as error:
                 runner.fail(error)
-                raise _failed() from None
+                raise failed() from None
             except LicensingError as error:
                 metrics.activations.labels(error.code).inc()
                 log.warning("update refused", extra=fields(code=error.code, reason=error.reason))

@@ -16,9 +16,9 @@ from tmr.ledger.promote import blocked
 from tmr.ledger.queue import MAX_WAITING
 from tmr.ledger.state import Ended, Session, Stored
 from tmr.licensing import LicenceKey, ProductItem
+from tmr.rpc.registry import SNAPSHOT_LIMIT
 from tmr.rpc.upstream_client import REPLY_LIMIT
 from tmr.service.liveness import LivenessTable
-from tmr.upstream.app import SNAPSHOT_LIMIT
 
 OTHER = PRODUCT + 1
 KEYS = {PRODUCT: (key(1),), OTHER: (LicenceKey(FIRM, OTHER, 2),)}

@@ -7,7 +7,7 @@ import pytest
 
 from tmr.api.errors import ConfigError as ClientConfigError
 from tmr.client import config as client
-from tmr.rpc.record_messages import decode_answer, decode_question
+from tmr.rpc.registry import RPCS, decode_message, decode_reply
 from tmr.runtime.config import ConfigError
 from tmr.upstream import config as upstream
 from tmr.vip import config as vip
@@ -19,9 +19,10 @@ NO_UTF8 = b"\x81\xa4type\xa1\xff"
 @pytest.mark.parametrize("data", [DEEP, NO_UTF8, DEEP.replace(b"look", b"page")])
 def test_messages_about_the_record(data: bytes) -> None:
     with pytest.raises(msgspec.DecodeError):
-        decode_question(data)
-    with pytest.raises(msgspec.DecodeError):
-        decode_answer(data)
+        decode_message(data)
+    for rpc in RPCS:
+        with pytest.raises(msgspec.DecodeError):
+            decode_reply(rpc.message, data)
 
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 20_000, "a = " + "9" * 5_000], ids=["deep", "long"])

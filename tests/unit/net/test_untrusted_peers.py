@@ -18,6 +18,7 @@ from tests.support.serving import Served, ask, connect, ended, serving, until
 from tmr.net import server
 from tmr.net.certificate_policy import BadList, read
 from tmr.net.tls import Renewal, TlsFiles, server_context
+from tmr.rpc.messages import ReadContainer
 from tmr.rpc.upstream_client import LinkError, UpstreamLink, contexts
 
 
@@ -151,7 +152,7 @@ async def asked_by_twin(system: System, port: int, **files: str) -> str:
     tls = msgspec.structs.replace(system.twin("tmr1"), **files)
     link = UpstreamLink("up1", "127.0.0.1", port, contexts(tls, "lab"), 20.0)
     try:
-        await link.container()
+        await link.call(ReadContainer())
     except LinkError as error:
         return error.reason
     finally:
@@ -289,12 +290,12 @@ def test_a_link_leaves_an_upstream_that_is_revoked(system: System, tmp_path: Pat
         try:
             for _ in range(2):
                 with pytest.raises(LinkError, match="404"):
-                    await link.container()
+                    await link.call(ReadContainer())
             system.authority.crl(up1, stem="used")
             assert renewal.check()
             await link.renew()
             with pytest.raises(LinkError) as caught:
-                await link.container()
+                await link.call(ReadContainer())
             return caught.value.reason
         finally:
             await link.close()

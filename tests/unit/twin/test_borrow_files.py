@@ -12,16 +12,14 @@ from tmr.client.borrowed import read
 from tmr.licensing import (
     BadBorrowSignature,
     BorrowSignature,
-    SignedStatement,
     check_share,
     seal_borrow_file,
     share,
 )
 from tmr.net.problem import Problem
 from tmr.quorum.entries import ProposerId
-from tmr.quorum.messages import Reply, Request
 from tmr.quorum.read_index import ReadIndex
-from tmr.rpc.record_messages import Answer, Question
+from tmr.rpc.messages import SignBorrowing
 from tmr.rpc.upstream_client import LinkError
 from tmr.twin.borrow_files import borrow_file
 
@@ -40,21 +38,12 @@ class Upstream:
     def __init__(self, *shares: BorrowSignature | LinkError) -> None:
         self._shares = list(shares)
 
-    async def share(self, borrow: str, asked: ReadIndex) -> BorrowSignature:
-        assert asked == READ
+    async def call(self, message: Any) -> Any:
+        assert message == SignBorrowing("bor-1", READ)
         answer = self._shares.pop(0) if len(self._shares) > 1 else self._shares[0]
         if isinstance(answer, LinkError):
             raise answer
         return answer
-
-    async def call(self, request: Request) -> Reply:
-        raise LinkError("up", "not asked here")
-
-    async def container(self) -> SignedStatement:
-        raise LinkError("up", "not asked here")
-
-    async def record(self, question: Question) -> Answer:
-        raise LinkError("up", "not asked here")
 
     async def close(self) -> None:
         """Nothing is open."""

@@ -29,7 +29,7 @@ from tmr.quorum.messages import (
     Subscribe,
     Subscribed,
 )
-from tmr.rpc.upstream_client import FOLLOW_WAIT
+from tmr.rpc.registry import FOLLOW_WAIT
 from tmr.runtime.clock import boottime, wall_ms
 from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
 from tmr.upstream.store import Store
