@@ -15,7 +15,7 @@ from lab import disk, fabric, host, image, lifecycle, machine
 from lab.errors import LabError
 from lab.lock import locked
 from lab.names import LabNames, state_root
-from lab.topology import Machine, machine_named
+from lab.topology import Machine, Network, machine_named
 
 _ANYBODY = {"list", "inventory"}  # commands that only read
 
@@ -58,15 +58,18 @@ def _parser() -> argparse.ArgumentParser:
     execute.add_argument("remote", nargs=argparse.REMAINDER, metavar="-- CMD")
 
     for name, does, run in (
-        ("power-off", "cut the power: what was not synced is lost", _power_off),
-        ("power-on", "boot", _power_on),
-        ("stop", "shut down in order", _stop),
-        ("reboot", "reboot in order", _reboot),
-        ("freeze", "stop every process, silence the network", _freeze),
-        ("thaw", "let a frozen machine go on", _thaw),
+        ("power-off", "cut the power: what was not synced is lost", _together(machine.power_off)),
+        ("power-on", "boot", _each(machine.power_on, "on")),
+        ("stop", "shut down in order", _together(machine.stop)),
+        ("reboot", "reboot in order", _each(machine.reboot, "back")),
+        ("freeze", "stop every process, silence the network", _together(machine.freeze)),
+        ("thaw", "let a frozen machine go on", _together(machine.thaw)),
     ):
         command(name, does, run).add_argument("machines", nargs="+", metavar="MACHINE")
-    for name, does, run in (("cut", "pull a cable", _cut), ("heal", "put a cable back", _heal)):
+    for name, does, change in (
+        ("cut", "pull a cable", fabric.cut),
+        ("heal", "put a cable back", fabric.heal),
+    ):
         cable = command(name, does, run)
         cable.add_argument("machine")
         cable.add_argument("network", choices=("front", "back"))
@@ -171,54 +174,38 @@ def _machines(arguments: argparse.Namespace, names: LabNames) -> list[Machine]:
     return [machine_named(name) for name in dict.fromkeys(arguments.machines)]
 
 
-def _power_off(arguments: argparse.Namespace, names: LabNames) -> None:
-    machines = _machines(arguments, names)
-    with locked(names.directory):
-        machine.power_off(names, machines)
+def _together(does: Callable[[LabNames, Sequence[Machine]], None]) -> Run:
+    """A command on several machines at one moment."""
+
+    def run(arguments: argparse.Namespace, names: LabNames) -> None:
+        machines = _machines(arguments, names)
+        with locked(names.directory):
+            does(names, machines)
+
+    return run
 
 
-def _power_on(arguments: argparse.Namespace, names: LabNames) -> None:
-    machines = _machines(arguments, names)
-    with locked(names.directory), ThreadPoolExecutor(len(machines)) as pool:
-        for one, seconds in zip(machines, pool.map(partial(machine.power_on, names), machines), strict=True):
-            print(f"{one.name} is on in {seconds:.1f} s")
+def _each(does: Callable[[LabNames, Machine], float], word: str) -> Run:
+    """A command on each machine, side by side, which says how long it took."""
+
+    def run(arguments: argparse.Namespace, names: LabNames) -> None:
+        machines = _machines(arguments, names)
+        with locked(names.directory), ThreadPoolExecutor(len(machines)) as pool:
+            for one, seconds in zip(machines, pool.map(partial(does, names), machines), strict=True):
+                print(f"{one.name} is {word} in {seconds:.1f} s")
+
+    return run
 
 
-def _stop(arguments: argparse.Namespace, names: LabNames) -> None:
-    machines = _machines(arguments, names)
-    with locked(names.directory):
-        machine.stop(names, machines)
+def _cable(does: Callable[[LabNames, Machine, Network], None]) -> Run:
+    """A command on one cable."""
 
+    def run(arguments: argparse.Namespace, names: LabNames) -> None:
+        lifecycle.require_up(names)
+        one = machine_named(arguments.machine)
+        does(names, one, one.network(arguments.network))
 
-def _reboot(arguments: argparse.Namespace, names: LabNames) -> None:
-    machines = _machines(arguments, names)
-    with locked(names.directory), ThreadPoolExecutor(len(machines)) as pool:
-        for one, seconds in zip(machines, pool.map(partial(machine.reboot, names), machines), strict=True):
-            print(f"{one.name} is back in {seconds:.1f} s")
-
-
-def _freeze(arguments: argparse.Namespace, names: LabNames) -> None:
-    machines = _machines(arguments, names)
-    with locked(names.directory):
-        machine.freeze(names, machines)
-
-
-def _thaw(arguments: argparse.Namespace, names: LabNames) -> None:
-    machines = _machines(arguments, names)
-    with locked(names.directory):
-        machine.thaw(names, machines)
-
-
-def _cut(arguments: argparse.Namespace, names: LabNames) -> None:
-    lifecycle.require_up(names)
-    one = machine_named(arguments.machine)
-    fabric.cut(names, one, one.network(arguments.network))
-
-
-def _heal(arguments: argparse.Namespace, names: LabNames) -> None:
-    lifecycle.require_up(names)
-    one = machine_named(arguments.machine)
-    fabric.heal(names, one, one.network(arguments.network))
+    return run
 
 
 def main(words: Sequence[str] | None = None) -> int:
