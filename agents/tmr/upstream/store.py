@@ -282,17 +282,19 @@ class Store:
 
     def _load(self) -> Durable:
         db = self._db
-        disk, voting, promised, twin, nonce, commit = db.execute(
-            "SELECT disk, voting, promised, twin, nonce, committed FROM meta"
-        ).fetchone()
+        disk, voting, promised, twin, nonce, granted_ms, released, term = self._promise()
+        (commit,) = db.execute("SELECT committed FROM meta").fetchone()
         durable = Durable(
             replica_id=disk,
             voting=bool(voting),
             promised=promised,
-            owner=None if twin is None else ProposerId(twin, nonce),
+            owner=None if twin is None or nonce is None else ProposerId(twin, nonce),
             commit=commit,
+            granted_ms=granted_ms,
+            released=bool(released),
+            term=term,
         )
-        self._unseal_row("promise", promised, twin, nonce)
+        self._unseal_row("promise", *self._promise())
         row = db.execute("SELECT what FROM damage").fetchone()
         durable.damage = "" if row is None else row[0]
         row = db.execute(
@@ -303,10 +305,6 @@ class Store:
             self._unseal_row("snapshot", *row)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format, founding, known)
-        row = db.execute("SELECT granted_ms, released FROM lease").fetchone()
-        durable.granted_ms, durable.released = (0, False) if row is None else (row[0], bool(row[1]))
-        row = db.execute("SELECT epoch FROM term").fetchone()
-        durable.term = 0 if row is None else row[0]
         rows = db.execute("SELECT disk, term, epoch, idx FROM mark ORDER BY disk").fetchall()
         durable.acked = tuple(AckedPosition(*row) for row in rows)
         for *values, known in db.execute(
@@ -321,11 +319,25 @@ class Store:
                 raise self._damaged_rows(f"journal entry {expected} is missing")
         return durable
 
+    def _promise(self) -> tuple[str, int, int, str | None, str | None, int, int, int]:
+        """What must not change by itself: identity, vote, promise, the lease of that, and the last term."""
+        row: tuple[str, int, int, str | None, str | None, int, int, int] = self._db.execute(
+            "SELECT disk, voting, promised, twin, nonce, ifnull(granted_ms, 0), ifnull(released, 0), "
+            "ifnull(term.epoch, 0) FROM meta LEFT JOIN lease ON lease.id = 1 LEFT JOIN term ON term.id = 1"
+        ).fetchone()
+        return row
+
     def write(self, writes: Iterable[Write]) -> None:
         """Make `writes` durable, in order, all or none. Raises sqlite3.Error."""
         with self.transaction():
+            promises = False
             for write in writes:
                 self._write(write)
+                promises = promises or isinstance(
+                    write, PromiseWrite | ReleaseWrite | TermWrite | VotingWrite
+                )
+            if promises:
+                self._seal_row("promise", *self._promise())
 
     def _write(self, write: Write) -> None:
         db = self._db
@@ -336,7 +348,6 @@ class Store:
                     (epoch, owner.name, owner.incarnation),
                 )
                 db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, 0)", (granted_ms,))
-                self._seal_row("promise", epoch, owner.name, owner.incarnation)
             case ReleaseWrite(epoch):
                 db.execute("UPDATE lease SET released = (SELECT promised = ? FROM meta)", (epoch,))
             case CutWrite(after):
