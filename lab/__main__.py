@@ -66,9 +66,9 @@ def _parser() -> argparse.ArgumentParser:
         ("thaw", "let a frozen machine go on", _together(machine.thaw)),
     ):
         command(name, does, run).add_argument("machines", nargs="+", metavar="MACHINE")
-    for name, does, change in (
-        ("cut", "pull a cable", fabric.cut),
-        ("heal", "put a cable back", fabric.heal),
+    for name, does, run in (
+        ("cut", "pull a cable", _cable(fabric.cut)),
+        ("heal", "put a cable back", _cable(fabric.heal)),
     ):
         cable = command(name, does, run)
         cable.add_argument("machine")
