@@ -140,7 +140,7 @@ def test_interface_down_and_up(front: Front) -> None:
         assert pair.holder() != first
 
 
-def test_every_foterm_claim_is_answered(front: Front) -> None:
+def test_every_foreign_claim_is_answered(front: Front) -> None:
     lan = front.lan
     commander = front.commander(front.manager("tmr1"))
     mac, intruder = lan["tmr1"].mac, lan["up1"].mac

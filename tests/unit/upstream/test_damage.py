@@ -153,7 +153,7 @@ FOREIGN: list[tuple[str, Callable[[Path], None], str]] = [
 
 
 @pytest.mark.parametrize(("_of", "begin", "said"), FOREIGN, ids=[one[0] for one in FOREIGN])
-def test_a_foterm_directory_is_refused_and_left_as_it_is(
+def test_a_foreign_directory_is_refused_and_left_as_it_is(
     directory: Path, _of: str, begin: Callable[[Path], None], said: str
 ) -> None:
     with pytest.raises(StoreError, match=said):
@@ -161,7 +161,7 @@ def test_a_foterm_directory_is_refused_and_left_as_it_is(
     start(directory)
 
 
-def test_a_missing_foterm_or_open_key_is_refused(tmp_path: Path, directory: Path) -> None:
+def test_a_missing_foreign_or_open_key_is_refused(tmp_path: Path, directory: Path) -> None:
     key = directory / KEY_FILE
     right = key.read_bytes()
     key.unlink()

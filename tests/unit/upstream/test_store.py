@@ -242,7 +242,7 @@ def test_a_truncated_store_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("at", [0, 100, 4096, 40_960])
-def test_a_store_with_foterm_bytes_is_refused(tmp_path: Path, at: int) -> None:
+def test_a_store_with_foreign_bytes_is_refused(tmp_path: Path, at: int) -> None:
     file = filled(tmp_path)
     data = bytearray(file.read_bytes())
     data[at : at + 64] = b"\xa5" * 64

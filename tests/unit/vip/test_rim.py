@@ -16,7 +16,7 @@ def test_lines_are_one_line_and_quote_what_needs_it() -> None:
     assert keyvalue.line("x", detail="") == 'event=x detail=""'
 
 
-def test_foterm_loggers_are_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
+def test_foreign_loggers_are_wrapped(capsys: pytest.CaptureFixture[str]) -> None:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     try:
