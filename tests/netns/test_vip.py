@@ -13,6 +13,7 @@ from scapy.layers.l2 import ARP, Ether
 from tests.netns.conftest import Front
 from tests.netns.world import VIP, VIP6, Manager, boottime_ns, thawed, until
 
+NOBODY = "0.0.0.0"  # noqa: S104 - the sender of an ARP probe
 BOTH = (f"{VIP}/32", f"{VIP6}/128")
 KERNEL_LATE_NS = 500_000_000  # measured 15 to 168 ms; room for a busy machine
 
@@ -256,7 +257,7 @@ def test_carrier_loss_drops_the_address_and_is_reported(front: Front) -> None:
         assert space.has()
 
 
-def test_foterm_claims_are_reported_and_defended(front: Front) -> None:
+def test_foreign_claims_are_reported_and_defended(front: Front) -> None:
     lan = front.lan
     commander = front.commander(front.manager("tmr1", BOTH))
     mac, intruder = lan["tmr1"].mac, lan["up1"].mac
@@ -375,7 +376,7 @@ def test_supervisor_hears_of_readiness_life_and_end(front: Front) -> None:
     manager.until_notified("STOPPING=1")
 
 
-def test_flood_of_foterm_claims_does_not_crowd_out_commands(front: Front) -> None:
+def test_flood_of_foreign_claims_does_not_crowd_out_commands(front: Front) -> None:
     lan = front.lan
     commander = front.commander(front.manager("tmr1"))
     intruder = lan["up1"].mac
@@ -395,6 +396,41 @@ def test_flood_of_foterm_claims_does_not_crowd_out_commands(front: Front) -> Non
     commander.drop(epoch=1)
     assert commander.expect("dropped")["reason"] == "asked"
     assert [report["event"] for report in commander.seen].count("conflict") == 1
+
+
+def test_malformed_and_forged_frames_change_nothing(front: Front) -> None:
+    """Frames that end too soon, of unknown kinds, and claims in the holder's own name."""
+    lan = front.lan
+    manager = front.manager("tmr1", BOTH)
+    commander = front.commander(manager)
+    mac, intruder, everybody = lan["tmr1"].mac, lan["up1"].mac, "ff:ff:ff:ff:ff:ff"
+    claim = bytes(Ether(src=intruder, dst=everybody) / ARP(op=2, hwsrc=intruder, psrc=VIP, pdst=VIP))
+    solicitation = (
+        Ether(src=intruder, dst="33:33:00:00:00:01")
+        / IPv6(src=VIP6, dst="ff02::1", hlim=255)
+        / ICMPv6ND_NA(R=0, S=0, O=1, tgt=VIP6)
+        / ICMPv6NDOptDstLLAddr(lladdr=intruder)
+    )
+    frames = [whole[:length] for whole in (claim, bytes(solicitation)) for length in range(14, 28)]
+    frames += [claim[:18] + bytes([255, 255]) + claim[20:], claim[:20] + b"\x00\x09" + claim[22:]]
+    forged = ARP(op=2, hwsrc=mac, psrc=VIP, hwdst=everybody, pdst=VIP)
+    frames += [
+        bytes(Ether(src=mac, dst=everybody) / forged),
+        bytes(Ether(src=intruder, dst=everybody) / forged),
+    ]
+    frames.append(
+        bytes(Ether(src=intruder, dst=everybody) / ARP(op=1, hwsrc=intruder, psrc=NOBODY, pdst=VIP))
+    )
+    sender = lan["up1"].inside(lambda: socket.socket(socket.AF_PACKET, socket.SOCK_RAW))
+    with contextlib.closing(sender), commander.keep(epoch=1):
+        commander.expect("held")
+        for frame in frames:
+            sender.sendto(frame, ("eth0", 0))
+        until(lan["client"].reaches, "the holder answers")
+        assert lan["tmr1"].has() and lan["tmr1"].has(VIP6)
+        until(lambda: lan["client"].neighbour() == mac, "the client knows the rightful holder")
+    commander.drop(epoch=1)
+    assert commander.expect("dropped")["reason"] == "asked"
 
 
 def test_start_says_what_is_wrong(front: Front) -> None:
