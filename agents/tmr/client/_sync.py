@@ -1,4 +1,4 @@
-"""The client for threaded programs. Generated from `_async.py` by `agents/unasync.py`: do not edit."""
+"""The client for threaded programs. Generated from `_async.py`: do not edit."""
 
 import datetime as dt
 import threading
@@ -6,9 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
-from typing import Self, TypeVar
-
-import httpx
+from typing import Self
 
 from tmr.api.access import AccessList
 from tmr.api.batch import Step, StepResult
@@ -34,23 +32,13 @@ from tmr.api.status import Status
 from tmr.client import _operations, _waiting
 from tmr.client._clock import elapsed
 from tmr.client._heartbeats import HeartbeatThread, SessionState
-from tmr.client._operations import Operation
-from tmr.client._retry import Call, Done, Policy, Send, Wait
+from tmr.client._retry import Policy
 from tmr.client._session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
-from tmr.client._transport import (
-    Credentials,
-    Pools,
-    answer_of,
-    client_options,
-    failure_of,
-    http_request,
-)
-from tmr.client.config import Config, load
-
-T = TypeVar("T")
+from tmr.client._sync_transport import SyncTransport
+from tmr.client.config import Config
 
 
-class Client:
+class Client(SyncTransport):
     """Asks a TMR system for licences, and keeps them alive.
 
         with Client() as client, client.session(6000010, 201) as session:
@@ -69,15 +57,7 @@ class Client:
         policy: Policy | None = None,
         clock: Callable[[], float] = elapsed,
     ) -> None:
-        self.config = config or load()
-        self.policy = policy or Policy()
-        self.clock = clock
-        self._credentials = Credentials(self.config)
-        self._pools: Pools[httpx.Client] = Pools(
-            lambda: httpx.Client(
-                **client_options(self._credentials.context, httpx.HTTPTransport, self.config.source)
-            )
-        )
+        super().__init__(config, policy, clock)
         self._heartbeats: HeartbeatThread[ClientSession] = HeartbeatThread(
             self.clock, self.policy, self._keep_alive
         )
@@ -93,7 +73,7 @@ class Client:
         for session in self._heartbeats.sessions:
             session.release()
         self._heartbeats.close()
-        _close(self._pools.close())
+        self._close_connections()
 
     # -- sessions ------------------------------------------------------------------------------------------
 
@@ -326,47 +306,6 @@ class Client:
         """
         return self._run(_operations.accept_time(time))
 
-    # -- one call ------------------------------------------------------------------------------------------
-
-    def _run(
-        self,
-        operation: Operation[T],
-        *,
-        policy: Policy | None = None,
-        servers: Sequence[str] | None = None,
-        twins: Sequence[str] | None = None,
-        sleep: Callable[[float], object] = time.sleep,
-    ) -> T:
-        call = Call(
-            operation.request,
-            self.config.servers if servers is None else servers,
-            self.config.twins if twins is None else twins,
-            policy or self.policy,
-            self.clock(),
-        )
-        while True:
-            match call.next(self.clock()):
-                case Done(answer):
-                    return operation.read(answer)
-                case Wait(seconds):
-                    sleep(seconds)
-                case Send() as send:
-                    self._attempt(operation.request, send, call)
-
-    def _attempt(self, request: _operations.Request, send: Send, call: Call) -> None:
-        if self._credentials.refresh():
-            _close(self._pools.renew())
-        pool = self._pools.take(send.address)
-        retire = True
-        try:
-            response = pool.client.request(**http_request(request, send, self.config.port))
-        except (httpx.HTTPError, OSError) as error:
-            call.failed(failure_of(error, send), self.clock())
-        else:
-            retire = call.answered(answer_of(response), self.clock())
-        finally:
-            _close(self._pools.leave(send.address, pool, retire=retire))
-
 
 class ClientSession(SessionView):
     """A licence held by a program; made by `Client.session`, and used as a context manager.
@@ -439,11 +378,6 @@ class ClientSession(SessionView):
                 self._on_lost(self)
             except Exception:
                 log.exception("on_lost of session %s failed", self.id)
-
-
-def _close(clients: list[httpx.Client]) -> None:
-    for client in clients:
-        client.close()
 
 
 def _now_ms() -> int:

@@ -1,0 +1,86 @@
+"""Requests of the sync client. Generated from `_async_transport.py`: do not edit."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import httpx
+
+from tmr.client._operations import Operation, Request
+from tmr.client._retry import Call, Done, Policy, Send, Wait
+from tmr.client._transport import (
+    Credentials,
+    Pools,
+    answer_of,
+    client_options,
+    failure_of,
+    http_request,
+)
+from tmr.client.config import Config, load
+
+T = TypeVar("T")
+
+
+class SyncTransport:
+    """Sends requests to a TMR system, and tries again over a failover as `policy` says.
+
+    `config`: without it, client.toml is read. `clock`: seconds, which go on while the machine is suspended.
+    """
+
+    def __init__(self, config: Config | None, policy: Policy | None, clock: Callable[[], float]) -> None:
+        self.config = config or load()
+        self.policy = policy or Policy()
+        self.clock = clock
+        self._credentials = Credentials(self.config)
+        self._pools: Pools[httpx.Client] = Pools(
+            lambda: httpx.Client(
+                **client_options(self._credentials.context, httpx.HTTPTransport, self.config.source)
+            )
+        )
+
+    def _run(
+        self,
+        operation: Operation[T],
+        *,
+        policy: Policy | None = None,
+        servers: Sequence[str] | None = None,
+        twins: Sequence[str] | None = None,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> T:
+        call = Call(
+            operation.request,
+            self.config.servers if servers is None else servers,
+            self.config.twins if twins is None else twins,
+            policy or self.policy,
+            self.clock(),
+        )
+        while True:
+            match call.next(self.clock()):
+                case Done(answer):
+                    return operation.read(answer)
+                case Wait(seconds):
+                    sleep(seconds)
+                case Send() as send:
+                    self._attempt(operation.request, send, call)
+
+    def _attempt(self, request: Request, send: Send, call: Call) -> None:
+        if self._credentials.refresh():
+            _close(self._pools.renew())
+        pool = self._pools.take(send.address)
+        retire = True
+        try:
+            response = pool.client.request(**http_request(request, send, self.config.port))
+        except (httpx.HTTPError, OSError) as error:
+            call.failed(failure_of(error, send), self.clock())
+        else:
+            retire = call.answered(answer_of(response), self.clock())
+        finally:
+            _close(self._pools.leave(send.address, pool, retire=retire))
+
+    def _close_connections(self) -> None:
+        _close(self._pools.close())
+
+
+def _close(clients: list[httpx.Client]) -> None:
+    for client in clients:
+        client.close()
