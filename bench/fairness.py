@@ -43,7 +43,7 @@ class Row(msgspec.Struct):
     """The flood is against another system on the same machine."""
     under: probe.Pauses
     answers: dict[str, int]
-    """What the flood was answered, by status; `ended`: its connection was."""
+    """Answers to the flood by status; `ended`: its connection was."""
     epochs: tuple[int, int]
     """Before and after: equal where the twin kept its lease."""
 

@@ -20,7 +20,7 @@ from tmr.net.tls import TlsFiles
 
 
 class Peer(Protocol):
-    """What runs, and how to reach it."""
+    """A running system, and the way to reach it."""
 
     def target(self) -> object:
         """Of the load, as JSON can hold it."""
@@ -29,7 +29,7 @@ class Peer(Protocol):
         """Its processes by name."""
 
     def syncs(self) -> float:
-        """How often its members have synced their disks, all together."""
+        """Number of syncs of its members' disks, all together."""
 
 
 class Etcd:

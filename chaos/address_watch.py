@@ -13,7 +13,7 @@ _LINE_S = 1.0
 
 
 class AddressLog:
-    """What a VipWatcher saw, at the times of `now`."""
+    """Looks of a VipWatcher, at the times of `now`."""
 
     def __init__(self, directory: Path, now: Callable[[], float]) -> None:
         self._file, self._now = directory / HOLDERS, now
@@ -30,7 +30,7 @@ class AddressLog:
         self._looks += 1
 
     def write(self) -> None:
-        """What was seen since the last line."""
+        """Writes a line of all looks since the last one."""
         if self._before is not None:
             append(self._file, [Holders(self._since, self._before, self._looks)])
             self._looks = 0

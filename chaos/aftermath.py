@@ -147,6 +147,6 @@ def _journal(look: Look) -> dict[str, int]:
 
 
 def _uneven(look: Look) -> str:
-    """Where the journals end, unless alike: an upstream hears of a commit with the next append."""
+    """Ends of the journals, unless alike: an upstream hears of a commit with the next append."""
     journal = _journal(look)
     return "" if len(journal) == len(UPSTREAMS) and len({*journal.values()}) == 1 else f"journals {journal}"

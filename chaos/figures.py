@@ -36,7 +36,7 @@ class Latency:
 
 @dataclass(frozen=True)
 class Effect:
-    """What one fault caused until the next one struck; `gap`: seconds of its longest outage."""
+    """Effect of one fault until the next one struck; `gap`: seconds of its longest outage."""
 
     fault: Fault
     gap: float

@@ -17,7 +17,7 @@ from chaos.records import Campaign, Fault, Holders, Licence, Operation, Sample
 from tmr.ledger.record import Line, decode_line
 
 BODY: Final = 82
-"""Where the line begins in a line of an exported record (docs: reference/record.md)."""
+"""Offset of the line in a line of an exported record (docs: reference/record.md)."""
 
 Key = tuple[int, int]
 """A licence: Product Code and TMR-Id."""
@@ -88,7 +88,7 @@ class History:
 
 
 def over(operation: Operation, history: History) -> float:
-    """When its client stopped waiting: answered, given up, or the campaign was over."""
+    """Time at which its client stopped waiting: answered, given up, or the campaign was over."""
     for moment in (operation.answered, operation.given_up):
         if moment is not None:
             return moment

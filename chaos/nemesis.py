@@ -89,7 +89,7 @@ class Nemesis:
         return fault
 
     def _way(self, step: Step, targets: Sequence[str]) -> AbstractContextManager[None]:
-        """What strikes, and takes its cause away."""
+        """A context that strikes, and takes the cause away."""
         if step.kind in _OWN:
             return _OWN[step.kind](self, step, targets)
         if step.kind in _MEANWHILE:
@@ -277,7 +277,7 @@ class Nemesis:
 
 
 Do = Callable[[FaultInjector, Sequence[str], str], object]
-"""What is done to targets; `how` as in the step."""
+"""An action on targets; `how` as in the step."""
 
 _BETWEEN: dict[str, tuple[Do, Do]] = {
     "power-cut": (lambda faults, on, _: faults.power_off(*on), lambda faults, on, _: faults.power_on(*on)),

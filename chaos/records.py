@@ -96,7 +96,7 @@ class Operation(msgspec.Struct):
     valid_until: float | None = None
     """Until when the client believes that it may use the session: with a grant or a heartbeat."""
     given_up: float | None = None
-    """When it stopped asking, unanswered; `status` and `problem` then say what it was told last."""
+    """Time at which it stopped asking, unanswered; `status` and `problem` then say what it was told last."""
     mode: str = ""
     """Access mode of a request for a seat."""
     station: str = ""

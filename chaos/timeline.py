@@ -36,7 +36,7 @@ KINDS = {
     "address stolen": ("vip-stolen",),
     "planned": ("switchover", "lease-set", "restart"),
 }
-"""What a fault is about → its kinds."""
+"""Subject of a fault → its kinds."""
 _COLOURS = {
     "power": LIGHT.power,
     "process killed": LIGHT.process,
@@ -219,7 +219,7 @@ def _seats(axes: Axes, found: Findings, begin: float, end: float) -> None:
 
 
 def _epochs(axes: Axes, found: Findings, begin: float, end: float) -> None:
-    """Whose term it is; each one is labelled where there is room."""
+    """Terms of the twins; each one is labelled where there is room."""
     of_twin = dict(zip(TWINS, (LIGHT.tmr1, LIGHT.tmr2), strict=True))
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     looks = found.history.looked(begin - _MARGIN_S, end + _MARGIN_S)
@@ -248,7 +248,7 @@ def _epochs(axes: Axes, found: Findings, begin: float, end: float) -> None:
 
 
 def _windows(axes: Axes, found: Findings, begin: float, end: float) -> None:
-    """Where silence has an excuse."""
+    """Windows in which silence has an excuse."""
     for first, last in union((one.begin, one.end) for one in found.excuses):
         if last < begin or end < first:
             continue

@@ -53,7 +53,7 @@ class Look:
         return tuple(own["alarms"]) if own else ()
 
     def behind(self, upstream: str) -> str:
-        """What this upstream lacks of all that a twin has confirmed to clients; empty: nothing."""
+        """Entries that this upstream lacks of all that a twin has confirmed to clients; empty: none."""
         own = self.upstreams.get(upstream)
         known = max((status.commit for status in self.twins.values() if status), default=None)
         if own is None or known is None:
@@ -75,7 +75,7 @@ class Look:
         return found[0] if len(found) == 1 and self.vip == set(found) else None
 
     def unwhole(self, *, lag: int = _LAG) -> str:
-        """What the system lacks to be whole; empty: nothing."""
+        """Reason why the system is not whole; empty: it is."""
         if dark := [f"{name} is {state}" for name, state in self.state.items() if state != "on"]:
             return ", ".join(dark)
         if (active := self.active()) is None:

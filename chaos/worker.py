@@ -28,7 +28,7 @@ _BORROWED_PART = 0.9
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """What the clients need to know. `began`: CLOCK_BOOTTIME at the campaign's zero."""
+    """Settings of all clients. `began`: CLOCK_BOOTTIME at the campaign's zero."""
 
     seed: int
     began: float
@@ -219,7 +219,7 @@ class Worker:
                 return
 
     async def _read(self) -> None:
-        """What the licences look like, of the whole virtual container."""
+        """Reads the licences of the whole virtual container."""
 
         def told(operation: Operation, found: ItemList) -> None:
             operation.outcome = "read"

@@ -29,7 +29,7 @@ def items(first: int) -> list[dict[str, Any]]:
 
 @dataclass(frozen=True)
 class Habit:
-    """What one client does over and over. `patience`: seconds until it stops asking while nobody answers."""
+    """Task of one client, over and over. `patience`: seconds until it stops asking while nobody answers."""
 
     name: str
     product: int
@@ -70,7 +70,7 @@ def habits() -> tuple[Habit, ...]:
 
 
 def jobs(seed: int, habit: Habit) -> Iterator[Job]:
-    """What a client does, without end."""
+    """Jobs of a client, without end."""
     source = random.Random(f"{seed} {habit.name}")  # noqa: S311 - a workload, no secret
     while True:
         yield Job(

@@ -25,7 +25,7 @@ _LICENCE = f"{FIRM}:{PRODUCT} #1"
 
 
 def look(board: Board, story: Story) -> None:
-    """What a client sees of the licence, and what it does not see."""
+    """Shows the licence as a client sees it, and all that a client does not see."""
     with board.step(
         "What the client machine sees",
         f"at {VIP}, over mutual TLS, one virtual container 131-… with the licence, 0 of {SEATS} in use",

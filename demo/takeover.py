@@ -19,7 +19,7 @@ _RETURN_S = 60.0
 
 @dataclass(frozen=True)
 class Fault:
-    """How the active twin is lost, and how it comes back; both are given its name."""
+    """A way to lose the active twin, and to get it back; both are given its name."""
 
     title: str
     begin: Callable[[str], object]

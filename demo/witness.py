@@ -31,7 +31,7 @@ class Witness:
         self._stack.close()
 
     def beats(self, last: int | None = None) -> list[Request]:
-        """What the application has written, or its `last` lines."""
+        """Requests of the application, or its `last` ones."""
         return [application.read(line) for line in self._holder.lines(last)]
 
     def beat_since(self, since_ns: int) -> Request | None:
@@ -40,5 +40,5 @@ class Witness:
         return beats[-1] if beats and beats[-1].answered > since_ns and not beats[-1].error else None
 
     def said(self) -> str:
-        """What the application told on standard error."""
+        """Standard error of the application."""
         return self._holder.said()

@@ -14,7 +14,7 @@ _FREEZE_TIMEOUT_S = 10.0
 
 
 def _mount_points(kind: str, option: str = "") -> list[Path]:
-    """Where file systems of `kind` with `option` among their super options are mounted."""
+    """Mount points of file systems of `kind` with `option` among their super options."""
     found = []
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, rest = line.partition(" - ")
@@ -25,7 +25,7 @@ def _mount_points(kind: str, option: str = "") -> list[Path]:
 
 
 def hierarchy() -> Path:
-    """Where the unified (v2) hierarchy is mounted."""
+    """Mount point of the unified (v2) hierarchy."""
     for mount_point in _mount_points("cgroup2"):
         return mount_point
     raise LabError("no cgroup v2 hierarchy is mounted: `mount -t cgroup2 none /sys/fs/cgroup` where you can")
@@ -56,7 +56,7 @@ class Cgroup:
             return []
 
     def populated(self) -> bool:
-        """Whether a process lives in it or below it."""
+        """True while a process lives in it or below it."""
         return self._event("populated")
 
     def frozen(self) -> bool:

@@ -43,12 +43,12 @@ def image(names: LabNames, machine: Machine) -> Path:
 
 
 def mount_point(names: LabNames, machine: Machine) -> Path:
-    """Where the disk is mounted, inside the machine's private mount namespace alone."""
+    """Mount point of the disk, inside the machine's private mount namespace alone."""
     return names.machine_directory(machine) / "disk"
 
 
 def root(names: LabNames, machine: Machine) -> Path:
-    """Where the machine's root is put together, inside its private mount namespace alone."""
+    """Mount point of the machine's root, inside its private mount namespace alone."""
     return names.machine_directory(machine) / "root"
 
 
@@ -57,7 +57,7 @@ def _memory(names: LabNames) -> Path:
 
 
 def prepare(names: LabNames, disk: str) -> None:
-    """What all machines' disks of that kind need, once for the lab."""
+    """Makes what all machines' disks of that kind need, once for the lab."""
     if disk != "ext4":
         memory = _memory(names)
         memory.mkdir()

@@ -67,7 +67,7 @@ def key() -> str:
 
 
 def path() -> Path:
-    """Where the tree lies, or would lie."""
+    """Path of the tree, whether or not it is there."""
     return cache_root() / f"{SUITE}-{key()}"
 
 

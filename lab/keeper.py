@@ -33,7 +33,7 @@ _LEADER = "X_NSPAWN_LEADER_PID="
 
 @dataclass(frozen=True)
 class BootRecord:
-    """What is known of the current boot of a machine."""
+    """State of the current boot of a machine."""
 
     keeper: int
     supervisor: int

@@ -74,7 +74,7 @@ def _remove(names: LabNames) -> bool:
 
 
 def _delete(directory: Path) -> bool:
-    """Whether it is gone: a child of a killed `up` may still be writing into it."""
+    """True if it is gone: a child of a killed `up` may still be writing into it."""
     with suppress(OSError):
         shutil.rmtree(directory)
     return not directory.exists()

@@ -51,7 +51,7 @@ def state(names: LabNames, machine: Machine) -> str:
 
 
 def systemd_state(names: LabNames, machine: Machine) -> str:
-    """What `systemctl is-system-running` would say inside; `-` where nothing answers.
+    """State as `systemctl is-system-running` says inside; `-` where nothing answers.
 
     Asked from outside the machine's pid namespace: a foreign process in there would hold up a shutdown.
     """

@@ -34,19 +34,19 @@ class Request:
     sent: int
     answered: int
     error: str = ""
-    """What the application was told, if it was an error."""
+    """Text of the error, if the application was told of one."""
     session: str = ""
     state: str = ""
     """Of the session that is held."""
 
     @property
     def took_ms(self) -> float:
-        """How long the application waited."""
+        """Time for which the application waited."""
         return (self.answered - self.sent) / 1e6
 
 
 def read(line: str) -> Request:
-    """What was written."""
+    """Reads a line of the output."""
     return Request(**json.loads(line))
 
 

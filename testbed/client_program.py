@@ -23,7 +23,7 @@ class ClientProgram:
         self._files = [package / name for name in ("__init__.py", f"{module}.py", *files)]
         self._unit = f"tmr-{self._module.replace('.', '-')}"
         self.directory = f"{_ABOVE}/{module}"
-        """Where it runs; `out` and `err` in it are its output."""
+        """Working directory; `out` and `err` in it are its output."""
 
     def start(self, *arguments: object, stop_s: float = 20.0) -> None:
         """Start it anew. At the end it may take `stop_s` after SIGTERM."""

@@ -111,7 +111,7 @@ class FaultInjector:
         self.inside(target, f"nft {how}")
 
     def rules_lack(self, target: str) -> str:
-        """What the firewall lacks of what its file says, or empty."""
+        """Rules that the firewall lacks of those in its file, or empty."""
         shown = self.inside(target, "nft list ruleset")
         port = "22350" if target in TWINS else "22351"
         return "" if "policy drop" in shown and f"tcp dport {port}" in shown else "its firewall has no rules"

@@ -31,7 +31,7 @@ class Pause(msgspec.Struct, frozen=True):
     held_up_ns: int
     """Longest time meanwhile in which the prober itself began no attempt."""
     outcomes: dict[str, int]
-    """How many of the attempts that ended meanwhile failed, and why."""
+    """Number of failed attempts that ended meanwhile, by reason."""
 
     @property
     def ms(self) -> float:
@@ -68,7 +68,7 @@ def pause(attempts: Sequence[Attempt], since_ns: int) -> Pause | None:
 
 
 def steady(attempts: Sequence[Attempt], since_ns: int, for_ns: int) -> bool:
-    """Whether all attempts of the last `for_ns` succeeded, and all of them began after `since_ns`."""
+    """True if all attempts of the last `for_ns` succeeded, and all of them began after `since_ns`."""
     if not attempts:
         return False
     start = max(attempt.began_ns for attempt in attempts) - for_ns

@@ -37,7 +37,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Notes:
-    """What a reader should keep in mind: a sentence, and points."""
+    """Notes for the reader: a sentence, and points."""
 
     intro: str
     points: tuple[str, ...]
@@ -62,7 +62,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """What a run showed. `verdict`: in a phrase; `cards`: figures to see first, with what they are."""
+    """Description of a report. `verdict`: in a phrase; `cards`: figures to see first, with what they are."""
 
     title: str
     summary: str
@@ -118,7 +118,7 @@ def _environment(*, markup: bool) -> Environment:
 
 
 def _cell(text: str) -> str:
-    """What a machine said cannot become markup."""
+    """Cell of a table: what a machine said cannot become markup."""
     flat = " ".join(text.split()).replace("\\", "\\\\").replace("|", "\\|").replace("*", "\\*")
     return re.sub(r"<(?=[\w/!?])", "&lt;", flat)
 

@@ -34,7 +34,7 @@ class Done:
 
     @property
     def text(self) -> str:
-        """What it said last, for a failed step."""
+        """End of its output, for a failed step."""
         return (
             "\n".join((self.err.strip() or self.out.strip()).splitlines()[-12:]) or f"exit code {self.code}"
         )
@@ -115,7 +115,7 @@ class Site:
         self.must("scp", "-q", "-F", self.names.ssh_config, source, f"{name}:{target}")
 
     def reaches(self, source: str, address: str, port: int) -> bool:
-        """Whether a TCP connection can be opened within two seconds, from a machine or from `fabric`."""
+        """True if a TCP connection can be opened within two seconds, from a machine or from `fabric`."""
         namespace = self.names.fabric if source == "fabric" else self.names.namespace(machine_named(source))
         connect = f"exec 3<>/dev/tcp/{address}/{port}"
         return self.run("ip", "netns", "exec", namespace, "timeout", "2", "bash", "-c", connect).code == 0

@@ -59,7 +59,7 @@ class Vendor:
             file.write_text(answer)
 
     def unserved(self, operator: Operator, first: int) -> str:
-        """What keeps the licences from surviving any upstream; empty: nothing."""
+        """Reason why the licences would not survive the loss of any upstream; empty: they would."""
         try:
             served = ours(operator.items(), first)
         except TmrError as error:

@@ -33,7 +33,7 @@ def requests(asked: Iterable[Request], since_ns: int) -> Requests:
 
 
 class Application:
-    """What it has written down."""
+    """Output of the application."""
 
     def __init__(self, site: Site) -> None:
         self._program = ClientProgram(site, "application")

@@ -150,7 +150,7 @@ class Run:
             )
 
     def _attempt(self, what: str, play: Callable[[], T]) -> T | None:
-        """What came of it; else the failure is among the figures, and the machines are mended."""
+        """Result of `play`; else the failure is among the figures, and the machines are mended."""
         try:
             return play()
         except _FAILURES as error:

@@ -21,11 +21,11 @@ _WATCHED_S: Final = 10.0
 _PAUSE_S: Final = 0.02
 
 Deed = Callable[[str], object]
-"""What is done to the twin of that name."""
+"""An action on the twin of that name."""
 
 
 class Took(msgspec.Struct, frozen=True):
-    """What came of it. `at`: Unix time, `since_ns`: CLOCK_MONOTONIC, both of its beginning."""
+    """Result of one event. `at`: Unix time, `since_ns`: CLOCK_MONOTONIC, both of its beginning."""
 
     at: float
     since_ns: int

@@ -13,7 +13,7 @@ AT_WORK = "the same while an application works"
 SERVER = "kill -9 of the server"
 HOLDER = "kill -9 of what holds the address"
 EVENTS = (POWER, CABLE, PLANNED, AT_WORK, SERVER)
-"""What happens to the active twin, in the order of the report."""
+"""Events of the active twin, in the order of the report."""
 
 TMR = "TMR"
 KEEPALIVED = "keepalived"
@@ -24,13 +24,13 @@ GOALS = {"boot": 8.0, "first": 90.0, "unchanged": 25.0}
 
 
 class Requests(msgspec.Struct, frozen=True):
-    """What an application asked during an event, and was told."""
+    """Requests of an application during an event, and their outcome."""
 
     asked: int
     failed: int
     longest_ms: float
     longest_from_ms: float
-    """When that request was sent, counted from the event's beginning."""
+    """Time at which that request was sent, counted from the event's beginning."""
     errors: tuple[str, ...]
     """The first few."""
 
@@ -80,7 +80,7 @@ class Boot(msgspec.Struct, frozen=True):
 
 
 class Missing(msgspec.Struct, frozen=True):
-    """What could not be measured, and why."""
+    """A measurement that failed, and the reason."""
 
     what: str
     why: str

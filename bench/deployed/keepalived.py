@@ -41,7 +41,7 @@ nft insert rule inet tmr input tcp dport {PORT} accept
 
 
 class Setting(msgspec.Struct, frozen=True):
-    """How often the one that has the address says so, in seconds; VRRP 2 has whole ones."""
+    """Interval of the holder's advertisements, in seconds; VRRP 2 has whole ones."""
 
     advert_int: float
     version: int
@@ -111,7 +111,7 @@ class Keepalived:
     # -- events ----------------------------------------------------------------------------------------------
 
     def event(self, event: str, number: int) -> Gap:
-        """Who has the address is hit, and all is whole again afterwards."""
+        """Strikes the holder of the address, and makes all whole again."""
         stand = self._stand
         deeds: dict[str, tuple[events.Deed, events.Deed]] = {
             POWER: (stand.faults.power_off, self._boot),
@@ -141,7 +141,7 @@ class Keepalived:
     # -- on a twin -------------------------------------------------------------------------------------------
 
     def _begin(self, twin: str) -> None:
-        """What a boot takes away: rules, listener, and keepalived as Debian's unit runs it."""
+        """Starts all that a boot takes away: rules, listener, and keepalived as Debian's unit runs it."""
         script = (
             f"cat > {_HOME}/keepalived.conf\n"
             f"{_RULES}"

@@ -93,7 +93,7 @@ class Stand:
     # -- what they say ---------------------------------------------------------------------------------------
 
     def journal(self, since: float) -> list[str]:
-        """What the twins' daemons have logged since then (Unix time); each line with milliseconds from it.
+        """Log of the twins' daemons since then (Unix time); each line with milliseconds from it.
 
         A twin whose power was cut has forgotten it.
         """

@@ -13,7 +13,7 @@ Action = Callable[[], Awaitable[None]]
 
 
 class Measured(msgspec.Struct):
-    """What came of a run. Latencies in seconds, `seconds` without the warm-up."""
+    """Figures of a run. Latencies in seconds, `seconds` without the warm-up."""
 
     clients: int
     seconds: float

@@ -39,7 +39,7 @@ class _Member:
 
 
 class Leader(msgspec.Struct):
-    """Where the leader listens; over mutual TLS where there are files for it."""
+    """Port of the leader; over mutual TLS if there are files for it."""
 
     port: int
     ca: str = ""

@@ -18,7 +18,7 @@ SOURCE: Final = "127.0.0.2"
 
 
 class Flood(msgspec.Struct):
-    """What is sent to whom."""
+    """Target and kind of a flood."""
 
     target: Target
     kind: floods.Kind

@@ -20,7 +20,7 @@ BATCH = 100
 
 
 class Hold(msgspec.Struct):
-    """What to hold. `every`: seconds between heartbeats of a session, 0: none; `churn`: commands before."""
+    """Sessions to hold. `every`: seconds between heartbeats, 0: none; `churn`: commands before."""
 
     target: Target
     sessions: int
@@ -43,7 +43,7 @@ class Opened(msgspec.Struct):
 
 
 class Kept(msgspec.Struct):
-    """What the heartbeats were like. Latencies of one request in seconds; `late`: longest after its time."""
+    """Figures of the heartbeats. Latencies of a request in seconds; `late`: longest after its time."""
 
     requests: int
     p50: float
@@ -53,7 +53,7 @@ class Kept(msgspec.Struct):
 
 
 def offsets(count: int, every: float) -> list[float]:
-    """When each of `count` requests goes out, from the start of an interval: evenly spread."""
+    """Times of `count` requests from the start of an interval: evenly spread."""
     return [every * number / count for number in range(count)]
 
 

@@ -40,7 +40,7 @@ class Target(msgspec.Struct):
 
 
 class Session(msgspec.Struct):
-    """What is needed of the answer to a checkout."""
+    """Part of the answer to a checkout that is needed."""
 
     id: str
 

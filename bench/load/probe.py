@@ -47,11 +47,11 @@ class Pauses(msgspec.Struct):
     over: int
     """Longer than the limit."""
     late: float
-    """What the probe itself was late by at most: so much of the above may be its own."""
+    """Longest delay of the probe itself: so much of the above may be its own."""
     quantiles: list[tuple[float, float]]
     """Part of the requests, and what they took at most."""
     longest: list[tuple[float, float]]
-    """When they began (CLOCK_MONOTONIC), and what they took."""
+    """Their beginnings (CLOCK_MONOTONIC), and the seconds that they took."""
     work50: float = 0.0
     work99: float = 0.0
     """Processor time of the server between request and answer, seconds: other programs do not add to it."""

@@ -18,14 +18,14 @@ PAUSE = 0.05
 
 
 class Watch(msgspec.Struct):
-    """Whom to ask. `rate`: operations a second of all clients together; 0: as many as go."""
+    """Target of the requests. `rate`: operations a second of all clients together; 0: as many as go."""
 
     target: Target
     rate: float = 0.0
 
 
 class Timeline(msgspec.Struct):
-    """When each operation began (CLOCK_MONOTONIC) or, at a given rate, was due, and what it took (s)."""
+    """Beginning of each operation (CLOCK_MONOTONIC) or, at a given rate, its due time; and its seconds."""
 
     began: list[float] = []
     took: list[float] = []

@@ -60,7 +60,7 @@ def _tell(say: Callable[[str], None], case: str, text: str) -> None:
 
 
 def kept(data: bytes, short: bool) -> report.Results:
-    """What earlier runs of the same kind left; nothing where it is of another kind or version."""
+    """Results of earlier runs of the same kind; empty if they are of another kind or version."""
     try:
         found = msgspec.json.decode(data, type=report.Results)
     except msgspec.MsgspecError:

@@ -103,7 +103,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
 
 
 def way(messages: dict[str, int]) -> str:
-    """How an upstream came to have everything, by the messages that it answered."""
+    """Way in which an upstream caught up, by the messages that it answered."""
     return "snapshot" if messages.get("install appended") else "journal"
 
 

@@ -34,7 +34,7 @@ class Load:
         return self._process.pid
 
     def hear(self, kind: type[T]) -> T:
-        """What it says next. Raises RuntimeError where it has ended instead."""
+        """Next line of its output. Raises RuntimeError where it has ended instead."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:

@@ -119,7 +119,7 @@ class System:
         return round(float(value))
 
     def _status(self, twin: Twin) -> dict[str, Any]:
-        """What the twin says of itself: later, where it is restoring a snapshot."""
+        """Status by the twin itself: later, where it is restoring a snapshot."""
         found: dict[str, Any] = until(lambda: self.machines.status(twin), f"{twin.name} answers")
         return found
 
@@ -160,7 +160,7 @@ def counted(metrics: str) -> dict[str, int]:
 
 
 def status(upstream: Upstream) -> Status:
-    """What the upstream's administration socket says."""
+    """Status by the upstream's administration socket."""
     with upstream.admin() as admin:
         return msgspec.json.decode(admin.get("/v1/status").content, type=Status)
 

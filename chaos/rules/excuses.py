@@ -35,7 +35,7 @@ RECOVERY_S = 60.0
 
 @dataclass(frozen=True)
 class Bounds:
-    """What the leases promise, in seconds, for a lease of `ttl`.
+    """Promises of the leases, in seconds, for a lease of `ttl`.
 
     `answer`: until a request is answered while nothing is wrong. A request to an upstream may fail (TTL / 2)
     and be repeated, an answer may be lost, and all machines of a lab may share two processors.
@@ -128,7 +128,7 @@ def downtimes(history: History) -> dict[str, list[Interval]]:
 
 
 def _recovered(history: History, fault: Fault, machine: str) -> float:
-    """When a machine was first seen to work after a fault; a lease later the others have noticed, too."""
+    """Time at which a machine was first seen to work after a fault, and a lease for the others to notice."""
     ended = _ended(fault, history)
     latest = min(ended + RECOVERY_S, max(history.end, ended))
     for moment, machines in history.looked(ended, latest):

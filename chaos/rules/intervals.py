@@ -20,12 +20,12 @@ def union(intervals: Iterable[Interval]) -> list[Interval]:
 
 
 def common(intervals: Sequence[Interval], begin: float, end: float) -> float:
-    """How much of [begin, end] lies in intervals that rise and are disjoint."""
+    """Length of the part of [begin, end] in intervals that rise and are disjoint."""
     return sum(min(end, last) - max(begin, first) for first, last in _near(intervals, begin, end))
 
 
 def touches(intervals: Sequence[Interval], begin: float, end: float) -> bool:
-    """Whether [begin, end] and any of the intervals, which rise and are disjoint, have a point in common."""
+    """True if [begin, end] and any of the intervals, which rise and are disjoint, have a point in common."""
     return bool(_near(intervals, begin, end))
 
 
@@ -35,7 +35,7 @@ def _near(intervals: Sequence[Interval], begin: float, end: float) -> Sequence[I
 
 
 def at_least(several: Sequence[Sequence[Interval]], number: int) -> list[Interval]:
-    """Where at least `number` of the sets hold; each set is disjoint."""
+    """Intervals in which at least `number` of the sets hold; each set is disjoint."""
     steps = sorted(
         [(begin, 1) for one in several for begin, _ in one] + [(end, -1) for one in several for _, end in one]
     )

@@ -124,7 +124,7 @@ class Matching:
         return list(accumulate(reversed(self._upper), min))[::-1]
 
     def span(self, place: int) -> tuple[float, float]:
-        """When the operation itself was sent first, and was answered."""
+        """Times at which the operation itself was sent first, and was answered."""
         return self._lower[place], self._upper[place]
 
 

@@ -14,7 +14,7 @@ KERNEL_S = 0.5
 
 
 def check(history: History) -> Proof:
-    """What was seen from outside.
+    """Check of all that was seen from outside.
 
     Two holders of the address at one moment, however short, break it, whatever the machines suffer, but for a
     machine that its host paused with its clocks. A look at
@@ -39,7 +39,7 @@ def _holders(history: History, proof: Proof) -> None:
 
 
 def _was_paused(history: History, machines: Sequence[str], at: float) -> bool:
-    """Whether one was just paused by its host: its clocks stood still, and so does what it knows of time.
+    """True if one was just paused by its host: its clocks stood still, and so does what it knows of time.
 
     Until it notices that, it may hold the address and say that it serves. Rules about answers hold all the
     same (explanation/protocol.md).

@@ -41,7 +41,7 @@ class Use:
         return len(self.alone) + len(self.others) + len(self.stations)
 
     def wrong(self, quantity: int) -> str:
-        """What cannot be; empty: nothing."""
+        """A contradiction; empty: none."""
         if self.seats > quantity:
             return f"{self.seats} seats of {quantity} are held"
         if self.alone and self.seats > 1:

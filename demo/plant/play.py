@@ -31,7 +31,7 @@ _LOOK_S = 0.5
 
 @dataclass
 class Minute:
-    """What came of the minute. `peaks`: most seats in use of each licence, as the server showed them."""
+    """Results of the minute. `peaks`: most seats in use of each licence, as the server showed them."""
 
     plan: workload.Plan
     attempts: list[Attempt]
@@ -63,7 +63,7 @@ class Minute:
 
 @dataclass(frozen=True)
 class Before:
-    """When the minute began, by the server's clock, and what was left of each Unit Counter."""
+    """State before the minute: the server's time, and the rest of each Unit Counter."""
 
     units: dict[Licence, int]
     time: datetime
@@ -71,7 +71,7 @@ class Before:
 
 @dataclass
 class Watched:
-    """What the operator saw of the minute from outside."""
+    """The minute as the operator saw it from outside."""
 
     peaks: dict[Licence, int] = field(default_factory=dict)
     terms: list[str] = field(default_factory=list)
@@ -136,7 +136,7 @@ def _rules(board: Board, site: Site, operator: Operator) -> None:
 
 
 def _tmr(site: Site, *words: str | Path) -> str:
-    """What `tmr` says to the operator, who is in the front network."""
+    """Output of `tmr` for the operator, in the front network."""
     config = site.names.directory / "pki" / "operator.toml"
     enter = ("ip", "netns", "exec", site.names.fabric)
     return site.must(*enter, BIN / "tmr", "--config", config, *words).out
@@ -189,7 +189,7 @@ def _tell(step: Step, minute: Minute) -> None:
 
 
 def _units(operator: Operator) -> dict[Licence, int]:
-    """What remains of each Unit Counter."""
+    """Rest of each Unit Counter."""
     return {
         (item.product_code, item.tmr_id or 0): item.units_remaining
         for item in _plants(operator)

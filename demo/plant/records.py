@@ -37,11 +37,11 @@ class Attempt:
     code: int | None = None
     rule: str = ""
     error: str = ""
-    """What a station was told that was no refusal: there must be none."""
+    """An error that is no refusal: there must be none."""
 
     @property
     def held(self) -> bool:
-        """Whether it was granted."""
+        """True if it was granted."""
         return self.granted is not None
 
     @property
@@ -56,5 +56,5 @@ def write(attempts: Iterable[Attempt]) -> str:
 
 
 def read(text: str) -> list[Attempt]:
-    """What `write` wrote."""
+    """Attempts that `write` wrote."""
     return [Attempt(**json.loads(line)) for line in text.splitlines()]

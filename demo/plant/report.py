@@ -75,7 +75,7 @@ def products(figures: Sequence[Figures], names: Mapping[int, str]) -> Table:
 
 
 def refusals(denials: Iterable[Denial], names: Mapping[int, str]) -> Table:
-    """What was refused, and why."""
+    """Refusals and their reasons."""
     table = _table("Refused", "Because", ">Code", "Access rule", ">Times")
     former = 0
     for one in denials:

@@ -97,7 +97,7 @@ def _seat_seconds(held: Iterable[Attempt]) -> float:
 
 
 def _changes(held: Iterable[Attempt]) -> list[tuple[float, int]]:
-    """When seats were taken and came back, in order; of two things at one moment the return comes first."""
+    """Takings and returns of seats in order; of two at one moment the return comes first."""
     ends = [(moment, by, one) for one in held for moment, by in ((one.granted, 1), (one.ended, -1))]
     sharing: Counter[tuple[int, str]] = Counter()
     found = []
@@ -128,7 +128,7 @@ def overfull(attempts: Iterable[Attempt], seats: Mapping[Licence, int]) -> list[
 
 
 def against_rules(attempts: Iterable[Attempt], access: Access, seats: Mapping[Licence, int]) -> list[str]:
-    """Who was admitted against the access rules, and who was refused for a rule that is not about them."""
+    """Users admitted against the access rules, and users refused for a rule that is not about them."""
     attempts = tuple(attempts)
     found = []
     for rule in access["rules"]:

@@ -14,7 +14,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Program:
-    """How one product is used. Times in seconds."""
+    """Use of one product. Times in seconds."""
 
     product: int
     hold: float
@@ -58,7 +58,7 @@ class Plan:
     stations: tuple[Station, ...]
 
     def jobs(self, station: Station, lane: int) -> Iterator[Job]:
-        """What one of the `programs_at_once` lanes of a station does, without end."""
+        """Jobs of one of the `programs_at_once` lanes of a station, without end."""
         source = random.Random(f"{self.seed} {station.name} {lane}")  # noqa: S311 - a workload, no secret
         programs = [program for program, _ in station.programs]
         parts = [part for _, part in station.programs]

@@ -11,9 +11,11 @@ ROOT: Final = Path(__file__).parents[3]
 QUESTIONS: Final = frozenset(
     {"who", "whose", "what", "which", "whether", "how", "when", "where", "why", "whoever", "whom"}
 )
+WHOLE: Final = ("agents", "lab", "testbed", "demo", "chaos", "bench")
+"""Folders of which all docstrings are looked at, not those of modules alone."""
 MODULES: Final = sorted(
     path
-    for folder in ("agents", "ansible", "bench", "lab", "molecule", "roles", "tests")
+    for folder in (*WHOLE, "ansible", "molecule", "roles", "tests")
     for path in (ROOT / folder).rglob("*.py")
 )
 
@@ -62,7 +64,8 @@ def test_no_module_begins_with_a_question() -> None:
 def test_no_docstring_of_the_package_begins_with_a_question() -> None:
     found = [
         f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
-        for path in (ROOT / "agents").rglob("*.py")
+        for folder in WHOLE
+        for path in (ROOT / folder).rglob("*.py")
         for docstring in docstrings(path.read_text())
         if first_word(docstring) in QUESTIONS
     ]
