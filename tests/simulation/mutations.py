@@ -495,7 +495,7 @@ class FormatBeforeMembers(Proposer):
     """The next format begins before all members have announced it."""
 
     @staticmethod
-    def known_to_members(members: Sequence[ReplicaState]) -> int:
+    def known_to_replicas(members: Sequence[ReplicaState]) -> int:
         return max(member.format for member in members)
 
 

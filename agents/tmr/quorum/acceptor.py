@@ -1,4 +1,4 @@
-"""Acceptor: the upstream's side of the protocol. No I/O, no clock.
+"""Acceptor: the replica's side of the protocol. No I/O, no clock.
 
 `handle` answers one message and lists what must be on disk before the answer may leave. The class is built
 in layers: what is here reads the messages; `lease_grants` promises and grants; `stored_journal` keeps entries
@@ -39,7 +39,6 @@ from tmr.quorum.messages import (
     Released,
     ReplicaState,
     Report,
-    Reported,
     Request,
     RequestRefused,
     Subscribe,
@@ -49,7 +48,7 @@ from tmr.quorum.reports import Reports
 
 
 class Acceptor(LeaseGrants):
-    """One upstream. `now` is seconds on its monotonic clock, `wall_ms` its wall clock, Unix milliseconds."""
+    """One replica. `now` is seconds on its monotonic clock, `wall_ms` its wall clock, Unix milliseconds."""
 
     def __init__(
         self,
@@ -176,7 +175,7 @@ class Acceptor(LeaseGrants):
         return Answer(RequestRefused(self.state(wall_ms), formats.too_new(self.log.format, message.format)))
 
     def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
-        """This upstream could not apply it: nobody is at fault but whoever left the older version here."""
+        """This replica could not apply it: nobody is at fault but whoever left the older version here."""
         self.outdated = why
         return Answer(RequestRefused(self.state(wall_ms), why))
 
@@ -349,21 +348,7 @@ class Acceptor(LeaseGrants):
     def _report(self, now: float, wall_ms: int, message: Report) -> Answer:
         """Note how the twin is, and tell it how the other one said to be."""
         self._reports.note(message, now)
-        other = self._reports.of_other(message.owner.name, now)
-        if other is None:
-            return Answer(Reported(self.state(wall_ms), message.owner, 0, None))
-        said = other.report
-        return Answer(
-            Reported(
-                state=self.state(wall_ms),
-                owner=message.owner,
-                front=said.front,
-                age_ms=other.age_ms,
-                twin=said.owner.name,
-                ready=said.ready,
-                reason=said.reason,
-            )
-        )
+        return Answer(self._reports.reply(message.owner, self.state(wall_ms), now))
 
     # -- following -----------------------------------------------------------------------------------------
 

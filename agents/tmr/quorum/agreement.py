@@ -1,8 +1,8 @@
-"""Agreement of the active twin's ledger with those of the members, by their digests. No I/O, no clock.
+"""Agreement of the active twin's ledger with those of the replicas, by their digests. No I/O, no clock.
 
-No machine decides alone that its ledger is right. A twin serves once two members have the same ledger. It
-drops its own where two members have another. A member is sent the twin's in place of its own where both other
-members have that; where one of them is silent, nobody can tell which ledger is right.
+No machine decides alone that its ledger is right. A twin serves once two replicas have the same ledger. It
+drops its own where two replicas have another. A replica is sent the twin's in place of its own where both
+others have that; where one of them is silent, nobody can tell which ledger is right.
 """
 
 from collections.abc import Mapping
@@ -11,18 +11,18 @@ from tmr.quorum.majority import is_majority
 
 
 class Agreement:
-    """Members' answers, by replica, to the digests of one term."""
+    """Answers of the replicas to the digests of one term."""
 
     def __init__(self) -> None:
         self._agreed = set[int]()
-        """Members whose ledger was the twin's when it was compared last."""
+        """Replicas whose ledger was the twin's when it was compared last."""
         self._differing = set[int]()
         self._refusing = set[int]()
-        """Of these, members that refused the twin's ledger in place of their own."""
+        """Of these, replicas that refused the twin's ledger in place of their own."""
         self._since = float("-inf")
         """Time at which the last new difference was heard of: an earlier question says nothing about it."""
         self.differences: dict[int, float] = {}
-        """Members that are not known to agree since they differed → when they did last, in whatever term."""
+        """Replicas that are not known to agree since they differed → when they did last, in whatever term."""
 
     def begin_term(self) -> None:
         """A term begins: nothing has been compared."""
@@ -30,52 +30,52 @@ class Agreement:
         self._since = float("-inf")
 
     def agrees(self, replica: int, sent_at: float) -> None:
-        """The member has the twin's ledger, as it was asked at `sent_at`."""
+        """The replica has the twin's ledger, as it was asked at `sent_at`."""
         if sent_at < self._since:
             return
         self._agreed.add(replica)
         self.installed(replica)
 
     def differs(self, replica: int, now: float) -> None:
-        """The member has another ledger, also after it made its own anew."""
+        """The replica has another ledger, also after it made its own anew."""
         if replica not in self._differing:
             self._agreed, self._since = set(), now
         self._differing.add(replica)
         self.differences[replica] = now
 
     def installed(self, replica: int) -> None:
-        """The member took the twin's ledger."""
+        """The replica took the twin's ledger."""
         self._differing.discard(replica)
         self._refusing.discard(replica)
         self.differences.pop(replica, None)
 
     def refused(self, replica: int) -> None:
-        """The member refused the twin's ledger: it is not sent again in this term."""
+        """The replica refused the twin's ledger: it is not sent again in this term."""
         if replica in self._differing:
             self._refusing.add(replica)
 
     @property
     def agreed(self) -> frozenset[int]:
-        """Members that have the twin's ledger."""
+        """Replicas that have the twin's ledger."""
         return frozenset(self._agreed)
 
     @property
     def differing(self) -> frozenset[int]:
-        """Members that have another one."""
+        """Replicas that have another one."""
         return frozenset(self._differing)
 
     @property
     def compared(self) -> bool:
-        """Two members have the twin's ledger: it may serve."""
+        """Two replicas have the twin's ledger: it may serve."""
         return is_majority(self._agreed)
 
     @property
     def outvoted(self) -> bool:
-        """Two members have another ledger than the twin."""
+        """Two replicas have another ledger than the twin."""
         return is_majority(self._differing)
 
     def may_install(self, replica: int) -> bool:
-        """The twin's ledger may be sent to this member: others confirm it, both of them if it differs."""
+        """The twin's ledger may be sent to this replica: others confirm it, both of them if it differs."""
         others = len(self._agreed - {replica})
         if replica in self._differing:
             return others == 2 and replica not in self._refusing
@@ -83,5 +83,5 @@ class Agreement:
 
 
 def unresolved(differences: Mapping[int, float], now: float, seconds: float) -> list[int]:
-    """Members that differed in the last `seconds`, and are not known to agree since."""
+    """Replicas that differed in the last `seconds`, and are not known to agree since."""
     return sorted(replica for replica, at in differences.items() if now - at < seconds)

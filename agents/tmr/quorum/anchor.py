@@ -1,6 +1,6 @@
 """Anchor of a twin: the highest committed position that it knows, held against what an election shows.
 
-A majority of upstreams that was put back to copies of one moment agrees with itself. The twins keep an
+A majority of replicas that was put back to copies of one moment agrees with itself. The twins keep an
 anchor on their own disks, and what a majority shows must contain it. Pure; the reasons are in decision 23.
 """
 
@@ -51,7 +51,7 @@ class AnchorMismatch(msgspec.Struct, frozen=True):
     committed entries without it. `founded`: the journal is of another founding. `new`: there is no journal,
     all stores are new."""
     shown: Mapping[int, tuple[int, int]]
-    """Slots of the upstreams that showed it → epoch and index of their last entries."""
+    """Replicas that showed it → epoch and index of their last entries."""
     since: float
     """Time at which this was first seen, by the twin's clock."""
     other: str = ""
@@ -131,7 +131,7 @@ class AnchorCheck:
         self._asked = self.current(log, commit)
 
     def shorter(self, shown: Mapping[int, ReplicaState], now: float) -> bool:
-        """The journals that these upstreams show by replica end before the anchor: the twin objects.
+        """The journals that these replicas show end before the anchor: the twin objects.
 
         A twin that has the anchor in its own memory asks that of two; of all three it needs none, since
         nobody else could have more than they and itself.
@@ -188,5 +188,5 @@ class AnchorCheck:
 
 
 def _ends(shown: Mapping[int, ReplicaState]) -> dict[int, tuple[int, int]]:
-    """Epoch and index of the last entry that each upstream shows."""
+    """Epoch and index of the last entry that each replica shows."""
     return {replica: (state.last_epoch, state.last_index) for replica, state in shown.items()}

@@ -4,7 +4,7 @@ A jump of more than JUMP_MS beyond what the journal and the monotonic clock know
 agree are synchronised with a time source, or an operator accepts it. Until then time goes on by the monotonic
 clock, and `waits` has what the clocks show.
 
-Pure: fed with what the upstreams' clocks said and with the twin's steady clock, in milliseconds.
+Pure: fed with what the replicas' clocks said and with the twin's steady clock, in milliseconds.
 """
 
 from collections.abc import Callable
@@ -77,7 +77,7 @@ class OwnClock:
 
 
 class CertifiedClock:
-    """Median of the upstreams' wall clocks, if one of the others confirms it; never runs backwards.
+    """Median of the replicas' wall clocks, if one of the others confirms it; never runs backwards.
 
     One wrong clock changes nothing. Clocks that are wrong in different ways confirm none: time goes on by the
     monotonic clock until two agree. Clocks that are wrong alike are followed within JUMP_MS.
@@ -88,7 +88,7 @@ class CertifiedClock:
         self.end_term()
 
     def begin_term(self) -> None:
-        """Time may step forward once, to what the upstreams agree on."""
+        """Time may step forward once, to what the replicas agree on."""
         self._start(FRESH_MS)
 
     def end_term(self) -> None:
@@ -107,12 +107,12 @@ class CertifiedClock:
         last reading.
         """
 
-    def observe(self, upstream: str, wall_ms: int, now_ms: float, synchronised: bool | None = None) -> None:
-        """Note that `upstream`'s wall clock showed `wall_ms` at monotonic `now_ms`.
+    def observe(self, replica: str, wall_ms: int, now_ms: float, synchronised: bool | None = None) -> None:
+        """Note that `replica`'s wall clock showed `wall_ms` at monotonic `now_ms`.
 
         `synchronised`: a time source keeps it.
         """
-        self._offsets[upstream] = (wall_ms - now_ms, now_ms, bool(synchronised))
+        self._offsets[replica] = (wall_ms - now_ms, now_ms, bool(synchronised))
 
     def _fresh(self, now_ms: float) -> dict[str, float]:
         """Observations that still count."""
@@ -179,7 +179,7 @@ class CertifiedClock:
         return True
 
     def deviations(self, now_ms: float) -> dict[str, int]:
-        """Upstreams whose wall clock is off by more than ALARM_MS → by how many milliseconds."""
+        """Replicas whose wall clock is off by more than ALARM_MS → by how many milliseconds."""
         if self._value is None:
             return {}
         true = self._value + (now_ms - self._at)
@@ -187,7 +187,7 @@ class CertifiedClock:
         return {name: ms for name, ms in off.items() if abs(ms) > ALARM_MS}
 
     def unconfirmed(self, now_ms: float) -> dict[str, int]:
-        """Upstreams whose clocks confirm none → what each shows, Unix milliseconds; empty: two agree."""
+        """Replicas whose clocks confirm none → what each shows, Unix milliseconds; empty: two agree."""
         fresh = self._fresh(now_ms)
         if not is_majority(fresh) or self._agreed(now_ms) is not None:
             return {}

@@ -16,7 +16,7 @@ GIVEN_UP: Final = "an operator gave up its journal"
 
 
 class Durable(msgspec.Struct):
-    """Everything an upstream must find again after a power cut."""
+    """Everything a replica must find again after a power cut."""
 
     replica_id: str
     voting: bool = False
@@ -36,7 +36,7 @@ class Durable(msgspec.Struct):
 
     @property
     def membership(self) -> Membership | None:
-        """The membership in force; None: the upstream is new."""
+        """The membership in force; None: the replica is new."""
         return Log.after(self.snapshot, self.entries).membership
 
 
@@ -89,7 +89,7 @@ class SnapshotWrite(msgspec.Struct, frozen=True):
 
 
 class VotingWrite(msgspec.Struct, frozen=True):
-    """Note whether this member votes."""
+    """Note whether this replica votes."""
 
     voting: bool
 
@@ -101,7 +101,7 @@ class TermWrite(msgspec.Struct, frozen=True):
 
 
 class AckedPositionsWrite(msgspec.Struct, frozen=True):
-    """Remember what the three disks have confirmed, in place of what was known. A hint, too."""
+    """Remember what the three replicas have confirmed, in place of what was known. A hint, too."""
 
     acked: tuple[AckedPosition, ...]
 

@@ -75,7 +75,7 @@ class Election(MembershipChanges):
     def _persist(self, now: float) -> None:
         """A candidate keeps its votes, and asks the others once more; or it gives back what it was granted.
 
-        A lease that lives on two upstreams for nobody keeps everybody from being elected.
+        A lease that lives on two replicas for nobody keeps everybody from being elected.
         """
         if not self._votes or now >= self._candidacy_ends:
             self._step_down(now, "not elected in time", "no majority answered in time")
@@ -94,7 +94,7 @@ class Election(MembershipChanges):
         self._ask(now, pre_vote=self.role == "pre-candidate", replicas=due)
 
     def _other_terms(self) -> bool:
-        """Two upstreams say, by a follow that still stands, that another twin's lease lives."""
+        """Two replicas say, by a follow that still stands, that another twin's lease lives."""
         held = [p for p in self.replicas if p.subscribed and p.reachable and p.holder and not p.foreign]
         return is_majority([p for p in held if p.holder != self.owner.name])
 
@@ -134,7 +134,7 @@ class Election(MembershipChanges):
         if not is_majority(ready) or self.anchors.shorter(ready, now):
             return
         if not self.founding and founding.prevailing([one.founding for one in ready.values()]) is None:
-            return  # two foundings: the third upstream decides
+            return  # two foundings: the third replica decides
         self._turn("majority is ready")
         self._next_try = now + self.timing.retry * (2 + self._jitter())
         self._candidacy_ends = now + self.timing.retry * (5 + self._jitter())
@@ -157,7 +157,7 @@ class Election(MembershipChanges):
             return
         forked = self._contradicted({replica: promise for replica, (_, promise) in votes.items()})
         if forked is None or len(forked) == len(votes):
-            return  # the third upstream decides
+            return  # the third replica decides
         replicas = sorted(
             votes.keys() - forked,
             key=lambda replica: (self.rank_of(votes[replica][1]), self._is_source(replica)),
@@ -185,7 +185,7 @@ class Election(MembershipChanges):
         }
         if not is_majority(valid):
             if is_all(votes) and not any(stated):
-                self.anchors.unfounded(self.anchor, shown, now)  # founded since, with other disks
+                self.anchors.unfounded(self.anchor, shown, now)  # founded since, with other stores
             return
         if best.snapshot is not None and best.snapshot.index >= self.commit:
             self._restore(best.snapshot)

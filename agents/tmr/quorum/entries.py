@@ -19,7 +19,7 @@ BODY_MAX: Final = 7 * 2**20
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]
 """An index, an epoch, or Unix milliseconds."""
 Name = Annotated[str, msgspec.Meta(max_length=128)]
-"""Of a twin, a nonce, or a disk."""
+"""Of a twin, an incarnation, or a replica id."""
 
 Kind = Literal["term", "members", "command", "format"]
 KINDS: Final[frozenset[str]] = frozenset(("term", "members", "command", "format"))
@@ -27,9 +27,9 @@ KINDS: Final[frozenset[str]] = frozenset(("term", "members", "command", "format"
 
 
 class ProposerId(msgspec.Struct, frozen=True, array_like=True):
-    """Proposer that asks for an epoch: the twin, and a nonce of this run of it.
+    """Proposer that asks for an epoch: name of the twin, and incarnation, which is new with each run of it.
 
-    The nonce keeps a twin that crashed and returned from taking answers meant for its former self.
+    The incarnation keeps a twin that crashed and returned from taking answers meant for its former self.
     """
 
     name: Name
@@ -37,14 +37,14 @@ class ProposerId(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Membership(msgspec.Struct, frozen=True, array_like=True):
-    """Membership: the disk that counts for each of the three replicas, and those that never count again."""
+    """Membership: the store that counts for each of the three replicas, and those that never count again."""
 
     replica_ids: tuple[Name, Name, Name]
     retired: tuple[Name, ...] = ()
 
     @classmethod
     def of_one(cls, replica_id: str) -> "Membership":
-        """The membership of a server that keeps its journal by itself: its disk counts in every replica."""
+        """The membership of a server that keeps its journal by itself: its store counts in every place."""
         return cls((replica_id, replica_id, replica_id))
 
     @property
@@ -53,7 +53,7 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
         return len(set(self.replica_ids))
 
     def replacing(self, replica: int, replica_id: str) -> "Membership":
-        """The membership after `disk` took the place of the one in `replica`."""
+        """The membership after the store `replica_id` took the place of the one in `replica`."""
         replica_ids = list(self.replica_ids)
         gone, replica_ids[replica] = replica_ids[replica], replica_id
         return Membership((replica_ids[0], replica_ids[1], replica_ids[2]), (*self.retired, gone))
@@ -74,10 +74,10 @@ class Entry(msgspec.Struct, frozen=True, array_like=True):
 
 
 class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
-    """Position that a disk has confirmed: in term `term` it had the journal up to `index`, an entry of
+    """Position that a replica has confirmed: in term `term` it had the journal up to `index`, an entry of
     `epoch`.
 
-    It is the least that this disk must have for ever: one that shows less was put back to an older state.
+    It is the least that this replica must have for ever: one that shows less was put back to an older state.
     """
 
     replica_id: str
@@ -86,7 +86,7 @@ class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
     index: int = 0
 
     def joined(self, other: "AckedPosition") -> "AckedPosition":
-        """Position that both together confirm; `other` is of the same disk."""
+        """Position that both together confirm; `other` is of the same replica."""
         if self.term != other.term:
             return max(self, other, key=lambda mark: mark.term)
         return AckedPosition(
@@ -94,7 +94,7 @@ class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
         )
 
     def missed_by(self, term: int, last_epoch: int, last_index: int) -> bool:
-        """The disk now shows less. A later term may have cut what no majority had: then it says so."""
+        """The replica now shows less. A later term may have cut what no majority had: then it says so."""
         return term < self.term or (
             term == self.term and (last_epoch < self.epoch or last_index < self.index)
         )
@@ -124,7 +124,7 @@ class StateMachine(Protocol):
 
     @property
     def lines(self) -> Sequence[Any]:
-        """Lines that the last entry added to the record: kept by members, and opaque to the quorum."""
+        """Lines that the last entry added to the record: kept by replicas, and opaque to the quorum."""
 
     def apply(self, index: int, time_ms: int, body: bytes, entry_format: int) -> Any:
         """Carry out one committed entry of this format and return its outcome."""
@@ -146,10 +146,10 @@ class WriteValidator(Protocol):
     """Validator of writes, whichever twin is active: it knows what the quorum does not."""
 
     def command(self, body: bytes) -> str:
-        """Reason why this member must not store the command, for people; empty: it may."""
+        """Reason why this replica must not store the command, for people; empty: it may."""
 
     def state(self, state: bytes, entry_format: int = FIRST, *, fresh: bool) -> str:
-        """Reason not to continue from this state; empty: none. `fresh`: the member has no state yet."""
+        """Reason not to continue from this state; empty: none. `fresh`: the replica has no state yet."""
 
 
 _memberships: Final = msgspec.msgpack.Decoder(Membership)

@@ -65,11 +65,11 @@ class Following(Term):
         )
 
     def _undecided(self) -> bool:
-        """This twin knows no founding, and two upstreams do not state one yet: it takes no entries."""
+        """This twin knows no founding, and two replicas do not state one yet: it takes no entries."""
         return not self.founding and not founding.confirmed(self._stated())
 
     def awaits(self, progress: Progress) -> bool:
-        """The lease that this upstream told of is the other twin's: its end is to be used at once.
+        """The lease that this replica told of is the other twin's: its end is to be used at once.
 
         Not one from before this twin's own term, in which it followed nobody: the term that it gave back is
         for the other one to take.
@@ -81,7 +81,7 @@ class Following(Term):
     def outdated(self) -> str:
         """Reason why this version cannot apply what is committed, for people; empty: it can.
 
-        Two upstreams must say so: one that is wrong keeps no twin from an election.
+        Two replicas must say so: one that is wrong keeps no twin from an election.
         """
         needed = reached([one.state.needs for one in self.replicas if one.state is not None], FIRST)
         if needed > self.newest:
@@ -109,7 +109,7 @@ class Following(Term):
             self._forget()
 
     def _compare_mirrored(self, now: float, replica: int, reply: Subscribed) -> None:
-        """Compare a passive twin's ledger with an upstream's, where they are at the same entry."""
+        """Compare a passive twin's ledger with a replica's, where they are at the same entry."""
         comparable = self.applied == reply.state.commit and reply.digest and self.is_member(replica)
         if self.role != "passive" or not comparable:
             return
@@ -133,5 +133,5 @@ class Following(Term):
             progress.subscribed = False  # polls that are under way ask for what followed the former one
 
     def _is_source(self, replica: int) -> bool:
-        """The upstream may be mirrored: not one that has the ledger which was dropped."""
+        """The replica may be mirrored: not one that has the ledger which was dropped."""
         return not self._sources or replica in self._sources

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from tmr.quorum.entries import Entry
 from tmr.quorum.log import Log
+from tmr.quorum.majority import is_all
 from tmr.quorum.messages import Promise
 
 
@@ -30,19 +31,19 @@ def contradicted(promises: Mapping[int, Promise]) -> frozenset[int] | None:
 
     None: two journals differ, and the third is not there to say which entry a majority may have.
     """
-    slots = list(promises)
-    forked = any(differ(promises[a], promises[b]) for a in slots for b in slots if a < b)
+    replicas = list(promises)
+    forked = any(differ(promises[a], promises[b]) for a in replicas for b in replicas if a < b)
     if not forked:
         return frozenset()
-    if len(slots) < 3:
+    if not is_all(replicas):
         return None
-    journals = {slot: {entry.index: entry for entry in one.entries} for slot, one in promises.items()}
+    journals = {replica: {entry.index: entry for entry in one.entries} for replica, one in promises.items()}
     found = set[int]()
-    for slot, journal in journals.items():
-        one, other = (journals[at] for at in slots if at != slot)
+    for replica, journal in journals.items():
+        one, other = (journals[at] for at in replicas if at != replica)
         common = [index for index in journal if index in one and one[index] == other.get(index)]
         if any(_forked(one[index], journal[index]) for index in common):
-            found.add(slot)
+            found.add(replica)
     return frozenset(found)
 
 

@@ -1,7 +1,7 @@
 """Formats of the journal: which one is in force, and when everybody can go over to the next.
 
 A `format` entry ends the format before it: everything that follows is in the format that it names. The active
-writes it once the three members and both twins have announced that they can apply it. A version that knows
+writes it once the three replicas and both twins have announced that they can apply it. A version that knows
 less refuses what is newer, and says so.
 """
 
@@ -70,7 +70,7 @@ def check(
 
 
 class Announcements:
-    """The newest format that each twin has announced to one upstream since this started."""
+    """The newest format that each twin has announced to one replica since this started."""
 
     def __init__(self) -> None:
         self._heard = RecentTwins[int]()
@@ -87,10 +87,10 @@ class Announcements:
         return tuple(heard.twin for heard in self.heard if heard.format < needed)
 
 
-def known_to_twins(members: Sequence[ReplicaState], own_name: str, own: int) -> int:
-    """Newest format that both twins can apply, as all members have heard; 0: not all have heard both."""
+def known_to_twins(states: Sequence[ReplicaState], own_name: str, own: int) -> int:
+    """Newest format that both twins can apply, as all replicas have heard; 0: not all have heard both."""
     newest = own
-    for member in members:
-        others = [heard.format for heard in member.twins if heard.twin != own_name]
+    for state in states:
+        others = [heard.format for heard in state.twins if heard.twin != own_name]
         newest = min([newest, *others]) if others else 0
     return newest

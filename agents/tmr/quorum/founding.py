@@ -20,7 +20,7 @@ def founding_of(first: Entry) -> str:
 
 
 def prevailing(stated: Sequence[str]) -> str | None:
-    """The founding that upstreams state, "" where none has one yet.
+    """The founding that replicas state, "" where none has one yet.
 
     None: it cannot be told, since fewer than two answered, or they differ.
     """
@@ -34,7 +34,7 @@ def prevailing(stated: Sequence[str]) -> str | None:
 
 
 def confirmed(stated: Sequence[str]) -> bool:
-    """Two upstreams state the same, and none has been heard alone to have a founding.
+    """Two replicas state the same, and none has been heard alone to have a founding.
 
     What is not stated may have been heard long ago: it confirms nothing.
     """
@@ -48,7 +48,7 @@ def differ(one: str, other: str) -> bool:
 
 
 def of_upstream(theirs: str, known: str) -> str:
-    """Alarm of a twin: one upstream has a store of another founding than the system."""
+    """Alarm of a twin: one replica has a store of another founding than the system."""
     return (
         f"its store is of another founding ({theirs}) than this system ({known}), and counts for nothing: an "
         "old store, or that of another system, was put there. Put its own store back; if that is lost, move "
@@ -57,7 +57,7 @@ def of_upstream(theirs: str, known: str) -> str:
 
 
 def of_twin(theirs: str, own: str) -> str:
-    """Alarm of an upstream: a twin asks for a system of another founding."""
+    """Alarm of a replica: a twin asks for a system of another founding."""
     return (
         f"it knows the founding {theirs}, and this store is of {own}: either the system was founded anew, "
         "and the twin has not been told (`tmr status` there says how), or this store is an old one"

@@ -46,7 +46,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def again(self) -> float:
-        """An upstream that failed at once is asked again after this long: it may be starting."""
+        """A replica that failed at once is asked again after this long: it may be starting."""
         return self.ttl / 16
 
     @property
@@ -56,12 +56,12 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def request_timeout(self) -> float:
-        """An upstream that has not answered after this long is taken as unreachable."""
+        """A replica that has not answered after this long is taken as unreachable."""
         return self.ttl / 2
 
 
 def deadline(ends: Iterable[float]) -> float:
-    """End of the lease from the ends of what each upstream granted.
+    """End of the lease from the ends of what each replica granted.
 
     The second best counts: a majority must agree. Returns -inf with fewer than two.
     """

@@ -1,4 +1,4 @@
-"""The journal as a member or a twin holds it in memory: entries after a base that a snapshot covers."""
+"""The journal as a replica or a twin holds it in memory: entries after a base that a snapshot covers."""
 
 import hashlib
 from collections.abc import Iterable, Sequence

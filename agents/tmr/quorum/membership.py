@@ -24,27 +24,27 @@ class MembershipChanges(Replication):
             for progress in self.replicas
             if progress.reachable and progress.noted_at >= progress.sent_at
         ]
-        members = [
+        states = [
             progress.state for progress in heard if progress.state is not None
         ]  # in answer to this probe
         new = [progress for progress in self.replicas if progress.not_voting and progress.new_store]
-        if not is_all(members) or not new or any(m.promised or m.last_index for m in members):
+        if not is_all(states) or not new or any(m.promised or m.last_index for m in states):
             return
         if any(progress.not_voting and not progress.new_store for progress in self.replicas):
             return
-        if not self.may_found(members, now):
+        if not self.may_found(states, now):
             return
-        replica_ids = (members[0].replica_id, members[1].replica_id, members[2].replica_id)
+        replica_ids = (states[0].replica_id, states[1].replica_id, states[2].replica_id)
         for replica in ALL:
             self._send(replica, Bootstrap(self.owner, Membership(replica_ids)), now)
         self._step_down(now, "founds the system", "founding the system")
 
-    def may_found(self, members: Sequence[ReplicaState], now: float) -> bool:
+    def may_found(self, states: Sequence[ReplicaState], now: float) -> bool:
         """This twin knows no system that these new stores would take the place of."""
-        return not self.anchors.unfounded(self.anchor, dict(enumerate(members)), now)
+        return not self.anchors.unfounded(self.anchor, dict(enumerate(states)), now)
 
     def _join(self, now: float, replica: int, replica_id: str) -> None:
-        """An upstream that does not count: readmit its disk by the journal, then send it everything."""
+        """A replica that does not count: readmit its store by the journal, then send it everything."""
         membership = self.log.membership
         if not self.holds(now) or membership is None:
             return
@@ -71,8 +71,8 @@ class MembershipChanges(Replication):
     # -- the format ----------------------------------------------------------------------------------------
 
     def agreed_format(self) -> int:
-        """Newest format that the three members and both twins have announced, as heard in this term."""
-        members = [
+        """Newest format that the three replicas and both twins have announced, as heard in this term."""
+        states = [
             progress.state
             for replica, progress in enumerate(self.replicas)
             if progress.state is not None
@@ -80,18 +80,18 @@ class MembershipChanges(Replication):
             and progress.granted_until is not None
             and self.is_member(replica)
         ]
-        if len(members) < len(self.replicas):
+        if len(states) < len(self.replicas):
             return FIRST
-        return min(self.known_to_members(members), self.known_to_twins(members))
+        return min(self.known_to_replicas(states), self.known_to_twins(states))
 
     @staticmethod
-    def known_to_members(members: Sequence[ReplicaState]) -> int:
+    def known_to_replicas(states: Sequence[ReplicaState]) -> int:
         """Newest format that all of these can apply."""
-        return min(state.format for state in members)
+        return min(state.format for state in states)
 
-    def known_to_twins(self, members: Sequence[ReplicaState]) -> int:
-        """Newest format that both twins can apply, as all members have heard."""
-        return formats.known_to_twins(members, self.owner.name, self.newest)
+    def known_to_twins(self, states: Sequence[ReplicaState]) -> int:
+        """Newest format that both twins can apply, as all replicas have heard."""
+        return formats.known_to_twins(states, self.owner.name, self.newest)
 
     def _renew_format(self, now: float) -> None:
         """Go over to the newest format that everybody can apply."""

@@ -1,8 +1,8 @@
-"""Order of the messages of one run of a twin, as an upstream hears them. Pure.
+"""Order of the messages of one run of a twin, as a replica hears them. Pure.
 
 A twin numbers what it sends. A message with a lower number than one before is late, or is sent by a copy of
-the running machine, put beside it or in its place: the memory that was copied has the same name, nonce and
-epoch. Nothing else tells the two. An upstream goes on with the one that is ahead.
+the running machine, put beside it or in its place: the memory that was copied has the same name,
+incarnation and epoch. Nothing else tells the two. A replica goes on with the one that is ahead.
 """
 
 from typing import Final
@@ -10,6 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from tmr.quorum.entries import ProposerId
+from tmr.quorum.majority import is_majority
 from tmr.quorum.messages import Acquire, Append, Install
 
 RUNS: Final = 8
@@ -19,12 +20,10 @@ LATE: Final = (
     "running machine sends, too"
 )
 """Why such a message is refused."""
-SENDERS: Final = 2
-"""Upstreams that must have heard a later message before a twin believes that it is a copy."""
 
 
 class CopiedTwin(Exception):
-    """Two upstreams have later messages of this very run than it has sent: another machine has its memory."""
+    """Two replicas have later messages of this very run than it has sent: another machine has its memory."""
 
 
 class MessageOrder:
@@ -74,13 +73,13 @@ class OwnOrder:
         self._number += 1
         return self._number
 
-    def answered(self, slot: int, *, late: bool) -> None:
-        """The newest message to the upstream in `slot` was taken for late, or was not. Raises CopiedTwin."""
+    def answered(self, replica: int, *, late: bool) -> None:
+        """The newest message to this replica was taken for late, or was not. Raises CopiedTwin."""
         if not late:
-            self._late.discard(slot)
+            self._late.discard(replica)
             return
-        self._late.add(slot)
-        if len(self._late) >= SENDERS:
+        self._late.add(replica)
+        if is_majority(self._late):
             raise CopiedTwin(
                 "two upstreams have later messages of this very run than it has sent: a copy of this running "
                 "machine was started beside it, or it was put back to a copy. This process begins anew"

@@ -1,4 +1,4 @@
-"""Messages of the quorum protocol: a twin's requests to an upstream, and the answers.
+"""Messages of the quorum protocol: a twin's requests to a replica, and the answers.
 
 Times are milliseconds. Every answer repeats the epoch and the owner of the question, so that an answer to a
 former term is recognised and dropped, and carries a `ReplicaState` header.
@@ -13,7 +13,7 @@ from tmr.quorum.entries import AckedPosition, Count, Entry, Membership, Name, Pr
 
 
 class TwinAnnouncement(msgspec.Struct, frozen=True, array_like=True):
-    """Announcement that a twin made last to an upstream."""
+    """Announcement that a twin made last to a replica."""
 
     twin: str
     format: int
@@ -21,10 +21,10 @@ class TwinAnnouncement(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
-    """State of the upstream that gives an answer; each answer has it."""
+    """State of the replica that gives an answer; each answer has it."""
 
     replica_id: str
-    """Incarnation of its store: new with every empty disk."""
+    """Identity of its store: another one with every new store."""
     voting: bool
     promised: int
     last_index: int
@@ -92,9 +92,9 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
     commit: Count
     digest_index: Count = 0
     digest: bytes = b""
-    """Digest of the state machine after `digest_index`, for the member to compare with its own."""
+    """Digest of the state machine after `digest_index`, for the replica to compare with its own."""
     acked: tuple[AckedPosition, ...] = ()
-    """Positions that the three disks have confirmed so far, for the member to remember."""
+    """Positions that the three replicas have confirmed so far, for the replica to remember."""
     founding: Name = ""
     """Founding of the system that the twin knows; empty: none."""
     number: Count = 0
@@ -104,7 +104,7 @@ class Append(msgspec.Struct, frozen=True, tag="append"):
 
 
 class Install(msgspec.Struct, frozen=True, tag="install"):
-    """Continue from this committed snapshot: the member was away too long, is new, or diverged."""
+    """Continue from this committed snapshot: the replica was away too long, is new, or diverged."""
 
     epoch: Count
     owner: ProposerId
@@ -130,7 +130,7 @@ class Subscribe(msgspec.Struct, frozen=True, tag="follow"):
     known_holder: Name
     known_epoch: Annotated[int, msgspec.Meta(ge=-1, le=2**53 - 1)]
     entries: bool = True
-    """False: only the lease is of interest, another upstream already sends the entries."""
+    """False: only the lease is of interest, another replica already sends the entries."""
     format: Count = 1
     """Newest format that the twin can apply."""
 
@@ -148,7 +148,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
 
 
 class Bootstrap(msgspec.Struct, frozen=True, tag="found"):
-    """Found the system: all three stores are new, these are their disks."""
+    """Found the system: all three stores are new, these are their ids."""
 
     owner: ProposerId
     membership: Membership
@@ -171,7 +171,7 @@ class Promise(msgspec.Struct, frozen=True, tag="promise"):
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
     acked: tuple[AckedPosition, ...] = ()
-    """Positions that the three disks have confirmed, as far as this member knows."""
+    """Positions that the three replicas have confirmed, as far as this replica knows."""
     granted_ms: int = 0
     """Length of the lease that it granted: at most what was asked for, and what its own setting allows."""
 
@@ -187,7 +187,7 @@ class Busy(msgspec.Struct, frozen=True, tag="busy"):
 
 
 class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
-    """A higher epoch is promised (`member.promised`)."""
+    """A higher epoch is promised (`state.promised`)."""
 
     state: ReplicaState
     epoch: int
@@ -195,7 +195,7 @@ class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
 
 
 class NotVoting(msgspec.Struct, frozen=True, tag="joining"):
-    """This member does not vote: its store is new (`fresh`: it never belonged to any system) or diverged."""
+    """This replica does not vote: it diverged, or never belonged to any system (`new_store`)."""
 
     state: ReplicaState
     epoch: int
@@ -204,7 +204,7 @@ class NotVoting(msgspec.Struct, frozen=True, tag="joining"):
 
 
 class Appended(msgspec.Struct, frozen=True, tag="appended"):
-    """Stored durably: this member equals the sender's journal up to `match`."""
+    """Stored durably: this replica equals the sender's journal up to `match_index`."""
 
     state: ReplicaState
     epoch: int
@@ -215,7 +215,7 @@ class Appended(msgspec.Struct, frozen=True, tag="appended"):
 
 
 class Conflict(msgspec.Struct, frozen=True, tag="conflict"):
-    """`previous` is not in this member's journal; try from `retry_index` (an index to follow)."""
+    """`previous` is not in this replica's journal; try from `retry_index` (an index to follow)."""
 
     state: ReplicaState
     epoch: int
@@ -242,11 +242,11 @@ class Subscribed(msgspec.Struct, frozen=True, tag="followed"):
     snapshot: Snapshot | None
     entries: tuple[Entry, ...]
     digest: bytes = b""
-    """Digest of the member's ledger after its commit index, for the twin to compare with its own."""
+    """Digest of the replica's ledger after its commit index, for the twin to compare with its own."""
 
 
 class Bootstrapped(msgspec.Struct, frozen=True, tag="founded"):
-    """This member belongs to the system with exactly the membership that was asked for."""
+    """This replica belongs to the system with exactly the membership that was asked for."""
 
     state: ReplicaState
 
@@ -265,7 +265,7 @@ class Reported(msgspec.Struct, frozen=True, tag="reported"):
 
 
 class RequestRefused(msgspec.Struct, frozen=True, tag="refused"):
-    """The request makes no sense to this member; `reason` is for people."""
+    """The request makes no sense to this replica; `reason` is for people."""
 
     state: ReplicaState
     reason: str

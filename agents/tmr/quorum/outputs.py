@@ -10,7 +10,7 @@ from tmr.quorum.roles import Role
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Send `request` to the upstream in `replica`; report the answer by `receive` or `failed`."""
+    """Send `request` to this replica; report the answer by `receive` or `failed`."""
 
     replica: int
     request: Request

@@ -1,7 +1,7 @@
 """Detection of a pause of this machine by its host, during which its clocks stood still. Pure.
 
-The upstreams' monotonic clocks are compared with one's own. An answer bounds the difference of the two: the
-upstream read its clock after the question was sent and before the answer came. So a slow network widens the
+The replicas' monotonic clocks are compared with one's own. An answer bounds the difference of the two: the
+replica read its clock after the question was sent and before the answer came. So a slow network widens the
 bounds and proves nothing, and one wrong clock is one of three.
 """
 
@@ -12,9 +12,9 @@ from tmr.quorum.majority import reached
 
 
 class PauseDetector:
-    """Sees that two upstreams' clocks leapt ahead of one's own. `bound`, `window`: seconds.
+    """Sees that two replicas' clocks leapt ahead of one's own. `bound`, `window`: seconds.
 
-    `bound`: smaller leaps count for nothing. `window`: leaps of two upstreams this close are one pause.
+    `bound`: smaller leaps count for nothing. `window`: leaps of two replicas this close are one pause.
     """
 
     def __init__(self, bound: float, window: float) -> None:

@@ -93,7 +93,7 @@ class Proposer(Election):
     # -- answers -------------------------------------------------------------------------------------------
 
     def receive(self, now: float, replica: int, sent_at: float, request: Request, reply: Reply) -> None:
-        """The upstream in `replica` answered `request`, which was sent at `sent_at`."""
+        """The replica answered `request`, which was sent at `sent_at`."""
         progress = self.replicas[replica]
         if not self.asked(request):
             return
@@ -172,7 +172,7 @@ class Proposer(Election):
         return mine and state.last_epoch == self.epoch and state.last_index > self.log.last
 
     def failed(self, replica: int, sent_at: float, request: Request) -> None:
-        """The upstream in `replica` did not answer `request`: unreachable, too slow, or not an upstream."""
+        """The replica did not answer `request`: unreachable, too slow, or no replica at all."""
         progress = self.replicas[replica]
         if isinstance(request, Release) or not self.asked(request):
             return
@@ -226,7 +226,7 @@ class Proposer(Election):
     # -- the header of each answer -------------------------------------------------------------------------
 
     def _note(self, replica: int, request: Request, sent_at: float, state: ReplicaState, now: float) -> None:
-        """Take the header for what the upstream is now, unless a later one is known.
+        """Take the header for what the replica is now, unless a later one is known.
 
         A poll may have waited for long: an active twin, which hears other answers all the time, ignores it.
         """
@@ -281,7 +281,7 @@ class Proposer(Election):
         return True
 
     def _compare(self, replica: int, state: ReplicaState, sent_at: float, now: float) -> None:
-        """Hold the answer against what its disk has confirmed before, and learn what it confirms now."""
+        """Hold the answer against what the replica has confirmed before, and learn what it confirms now."""
         progress = self.replicas[replica]
         if self.rollbacks.rolled_back(state, sent_at):
             self._distrust(replica, now)

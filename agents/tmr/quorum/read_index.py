@@ -1,6 +1,6 @@
-"""A read of one upstream's ledger for the holder of its lease, up to what that has committed (Raft 6.4).
+"""A read of one replica's ledger for the holder of its lease, up to what that has committed (Raft 6.4).
 
-The asker names its epoch and the index that it has committed. What an upstream signs of its own ledger, it
+The asker names its epoch and the index that it has committed. What a replica signs of its own ledger, it
 signs after this check, and of nothing else: for a former term, or short of what is committed, it would sign
 what has ended since.
 """
@@ -13,7 +13,7 @@ from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.entries import Count, ProposerId
 
 Obstacle = Literal["not-voting", "rolled-back", "fenced", "not-applied"]
-"""`fenced`: the asker does not hold this upstream's lease. `not-applied`: not yet, ask again."""
+"""`fenced`: the asker does not hold this replica's lease. `not-applied`: not yet, ask again."""
 
 
 class ReadIndex(msgspec.Struct, frozen=True, array_like=True):
@@ -25,7 +25,7 @@ class ReadIndex(msgspec.Struct, frozen=True, array_like=True):
 
 
 def obstacle(acceptor: Acceptor, now: float, asked: ReadIndex) -> Obstacle | None:
-    """Reason that keeps the upstream from a statement about its ledger at `now` (its monotonic clock), or
+    """Reason that keeps the replica from a statement about its ledger at `now` (its monotonic clock), or
     None.
     """
     if not acceptor.voting or acceptor.diverged or acceptor.differs:

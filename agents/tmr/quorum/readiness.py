@@ -13,7 +13,7 @@ LAG: Final = 2_000
 def hindrance(twin: Proposer, now: float) -> str:
     """Reason why this twin could not serve at once if the lease were free, for people; empty: it could.
 
-    `now` is seconds on its monotonic clock. What the rim knows (the address, the front network) is not in it.
+    `now` is seconds on its monotonic clock. What the runtime knows (address, front network) is not in it.
     """
     if twin.role == "active":
         return "" if twin.holds(now) else "its term is not committed yet"

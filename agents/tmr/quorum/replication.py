@@ -23,9 +23,9 @@ BATCH_BYTES: Final = 2**19
 BACKLOG: Final = 20_000
 """Uncommitted commands, or entries, at which further ones are turned away."""
 LAGGING_PAUSE: Final = 0.02
-"""Seconds that entries may wait for the upstream which no majority needs: one message then carries many."""
+"""Seconds that entries may wait for the replica which no majority needs: one message then carries many."""
 HYSTERESIS: Final = 2.0
-"""So many times slower than the lagging upstream one must answer to become the lagging one itself."""
+"""Factor by which a replica must answer slower than the lagging one to take its place."""
 
 
 class Replication(Following):
@@ -45,7 +45,7 @@ class Replication(Following):
         require(not self.serving or self.commit >= self._term_start > 0, "only a committed term is served")
 
     def idle(self, now: float, answered: int | None = None) -> bool:
-        """Tells whether a command leaves at once: an upstream whose answer counts has nothing to do.
+        """Tells whether a command leaves at once: a replica whose answer counts has nothing to do.
 
         `answered`: one that has answered, and whose answer is about to be received: what is submitted after
         that may be late, for the next message to it may have left.
@@ -101,7 +101,7 @@ class Replication(Following):
                 self._send(replica, self._next_message(replica), now)
 
     def _lagging_replica(self, now: float) -> int | None:
-        """The upstream whose answers no commitment waits for, the slowest of three that all keep up.
+        """The replica whose answers no commitment waits for, the slowest of three that all keep up.
 
         None: every answer is needed, or may be, because one of the others is late.
         """
@@ -148,7 +148,7 @@ class Replication(Following):
         )
 
     def _unconfirmed(self, replica: int) -> bool:
-        """The upstream needs a snapshot, and this twin's ledger is not confirmed enough to be sent."""
+        """The replica needs a snapshot, and this twin's ledger is not confirmed enough to be sent."""
         return self.replicas[replica].next <= self.log.base and not self._may_install(replica)
 
     def _disks(self) -> tuple[str, ...]:
@@ -201,13 +201,13 @@ class Replication(Following):
         self._replicate(now)
 
     def _serve(self) -> None:
-        """Serve, once the term is committed and two upstreams have this twin's ledger."""
+        """Serve, once the term is committed and two replicas have this twin's ledger."""
         if not self.serving and self.commit >= self._term_start and self.agreed():
             self.serving, self._sources = True, frozenset()
             self._outputs.append(Serving(self.epoch))
 
     def agreed(self) -> bool:
-        """Two upstreams have this twin's ledger."""
+        """Two replicas have this twin's ledger."""
         return self.agreement.compared
 
     def _advance(self) -> bool:
@@ -226,7 +226,7 @@ class Replication(Following):
     # -- the ledgers of the replicas -----------------------------------------------------------------------
 
     def _agrees(self, replica: int, sent_at: float, request: Request, reply: Appended) -> None:
-        """Note that the upstream has this twin's ledger, if it was in a position to compare them."""
+        """Note that the replica has this twin's ledger, if it was in a position to compare them."""
         if isinstance(request, Install):
             self.agreement.installed(replica)
             return
@@ -235,7 +235,7 @@ class Replication(Following):
             self.agreement.agrees(replica, sent_at)
 
     def _differs(self, now: float, replica: int, request: Request) -> None:
-        """An upstream has another ledger. If a second one has, it is this twin's that is wrong."""
+        """A replica has another ledger. If a second one has, it is this twin's that is wrong."""
         this_term = isinstance(request, Append) and request.epoch == self.epoch
         if self.role != "active" or not this_term or not self.is_member(replica):
             return

@@ -1,11 +1,12 @@
-"""Reports of the twins about themselves, as one upstream keeps them in memory.
+"""Reports of the twins about themselves, as one replica keeps them in memory.
 
 Each twin says how it is, and is told what the other one said. Nothing in the protocol depends on it.
 """
 
 from typing import NamedTuple
 
-from tmr.quorum.messages import Report
+from tmr.quorum.entries import ProposerId
+from tmr.quorum.messages import ReplicaState, Report, Reported
 from tmr.quorum.recent_twins import RecentTwins
 
 
@@ -17,13 +18,13 @@ class ReceivedReport(NamedTuple):
 
 
 class Reports:
-    """The last report of each twin since this upstream started."""
+    """The last report of each twin since this replica started."""
 
     def __init__(self) -> None:
         self._heard = RecentTwins[tuple[Report, float]]()
 
     def note(self, report: Report, now: float) -> None:
-        """The report came at `now`, in seconds of the upstream's clock. The two twins heard last are kept."""
+        """The report came at `now`, in seconds of the replica's clock. The two twins heard last are kept."""
         self._heard.note(report.owner.name, (report, now))
 
     def of_other(self, twin: str, now: float) -> ReceivedReport | None:
@@ -32,3 +33,19 @@ class Reports:
             if name != twin:
                 return ReceivedReport(report, max(0, round((now - at) * 1000)))
         return None
+
+    def reply(self, owner: ProposerId, state: ReplicaState, now: float) -> Reported:
+        """What `owner` is told of the other twin."""
+        other = self.of_other(owner.name, now)
+        if other is None:
+            return Reported(state, owner, 0, None)
+        said = other.report
+        return Reported(
+            state=state,
+            owner=owner,
+            front=said.front,
+            age_ms=other.age_ms,
+            twin=said.owner.name,
+            ready=said.ready,
+            reason=said.reason,
+        )

@@ -1,4 +1,4 @@
-"""Detection of a disk that was rolled back: its confirmed position is kept, and held against later ones.
+"""Detection of a replica that was rolled back: its confirmed position is kept, and held against later ones.
 
 Why, and what it does not find: decision 12.
 """
@@ -10,7 +10,7 @@ from tmr.quorum.messages import ReplicaState
 
 
 def missed(mark: AckedPosition, state: ReplicaState) -> bool:
-    """The member shows less than its disk has confirmed."""
+    """The replica shows less than it has confirmed."""
     known = mark.replica_id == state.replica_id and state.term >= 0
     return known and mark.missed_by(state.term, state.last_epoch, state.last_index)
 
@@ -18,7 +18,7 @@ def missed(mark: AckedPosition, state: ReplicaState) -> bool:
 def merged(
     one: Iterable[AckedPosition], other: Iterable[AckedPosition], replica_ids: Collection[str]
 ) -> tuple[AckedPosition, ...]:
-    """Positions that both confirm about these disks, in a fixed order."""
+    """Positions that both confirm about these replicas, in a fixed order."""
     found: dict[str, AckedPosition] = {}
     for mark in (*one, *other):
         if mark.replica_id in replica_ids:
@@ -28,7 +28,7 @@ def merged(
 
 
 class RollbackDetector:
-    """Detector of disks that were put back.
+    """Detector of replicas that were rolled back.
 
     It knows when it learned each position: an answer to an older question is no evidence.
     """
@@ -39,7 +39,7 @@ class RollbackDetector:
         """Disks that count in this term although they have less."""
 
     def learn(self, mark: AckedPosition, now: float) -> None:
-        """The disk has confirmed this."""
+        """The replica has confirmed this."""
         known = self._known.get(mark.replica_id)
         joined = mark if known is None else known[0].joined(mark)
         if known is None or joined != known[0]:
@@ -51,11 +51,11 @@ class RollbackDetector:
         return known is not None and sent_at >= known[1] and missed(known[0], state)
 
     def excuse(self, replica_id: str) -> None:
-        """The term that begins was elected by all three: this disk counts in it as it is."""
+        """The term that begins was elected by all three: this replica counts in it as it is."""
         self._excused.add(replica_id)
 
     def term_committed(self) -> None:
-        """A majority has all that the term adopted: what else the excused disks had is given up."""
+        """A majority has all that the term adopted: what else the excused replicas had is given up."""
         for replica_id in self._excused:
             self._known.pop(replica_id, None)
         self._excused.clear()
@@ -65,5 +65,5 @@ class RollbackDetector:
         self._excused.clear()
 
     def of(self, replica_ids: Collection[str]) -> tuple[AckedPosition, ...]:
-        """Positions known of these disks."""
+        """Positions known of these replicas."""
         return merged((mark for mark, _ in self._known.values()), (), replica_ids)

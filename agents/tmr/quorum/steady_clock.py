@@ -1,8 +1,8 @@
-"""Clock of a twin that goes no faster than the median upstream's, however fast its own one is. Pure.
+"""Clock of a twin that goes no faster than the median replica's, however fast its own one is. Pure.
 
 A clock that runs fast shortens leases, which is safe; it would also end sessions before their clients think
-so, and licences before their end. Each answer bounds by how much one's own clock is ahead of an upstream's:
-that read its clock after the question was sent and before the answer came. What two upstreams prove is taken
+so, and licences before their end. Each answer bounds by how much one's own clock is ahead of a replica's:
+that read its clock after the question was sent and before the answer came. What two replicas prove is taken
 off.
 A clock that runs slow, or stands still, is found by `tmr.quorum.pause`.
 """
@@ -32,7 +32,7 @@ class _Seen(msgspec.Struct):
 
 
 class SteadyClock:
-    """Seconds by the own clock, less what two upstreams prove it to be ahead.
+    """Seconds by the own clock, less what two replicas prove it to be ahead.
 
     A server that is alone observes nothing, and goes by its own clock.
     """
@@ -53,13 +53,13 @@ class SteadyClock:
         return now - self.ahead
 
     def proven(self, now: float) -> float:
-        """The latest steady time that two upstreams' clocks bear out: since then the own one may have run."""
+        """The latest steady time that two replicas' clocks bear out: since then the own one may have run."""
         if not self._seen:
             return now
         return reached((one.sent_at for one in self._seen.values()), -math.inf) - self.ahead
 
     def observe(self, replica: int, reading: float, sent_at: float, now: float) -> None:
-        """Note what the clock of the upstream in `replica` showed in an answer.
+        """Note what the clock of this replica showed in an answer.
 
         The question was sent at `sent_at`, the answer came at `now`, both by the own clock.
         """

@@ -31,7 +31,7 @@ SNAPSHOT_COST: Final = 500
 """Bytes of a snapshot for each entry that it waits for: it is about as large as the entries then. Entries of
 many commands are larger: of those it waits for as many bytes."""
 SNAPSHOT_STAGGER: Final = (1.0, 1.13, 1.29)
-"""By what the three upstreams' numbers differ: while one writes a snapshot, two must be left to answer."""
+"""By what the three replicas' numbers differ: while one writes a snapshot, two must be left to answer."""
 FOLLOW_LIMIT: Final = 2_000
 """Entries in one answer to `follow`."""
 FOLLOW_BYTES: Final = 2 * 2**20
@@ -132,7 +132,7 @@ class StoredJournal:
     def _taken_of(self, epoch: int, match_index: int, *, cut: bool = False) -> list[Write]:
         """The journal now equals that of this term up to `match_index`.
 
-        It counts as taken with the term's first entry: before that, a disk that has gone back would seem to
+        It counts as taken with the term's first entry: before that, one that was rolled back would seem to
         have all that the term adopted. What this term `cut`, it does not have: then a shorter journal is
         no sign of that.
         """
@@ -142,7 +142,7 @@ class StoredJournal:
         return [TermWrite(epoch)]
 
     def _remember(self, acked: tuple[AckedPosition, ...]) -> list[Write]:
-        """Keep what the disks of the membership have confirmed; see whether this one has gone back."""
+        """Keep what the replicas of the membership have confirmed; see whether this one was rolled back."""
         for mark in acked:
             if mark.replica_id == self.replica_id and mark.missed_by(
                 self.term, self.log.last_epoch, self.log.last

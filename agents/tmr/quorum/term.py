@@ -66,7 +66,7 @@ class Term(LedgerCopy):
         self.steady = SteadyClock()
         self._order = OwnOrder()
         self.forked = False
-        """Two upstreams had other entries of one epoch, when they were compared last."""
+        """Two replicas had other entries of one epoch, when they were compared last."""
         self.rollbacks = RollbackDetector()
         self.anchors = AnchorCheck(setup.anchor)
         self.agreement = Agreement()
@@ -142,11 +142,11 @@ class Term(LedgerCopy):
     # -- replicas that count -------------------------------------------------------------------------------
 
     def _member_replicas(self) -> set[int]:
-        """Slots whose upstream answers with the disk that the membership counts."""
+        """Replicas that count: see `is_member`."""
         return {replica for replica in ALL if self.is_member(replica)}
 
     def is_member(self, replica: int) -> bool:
-        """The upstream answers with the disk that the membership counts, and it has not gone back."""
+        """The membership counts with the store that answers; it was not rolled back, and is not foreign."""
         membership, progress = self.log.membership, self.replicas[replica]
         if membership is None or progress.state is None or progress.rolled_back or progress.foreign:
             return False
@@ -161,9 +161,9 @@ class Term(LedgerCopy):
         return [progress.state.founding for progress in self.replicas if progress.state is not None]
 
     def is_foreign(self, state: ReplicaState) -> bool:
-        """The upstream's journal is of another founding than this twin's.
+        """The replica's journal is of another founding than this twin's.
 
-        A twin that knows none goes by what two upstreams state.
+        A twin that knows none goes by what two replicas state.
         """
         return founding.differ(state.founding, self.founding or founding.prevailing(self._stated()) or "")
 

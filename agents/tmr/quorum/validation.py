@@ -1,6 +1,6 @@
-"""Validation between members and twins: messages that no honest sender makes are refused.
+"""Validation between replicas and twins: messages that no honest sender makes are refused.
 
-A stolen twin or upstream has a valid certificate. These rules hold for all: a message that breaks one changes
+A stolen twin or replica has a valid certificate. These rules hold for all: a message that breaks one changes
 nothing, renews no lease, and is told to people. Each function gives the reason, or "".
 """
 
@@ -19,6 +19,7 @@ from tmr.quorum.entries import (
     decode_membership,
 )
 from tmr.quorum.log import Log
+from tmr.quorum.majority import ALL
 from tmr.quorum.messages import Acquire, Promise, Reply, Request, Subscribe, Subscribed
 
 EPOCHS: Final = 2**32
@@ -106,11 +107,11 @@ def to_entries(
 
 
 def _to_membership(before: Membership | None, after: Membership, replica_id: str) -> str:
-    """One disk takes the place of one other, which is retired; never that of a member that is there."""
+    """One store takes the place of one other, which is retired; never that of a replica that is there."""
     if before is None:
         return ""
-    changed = [replica for replica in range(3) if before.replica_ids[replica] != after.replica_ids[replica]]
-    if not before.retired:  # two who were founded while a disk was being lost may differ in that one
+    changed = [replica for replica in ALL if before.replica_ids[replica] != after.replica_ids[replica]]
+    if not before.retired:  # two replicas that were founded while a store was lost may differ in that one
         right = len(changed) <= 1 and len(after.retired) == 1 and after.retired[0] not in after.replica_ids
     else:
         right = len(changed) == 1 and after == before.replacing(changed[0], after.replica_ids[changed[0]])
@@ -135,7 +136,7 @@ def to_snapshot(
     validator: WriteValidator | None,
     fresh: bool,
 ) -> str:
-    """A snapshot to continue from. `fresh`: the member never belonged to any system."""
+    """A snapshot to continue from. `fresh`: the replica never belonged to any system."""
     if snapshot.epoch > epoch:
         return f"the snapshot is of epoch {snapshot.epoch}, its term of {epoch}"
     if fresh:
@@ -148,14 +149,14 @@ def to_snapshot(
     if before is not None and after is not None:
         if after.retired[: len(before.retired)] != before.retired:
             return "the snapshot forgets disks that were retired"
-        own = [replica for replica in range(3) if before.replica_ids[replica] == replica_id]
+        own = [replica for replica in ALL if before.replica_ids[replica] == replica_id]
         if any(after.replica_ids[replica] != replica_id for replica in own):
             return "the snapshot replaces this upstream's own disk, which is not lost"
     return validator.state(snapshot.state, snapshot.format, fresh=False) if validator is not None else ""
 
 
 def to_answer(request: Request, reply: Reply, wall_ms: int) -> str:
-    """An answer that no honest upstream gives: the twin takes it for none. `wall_ms`: the twin's clock."""
+    """An answer that no honest replica gives: the twin takes it for none. `wall_ms`: the twin's clock."""
     state = reply.state
     if why := to_epoch(state.promised, wall_ms):
         return why

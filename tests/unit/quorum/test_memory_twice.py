@@ -14,7 +14,8 @@ from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.durable import Durable
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.log import Log
-from tmr.quorum.message_order import RUNS, SENDERS, CopiedTwin, MessageOrder, OwnOrder
+from tmr.quorum.majority import MAJORITY
+from tmr.quorum.message_order import RUNS, CopiedTwin, MessageOrder, OwnOrder
 from tmr.quorum.messages import (
     Acquire,
     Append,
@@ -117,7 +118,7 @@ def test_one_upstream_ends_no_twin() -> None:
         order.answered(slot, late=True)
     order.answered(0, late=False)
     order.answered(1, late=True)
-    assert SENDERS == 2
+    assert MAJORITY == 2
     with pytest.raises(CopiedTwin):
         order.answered(2, late=True)
 
