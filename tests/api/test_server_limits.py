@@ -15,9 +15,8 @@ from tmr.http.messages import BODY_LIMIT
 from tmr.ledger import choose, queue
 from tmr.ledger.access import ENTRIES_MAX, GROUPS_MAX, RULES_MAX
 from tmr.ledger.access import TEXT_MAX as RULE_TEXT_MAX
+from tmr.service import command_queue
 from tmr.service.guard import LIMIT_RETRY_AFTER
-from tmr.standalone import local_command_log
-from tmr.twin import replicator as server_replicator
 
 PLENTY = item(quantity=None, units=1000, borrow_s=3600)
 
@@ -148,8 +147,7 @@ async def test_commands_that_wait_to_be_stored(
 ) -> None:
     async with running(tmp_path, PLENTY) as system, system.active.client() as client:
         replicator = system.active.agent.replicator
-        monkeypatch.setattr(server_replicator, "BACKLOG", 4)
-        monkeypatch.setattr(local_command_log, "BACKLOG", 4)
+        monkeypatch.setattr(command_queue, "BACKLOG", 4)
         monkeypatch.setattr(fair_share, "TURN_COST", 1000.0)  # all at once
         keys = [key() for _ in range(12)]
         answers = await asyncio.gather(

@@ -105,9 +105,9 @@ class InFlight:
         if not listener.served:
             self._listeners.append(listener)
 
-    def take(self) -> list[Submission]:
+    def take(self, limit: int | None = None) -> list[Submission]:
         """Takes the commands that wait to become entries. The caller enters them, or turns them away."""
-        taken, self.waiting = self.waiting, []
+        taken, self.waiting = self.waiting[:limit], [] if limit is None else self.waiting[limit:]
         return taken
 
     def enter(

@@ -6,22 +6,19 @@ first made durable, then committed and applied: what is seen in the ledger has a
 """
 
 import asyncio
-import itertools
 import secrets
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from tmr.api.deployment import NETWORK
-from tmr.ledger import BatchOutcome, Command, Ledger, Outcome, each, encode, together
+from tmr.ledger import BatchOutcome, Command, Ledger, Outcome, each, together
 from tmr.quorum.consensus_clock import OwnClock
 from tmr.quorum.entries import FIRST, Entry, Kind, Membership, ProposerId, encode_format
 from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Bootstrapped, Promise, Reply
-from tmr.quorum.outputs import Applied, NotActive, Overloaded
-from tmr.quorum.replication import BACKLOG, BATCH_ENTRIES
+from tmr.quorum.outputs import Applied, NotActive
+from tmr.quorum.replication import BATCH_ENTRIES
 from tmr.quorum.steady_clock import SteadyClock
+from tmr.service.command_queue import CommandQueue
 from tmr.service.container_view import UpstreamState
 from tmr.service.guard import fail
 from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
@@ -54,12 +51,6 @@ def _unobserved(_index: int, _outcome: Outcome | BatchOutcome) -> None:
     pass
 
 
-class _Pending(msgspec.Struct):
-    body: bytes
-    outcome: asyncio.Future[Outcome]
-    since: float
-
-
 class LocalCommandLog:
     """Decides and stores alone; the desk's `Kernel`. Use in one event loop.
 
@@ -89,9 +80,7 @@ class LocalCommandLog:
         self._time = OwnClock()
         self._since_ms = wall_ms()
         self._serving = False
-        self._waiting: deque[_Pending] = deque()
-        self._written: dict[int, list[_Pending]] = {}
-        """The commands of each entry that is being written."""
+        self._queue = CommandQueue(clock, self._wake)
         self._writer: asyncio.Task[None] | None = None
         ledger.applied = self._applied
 
@@ -110,13 +99,12 @@ class LocalCommandLog:
     @property
     def pending(self) -> int:
         """Commands that are not committed yet."""
-        return sum(map(len, self._written.values())) + len(self._waiting)
+        return self._queue.pending
 
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited; 0: there is none."""
-        first = next(itertools.chain(*self._written.values(), self._waiting), None)
-        return 0.0 if first is None else self.clock() - first.since
+        return self._queue.oldest
 
     def certified_ms(self) -> int:
         """Certified time now, Unix milliseconds: the own clock, which never runs backwards."""
@@ -167,18 +155,19 @@ class LocalCommandLog:
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done)."""
-        outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        if not self.holds or len(self._waiting) >= BACKLOG:
-            fail(outcome, Overloaded() if self.holds else NotActive())
-            return outcome
-        self._waiting.append(_Pending(encode(command), outcome, self.clock()))
-        if self._writer is None:
-            self._writer = asyncio.get_running_loop().create_task(self._write())
-        return outcome
+        if not self.holds:
+            refused: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+            fail(refused, NotActive())
+            return refused
+        return self._queue.submit(command)
 
     def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """Answer for a client to a submitted command: its fate. The own disk decides, and nothing else."""
-        return asyncio.shield(decision)
+        """Future for a client whose command was submitted: its fate. The own disk decides alone."""
+        return self._queue.answer(decision)
+
+    def _wake(self) -> None:
+        if self._writer is None:
+            self._writer = asyncio.get_running_loop().create_task(self._write())
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -205,26 +194,17 @@ class LocalCommandLog:
     # -- the journal ---------------------------------------------------------------------------------------
 
     async def _write(self) -> None:
+        in_flight, log = self._queue.in_flight, self._runner.acceptor.log
         try:
-            while self._waiting:
-                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), BATCH_ENTRIES))]
-                entries = list(
-                    together([pending.body for pending in batch], self._runner.acceptor.log.format)
-                )
-                commands = iter(batch)
-                first = self._runner.acceptor.log.last + 1
-                self._written = {
-                    index: list(itertools.islice(commands, entry.count))
-                    for index, entry in enumerate(entries, first)
-                }
+            while in_flight.waiting:
+                submitted = in_flight.take(BATCH_ENTRIES)
+                entries = list(together([one.body for one in submitted], log.format))
+                in_flight.enter(log.last + 1, self.epoch, entries, submitted)
                 await self._append("command", tuple(entry.body for entry in entries))
         except (RunnerFailed, Unexpected) as error:
             self._runner.fail(error)
-            for pending in itertools.chain(*self._written.values(), self._waiting):
-                fail(pending.outcome, NotActive())
-            self._waiting.clear()
+            in_flight.end_term()
         finally:
-            self._written = {}
             self._writer = None
 
     async def _append(self, kind: Kind, bodies: tuple[bytes, ...]) -> None:
@@ -245,10 +225,9 @@ class LocalCommandLog:
 
     def _applied(self, index: int, outcome: Outcome | BatchOutcome) -> None:
         """Answer who waits. Entries of former terms have nobody who waits."""
-        self._observe(self.clock(), Applied(index, self._runner.acceptor.log[index], outcome))
-        for pending, came in zip(self._written.get(index, ()), each(outcome), strict=False):
-            if not pending.outcome.done():
-                pending.outcome.set_result(came)
+        entry = self._runner.acceptor.log[index]
+        self._observe(self.clock(), Applied(index, entry, outcome))
+        self._queue.in_flight.applied(index, entry.epoch, entry.body, each(outcome))
 
     def _expect(self, reply: Reply, kind: type) -> None:
         if not isinstance(reply, kind):

@@ -14,6 +14,7 @@ from tmr.net.problem import Problem
 from tmr.quorum.outputs import Applied, NotActive, Overloaded
 from tmr.rpc.record_messages import Answer, Question
 from tmr.rpc.upstream_client import LinkError
+from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.service.container_view import ContainerView, doubtful, instant
 from tmr.service.guard import RequestGuard
@@ -69,8 +70,7 @@ class NetworkServer:
         self._borrowings = Borrowings(runner, container_store, ledger)
         self._rejected: tuple[str, ...] = ()
         self._version = version()
-        self._fatal = fatal
-        self._turns: asyncio.Task[None] | None = None
+        self._turns = Background(fatal)
 
     # -- life ----------------------------------------------------------------------------------------------
 
@@ -81,8 +81,7 @@ class NetworkServer:
         self.metrics.failovers.inc()
         self.licence_service.begin_term(self.command_log.clock())
         self.recorder.start()
-        self._turns = asyncio.get_running_loop().create_task(self._turn())
-        self._turns.add_done_callback(self._turned)
+        self._turns.start(self._turn())
 
     async def assemble(self) -> None:
         """Bring what the own container holds into the ledger: at the start, and after each update."""
@@ -111,9 +110,7 @@ class NetworkServer:
     async def stop(self) -> None:
         """Carry out what was submitted; the node is stopped afterwards."""
         self.begin_stop()
-        if self._turns is not None:
-            self._turns.cancel()
-            await asyncio.gather(self._turns, return_exceptions=True)
+        await self._turns.stop()
         await self.recorder.stop()
         await self.command_log.stop()
 
@@ -122,10 +119,6 @@ class NetworkServer:
             if self.command_log.holds:
                 self.licence_service.turn(self.command_log.clock())
             await asyncio.sleep(TURN)
-
-    def _turned(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fatal(error)
 
     def _applied(self, now: float, applied: Applied) -> None:
         self.metrics.applied(applied.outcome)

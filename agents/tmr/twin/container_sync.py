@@ -12,6 +12,7 @@ from tmr.licensing import BadStatement, LicensingError, SignedStatement, fingerp
 from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.rpc.messages import ReadContainer
 from tmr.rpc.upstream_client import LinkError
+from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.twin.replicator import Replicator
 
@@ -43,9 +44,8 @@ class ContainerSync:
     def __init__(self, replicator: Replicator, act_id: str, fatal: Callable[[BaseException], None]) -> None:
         self._replicator = replicator
         self._act_id = act_id
-        self._fatal = fatal
         self._sources = (_Source(), _Source(), _Source())
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(fatal)
         self._rejected: tuple[str, ...] = ()
 
     @property
@@ -79,24 +79,16 @@ class ContainerSync:
 
     def poke(self, now: float) -> None:
         """Start a round if this twin is active and a container states what the journal does not know."""
-        if self._task is not None or not self._replicator.twin.holds(now):
+        if self._background.running or not self._replicator.twin.holds(now):
             return
         gone = self._withdrawals()
         due = [slot for slot in range(3) if self._due(slot, now)]
         if due or gone:
-            self._task = asyncio.get_running_loop().create_task(self._round(due, gone))
-            self._task.add_done_callback(self._done)
+            self._background.start(self._round(due, gone))
 
     async def stop(self) -> None:
         """End the round under way."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fatal(error)
+        await self._background.stop()
 
     def _due(self, slot: int, now: float) -> bool:
         peer, source = self._replicator.twin.replicas[slot], self._sources[slot]

@@ -16,6 +16,7 @@ from tmr.rpc.record_messages import (
     StoreLines,
 )
 from tmr.rpc.upstream_client import LinkError
+from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.twin.replicator import Replicator
 
@@ -49,13 +50,12 @@ class RecordSync:
 
     def __init__(self, replicator: Replicator, fatal: Callable[[BaseException], None]) -> None:
         self._replicator = replicator
-        self._fatal = fatal
         self.interval = INTERVAL
         self.alarms: tuple[str, ...] = ()
         """Lines that no upstream has."""
         self._next_at = float("-inf")
         self._budget = 0
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(fatal)
 
     def begin_term(self, now: float) -> None:
         """Look at the records once the term has settled."""
@@ -63,20 +63,12 @@ class RecordSync:
 
     def poke(self, now: float) -> None:
         """Start a round if it is time and this twin is active."""
-        if self._task is None and now >= self._next_at and self._replicator.twin.holds(now):
-            self._task = asyncio.get_running_loop().create_task(self._round())
-            self._task.add_done_callback(self._done)
+        if not self._background.running and now >= self._next_at and self._replicator.twin.holds(now):
+            self._background.start(self._round())
 
     async def stop(self) -> None:
         """End the round under way."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fatal(error)
+        await self._background.stop()
 
     async def _round(self) -> None:
         self._budget = PAGES

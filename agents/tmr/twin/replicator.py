@@ -5,24 +5,22 @@ entered concurrently.
 """
 
 import asyncio
-import functools
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar, overload
 
-from tmr.ledger import Command, Ledger, Outcome, continuity, each, encode, together
+from tmr.ledger import Command, Ledger, Outcome, continuity, each, together
 from tmr.quorum import formats, validation
 from tmr.quorum.messages import Promise, Release, Reply, Request, Subscribe, Subscribed
 from tmr.quorum.outputs import Applied, NotActive, Output, Overloaded, RoleChanged, Send
 from tmr.quorum.proposer import Proposer
-from tmr.quorum.replication import BACKLOG, LAGGING_PAUSE
+from tmr.quorum.replication import LAGGING_PAUSE
 from tmr.rpc.messages import Query
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields
+from tmr.service.command_queue import CommandQueue
 from tmr.service.container_view import UpstreamState
-from tmr.service.guard import fail
-from tmr.service.in_flight import Fate, InFlight, Submission, Undecided
 from tmr.twin.upstream_states import Reachability, upstream_states
 
 R = TypeVar("R")
@@ -48,12 +46,6 @@ class Link(Protocol):
 
     async def close(self) -> None:
         """End all connections."""
-
-
-class Decision(asyncio.Future[Outcome]):
-    """The fate of a command. What a client hears of it, and when, is `Replicator.answer`."""
-
-    submission: Submission
 
 
 class Replicator:
@@ -87,7 +79,8 @@ class Replicator:
         self._states: tuple[UpstreamState, ...] | None = None
         self._holds_until: float | None = None
         """Findings about the twin since its last input, or None: nothing else changes them."""
-        self.in_flight = InFlight(COMMIT_PATIENCE * twin.timing.ttl)
+        self.queue = CommandQueue(clock, self._wake, COMMIT_PATIENCE * twin.timing.ttl)
+        self.in_flight = self.queue.in_flight
         self._reads: deque[tuple[float, asyncio.Future[None]]] = deque()
         """Reads to be confirmed, by their marks, the oldest first."""
         self._round_wanted = False
@@ -126,13 +119,12 @@ class Replicator:
     @property
     def pending(self) -> int:
         """Commands that are not committed yet."""
-        return len(self.in_flight)
+        return self.queue.pending
 
     @property
     def oldest(self) -> float:
         """Seconds that the first of them has waited; 0: there is none."""
-        first = next(iter(self.in_flight), None)
-        return 0.0 if first is None else self.clock() - first.since
+        return self.queue.oldest
 
     @property
     def alive(self) -> bool:
@@ -205,32 +197,19 @@ class Replicator:
                 future.set_result(None)
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Commit and apply the command. The future is its fate: done when that is certain, however late.
+        """Commit and apply the command. The future is its fate: see `CommandQueue.submit`.
 
-        It fails with Overloaded (not done) or NotActive (the term ended first). What is submitted in one
-        turn of the event loop, and while all upstreams that count are busy, shares entries of the journal.
+        Commands that are submitted in one turn of the event loop, and while all upstreams that count are
+        busy, share entries of the journal.
         """
-        loop = asyncio.get_running_loop()
-        decision = Decision(loop=loop)
-        if len(self.in_flight) >= BACKLOG:
-            fail(decision, Overloaded())
-            return decision
-        if not self.in_flight.waiting:
-            loop.call_soon(self._flush)
-        decision.submission = self.in_flight.add(self.clock(), encode(command))
-        decision.submission.then(functools.partial(_settle, decision))
-        return decision
+        return self.queue.submit(command)
 
     def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
-        """Answer for a client to a command that was submitted: its fate, or `Undecided` when it has waited
-        too long.
-        """
-        if decision.done():
-            return decision
-        assert isinstance(decision, Decision)  # noqa: S101
-        heard: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self.in_flight.listen(self.clock(), decision.submission, functools.partial(_settle, heard))
-        return heard
+        """Future for a client whose command was submitted: see `CommandQueue.answer`."""
+        return self.queue.answer(decision)
+
+    def _wake(self) -> None:
+        asyncio.get_running_loop().call_soon(self._flush)
 
     def _flush(self) -> None:
         try:
@@ -250,16 +229,6 @@ class Replicator:
             self.in_flight.turn_away(submitted, error)
             return
         self.in_flight.enter(first, self.twin.epoch, entries, submitted)
-
-    async def drained(self, patience: float) -> bool:
-        """Wait for the commands under way, for at most `patience` seconds; True if none is left."""
-        waiting = [asyncio.get_running_loop().create_future() for _ in self.in_flight]
-        if not waiting:
-            return True
-        for future, submission in zip(waiting, self.in_flight, strict=True):
-            submission.then(functools.partial(_settle, future))
-        _, left = await asyncio.wait(waiting, timeout=patience)
-        return not left
 
     # -- inputs of the twin --------------------------------------------------------------------------------
 
@@ -386,11 +355,3 @@ class Replicator:
 def _outcomes(applied: Applied) -> tuple[Outcome, ...]:
     """The outcomes of the entry's commands; none: it holds no command."""
     return () if applied.outcome is None else each(applied.outcome)
-
-
-def _settle(future: asyncio.Future[Outcome], fate: Fate | Undecided) -> None:
-    """Hand a fate, or that it is open, to whoever waits for the future, if anybody does."""
-    if isinstance(fate, Exception):
-        fail(future, type(fate)())
-    elif not future.done():
-        future.set_result(fate)

@@ -25,6 +25,7 @@ from tmr.quorum.readiness import hindrance
 from tmr.rpc.record_messages import Answer, Question
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime import systemd
+from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.service.container_view import ContainerView, UpstreamState, doubtful, instant
 from tmr.service.guard import RequestGuard
@@ -114,21 +115,19 @@ class TwinApp:
             on_lost=self._vip_lost,
         )
         self._front = FrontComparison()
-        self._reports = TwinReports(links, clock, self._report)
-        self._vip_task: asyncio.Task[None] | None = None
+        self._reports = TwinReports(links, clock, self._report, fatal)
+        self._vip_task = Background(fatal)
         self._leaving: asyncio.Task[None] | None = None
         self._stopping = False
         self._served_epoch = 0
         self._version = importlib.metadata.version("tmr")
-        self._fatal = fatal
 
     # -- life ----------------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Follow the upstreams, reach for tmr-vip, and stand for election. Call in the event loop."""
-        self._vip_task = asyncio.get_running_loop().create_task(self._vip.run())
-        self._vip_task.add_done_callback(self._task_ended)
-        self._reports.start(self._task_ended)
+        self._vip_task.start(self._vip.run())
+        self._reports.start()
         self.replicator.start()
 
     async def known(self, patience: float) -> None:
@@ -156,7 +155,7 @@ class TwinApp:
             if twin.role == "active":
                 log.info("stepping down", extra=fields(reason=reason, pending=self.replicator.pending))
                 if self._vip.held and self._vip.able:
-                    await self.replicator.drained(DRAIN * self.config.lease_ttl)
+                    await self.replicator.queue.drained(DRAIN * self.config.lease_ttl)
                 # The other twin takes the address as soon as the lease is given back.
                 await self._vip.drop(epoch)
             if twin.epoch == epoch:
@@ -180,9 +179,7 @@ class TwinApp:
         await self.record_sync.stop()
         await self.replicator.stop()
         await self._anchors.at_once()
-        if self._vip_task is not None:
-            self._vip_task.cancel()
-            await asyncio.gather(self._vip_task, return_exceptions=True)
+        await self._vip_task.stop()
 
     def switchover(self) -> str:
         """An operator asks this twin to step down; the name of it.
@@ -254,10 +251,6 @@ class TwinApp:
 
     def _vip_lost(self, reason: str) -> None:
         self.leave(reason)
-
-    def _task_ended(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled() and (error := task.exception()) is not None:
-            self._fatal(error)
 
     def _source(self, slot: int) -> Callable[[Question], Awaitable[Answer]]:
         """Way to ask an upstream about the record."""

@@ -8,6 +8,7 @@ import msgspec
 
 from tmr.quorum.messages import Report, Reported
 from tmr.rpc.upstream_client import LinkError
+from tmr.runtime.background import Background
 from tmr.twin.front_comparison import UNKNOWN
 from tmr.twin.replicator import Link
 
@@ -41,24 +42,27 @@ class TwinReports:
     `clock`: CLOCK_BOOTTIME in seconds; `own()`: this twin's report.
     """
 
-    def __init__(self, links: Sequence[Link], clock: Callable[[], float], own: Callable[[], Report]) -> None:
+    def __init__(
+        self,
+        links: Sequence[Link],
+        clock: Callable[[], float],
+        own: Callable[[], Report],
+        fatal: Callable[[BaseException], None],
+    ) -> None:
         self._links, self._clock, self._own = links, clock, own
         self._told: dict[int, tuple[Reported, float]] = {}
         """Report of the upstream in each slot about the other twin, and the time of that twin's words."""
-        self._tasks: list[asyncio.Task[None]] = []
+        self._exchanges = [Background(fatal) for _ in links]
 
-    def start(self, ended: Callable[[asyncio.Task[None]], None]) -> None:
-        """Begin. Call in the event loop; `ended` is called with a task that failed."""
-        loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(self._exchange(slot)) for slot in range(len(self._links))]
-        for task in self._tasks:
-            task.add_done_callback(ended)
+    def start(self) -> None:
+        """Begin. Call in the event loop."""
+        for slot, exchange in enumerate(self._exchanges):
+            exchange.start(self._exchange(slot))
 
     async def stop(self) -> None:
         """End all traffic."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for exchange in self._exchanges:
+            await exchange.stop()
 
     def other(self) -> OtherTwin:
         """The other twin, as two upstreams tell."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.upstream.acceptor_runner import AcceptorRunner
 
@@ -38,18 +39,16 @@ class DiskMonitor:
         self._directory = directory
         self._reserve = reserve * MIB
         self._free = free
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     def start(self) -> None:
         """Look now, and from now on. Call in the event loop."""
         self.look()
-        self._task = asyncio.get_running_loop().create_task(self._look_for_ever())
+        self._background.start(self._look_for_ever())
 
     async def stop(self) -> None:
         """End that."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._background.stop()
 
     def look(self) -> None:
         """Tell the node how much is free. What cannot be measured is not short."""

@@ -21,6 +21,7 @@ from tmr.rpc.record_messages import (
     RecordList,
     StoreLines,
 )
+from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
 from tmr.upstream.container_store import ContainerStore
@@ -50,17 +51,15 @@ class Recorder:
         self._ledger = ledger
         self._container_store = container_store
         self._days = days
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background()
 
     def start(self) -> None:
         """Begin to delete what becomes too old. Call in the event loop."""
-        self._task = asyncio.get_running_loop().create_task(self._prune_for_ever())
+        self._background.start(self._prune_for_ever())
 
     async def stop(self) -> None:
         """End that."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await self._background.stop()
 
     async def answer(self, question: Question) -> Answer:
         """The answer to a twin. Raises NodeFailed."""

@@ -25,7 +25,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def reports(clock: Clock) -> TwinReports:
-    return TwinReports([], clock, lambda: Report(A, 4))
+    return TwinReports([], clock, lambda: Report(A, 4), lambda error: pytest.fail(str(error)))
 
 
 def told(age_ms: int | None, *, ready: bool = True, reason: str = "", front: int = 4) -> Reported:
