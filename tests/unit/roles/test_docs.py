@@ -16,19 +16,30 @@ def read(path: Path) -> Any:
     return yaml.safe_load(path.read_text()) if path.exists() else {}
 
 
+def options(role: str) -> dict[str, Any]:
+    """Variables of all entries of a role."""
+    entries = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"].values()
+    return {name: option for entry in entries for name, option in entry["options"].items()}
+
+
 @pytest.mark.parametrize("role", NAMES)
 def test_defaults_and_specification_agree(role: str) -> None:
-    options = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    own = {name for name in options if name.startswith(f"{role}_") and not options[name].get("required")}
+    wanted = options(role)
+    own = {name for name in wanted if name.startswith(f"{role}_") and not wanted[name].get("required")}
     defaults = set(read(ROLES / role / "defaults/main.yml"))
     assert own == defaults if role != "tmr_inventory" else not defaults
 
 
 @pytest.mark.parametrize("role", NAMES)
 def test_every_variable_is_documented(role: str) -> None:
-    options = read(ROLES / role / "meta/argument_specs.yml")["argument_specs"]["main"]["options"]
-    assert [name for name in options if f"`{name}`" not in PAGE] == []
+    assert [name for name in options(role) if f"`{name}`" not in PAGE] == []
     assert f"## {role}" in PAGE
+
+
+def test_every_entry_of_the_operators_role_is_specified_and_documented() -> None:
+    entries = set(read(ROLES / "tmr_operate/meta/argument_specs.yml")["argument_specs"])
+    assert entries == {path.stem for path in (ROLES / "tmr_operate/tasks").glob("*.yml")}
+    assert [entry for entry in entries if f"`{entry}`" not in PAGE] == []
 
 
 @pytest.mark.parametrize("role", NAMES)
