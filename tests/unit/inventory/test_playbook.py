@@ -1,10 +1,9 @@
-"""site.yml itself stops at a wrong inventory: at once, with the message, and without a connection."""
+"""site.yml itself stops at a wrong inventory: with the message, and without a connection."""
 
 import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from tests.unit.roles.plugin import ROOT
 
 ANSIBLE = Path(sys.executable).with_name("ansible-playbook")
 EXAMPLE = ROOT / "inventory" / "example"
-AT_ONCE = 30.0
-"""Seconds, on a busy machine; two when it has nothing else to do."""
 
 pytestmark = pytest.mark.skipif(not ANSIBLE.exists(), reason="Ansible is not installed beside this Python")
 
@@ -59,14 +56,12 @@ def test_site_stops_at_a_mistake(tmp_path: Path, file: str, old: str, new: str, 
     text = (inventory / file).read_text()
     assert old in text
     (inventory / file).write_text(text.replace(old, new))
-    started = time.monotonic()
     done = play(inventory, "site.yml", tmp_path)
     assert done.returncode != 0
     assert said in done.stdout
     assert "nothing was changed" in done.stdout
     assert "/nonexistent/ssh" not in done.stdout + done.stderr
     assert "TASK [Gathering Facts]" not in done.stdout
-    assert time.monotonic() - started < AT_ONCE
 
 
 def test_replace_upstream_wants_the_name_of_one(tmp_path: Path) -> None:
