@@ -23,7 +23,8 @@ from tmr.licensing import Container, public_key_to_pem, raw_public_key
 from tmr.net.identity import Identity
 from tmr.quorum import stored_journal
 from tmr.upstream.admin_messages import Status
-from tmr.upstream.store import Store, StoreError
+from tmr.upstream.store import Store
+from tmr.upstream.store_errors import StoreError
 
 
 def slug(answer: httpx.Response) -> str:

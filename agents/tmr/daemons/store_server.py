@@ -37,7 +37,8 @@ from tmr.upstream.disk_monitor import DiskMonitor
 from tmr.upstream.fingerprint import machine_fingerprint
 from tmr.upstream.metrics import Metrics
 from tmr.upstream.recorder import Recorder
-from tmr.upstream.store import Store, StoreError
+from tmr.upstream.store import Store
+from tmr.upstream.store_errors import StoreError
 
 if sys.platform != "win32":
     from tmr.net.server import unix_listener

@@ -71,7 +71,7 @@ def _command(options: argparse.Namespace) -> int:
 def _renew(path: Path) -> int:
     from tmr.upstream.fingerprint import NoFingerprint  # noqa: PLC0415
     from tmr.upstream.renewal import renew  # noqa: PLC0415
-    from tmr.upstream.store import StoreError  # noqa: PLC0415
+    from tmr.upstream.store_errors import StoreError  # noqa: PLC0415
 
     try:
         told = renew(config.parse(path))
@@ -86,7 +86,7 @@ def _run(path: Path) -> int:
     # Not at the top: a command needs none of the server, and would take ten times as long to start.
     from tmr.net.server import CannotListen  # noqa: PLC0415
     from tmr.upstream.fingerprint import NoFingerprint  # noqa: PLC0415
-    from tmr.upstream.store import StoreError  # noqa: PLC0415
+    from tmr.upstream.store_errors import StoreError  # noqa: PLC0415
 
     try:
         importlib.import_module(ROOTS[settings.mode]).run(settings)

@@ -10,6 +10,7 @@ from tmr.net import problem
 from tmr.net.identity import Identity
 from tmr.runtime.turns import give_way
 from tmr.service.sessions import SessionService
+from tmr.service.units import UnitService
 
 STRETCH: Final = 10
 """Steps begun, or answered, in one turn of the loop: meanwhile no lease is renewed and nobody else heard."""
@@ -22,8 +23,9 @@ Begun = Coroutine[Any, Any, Session | QueuePlace | Consumption | None] | problem
 class Batches:
     """See the module."""
 
-    def __init__(self, service: SessionService) -> None:
+    def __init__(self, service: SessionService, units: UnitService) -> None:
         self._service = service
+        self._units = units
 
     async def carry_out(self, peer: Identity, address: str, steps: Sequence[Step]) -> BatchResult:
         """One result for each step. Raises Problem where this server does not serve at all."""
@@ -53,7 +55,7 @@ class Batches:
                 case OpenStep():
                     return service.grant(peer, address, step.key, step.request)
                 case UnitsStep():
-                    return service.consume(peer, step.key, step.session, step.units)
+                    return self._units.consume(peer, step.key, step.session, step.units)
                 case ReleaseStep():
                     return service.release(peer, step.session)
         except problem.Problem as refusal:

@@ -7,20 +7,17 @@ Pure: the ledger, the state of the upstreams and the time are passed in.
 
 import base64
 import datetime as dt
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
-from tmr.api.fields import AccessMode
 from tmr.api.licences import (
     Constituent,
     ConstituentState,
     Container,
     ContainerState,
     ContainerUpstream,
-    Holder,
     Item,
     LicenceState,
     Unavailable,
@@ -30,9 +27,6 @@ from tmr.ledger import Ledger, constituents
 from tmr.licensing import LicenceKey, ProductItem, Serial, SerialUse, Statement, virtual_serial
 from tmr.licensing.options import EXPIRATION_MS_MAX, OPTIONS, ItemOptions, Option
 from tmr.licensing.spelling import written_time
-
-HOLDERS_SHOWN: Final = 50
-"""Holders named in one problem."""
 
 
 class UpstreamState(msgspec.Struct, frozen=True):
@@ -164,7 +158,7 @@ class ContainerView:
         elif not upstream.voting:
             state = ConstituentState.UNREACHABLE
             detail = f"{upstream.name} answers, but is catching up or excluded and does not count"
-        elif gone := self._gone(upstream):
+        elif gone := self.gone(upstream):
             state, detail = ConstituentState.MISSING, gone
         elif statement is None:
             state, detail = ConstituentState.MISSING, f"the container of {upstream.name} is not known yet"
@@ -180,11 +174,11 @@ class ContainerView:
         container = statement.container if statement else None
         return Constituent(upstream=upstream.name, container=container, state=state, detail=detail)
 
-    def _gone(self, upstream: UpstreamState) -> str:
+    def gone(self, upstream: UpstreamState) -> str:
         """Reason not to count the container's statement, although its upstream counts; or ""."""
         name, stated = upstream.name, self._ledger.statements.get(upstream.name)
         serial = "" if stated is None else stated.container
-        match self._standing(upstream):
+        match self.standing(upstream):
             case "another":
                 return f"{name} answers with another container than {serial}, which does not count"
             case "withdrawn":
@@ -195,7 +189,8 @@ class ContainerView:
                 return f"{name} has not said which container it has"
         return ""
 
-    def _standing(self, upstream: UpstreamState) -> constituents.Standing:
+    def standing(self, upstream: UpstreamState) -> constituents.Standing:
+        """Standing of the upstream\'s container: whether it counts, and why not."""
         return constituents.standing(self._ledger, upstream.name, upstream.container, upstream.generation)
 
     def _items_of(self, statement: Statement) -> dict[LicenceKey, ProductItem]:
@@ -212,55 +207,6 @@ class ContainerView:
         return any(
             incomplete.key == key and incomplete.differ for incomplete in self._ledger.merged.incomplete
         )
-
-    def next_end(self, keys: Iterable[LicenceKey]) -> dt.datetime | None:
-        """Time at which a seat of the licences comes back at the latest: the first end of a borrowing.
-
-        None: open.
-        """
-        ends = [borrowing.until_ms for key in keys for borrowing in self._ledger.borrowed(key)]
-        return instant(min(ends)) if ends else None
-
-    def holders(self, keys: Iterable[LicenceKey]) -> list[Holder]:
-        """Holders of seats of the licences, oldest first, at most HOLDERS_SHOWN."""
-        keys = tuple(keys)
-        sessions = [
-            self._ledger.sessions[session]
-            for key in keys
-            for session in itertools.islice(self._ledger.use(key).sessions, HOLDERS_SHOWN)
-        ]
-        sessions.sort(key=lambda session: (session.granted_ms, session.id))
-        shared: set[tuple[LicenceKey, str, str]] = set()
-        found = []
-        for session in sessions[:HOLDERS_SHOWN]:
-            station = (session.key, session.client, session.station)
-            seats = 0 if session.mode == "no-user-limit" else 1
-            if session.mode == "station-share":
-                seats = 0 if station in shared else 1
-                shared.add(station)
-            found.append(
-                Holder(
-                    user=session.user or session.client,
-                    station=session.station,
-                    access_mode=AccessMode(session.mode),
-                    since=instant(session.granted_ms),
-                    seats=seats,
-                )
-            )
-        found += [
-            Holder(
-                user=borrowing.user or borrowing.client,
-                station=borrowing.station,
-                access_mode=None,
-                since=instant(borrowing.from_ms),
-                seats=1,
-                until=instant(borrowing.until_ms),
-            )
-            for key in keys
-            for borrowing in itertools.islice(self._ledger.borrowed(key), HOLDERS_SHOWN)
-        ]
-        found.sort(key=lambda holder: holder.since)
-        return found[:HOLDERS_SHOWN]
 
     # -- all of them ---------------------------------------------------------------------------------------
 
@@ -378,7 +324,7 @@ class ContainerView:
     def container_of(self, upstream: UpstreamState) -> str | None:
         """Serial of the upstream's container; None: not known, or another one answers than is believed."""
         statement = self._ledger.statements.get(upstream.name)
-        if statement is None or self._standing(upstream) in ("another", "withdrawn"):
+        if statement is None or self.standing(upstream) in ("another", "withdrawn"):
             return None
         return statement.container
 
@@ -387,7 +333,7 @@ class ContainerView:
             return ContainerState.UNREACHABLE
         if not upstream.voting:
             return ContainerState.NOT_VOTING
-        return ContainerState.REPLACED if self._gone(upstream) else ContainerState.AVAILABLE
+        return ContainerState.REPLACED if self.gone(upstream) else ContainerState.AVAILABLE
 
     def constituents_only(self, firm_code: int, product_code: int) -> list[LicenceKey]:
         """Items with a TMR-Id that a network licence server holds of the product, and so may not grant."""
@@ -399,50 +345,6 @@ class ContainerView:
             for key in keys
             if key.tmr_id is not None and (key.firm_code, key.product_code) == (firm_code, product_code)
         ]
-
-    def _lacking(self, upstreams: Iterable[UpstreamState]) -> list[str]:
-        """Licences that lost a constituent for good: the container of an upstream is gone, or has none."""
-        found = []
-        for upstream in upstreams:
-            gone = self._standing(upstream) in ("another", "withdrawn", "older")
-            keys = [
-                key
-                for key, merged in self._ledger.licences.items()
-                if upstream.name in merged.missing
-                or upstream.name in self._ledger.withdrawn
-                or (gone and upstream.name in merged.agreeing)
-            ]
-            if keys:
-                found.append(
-                    f"{upstream.name} holds no constituent of {len(keys)} licences, such as {keys[0]}: one "
-                    "more loss stops them. Have the vendor issue them to its container"
-                )
-        return found
-
-    # -- alarms --------------------------------------------------------------------------------------------
-
-    def alarms(self, upstreams: Iterable[UpstreamState]) -> list[str]:
-        """Alarms for an operator: different constituents, containers not counted, full disks."""
-        upstreams = tuple(upstreams)
-        found = [*self._ledger.merged.alarms, *self._lacking(upstreams)]
-        for key, merged in self._ledger.licences.items():
-            if merged.item.emergency and (taken := self._ledger.use(key).seats):
-                found.append(f"the emergency licence {key} is in use: {taken} seats")
-        if not self.deployment.tmr_ids:
-            items = [item for one in self._ledger.statements.values() for item in one.items]
-            if constituents := [str(item.key) for item in items if item.tmr_id is not None]:
-                found.append(
-                    f"constituents of TMR licences are not granted here: {', '.join(constituents[:5])}"
-                    + (f" and {len(constituents) - 5} more" if len(constituents) > 5 else "")
-                )
-        for upstream in upstreams:
-            if upstream.counts and self._standing(upstream) == "unknown":
-                found.append(
-                    f"{self._gone(upstream)}: install the version there that the other machines have"
-                )
-            if upstream.reachable and upstream.short and self.deployment.replicas > 1:
-                found.append(f"{upstream.name} is short of disk space: make room there")
-        return found
 
 
 def members(item: ItemOptions, table: Mapping[str, Option] = OPTIONS) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from tmr.licensing import LicenceKey
 from tmr.net.identity import Identity
 from tmr.service.container_view import instant, milliseconds
 from tmr.service.guard import RequestGuard
+from tmr.service.holders import holders, next_end
 from tmr.service.problems import problem
 from tmr.service.sessions import new_id
 
@@ -73,8 +74,8 @@ class Explainer:
             units_remaining=None if item is None else ledger.remaining(item),
             ends=None if ends is None else instant(ends),
             constituents=licence.constituents,
-            holders=tuple(view.holders([key])),
-            next_end=view.next_end([key]),
+            holders=tuple(holders(ledger, [key])),
+            next_end=next_end(ledger, [key]),
         )
 
 

@@ -17,6 +17,7 @@ from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.quorum.steady_clock import SteadyClock
 from tmr.service.container_view import ContainerView, UpstreamState
 from tmr.service.denials import DenialCounter, DeniedRequest
+from tmr.service.holders import holders, next_end
 from tmr.service.in_flight import Undecided
 from tmr.service.problems import problem
 
@@ -370,8 +371,8 @@ class RequestGuard:
             retry_after=LIMIT_RETRY_AFTER if slug == "overloaded" else None,
             asked=asked,
             rule=denied.rule,
-            holders=self.view.holders(keys) if seats else (),
-            next_end=self.view.next_end(keys) if seats else None,
+            holders=holders(self.ledger, keys) if seats else (),
+            next_end=next_end(self.ledger, keys) if seats else None,
             waiting=waiting or None,
             constituents=[
                 constituent

@@ -9,9 +9,13 @@ from tmr.service.batch import Batches
 from tmr.service.borrowing import BorrowingService
 from tmr.service.explain import Explainer
 from tmr.service.guard import RequestGuard
+from tmr.service.heartbeats import HeartbeatService
+from tmr.service.held_sessions import HeldSessions
 from tmr.service.licences import Catalogue
+from tmr.service.session_list import SessionLister
 from tmr.service.sessions import SessionService
 from tmr.service.time_doubt import TimeDoubt
+from tmr.service.units import UnitService
 
 
 class LicenceService:
@@ -29,8 +33,12 @@ class LicenceService:
     ) -> None:
         self.guard = guard
         self.catalogue = Catalogue(guard)
-        self.service = SessionService(guard, fatal=fatal)
-        self.batches = Batches(self.service)
+        self.held = HeldSessions(guard)
+        self.service = SessionService(self.held, fatal=fatal)
+        self.units = UnitService(self.held)
+        self.heartbeats = HeartbeatService(self.held)
+        self.session_list = SessionLister(self.held)
+        self.batches = Batches(self.service, self.units)
         self.lending = BorrowingService(guard, sign, fatal=fatal)
         self.access = AccessControl(guard)
         self.explainer = Explainer(guard)
@@ -38,16 +46,16 @@ class LicenceService:
 
     def begin_term(self, now: float) -> None:
         """This server serves from now on."""
-        self.service.begin_term(now)
+        self.held.begin_term(now)
 
     def end_term(self) -> None:
         """This server serves no more."""
-        self.service.sessions.end_term()
+        self.held.liveness.end_term()
 
     def applied(self, now: float, applied: Applied) -> None:
         """An entry was carried out; one of the quorum's own has no outcome."""
         for outcome in () if applied.outcome is None else each(applied.outcome):
-            self.service.applied(now, outcome)
+            self.held.applied(now, outcome)
 
     def turn(self, now: float) -> None:
         """Do what is due by time. Only while this server may write to the journal."""

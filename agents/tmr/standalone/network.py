@@ -16,6 +16,7 @@ from tmr.rpc.record_messages import Answer, Question
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
+from tmr.service.container_alarms import container_alarms
 from tmr.service.container_view import ContainerView, doubtful, instant
 from tmr.service.guard import RequestGuard
 from tmr.service.health import HealthFacts, alarms, health
@@ -199,7 +200,11 @@ class NetworkServer:
         return list(alarms(health(self._facts())))
 
     def _alarms(self) -> list[str]:
-        found = [*self._runner.alarms(), *self.view.alarms(self.command_log.upstreams()), *self._rejected]
+        found = [
+            *self._runner.alarms(),
+            *container_alarms(self.view, self.command_log.ledger, self.command_log.upstreams()),
+            *self._rejected,
+        ]
         found += self.licence_service.time_doubt.alarms()
         if behind := self.command_log.clock_behind_ms():
             found.append(

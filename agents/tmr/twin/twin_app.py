@@ -1,7 +1,6 @@
 """The TMR agent: twin, ledger, virtual address, sessions and containers put together."""
 
 import asyncio
-import collections
 import importlib.metadata
 import logging
 import random
@@ -10,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from tmr.api.status import Role, Status, UpstreamStatus
+from tmr.api.status import Role, Status
 from tmr.http.metrics import Metrics
 from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS
@@ -27,7 +26,8 @@ from tmr.rpc.upstream_client import LinkError
 from tmr.runtime import systemd
 from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
-from tmr.service.container_view import ContainerView, UpstreamState, doubtful, instant
+from tmr.service.container_alarms import container_alarms
+from tmr.service.container_view import ContainerView, doubtful, instant
 from tmr.service.guard import RequestGuard
 from tmr.service.health import HealthFacts, TakeOver, alarms, health
 from tmr.service.licence_service import LicenceService
@@ -44,15 +44,13 @@ from tmr.twin.ledger_alarms import ledger_alarms
 from tmr.twin.record_sync import RecordSync
 from tmr.twin.replicator import Link, Replicator
 from tmr.twin.trust import Truster
+from tmr.twin.twin_alarms import damage_alarms, lease_alarms, pause_alarms, rollback_alarms
 from tmr.twin.twin_reports import OtherTwin, TwinReports
+from tmr.twin.upstream_states import other_holder, upstream_status
 from tmr.twin.vip_client import VipLink
 
 log = logging.getLogger(__name__)
 
-PAUSE_ALARM: Final = 3600.0
-"""Seconds that a pause of this machine by its host stays an alarm."""
-ROLLED_BACK_ALARM: Final = 3600.0
-"""Seconds that an old copy of an upstream, put back and mended, stays an alarm."""
 DRAIN: Final = 0.25
 """Part of the TTL that commands under way have before a planned switchover."""
 
@@ -208,7 +206,7 @@ class TwinApp:
                 self.record_sync.begin_term(now)
                 log.info(
                     "serving",
-                    extra=fields(epoch=output.epoch, sessions=len(self.licence_service.service.sessions)),
+                    extra=fields(epoch=output.epoch, sessions=len(self.licence_service.held.liveness)),
                 )
                 systemd.status(f"active, epoch {output.epoch}")
             case RoleChanged(role="active"):
@@ -306,8 +304,10 @@ class TwinApp:
         seen = [peer.state.promised for peer in twin.replicas if peer.state is not None]
         facts = HealthFacts(
             name=self.config.name,
-            serves=twin.holds(now) or self._other() is not None,
-            upstreams=tuple(self._upstream(slot, upstream) for slot, upstream in enumerate(upstreams)),
+            serves=twin.holds(now) or other_holder(self.replicator.twin) is not None,
+            upstreams=tuple(
+                upstream_status(twin, self.view, slot, upstream) for slot, upstream in enumerate(upstreams)
+            ),
             licences=tuple(self.view.statuses(upstreams, time_ms)),
             alarms=tuple(self._alarms(now)),
             other=self._take_over(),
@@ -319,7 +319,7 @@ class TwinApp:
             epoch=twin.epoch if active else max(seen, default=0),
             lease_remaining_ms=round((twin.deadline - now) * 1000) if twin.holds(now) else None,
             vip=tuple(self.config.vip),
-            peer=self._other(),
+            peer=other_holder(self.replicator.twin),
             version=self._version,
             certified_time=instant(time_ms) if time_ms else None,
             time_in_doubt=doubtful(self.replicator.time_waits),
@@ -335,32 +335,6 @@ class TwinApp:
         """Tells whether the other twin could take over, for the health of the system."""
         other = self.other_twin()
         return TakeOver(self.config.peer, other.heard, other.reason)
-
-    def _other(self) -> str | None:
-        """The twin that holds the lease, as two upstreams told."""
-        if self.replicator.twin.role == "active":
-            return None
-        peers = [peer for peer in self.replicator.twin.replicas if peer.reachable and peer.holder]
-        holders = collections.Counter(peer.holder for peer in peers)
-        name, votes = holders.most_common(1)[0] if holders else ("", 0)
-        return name if votes >= MAJORITY and name != self.config.name else None
-
-    def _upstream(self, slot: int, state: UpstreamState) -> UpstreamStatus:
-        twin = self.replicator.twin
-        peer = twin.replicas[slot]
-        member, active = peer.state, twin.role == "active"
-        return UpstreamStatus(
-            name=state.name,
-            reachable=state.reachable,
-            voting=state.voting,
-            container=self.view.container_of(state),
-            match=peer.match_index if active else None,
-            commit=member.commit if member else None,
-            lag=max(0, twin.log.last - peer.match_index) if active else None,
-            last_error=state.error or None,
-            since=instant(state.since_ms) if state.since_ms is not None else None,
-            clock_synchronised=member.clock_synchronised if member else None,
-        )
 
     def _to_keep(self) -> AnchorDocument | None:
         """Contents of the anchor file now."""
@@ -387,7 +361,7 @@ class TwinApp:
 
     def _nobody(self) -> str:
         """Reason why no twin serves, as far as this one knows; empty: the other one does."""
-        if self._other() is not None:
+        if other_holder(self.replicator.twin) is not None:
             return ""
         return self._objection(self.replicator.clock()) or "no twin serves now"
 
@@ -397,17 +371,13 @@ class TwinApp:
         return [
             *filter(None, (self._objection(now), self._anchor_file.problem)),
             *outdated,
-            *self.view.alarms(self.replicator.upstreams()),
+            *container_alarms(self.view, self.replicator.ledger, self.replicator.upstreams()),
             *(
                 f"{name}: {peer.alarm}"
                 for name, peer in zip(twin.names, twin.replicas, strict=True)
                 if peer.alarm
             ),
-            *(
-                went_back(name, mended=not peer.rolled_back)
-                for name, peer in zip(twin.names, twin.replicas, strict=True)
-                if now - peer.rolled_back_at < ROLLED_BACK_ALARM
-            ),
+            *rollback_alarms(twin, now),
             *damage_alarms(twin),
             *lease_alarms(twin),
             *pause_alarms(twin, now),
@@ -420,44 +390,3 @@ class TwinApp:
             *self.record_sync.alarms,
             *self._vip.alarms,
         ]
-
-
-def pause_alarms(twin: Proposer, now: float) -> list[str]:
-    """A pause of this machine during which its clocks stood still."""
-    if now - twin.paused_at >= PAUSE_ALARM:
-        return []
-    return [
-        f"this machine stood still for about {twin.paused_for:.1f} s, {now - twin.paused_at:.0f} s ago, and "
-        "its clocks with it: its host paused it. Take it out of snapshot backups that halt the machine, and "
-        "move it to another host only while the other twin is active"
-    ]
-
-
-def damage_alarms(twin: Proposer) -> list[str]:
-    """Upstreams whose disks changed what they had stored, until they are started again."""
-    return [
-        f"the disk of {name} changed what it had stored: it began anew, and "
-        f"{'has everything again' if peer.state.voting else 'does not vote before it has it again'}. Look "
-        "at its disk and memory; `tmr-upstream status` there says what was damaged"
-        for name, peer in zip(twin.names, twin.replicas, strict=True)
-        if peer.state is not None and peer.state.damaged
-    ]
-
-
-def lease_alarms(twin: Proposer) -> list[str]:
-    """Upstreams that grant a shorter lease than this twin's own setting: it counts with theirs."""
-    return [
-        f"{name} grants a lease of {peer.granted:g} s and lease_ttl is {twin.timing.ttl:g} s here: the "
-        "shorter one counts; set tmr_lease_ttl alike for all machines and run site.yml to its end"
-        for name, peer in zip(twin.names, twin.replicas, strict=True)
-        if twin.role == "active" and peer.granted is not None and peer.granted < twin.timing.ttl
-    ]
-
-
-def went_back(upstream: str, *, mended: bool) -> str:
-    """The alarm of an upstream that had less than it had confirmed."""
-    now = "It has everything again" if mended else "It does not count before it has everything again"
-    return (
-        f"{upstream} had less than it had confirmed: an old copy of it was put back, or its disk lost what "
-        f"it had written. {now}. Never restore an upstream from a copy; if nobody did, replace its disk"
-    )

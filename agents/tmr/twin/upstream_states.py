@@ -1,11 +1,14 @@
 """The three upstreams as one twin sees them now, for all that is told of them."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import msgspec
 
+from tmr.api.status import UpstreamStatus
+from tmr.licensing.redundancy import MAJORITY
 from tmr.quorum.proposer import Proposer
-from tmr.service.container_view import UpstreamState
+from tmr.service.container_view import ContainerView, UpstreamState, instant
 
 
 class Reachability(msgspec.Struct):
@@ -38,3 +41,30 @@ def _state(twin: Proposer, slot: int, reach: Reachability) -> UpstreamState:
         reach.error,
         member is not None and member.short,
     )
+
+
+def upstream_status(twin: Proposer, view: ContainerView, slot: int, state: UpstreamState) -> UpstreamStatus:
+    """The upstream in `slot`, for the status of the twin."""
+    peer = twin.replicas[slot]
+    member, active = peer.state, twin.role == "active"
+    return UpstreamStatus(
+        name=state.name,
+        reachable=state.reachable,
+        voting=state.voting,
+        container=view.container_of(state),
+        match=peer.match_index if active else None,
+        commit=member.commit if member else None,
+        lag=max(0, twin.log.last - peer.match_index) if active else None,
+        last_error=state.error or None,
+        since=instant(state.since_ms) if state.since_ms is not None else None,
+        clock_synchronised=member.clock_synchronised if member else None,
+    )
+
+
+def other_holder(twin: Proposer) -> str | None:
+    """The other twin, where it holds the lease, as two upstreams told."""
+    if twin.role == "active":
+        return None
+    holders = Counter(peer.holder for peer in twin.replicas if peer.reachable and peer.holder)
+    name, votes = holders.most_common(1)[0] if holders else ("", 0)
+    return name if votes >= MAJORITY and name != twin.owner.name else None

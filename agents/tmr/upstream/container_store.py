@@ -29,7 +29,8 @@ from tmr.licensing import (
 )
 from tmr.runtime.logs import fields
 from tmr.upstream.admin_messages import Activated, ItemChange
-from tmr.upstream.store import Store, StoreError
+from tmr.upstream.store import Store
+from tmr.upstream.store_errors import StoreError
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from tmr.quorum.durable import GIVEN_UP
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
-from tmr.upstream.store import DAMAGED_FILE, Store, StoreError
+from tmr.upstream.store import DAMAGED_FILE, Store
+from tmr.upstream.store_errors import StoreError
 
 
 def renew(settings: UpstreamConfig) -> str:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import secrets
 import sqlite3
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final, Self
@@ -34,42 +34,18 @@ from tmr.quorum.durable import (
 from tmr.quorum.entries import AckedPosition, Entry, Membership, ProposerId, Snapshot
 from tmr.upstream.record import TABLES as RECORD_TABLES
 from tmr.upstream.record import Record
+from tmr.upstream.store_errors import DamagedRows, StoreError
+from tmr.upstream.store_schema import (
+    ADDITIONS,
+    MIGRATIONS,
+    SCHEMA,
+    TABLES,
+    Transaction,
+    checksum,
+    journal_rows,
+)
 
-SCHEMA: Final = 2
 FILE: Final = "upstream.db"
-
-_TABLES: Final = """
-CREATE TABLE meta (
-    id INTEGER PRIMARY KEY CHECK (id = 1), disk TEXT NOT NULL, machine TEXT NOT NULL, voting INTEGER NOT NULL,
-    promised INTEGER NOT NULL, twin TEXT, nonce TEXT, committed INTEGER NOT NULL
-) STRICT;
-CREATE TABLE journal (
-    idx INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time_ms INTEGER NOT NULL, kind TEXT NOT NULL,
-    body BLOB NOT NULL, format INTEGER NOT NULL, sum BLOB NOT NULL
-) STRICT;
-CREATE TABLE snapshot (
-    id INTEGER PRIMARY KEY CHECK (id = 1), idx INTEGER NOT NULL, epoch INTEGER NOT NULL,
-    time_ms INTEGER NOT NULL, membership BLOB, state BLOB NOT NULL,
-    format INTEGER NOT NULL, founding TEXT NOT NULL, sum BLOB NOT NULL
-) STRICT;
-CREATE TABLE container (id INTEGER PRIMARY KEY CHECK (id = 1), body BLOB NOT NULL) STRICT;
-"""
-_ADDITIONS: Final = """
-CREATE TABLE IF NOT EXISTS lease (
-    id INTEGER PRIMARY KEY CHECK (id = 1), granted_ms INTEGER NOT NULL, released INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS term (id INTEGER PRIMARY KEY CHECK (id = 1), epoch INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS mark (
-    disk TEXT PRIMARY KEY, term INTEGER NOT NULL, epoch INTEGER NOT NULL, idx INTEGER NOT NULL
-) STRICT;
-CREATE TABLE IF NOT EXISTS seal (name TEXT PRIMARY KEY, version INTEGER NOT NULL, hash BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS damage (id INTEGER PRIMARY KEY CHECK (id = 1), what TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS owner (id INTEGER PRIMARY KEY CHECK (id = 1), upstream TEXT NOT NULL) STRICT;
-"""
-"""Tables that a version which does not know them may leave alone: it can still open such a store."""
-_MIGRATIONS: Final[dict[int, str]] = {1: RECORD_TABLES}
-"""Statements that make of a store of this schema one of the next."""
-
 
 WAL_KEPT: Final = 16 * 2**20
 """Bytes to which the write-ahead log shrinks after a large transaction, such as a snapshot."""
@@ -79,25 +55,6 @@ DAMAGED_FILE: Final = "upstream.db.damaged"
 """Below the state directory: the store as it was when damage was found first."""
 CHECK_FILE: Final = "check-the-record"
 """Below the state directory: check the record at the next start, however large it is."""
-
-
-class StoreError(Exception):
-    """The store cannot be used; the text says why and what to do. `lasting`: a later start will not help."""
-
-    def __init__(self, text: str, *, lasting: bool = True) -> None:
-        super().__init__(text)
-        self.lasting = lasting
-
-
-class DamagedRows(StoreError):
-    """A row of the journal, the snapshot or the promise is not what was written; the container may be whole.
-
-    `what`: which one, for people.
-    """
-
-    def __init__(self, text: str, what: str) -> None:
-        super().__init__(text)
-        self.what = what
 
 
 class Store:
@@ -189,9 +146,9 @@ class Store:
         with self.transaction():  # takes the exclusive lock now, not at the first write
             db.execute("UPDATE meta SET id = 1")
             for known in range(version, SCHEMA):
-                self._run(_MIGRATIONS[known])
+                self._run(MIGRATIONS[known])
             db.execute(f"PRAGMA user_version = {SCHEMA}")
-            self._run(_ADDITIONS)
+            self._run(ADDITIONS)
 
     def _check(self) -> None:
         """Look at the structure of every table; at that of the record only while it is not large."""
@@ -229,9 +186,9 @@ class Store:
 
     def _create(self, machine: str) -> None:
         with self.transaction():
-            self._run(_TABLES)
+            self._run(TABLES)
             self._run(RECORD_TABLES)
-            self._run(_ADDITIONS)
+            self._run(ADDITIONS)
             self._db.execute(
                 "INSERT INTO meta VALUES (1, ?, ?, 0, 0, NULL, NULL, 0)", (secrets.token_hex(16), machine)
             )
@@ -239,7 +196,7 @@ class Store:
 
     def transaction(self) -> AbstractContextManager[None]:
         """All or nothing of what the block does."""
-        return _Transaction(self._db)
+        return Transaction(self._db)
 
     # -- what the acceptor keeps ---------------------------------------------------------------------------
 
@@ -311,7 +268,7 @@ class Store:
             "SELECT idx, epoch, time_ms, kind, body, format, sum FROM journal ORDER BY idx"
         ):
             entry = Entry(*values)
-            if _sum(entry) != known:
+            if checksum(entry) != known:
                 raise self._damaged_rows(f"journal entry {entry.index} is not what was written")
             durable.entries.append(entry)
         for expected, entry in enumerate(durable.entries, durable.snapshot.index + 1):
@@ -353,7 +310,7 @@ class Store:
             case CutWrite(after):
                 db.execute("DELETE FROM journal WHERE idx > ?", (after,))
             case AppendWrite(entries):
-                db.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", _rows(entries))
+                db.executemany("INSERT INTO journal VALUES (?, ?, ?, ?, ?, ?, ?)", journal_rows(entries))
             case CommitWrite(commit):
                 db.execute("UPDATE meta SET committed = ?", (commit,))
             case RecordWrite(lines):
@@ -452,28 +409,3 @@ class Store:
     def close(self) -> None:
         """Close the file; everything written is already durable."""
         self._db.close()
-
-
-def _rows(entries: Sequence[Entry]) -> Iterable[tuple[int, int, int, str, bytes, int, bytes]]:
-    return ((e.index, e.epoch, e.time_ms, e.kind, e.body, e.format, _sum(e)) for e in entries)
-
-
-def _sum(entry: Entry) -> bytes:
-    """Checksum of a row of the journal."""
-    return hashlib.blake2b(msgspec.msgpack.encode(entry), digest_size=8).digest()
-
-
-class _Transaction:
-    """BEGIN IMMEDIATE … COMMIT, or ROLLBACK where the block raised."""
-
-    def __init__(self, db: sqlite3.Connection) -> None:
-        self._db = db
-
-    def __enter__(self) -> None:
-        self._db.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        if kind is None:
-            self._db.execute("COMMIT")
-        elif self._db.in_transaction:
-            self._db.execute("ROLLBACK")

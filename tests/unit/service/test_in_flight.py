@@ -72,7 +72,7 @@ def test_the_end_of_a_term_and_a_lost_index_are_a_fate() -> None:
 
 async def end_that_takes_long(system: System) -> bool:
     """Whether one term saw it all: a session's end on its way, a heartbeat meanwhile, and the end."""
-    replicator, service = system.active.agent.replicator, system.active.agent.licence_service.service
+    replicator, service = system.active.agent.replicator, system.active.agent.licence_service.held
     epoch = replicator.epoch
     async with system.active.client(ALICE) as alice:
         granted = await alice.post("/v1/sessions", json=ask(ttl=10), headers=key())
@@ -86,7 +86,7 @@ async def end_that_takes_long(system: System) -> bool:
         await until(release.done, "the client is told something")
         told = release.result().status_code
         answers = []
-        on_its_way = session in service._ending
+        on_its_way = session in service.ending
         while on_its_way and session in replicator.ledger.sessions and replicator.epoch == epoch:
             beat = await alice.put(f"/v1/sessions/{session}/heartbeat")
             answers.append((beat.status_code, beat.json().get("epoch")))

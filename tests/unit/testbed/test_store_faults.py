@@ -9,7 +9,8 @@ import pytest
 from testbed.store_faults import FILE, flip_bit
 from tmr.quorum.durable import AppendWrite, SnapshotWrite
 from tmr.quorum.entries import Entry, Membership, Snapshot
-from tmr.upstream.store import DamagedRows, Store
+from tmr.upstream.store import Store
+from tmr.upstream.store_errors import DamagedRows
 
 MACHINE = "a" * 64
 

@@ -18,7 +18,8 @@ from tmr.licensing import (
     private_key_to_pem,
 )
 from tmr.upstream.container_store import KEY_FILE, ContainerStore
-from tmr.upstream.store import FILE, Store, StoreError
+from tmr.upstream.store import FILE, Store
+from tmr.upstream.store_errors import StoreError
 
 MACHINE = "a" * 64
 ACT_ID = "lab-0123456789abcdef"

@@ -22,7 +22,8 @@ from tmr.http.openapi import DECIDING, HOLDING, JOURNAL, WISHING, After, Limit, 
 
 def add_routes(app: FastAPI, api: ClientApi) -> None:
     """Add the routes of sessions."""
-    service = api.licence_service.service
+    parts = api.licence_service
+    service = parts.service
 
     @app.post(
         "/v1/sessions",
@@ -49,7 +50,7 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
     )
     async def sessions(request: Request, limit: Limit = PAGE_MAX, after: After = None) -> Response:
         """The own sessions, then the own places in queues, the oldest first; an operator sees everybody's."""
-        return answer(await service.held(client_of(request), limit, after))
+        return answer(await parts.session_list.page(client_of(request), limit, after))
 
     @app.put(
         "/v1/sessions/{session}/heartbeat",
@@ -59,7 +60,7 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
     )
     async def heartbeat(request: Request, session: SessionName) -> Response:
         """Keep a session alive."""
-        return answer(await service.heartbeat(client_of(request), session))
+        return answer(await parts.heartbeats.heartbeat(client_of(request), session))
 
     @app.post(
         "/v1/heartbeats",
@@ -71,7 +72,7 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
         """Keep many sessions alive."""
         peer = client_of(request)
         asked = await body_of(request, HeartbeatsRequest)
-        return answer(await service.heartbeats(peer, asked.sessions))
+        return answer(await parts.heartbeats.heartbeats(peer, asked.sessions))
 
     @app.post(
         "/v1/sessions/{session}/units",
@@ -85,7 +86,7 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
         """Take units from the licence of a session. The same key again takes them once."""
         peer = client_of(request)
         asked = await body_of(request, UnitsRequest)
-        return answer(await service.consume(peer, idempotency_key_of(request), session, asked.units))
+        return answer(await parts.units.consume(peer, idempotency_key_of(request), session, asked.units))
 
     @app.post(
         "/v1/batch",
@@ -97,7 +98,7 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
         """Many requests of one application in one. Each is decided for itself; see the result of each."""
         peer = client_of(request)
         asked = await body_of(request, Batch)
-        return answer(await api.licence_service.batches.carry_out(peer, address_of(request), asked.steps))
+        return answer(await parts.batches.carry_out(peer, address_of(request), asked.steps))
 
     @app.delete(
         "/v1/sessions/{session}",

@@ -1,0 +1,68 @@
+"""Holders of seats: sessions and borrowings of licences."""
+
+import datetime as dt
+import itertools
+from collections.abc import Iterable
+from typing import Final
+
+from tmr.api.fields import AccessMode
+from tmr.api.licences import (
+    Holder,
+)
+from tmr.ledger import Ledger
+from tmr.licensing import LicenceKey
+from tmr.service.container_view import instant
+
+HOLDERS_SHOWN: Final = 50
+"""Holders named in one problem."""
+
+
+def next_end(ledger: Ledger, keys: Iterable[LicenceKey]) -> dt.datetime | None:
+    """Time at which a seat of the licences comes back at the latest: the first end of a borrowing.
+
+    None: open.
+    """
+    ends = [borrowing.until_ms for key in keys for borrowing in ledger.borrowed(key)]
+    return instant(min(ends)) if ends else None
+
+
+def holders(ledger: Ledger, keys: Iterable[LicenceKey]) -> list[Holder]:
+    """Holders of seats of the licences, oldest first, at most HOLDERS_SHOWN."""
+    keys = tuple(keys)
+    sessions = [
+        ledger.sessions[session]
+        for key in keys
+        for session in itertools.islice(ledger.use(key).sessions, HOLDERS_SHOWN)
+    ]
+    sessions.sort(key=lambda session: (session.granted_ms, session.id))
+    shared: set[tuple[LicenceKey, str, str]] = set()
+    found = []
+    for session in sessions[:HOLDERS_SHOWN]:
+        station = (session.key, session.client, session.station)
+        seats = 0 if session.mode == "no-user-limit" else 1
+        if session.mode == "station-share":
+            seats = 0 if station in shared else 1
+            shared.add(station)
+        found.append(
+            Holder(
+                user=session.user or session.client,
+                station=session.station,
+                access_mode=AccessMode(session.mode),
+                since=instant(session.granted_ms),
+                seats=seats,
+            )
+        )
+    found += [
+        Holder(
+            user=borrowing.user or borrowing.client,
+            station=borrowing.station,
+            access_mode=None,
+            since=instant(borrowing.from_ms),
+            seats=1,
+            until=instant(borrowing.until_ms),
+        )
+        for key in keys
+        for borrowing in itertools.islice(ledger.borrowed(key), HOLDERS_SHOWN)
+    ]
+    found.sort(key=lambda holder: holder.since)
+    return found[:HOLDERS_SHOWN]
