@@ -9,12 +9,24 @@ deadline; the kernel removes it by a lifetime that never reaches past the deadli
 frame is sent only after another look at the clock.
 """
 
-from typing import TypeAlias
-
 import msgspec
 from msgspec.structs import replace
 
 from tmr.vip import front, protocol
+from tmr.vip.actions import Action, Add, Announce, Ignore, Refresh, Remove, RemoveStrays, SendRelease, Tell
+from tmr.vip.events import (
+    Appeared,
+    Carrier,
+    Connected,
+    Disconnected,
+    Event,
+    Failed,
+    Foreign,
+    FrontSeen,
+    Stop,
+    Tick,
+    Vanished,
+)
 from tmr.vip.protocol import Drop, Hold, Ping
 
 SECOND_NS = 1_000_000_000
@@ -42,136 +54,6 @@ DEFEND_INTERVAL_NS = SECOND_NS
 
 RESTORE_INTERVAL_NS = SECOND_NS
 """An address that somebody else removes is put back at most this often."""
-
-
-# events: protocol.Hold, protocol.Drop, and
-
-
-class Connected(msgspec.Struct, frozen=True):
-    """A commander has connected."""
-
-
-class Disconnected(msgspec.Struct, frozen=True):
-    """The commander is gone."""
-
-
-class Carrier(msgspec.Struct, frozen=True):
-    """The interface has a carrier, or has none."""
-
-    up: bool
-
-
-class Foreign(msgspec.Struct, frozen=True):
-    """A frame of somebody else claims `address`, one of ours."""
-
-    address: str
-    mac: str
-
-
-class Vanished(msgspec.Struct, frozen=True):
-    """The kernel no longer has `address`, and it was not removed by us."""
-
-    address: str
-
-
-class Appeared(msgspec.Struct, frozen=True):
-    """The kernel has got `address`, one of ours, on some interface."""
-
-    address: str
-
-
-class Failed(msgspec.Struct, frozen=True):
-    """An action could not be performed."""
-
-    detail: str
-
-
-class FrontSeen(msgspec.Struct, frozen=True):
-    """So much is seen of the front network: see `tmr.vip.front`."""
-
-    view: int
-
-
-class Tick(msgspec.Struct, frozen=True):
-    """Time has passed."""
-
-
-class Stop(msgspec.Struct, frozen=True):
-    """The manager is asked to end."""
-
-
-Event: TypeAlias = (
-    Hold
-    | Drop
-    | Ping
-    | Connected
-    | Disconnected
-    | Carrier
-    | Foreign
-    | Vanished
-    | Appeared
-    | Failed
-    | FrontSeen
-    | Tick
-    | Stop
-)
-
-
-# actions
-
-
-class Add(msgspec.Struct, frozen=True):
-    """Put every VIP up, with the kernel lifetime that `kernel_lifetime` gives at that moment."""
-
-    until_ns: int
-
-
-class Refresh(msgspec.Struct, frozen=True):
-    """Renew the kernel lifetime; leave it alone if less than a second remains."""
-
-    until_ns: int
-
-
-class Remove(msgspec.Struct, frozen=True):
-    """Take every VIP away; it is no error if it is not there. What follows must wait until it is done."""
-
-
-class RemoveStrays(msgspec.Struct, frozen=True):
-    """Take away every VIP on this machine that this daemon did not put up; `keep_own`: it has put it up."""
-
-    keep_own: bool
-
-
-class Announce(msgspec.Struct, frozen=True):
-    """Send the announcement frames, each only while the clock is before `until_ns`."""
-
-    until_ns: int
-
-
-class SendRelease(msgspec.Struct, frozen=True):
-    """POST `body` to every target, in the background; of no use after `until_ns`."""
-
-    epoch: int
-    body: bytes
-    until_ns: int
-
-
-class Tell(msgspec.Struct, frozen=True):
-    """Send a report to the commander, if there is one."""
-
-    report: protocol.Report
-
-
-class Ignore(msgspec.Struct, frozen=True):
-    """Nothing is done, and why."""
-
-    reason: str
-
-
-Action: TypeAlias = Add | Refresh | Remove | RemoveStrays | Announce | SendRelease | Tell | Ignore
-
-
-# state
 
 
 class Term(msgspec.Struct, frozen=True):

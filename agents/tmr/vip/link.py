@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tmr.vip import protocol
 from tmr.vip.config import ConfigError
-from tmr.vip.decide import Connected, Disconnected
+from tmr.vip.events import Connected, Disconnected
 from tmr.vip.keyvalue import line
 from tmr.vip.protocol import CommandRefused, Drop, Hold, Ping, Report
 

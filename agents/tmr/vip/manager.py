@@ -10,8 +10,8 @@ from ipaddress import IPv4Address
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
+from tmr.vip import actions, events, protocol, will
 from tmr.vip import decide as d
-from tmr.vip import protocol, will
 from tmr.vip.addresses import AddressAdded, AddressRemoved, InterfaceGone, KernelAddresses, Link
 from tmr.vip.config import Address, Config, ConfigError
 from tmr.vip.frames import Claim, mac_text
@@ -54,7 +54,7 @@ class Manager:
         self._notifier = notifier
         self._kernel = kernel
         self._clock = clock
-        self._queue: asyncio.Queue[d.Event | AddressRemoved] = asyncio.Queue(_QUEUE_LENGTH)
+        self._queue: asyncio.Queue[events.Event | AddressRemoved] = asyncio.Queue(_QUEUE_LENGTH)
         self._link = CommandLink(config.socket, config.peer_user, self._wake)
         self._tls = will.tls_context(config.will)
         self._wills: set[asyncio.Task[None]] = set()
@@ -75,7 +75,7 @@ class Manager:
 
     def _wake(self) -> None:
         with contextlib.suppress(asyncio.QueueFull):  # then it is awake anyway
-            self._queue.put_nowait(d.Tick())
+            self._queue.put_nowait(events.Tick())
 
     async def run(self) -> None:
         """Remove leftovers, listen, and do as told; the address is gone when this returns."""
@@ -126,18 +126,18 @@ class Manager:
                 # Tells nothing about now: it may be our own doing of a moment ago.
                 for address in await self._kernel.missing(self._config.addresses):
                     log.warning(line("vanished", address=address))
-                    await self._handle(d.Vanished(str(address)))
+                    await self._handle(events.Vanished(str(address)))
                     break
                 continue
-            if isinstance(event, d.Foreign):
+            if isinstance(event, events.Foreign):
                 self._claimed.discard(event.address)
             await self._handle(event)
-            if isinstance(event, d.Stop):
+            if isinstance(event, events.Stop):
                 return
 
-    async def _next(self) -> d.Event | AddressRemoved:
+    async def _next(self) -> events.Event | AddressRemoved:
         if self._stopping:
-            return d.Stop()
+            return events.Stop()
         wake = d.wake_at(self._state)
         wait = min(_LOOK_S, self._notifier.watchdog_interval or _LOOK_S)
         if self._front is not None:
@@ -148,7 +148,7 @@ class Manager:
             async with asyncio.timeout(wait):
                 return await self._queue.get()
         except TimeoutError:
-            return d.Tick()
+            return events.Tick()
 
     async def _look_at_front(self) -> None:
         watch, now_ns = self._config.watch, self._clock()
@@ -157,7 +157,7 @@ class Manager:
         if self._state.carrier and self._front.probe_due(now_ns):
             self._segment.probe(watch.source, watch.targets)
         if (view := self._front.view(now_ns)) != self._state.front:
-            await self._handle(d.FrontSeen(view))
+            await self._handle(events.FrontSeen(view))
 
     def _arrived(self, answering: IPv4Address | None) -> None:
         if self._front is not None and self._config.watch is not None:
@@ -176,46 +176,46 @@ class Manager:
         else:
             log.warning(line("socket-made-anew", path=self._config.socket))
 
-    async def _handle(self, event: d.Event) -> None:
+    async def _handle(self, event: events.Event) -> None:
         self._state, actions = d.decide(self._state, event, self._clock())
         try:
             for action in actions:
                 await self._perform(action)
         except _Lapsed:
             log.warning(line("lapsed", reason="the lease ended before the act"))
-            await self._handle(d.Tick())
+            await self._handle(events.Tick())
         except (OSError, NetlinkError) as error:
             log.error(line("failed", reason=error))
-            await self._handle(d.Failed(str(error)))
+            await self._handle(events.Failed(str(error)))
         self._show_status()
 
-    async def _perform(self, action: d.Action) -> None:
+    async def _perform(self, action: actions.Action) -> None:
         match action:
-            case d.Add(until_ns):
+            case actions.Add(until_ns):
                 for address in self._config.addresses:
                     await self._set(address, until_ns, first=True)
-            case d.Refresh(until_ns):
+            case actions.Refresh(until_ns):
                 for address in self._config.addresses:
                     await self._set(address, until_ns, first=False)
-            case d.Remove():
+            case actions.Remove():
                 await self._remove()
-            case d.RemoveStrays(keep_own):
+            case actions.RemoveStrays(keep_own):
                 for removed in await self._kernel.clear(self._config.addresses, keep_own=keep_own):
                     log.warning(line("stray-removed", address=removed))
-            case d.Announce(until_ns):
+            case actions.Announce(until_ns):
                 if self._segment is not None and not self._segment.announce(self._live(until_ns)):
                     raise _Lapsed
-            case d.SendRelease(epoch, body, until_ns):
+            case actions.SendRelease(epoch, body, until_ns):
                 log.info(line("will", epoch=epoch, bytes=len(body)))
                 task = asyncio.create_task(
                     will.send(self._config.will, self._fresh_tls(), body, self._live(until_ns))
                 )
                 self._wills.add(task)
                 task.add_done_callback(self._wills.discard)
-            case d.Tell(report):
+            case actions.Tell(report):
                 self._log_report(report)
                 self._link.tell(report)
-            case d.Ignore(reason):
+            case actions.Ignore(reason):
                 log.debug(line("ignored", reason=reason))
 
     async def _set(self, address: Address, until_ns: int, first: bool) -> None:
@@ -254,13 +254,13 @@ class Manager:
         async for change in self._kernel.changes():
             if isinstance(change, Link):
                 segment.mac = change.mac
-                await self._queue.put(d.Carrier(change.carrier))
+                await self._queue.put(events.Carrier(change.carrier))
             elif change.address not in self._config.addresses:
                 continue
             elif isinstance(change, AddressAdded):
                 if change.own and self._state.up:
                     continue
-                await self._queue.put(d.Appeared(str(change.address)))
+                await self._queue.put(events.Appeared(str(change.address)))
             else:
                 await self._queue.put(change)
         raise InterfaceGone("the kernel's events ended")
@@ -270,7 +270,7 @@ class Manager:
         if not self._state.up or address in self._claimed:
             return
         try:
-            self._queue.put_nowait(d.Foreign(address, mac_text(claim.mac)))
+            self._queue.put_nowait(events.Foreign(address, mac_text(claim.mac)))
         except asyncio.QueueFull:
             log.warning(line("claim-unheard", address=address, reason="too many events at once"))
         else:

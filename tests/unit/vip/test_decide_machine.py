@@ -7,7 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from tmr.vip import actions as act
 from tmr.vip import decide as d
+from tmr.vip import events as ev
 from tmr.vip import protocol as p
 from tmr.vip.protocol import Drop, Hold
 
@@ -33,55 +35,55 @@ class VipMachine(RuleBasedStateMachine):
 
     # -- the rim
 
-    def event(self, event: d.Event) -> list[d.Action]:
+    def event(self, event: ev.Event) -> list[act.Action]:
         self.state, actions = d.decide(self.state, event, self.now)
         for number, action in enumerate(actions):
-            if self.fails and isinstance(action, d.Add | d.Refresh):
+            if self.fails and isinstance(action, act.Add | act.Refresh):
                 self.fails = False
-                self.event(d.Failed("netlink"))
+                self.event(ev.Failed("netlink"))
                 return actions[:number]
             self.perform(action, actions[:number])
         return actions
 
-    def perform(self, action: d.Action, before: list[d.Action]) -> None:
+    def perform(self, action: act.Action, before: list[act.Action]) -> None:
         match action:
-            case d.Add(until) | d.Refresh(until):
+            case act.Add(until) | act.Refresh(until):
                 assert until <= max(self.granted.values()), "no lease reaches so far"
                 lifetime = d.kernel_lifetime(until, self.now)
-                assert lifetime or isinstance(action, d.Refresh), "an address without lifetime"
+                assert lifetime or isinstance(action, act.Refresh), "an address without lifetime"
                 if lifetime:
                     self.kernel_until = self.now + lifetime * S
-            case d.Remove():
+            case act.Remove():
                 self.kernel_until = None
-            case d.Announce(until):
+            case act.Announce(until):
                 assert self.kernel_until is not None, "announced without the address"
                 assert self.now < until <= max(self.granted.values()), "announced without a lease"
-            case d.SendRelease(epoch, _, until):
-                assert d.Remove() in before, "the will before the removal"
+            case act.SendRelease(epoch, _, until):
+                assert act.Remove() in before, "the will before the removal"
                 assert self.kernel_until is None
                 assert epoch == self.newest
                 assert epoch > self.given_up, "a will for a term that was given up"
                 assert self.now < until <= self.granted[epoch]
-            case d.RemoveStrays(keep_own):
+            case act.RemoveStrays(keep_own):
                 assert keep_own == self.state.up
                 self.stray = False
                 if not keep_own:
                     self.kernel_until = None
-            case d.Tell(p.Held(epoch)):
+            case act.Tell(p.Held(epoch)):
                 assert self.kernel_until is not None, "told as held, and it is not there"
                 assert epoch > self.given_up
                 assert epoch == self.newest
-            case d.Tell(p.Dropped()):
+            case act.Tell(p.Dropped()):
                 assert self.kernel_until is None, "told as gone, and it is there"
-            case d.Tell(p.CommandRefused(detail)):
+            case act.Tell(p.CommandRefused(detail)):
                 assert detail
-            case d.Ignore(reason):
+            case act.Ignore(reason):
                 assert reason
 
     def kernel_expires(self) -> None:
         if self.kernel_until is not None and self.now >= self.kernel_until:
             self.kernel_until = None
-            self.event(d.Vanished(VIP))
+            self.event(ev.Vanished(VIP))
 
     # -- what may happen
 
@@ -97,7 +99,7 @@ class VipMachine(RuleBasedStateMachine):
             self.newest = epoch
         actions = self.event(Hold(epoch=epoch, deadline_ns=deadline, will=will, founding=self.founding))
         if not known:
-            assert not any(isinstance(action, d.Add | d.Refresh) for action in actions)
+            assert not any(isinstance(action, act.Add | act.Refresh) for action in actions)
 
     @rule(epoch=st.integers(0, 6))
     def drop(self, epoch: int) -> None:
@@ -111,7 +113,7 @@ class VipMachine(RuleBasedStateMachine):
     @rule()
     def commander_dies(self) -> None:
         alive = self.state.term
-        self.event(d.Disconnected())
+        self.event(ev.Disconnected())
         if alive is not None and self.now < alive.until_ns:
             self.given_up = max(self.given_up, alive.epoch)
         assert self.kernel_until is None, "held without a commander"
@@ -125,23 +127,23 @@ class VipMachine(RuleBasedStateMachine):
 
     @rule(up=st.booleans())
     def carrier(self, up: bool) -> None:
-        self.event(d.Carrier(up))
+        self.event(ev.Carrier(up))
         assert up or self.kernel_until is None
 
     @rule()
     def foreign(self) -> None:
-        self.event(d.Foreign(VIP, "02:00:00:00:00:66"))
+        self.event(ev.Foreign(VIP, "02:00:00:00:00:66"))
 
     @rule()
     def removed_by_hand(self) -> None:
         if self.kernel_until is not None:
             self.kernel_until = None
-            self.event(d.Vanished(VIP))
+            self.event(ev.Vanished(VIP))
 
     @rule()
     def added_by_hand(self) -> None:
         self.stray = True
-        self.event(d.Appeared(VIP))
+        self.event(ev.Appeared(VIP))
         assert not self.stray
 
     @rule()
@@ -150,7 +152,7 @@ class VipMachine(RuleBasedStateMachine):
 
     @rule()
     def stop(self) -> None:
-        self.event(d.Stop())
+        self.event(ev.Stop())
         assert self.kernel_until is None
 
     @rule(milliseconds=st.integers(1, 3000))
@@ -165,7 +167,7 @@ class VipMachine(RuleBasedStateMachine):
             self.kernel_expires()
             wake = d.wake_at(self.state)
             if wake is not None and wake <= self.now:
-                self.event(d.Tick())
+                self.event(ev.Tick())
                 again = d.wake_at(self.state)
                 assert again is None or again > self.now, "a timer that does not move on"
         self.now = end
@@ -178,7 +180,7 @@ class VipMachine(RuleBasedStateMachine):
         if vanished:
             self.kernel_until = None
         self.check_kernel()
-        self.event(d.Vanished(VIP) if vanished else d.Tick())
+        self.event(ev.Vanished(VIP) if vanished else ev.Tick())
 
     # -- what must hold
 
