@@ -277,7 +277,7 @@ class Store:
         return durable
 
     def _promise(self) -> tuple[str, int, int, str | None, str | None, int, int, int]:
-        """What must not change by itself: identity, vote, promise, the lease of that, and the last term."""
+        """Values that must not change by themselves: identity, vote, promise, its lease, the last term."""
         row: tuple[str, int, int, str | None, str | None, int, int, int] = self._db.execute(
             "SELECT disk, voting, promised, twin, nonce, ifnull(granted_ms, 0), ifnull(released, 0), "
             "ifnull(term.epoch, 0) FROM meta LEFT JOIN lease ON lease.id = 1 LEFT JOIN term ON term.id = 1"
