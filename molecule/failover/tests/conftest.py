@@ -43,7 +43,7 @@ def products() -> Products:
 @pytest.fixture(scope="session")
 def licence(products: Products) -> Licence:
     """The licence of the story."""
-    return Licence(product_code=products.story)
+    return Licence(products.story)
 
 
 @pytest.fixture(autouse=True)
