@@ -215,7 +215,7 @@ def takeover(found: Takeover) -> list[Part]:
         axes.set_xlabel("ms from kill -9 to the first checkout")
 
     return [
-        f"Lease of {found.ttl:g} s; the last will is sent by the code of tmr-vip. No virtual address: the "
+        f"Lease of {found.ttl:g} s; the release is sent by the code of tmr-vip. No virtual address: the "
         "client tries the ports of both twins every 2 ms.",
         _table(
             *(

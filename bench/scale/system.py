@@ -22,7 +22,7 @@ from tmr.rpc.registry import BY_MESSAGE, decode_reply, encode
 from tmr.rpc.upstream_client import CONTENT_TYPE
 from tmr.twin.record_sync import gap_of
 from tmr.upstream.admin_messages import Status
-from tmr.vip import will
+from tmr.vip import lease_release
 from tmr.vip.config import ReleaseConfig
 from tmr.vip.config import Target as WillTarget
 
@@ -166,7 +166,7 @@ def status(upstream: Upstream) -> Status:
 
 
 def _executor(machines: Machines, twin: Twin) -> Callable[[bytes], None]:
-    """Executes the last will of `twin` with the code of tmr-vip, which has its TLS context at hand, too."""
+    """Release the lease of `twin` with the code of tmr-vip, which has its TLS context at hand, too."""
     files = machines.pki.twin(twin.name)
     config = ReleaseConfig(
         targets=tuple(WillTarget("127.0.0.1", upstream.port) for upstream in machines.upstreams),
@@ -175,8 +175,8 @@ def _executor(machines: Machines, twin: Twin) -> Callable[[bytes], None]:
         key=Path(files.key),
         ca=Path(files.ca),
     )
-    tls = will.tls_context(config)
-    return lambda body: asyncio.run(will.send(config, tls, body, lambda: True))
+    tls = lease_release.tls_context(config)
+    return lambda body: asyncio.run(lease_release.send(config, tls, body, lambda: True))
 
 
 @contextmanager

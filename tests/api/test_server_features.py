@@ -282,7 +282,7 @@ async def test_who_waits_is_served_in_turn_also_after_a_failover(tmp_path: Path)
 
 
 @scenario
-async def test_who_will_not_wait_any_longer_is_refused_or_has_the_seat(tmp_path: Path) -> None:
+async def test_who_release_not_wait_any_longer_is_refused_or_has_the_seat(tmp_path: Path) -> None:
     async with running(tmp_path, item(quantity=1, units=100)) as system, system.active.client() as client:
         held = await open_session(client)
         first, second = key(), key()

@@ -394,7 +394,7 @@ def test_a_link_survives_a_restart_of_the_upstream(tmp_path: Path, system: Syste
         made.close()
 
 
-def test_a_last_will_releases_at_once(upstream: UpstreamProcess, system: System) -> None:
+def test_a_last_release_releases_at_once(upstream: UpstreamProcess, system: System) -> None:
     """What tmr-vip posts for a twin that died: the release as bytes, with the twin's certificate."""
 
     async def granted(link: UpstreamLink) -> int:

@@ -41,7 +41,7 @@ class Front:
         self._targets = ["10.20.0.11:9"]
 
     def upstream(self, statuses: tuple[int, ...] = (200,)) -> Upstream:
-        """A target of the last will of managers that start after it."""
+        """A target of the release of the lease of managers that start after it."""
         files = self._upstream
         started = Upstream(
             self.lan["up1"],
@@ -70,7 +70,7 @@ class Front:
 interface = "eth0"
 socket = "{socket or self.directory / f"{host}.sock"}"
 peer_user = "{peer_user}"
-[will]
+[release]
 targets = {self._targets!r}
 path = "/v1/lease/release"
 certificate = "{self._twin.certificate}"

@@ -139,35 +139,35 @@ def test_address_of_a_frozen_server_goes_at_the_deadline(front: Front) -> None:
     assert commander.expect("dropped")["reason"] == "deadline"
 
 
-def test_killed_commander_address_goes_first_then_the_will(front: Front) -> None:
+def test_killed_commander_address_goes_first_then_the_release(front: Front) -> None:
     space = front.lan["tmr1"]
     upstream = front.upstream()
     commander = front.commander(front.manager("tmr1"))
-    commander.hold(epoch=7, will=b"\x82release 7")
+    commander.hold(epoch=7, release=b"\x82release 7")
     commander.expect("held")
     assert space.has()
     commander.kill()
-    until(lambda: upstream.wills, "the will arrives")
-    [will] = upstream.wills
-    assert not will.vip_up
-    assert will.body == b"\x82release 7"
-    assert will.path == "/v1/lease/release"
-    assert will.headers["Content-Type"] == "application/msgpack"
-    assert will.sender == "spiffe://lab/twin/tmr1"
+    until(lambda: upstream.releases, "the will arrives")
+    [release] = upstream.releases
+    assert not release.vip_up
+    assert release.body == b"\x82release 7"
+    assert release.path == "/v1/lease/release"
+    assert release.headers["Content-Type"] == "application/msgpack"
+    assert release.sender == "spiffe://lab/twin/tmr1"
 
 
-def test_will_is_repeated_for_a_target_in_trouble_and_not_for_a_refusal(front: Front) -> None:
+def test_release_is_repeated_for_a_target_in_trouble_and_not_for_a_refusal(front: Front) -> None:
     upstream = front.upstream(statuses=(503, 409))
     manager = front.manager("tmr1")
     commander = front.commander(manager)
     commander.hold(epoch=1)
     commander.expect("held")
     commander.kill()
-    manager.until_logged("event=will-refused target=" + upstream.target + ' reason="status 409"')
-    assert len(upstream.wills) == 2
+    manager.until_logged("event=release-refused target=" + upstream.target + ' reason="status 409"')
+    assert len(upstream.releases) == 2
 
 
-def test_no_will_after_an_orderly_drop(front: Front) -> None:
+def test_no_release_after_an_orderly_drop(front: Front) -> None:
     upstream = front.upstream()
     manager = front.manager("tmr1")
     commander = front.commander(manager)
@@ -178,8 +178,8 @@ def test_no_will_after_an_orderly_drop(front: Front) -> None:
     commander.kill()
     successor = front.commander(manager)
     successor.expect("hello")
-    assert manager.terminate() == 0  # waits for wills under way
-    assert upstream.wills == []
+    assert manager.terminate() == 0  # waits for releases under way
+    assert upstream.releases == []
 
 
 def test_epoch_of_the_dead_is_refused_to_the_next_commander(front: Front) -> None:
@@ -323,7 +323,7 @@ def test_second_commander_waits_until_the_first_is_gone(front: Front) -> None:
     first.hold(epoch=1)
     first.expect("held")
     first.kill()
-    manager.until_logged("event=will ")
+    manager.until_logged("event=lease-release ")
     front.commander(manager).expect("hello")
 
 
@@ -336,7 +336,7 @@ def test_second_commander_waits_until_the_first_is_gone(front: Front) -> None:
         b'{"op": "fly"}\n',
         b'{"op": "hold", "epoch": "seven", "deadline_ns": 1}\n',
         b'{"op": "hold", "epoch": -1, "deadline_ns": 1}\n',
-        b'{"op": "hold", "epoch": 1, "deadline_ns": 1, "will": "***"}\n',
+        b'{"op": "hold", "epoch": 1, "deadline_ns": 1, "release": "***"}\n',
         b"[" * 60_000 + b"\n",
         b"x" * 200_000 + b"\n",
     ],
@@ -451,7 +451,7 @@ def test_start_says_what_is_wrong(front: Front) -> None:
     assert "there is no user 'tmr-nobody'" in done.stdout
     done = start(good.replace("upstream-up1", "absent").replace("twin-tmr1.key", "absent.key"))
     assert done.returncode == 2
-    assert "will.key" in done.stdout
+    assert "release.key" in done.stdout
     config.write_text(good)
     running = front.manager("tmr1")
     done = start(good)

@@ -1,4 +1,4 @@
-"""A small TLS server that receives last wills, and looks on arrival whether the VIP is still up."""
+"""A small TLS server that receives lease releases, and looks on arrival whether the VIP is still up."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Upstream:
         vip_up: Callable[[], bool],
         statuses: tuple[int, ...] = (200,),
     ) -> None:
-        self.wills: list[Will] = []
+        self.releases: list[Will] = []
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         context.load_verify_locations(ca)
         context.verify_mode = ssl.CERT_REQUIRED
-        wills = self.wills
+        releases = self.releases
 
         class Handler(BaseHTTPRequestHandler):
             timeout = 5
@@ -48,8 +48,8 @@ class Upstream:
                 assert isinstance(self.connection, ssl.SSLSocket)
                 peer: Any = self.connection.getpeercert()
                 names = [value for kind, value in peer["subjectAltName"] if kind == "URI"]
-                status = statuses[min(len(wills), len(statuses) - 1)]
-                wills.append(Will(self.path, dict(self.headers), body, str(names[0]), up))
+                status = statuses[min(len(releases), len(statuses) - 1)]
+                releases.append(Will(self.path, dict(self.headers), body, str(names[0]), up))
                 self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()

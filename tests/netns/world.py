@@ -259,11 +259,11 @@ class Commander(Process):
         self.popen.stdin.write(data)
         self.popen.stdin.flush()
 
-    def hold(self, epoch: int, seconds: float = 2.0, will: bytes = b"will") -> int:
+    def hold(self, epoch: int, seconds: float = 2.0, release: bytes = b"will") -> int:
         """Sends `hold` for `seconds` from now; the deadline."""
         deadline = boottime_ns() + int(seconds * 1e9)
-        text = base64.b64encode(will).decode()
-        self.command(op="hold", epoch=epoch, deadline_ns=deadline, will=text)
+        text = base64.b64encode(release).decode()
+        self.command(op="hold", epoch=epoch, deadline_ns=deadline, release=text)
         return deadline
 
     def drop(self, epoch: int) -> None:

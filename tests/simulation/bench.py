@@ -143,9 +143,9 @@ class Bench:
                 return True
         return False
 
-    def last_will(self, name: str) -> None:
+    def lease_release(self, name: str) -> None:
         """The twin is dead, and its supervisor gives the lease back."""
-        release = self.twins[name].last_will()
+        release = self.twins[name].lease_release()
         for slot in range(3):
             self.hand(name, Send(slot, release, self.now), answer=False)
 

@@ -169,14 +169,14 @@ class Nemesis:
     def _crash(self, fault: Fault) -> bool:
         return self._down(fault.who[0], fault.seconds, fault.value)
 
-    def _down(self, name: str, seconds: float, value: float, *, will: bool = True) -> bool:
+    def _down(self, name: str, seconds: float, value: float, *, release: bool = True) -> bool:
         machine = self.world.machine(name)
         if not machine.up:
             return False
         if name in UPSTREAMS:
             machine.crash(value)
         elif name in TWINS:
-            machine.crash(will=will and value < 0.5)
+            machine.crash(release=release and value < 0.5)
         else:
             machine.crash()
         self._up_again(machine, seconds)
@@ -232,7 +232,7 @@ class Nemesis:
     def _power_cut(self, fault: Fault) -> None:
         for number, name in enumerate(fault.who):
             share = (fault.value * (7 + number)) % 1
-            self._down(name, fault.seconds * (0.2 + share), share, will=False)
+            self._down(name, fault.seconds * (0.2 + share), share, release=False)
 
     def _both_twins_restart(self, fault: Fault) -> None:
         for number, name in enumerate(fault.who):
@@ -324,7 +324,7 @@ class Nemesis:
         if not damaged.disk.flip(fault.value):
             return False
         for number, name in enumerate(fault.who):
-            self._down(name, 0.05 + fault.seconds * number, 0.0, will=False)
+            self._down(name, 0.05 + fault.seconds * number, 0.0, release=False)
         return True
 
     def _disk_lost(self, fault: Fault) -> bool:
@@ -599,7 +599,7 @@ class Nemesis:
         version = self.world.versions[upstream.name]
         self._differs, self._wrong_since = upstream.slot, upstream.boot
         for number, name in enumerate(fault.who):
-            self._down(name, 0.05 + fault.seconds * number, 0.0, will=False)
+            self._down(name, 0.05 + fault.seconds * number, 0.0, release=False)
         self._wrong_state = upstream.disk.differ(ledger_of(self.world, version))
         return True
 

@@ -51,7 +51,7 @@ def released_lease_stays_released(bench: Bench) -> None:
     bench.exchange(a, 0, 1, 2)
     bench.twins[a].submit(bench.now, encode(RecordDenials(())))
     late = [bench.sent(a, slot) for slot in range(3)]
-    bench.last_will(a)
+    bench.lease_release(a)
     for one in late:
         if one is not None:
             bench.hand(a, one, answer=False)
@@ -64,7 +64,7 @@ def release_of_an_earlier_term(bench: Bench) -> None:
     a, b = "tmr1", "tmr2"
     must(bench.elect(a, 0, 1))
     bench.exchange(a, 0, 1, times=2)
-    late = bench.twins[a].last_will()
+    late = bench.twins[a].lease_release()
     bench.twins[a].retire(bench.now, "switchover")
     for slot in range(3):
         bench.sent(a, slot)  # under way

@@ -25,7 +25,7 @@ ENOUGH = 6_000
 HAPPENS = (
     *("messages lost", "messages twice", "messages late", "messages cut off"),
     *("cut", "one-way cut", "client cut off"),
-    *("crash", "power cut", "both twins restart", "orderly stop", "switchover", "last wills", "pause"),
+    *("crash", "power cut", "both twins restart", "orderly stop", "switchover", "lease releases", "pause"),
     *("crash when received", "crash when written, not synced", "crash when synced, not answered"),
     *("crash when decided, not sent", "crash when answer received"),
     *("crash when committed, not checked", "crash when checked, not answered"),

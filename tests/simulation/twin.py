@@ -173,18 +173,18 @@ class SimTwin:
         self._carrying = False
         self._tick()
 
-    def crash(self, *, will: bool = False) -> None:
-        """The process is killed, or the power cut. `will`: its supervisor lives, and gives the lease back."""
+    def crash(self, *, release: bool = False) -> None:
+        """The process is killed, or the power cut. `release`: its supervisor gives the lease back."""
         self.up = False
         self.boot += 1
-        if will and self.twin.role in ("active", "candidate"):
-            release, boot = self.twin.last_will(), self.boot
-            self.world.stats["last wills"] += 1
+        if release and self.twin.role in ("active", "candidate"):
+            message, boot = self.twin.lease_release(), self.boot
+            self.world.stats["lease releases"] += 1
 
             def send() -> None:
                 if self.boot == boot:
                     for slot in range(3):
-                        self.world.ask(self, slot, release, 0.0)
+                        self.world.ask(self, slot, message, 0.0)
 
             self.world.after(WILL_AFTER, send)
 
@@ -253,7 +253,7 @@ class SimTwin:
     def _end_as_a_copy(self) -> None:
         """Another machine has this memory: the process ends, and is started again."""
         self.world.stats["copies of memory that ended"] += 1
-        self.crash(will=self.rnd.random() < 0.5)
+        self.crash(release=self.rnd.random() < 0.5)
         boot = self.boot
         self.world.after(0.3, lambda: self.start() if self.boot == boot and not self.up else None)
 

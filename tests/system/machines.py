@@ -183,16 +183,16 @@ class Twin(Daemon):
         self.port = port
         self._tls = tls
         self._upstreams = upstreams
-        self.vip = VipPeer(directory / "vip.sock", self._execute_will).start()
+        self.vip = VipPeer(directory / "vip.sock", self._execute_release).start()
 
-    def _execute_will(self, will: bytes) -> None:
+    def _execute_release(self, release: bytes) -> None:
         """What tmr-vip does for a dead tmr-server: release its lease."""
         headers = {"Content-Type": "application/msgpack"}
         with httpx.Client(verify=context(self._tls), timeout=1) as client:
             for upstream in self._upstreams:
                 with contextlib.suppress(httpx.HTTPError):
                     url = f"https://127.0.0.1:{upstream.port}/v1/lease/release"
-                    client.post(url, content=will, headers=headers)
+                    client.post(url, content=release, headers=headers)
 
 
 class Machines:

@@ -19,7 +19,7 @@ class VipPeer:
         self.commands: list[dict[str, Any]] = []
         self.epoch: int | None = None
         """Epoch for which the address is up."""
-        self._will = b""
+        self._release = b""
         self._connection: socket.socket | None = None
         self._lock = threading.Lock()
         self._closing = False
@@ -88,13 +88,13 @@ class VipPeer:
             self._connection = None
             if self.epoch is not None and not self._closing:
                 self.epoch = None
-                self.on_death(self._will)
+                self.on_death(self._release)
 
     def _follow(self, command: dict[str, Any]) -> None:
         if command["op"] != "ping":
             self.commands.append(command)
         if command["op"] == "hold":
-            self._will = base64.b64decode(command["will"])
+            self._release = base64.b64decode(command["release"])
             self.epoch = command["epoch"]
             self.report(event="held", epoch=self.epoch, deadline_ns=command["deadline_ns"])
         elif command["op"] == "ping":

@@ -115,7 +115,7 @@ class Install(msgspec.Struct, frozen=True, tag="install"):
 
 
 class Release(msgspec.Struct, frozen=True, tag="release"):
-    """Give the lease back; also the last will of a twin that died."""
+    """Give the lease back; also the release of the lease of a twin that died."""
 
     epoch: Count
     owner: ProposerId

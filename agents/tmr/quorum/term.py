@@ -192,7 +192,7 @@ class Term(LedgerCopy):
         for replica in ALL:
             self._outputs.append(Send(replica, Release(epoch, self.owner), now))
 
-    def last_will(self) -> Release:
+    def lease_release(self) -> Release:
         """Message that releases the lease on behalf of this twin, should it die."""
         return Release(self.epoch, self.owner)
 

@@ -234,7 +234,7 @@ class TwinApp:
             self._vip.hold(
                 twin.epoch,
                 twin.deadline,
-                lambda: encode(twin.last_will()),
+                lambda: encode(twin.lease_release()),
                 step=self.config.lease_ttl / 20,
                 founding=twin.founding,
             )

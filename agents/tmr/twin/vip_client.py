@@ -121,7 +121,7 @@ class VipLink:
     # -- commands ------------------------------------------------------------------------------------------
 
     def hold(
-        self, epoch: int, deadline: float, will: Callable[[], bytes], *, step: float, founding: str = ""
+        self, epoch: int, deadline: float, release: Callable[[], bytes], *, step: float, founding: str = ""
     ) -> None:
         """Hold the address until `deadline` (CLOCK_BOOTTIME, seconds); said again when it moved by `step`.
 
@@ -141,7 +141,7 @@ class VipLink:
         self._told_epoch = max(self._told_epoch, epoch)
         self._free.clear()
         self._founding = founding
-        self._write(Hold(epoch, int(deadline * 1_000_000_000), will(), founding))
+        self._write(Hold(epoch, int(deadline * 1_000_000_000), release(), founding))
 
     async def drop(self, epoch: int) -> None:
         """Give the address up; returns when no hold that was sent can be carried out any more.

@@ -28,7 +28,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class ReleaseTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[will]` as written: files are PEM, targets are ADDRESS:PORT."""
+    """The table `[release]` as written: files are PEM, targets are ADDRESS:PORT."""
 
     targets: list[str]
     path: str
@@ -52,7 +52,7 @@ class Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     interface: str
     socket: Path
     peer_user: str
-    will: ReleaseTable
+    release: ReleaseTable
     watch: WatchTable | None = None
 
 
@@ -83,7 +83,7 @@ class Config(msgspec.Struct, frozen=True):
     interface: str
     socket: Path
     peer_user: str
-    will: ReleaseConfig
+    release: ReleaseConfig
     watch: WatchConfig | None = None
 
 
@@ -116,7 +116,7 @@ def parse(text: str) -> Config:
         interface=_interface(document.interface),
         socket=_socket(document.socket),
         peer_user=document.peer_user,
-        will=_will(document.will),
+        release=_release(document.release),
         watch=None if document.watch is None else _watch(document.watch, addresses),
     )
 
@@ -171,20 +171,20 @@ def _socket(path: Path) -> Path:
     return path
 
 
-def _will(table: ReleaseTable) -> ReleaseConfig:
+def _release(table: ReleaseTable) -> ReleaseConfig:
     targets = tuple(_target(text) for text in table.targets)
     if not targets:
-        raise ConfigError("will.targets: none given; list every upstream as ADDRESS:PORT")
+        raise ConfigError("release.targets: none given; list every upstream as ADDRESS:PORT")
     if len(set(targets)) != len(targets):
-        raise ConfigError("will.targets: one stands there twice; list every upstream once")
+        raise ConfigError("release.targets: one stands there twice; list every upstream once")
     if not table.path.startswith("/") or any(not "!" <= c <= "~" for c in table.path):
         raise ConfigError(
-            f"will.path: {table.path!r} is no path of a URL; write for example /v1/lease/release"
+            f"release.path: {table.path!r} is no path of a URL; write for example /v1/lease/release"
         )
     for key in ("certificate", "key", "ca", "crl"):
         file = getattr(table, key)
         if file is not None and not PurePosixPath(file).is_absolute():
-            raise ConfigError(f"will.{key}: {str(file)!r} is relative; write the whole path")
+            raise ConfigError(f"release.{key}: {str(file)!r} is relative; write the whole path")
     return ReleaseConfig(targets, table.path, table.certificate, table.key, table.ca, table.crl)
 
 
@@ -224,7 +224,7 @@ def _target(text: str) -> Target:
         colon = ""
     if not colon or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
         raise ConfigError(
-            f"will.targets: {text!r} is not ADDRESS:PORT; write 10.30.0.11:22351 or [fd00:30::11]:22351"
-            " (an address, not a name: no look-up may delay a last will)"
+            f"release.targets: {text!r} is not ADDRESS:PORT; write 10.30.0.11:22351 or [fd00:30::11]:22351"
+            " (an address, not a name: no look-up may delay a lease release)"
         )
     return Target(str(address), int(port))

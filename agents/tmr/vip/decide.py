@@ -61,7 +61,7 @@ class Term(msgspec.Struct, frozen=True):
 
     epoch: int
     until_ns: int
-    will: bytes
+    release: bytes
 
 
 class State(msgspec.Struct, frozen=True):
@@ -213,7 +213,7 @@ def _hold(state: State, hold: Hold, now_ns: int) -> tuple[State, list[Action]]:
         if state.up:
             actions.append(Remove())
             state = replace(state, up=False, refresh_ns=None)
-    state = replace(state, seen=hold.epoch, term=Term(hold.epoch, until_ns, hold.will))
+    state = replace(state, seen=hold.epoch, term=Term(hold.epoch, until_ns, hold.release))
 
     if not state.carrier:
         return state, [*actions, _refuse(hold.epoch, "the interface has no carrier")]
@@ -270,10 +270,10 @@ def _disconnected(state: State) -> tuple[State, list[Action]]:
     if term is None:
         return state, [Ignore("the commander left, and no lease was alive")]
     actions: list[Action] = [Remove()]
-    if term.will:
-        actions.append(SendRelease(term.epoch, term.will, term.until_ns))
+    if term.release:
+        actions.append(SendRelease(term.epoch, term.release, term.until_ns))
     else:
-        actions.append(Ignore("the commander left no will: the lease ends by itself"))
+        actions.append(Ignore("the commander left no release: the lease ends by itself"))
     state = replace(state, up=False, term=None, refresh_ns=None, ended=max(state.ended, term.epoch))
     return state, actions
 

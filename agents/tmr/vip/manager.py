@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from tmr.vip import actions, events, protocol, will
+from tmr.vip import actions, events, lease_release, protocol
 from tmr.vip import decide as d
 from tmr.vip.addresses import AddressAdded, AddressRemoved, InterfaceGone, KernelAddresses, Link
 from tmr.vip.config import Address, Config, ConfigError
@@ -28,7 +28,7 @@ _LOOK_S = 0.5
 """Between two looks at whether the socket's path leads here still."""
 _SLOW_NS = 100_000_000
 """A kernel lifetime that was set so much later than it was computed might reach past the deadline."""
-_WILL_PATIENCE_S = 3.0  # at stop, for a will still under way
+_RELEASE_PATIENCE_S = 3.0  # at stop, for a release still under way
 
 
 def boottime_ns() -> int:
@@ -56,8 +56,8 @@ class Manager:
         self._clock = clock
         self._queue: asyncio.Queue[events.Event | AddressRemoved] = asyncio.Queue(_QUEUE_LENGTH)
         self._link = CommandLink(config.socket, config.peer_user, self._wake)
-        self._tls = will.tls_context(config.will)
-        self._wills: set[asyncio.Task[None]] = set()
+        self._tls = lease_release.tls_context(config.release)
+        self._releases: set[asyncio.Task[None]] = set()
         self._state = d.State(carrier=False)
         self._segment: Segment | None = None
         self._front = None if config.watch is None else FrontWatch(clock())
@@ -108,8 +108,8 @@ class Manager:
                 await self._kernel.clear(self._config.addresses)
             finally:
                 segment.close()
-            if self._wills:
-                await asyncio.wait(self._wills, timeout=_WILL_PATIENCE_S)
+            if self._releases:
+                await asyncio.wait(self._releases, timeout=_RELEASE_PATIENCE_S)
 
     async def _act(self) -> None:
         while True:
@@ -206,12 +206,12 @@ class Manager:
                 if self._segment is not None and not self._segment.announce(self._live(until_ns)):
                     raise _Lapsed
             case actions.SendRelease(epoch, body, until_ns):
-                log.info(line("will", epoch=epoch, bytes=len(body)))
+                log.info(line("lease-release", epoch=epoch, bytes=len(body)))
                 task = asyncio.create_task(
-                    will.send(self._config.will, self._fresh_tls(), body, self._live(until_ns))
+                    lease_release.send(self._config.release, self._fresh_tls(), body, self._live(until_ns))
                 )
-                self._wills.add(task)
-                task.add_done_callback(self._wills.discard)
+                self._releases.add(task)
+                task.add_done_callback(self._releases.discard)
             case actions.Tell(report):
                 self._log_report(report)
                 self._link.tell(report)
@@ -245,7 +245,7 @@ class Manager:
 
     def _fresh_tls(self) -> ssl.SSLContext:
         try:
-            self._tls = will.tls_context(self._config.will)  # certificates may have been renewed
+            self._tls = lease_release.tls_context(self._config.release)  # certificates may have been renewed
         except ConfigError as error:
             log.error(line("tls-files", reason=error))
         return self._tls

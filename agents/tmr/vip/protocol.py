@@ -21,7 +21,7 @@ class Hold(msgspec.Struct, frozen=True, tag_field="op", tag="hold"):
 
     epoch: Epoch
     deadline_ns: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
-    will: bytes = b""
+    release: bytes = b""
     founding: Founding = ""
     """Founding of the system: epochs of different foundings cannot be compared. Empty: not said."""
 

@@ -21,7 +21,7 @@ vip = ["10.0.0.9"]\nlease_ttl = 2.0\n[tls]\n{_TLS}[[upstreams]]\nname = "up1"\na
 [[upstreams]]\nname = "up2"\naddress = "10.0.0.2"\n[[upstreams]]\nname = "up3"\naddress = "10.0.0.3"
 """.encode(),
     f"""addresses = ["10.0.0.9/32", "fd00::9/128"]\ninterface = "eth0"\nsocket = "/run/s"\npeer_user = "tmr"
-[will]\ntargets = ["10.0.0.1:1", "[::1]:2"]\npath = "/v1/lease/release"\n{_TLS}""".encode(),
+[release]\ntargets = ["10.0.0.1:1", "[::1]:2"]\npath = "/v1/lease/release"\n{_TLS}""".encode(),
     f"""system = "lab"\nservers = ["10.0.0.9"]\ntwins = ["a", "b"]\nport = 22350\nsource = "10.0.0.8"
 [tls]\n{_TLS}[vendor_keys]\n6000010 = "/v.pem"\n""".encode(),
     b"a = [[[[1]]]]\nb = {c = {d = 1979-05-27T07:32:00Z}}\n'''e''' = 0x1f\n",

@@ -9,7 +9,7 @@ _NA = frames.unsolicited_na(IPv6Address("fd00:20::100"), MAC)
 SEEDS = [
     *frames.gratuitous_arp(IPv4Address("10.20.0.100"), MAC),
     _NA[54:],
-    b'{"op":"hold","epoch":7,"deadline_ns":123,"will":"AAECAw=="}',
+    b'{"op":"hold","epoch":7,"deadline_ns":123,"release":"AAECAw=="}',
     b'{"op":"drop","epoch":7}',
 ]
 

@@ -12,7 +12,7 @@ addresses = ["10.20.0.100/32", "fd00:20::100/128"]
 interface = "eth0"
 socket = "/run/tmr-vip/vip.sock"
 peer_user = "tmr-server"
-[will]
+[release]
 targets = ["10.30.0.11:22351", "[fd00:30::12]:22351"]
 path = "/v1/lease/release"
 certificate = "/etc/tmr/pki/server.crt"
@@ -27,8 +27,8 @@ targets = ["10.20.0.1", "10.20.0.22"]
 def test_good() -> None:
     config = parse(GOOD)
     assert config.addresses == (IPv4Address("10.20.0.100"), IPv6Address("fd00:20::100"))
-    assert config.will.targets == (Target("10.30.0.11", 22351), Target("fd00:30::12", 22351))
-    assert [str(target) for target in config.will.targets] == ["10.30.0.11:22351", "[fd00:30::12]:22351"]
+    assert config.release.targets == (Target("10.30.0.11", 22351), Target("fd00:30::12", 22351))
+    assert [str(target) for target in config.release.targets] == ["10.30.0.11:22351", "[fd00:30::12]:22351"]
     assert isinstance(config, Config)
     assert config.watch == WatchConfig(
         IPv4Address("10.20.0.21"), (IPv4Address("10.20.0.1"), IPv4Address("10.20.0.22"))
@@ -56,12 +56,12 @@ def test_good() -> None:
         ("10.30.0.11:22351", "10.30.0.11:0", "not ADDRESS:PORT"),
         ("10.30.0.11:22351", "10.30.0.11:70000", "not ADDRESS:PORT"),
         ("10.30.0.11:22351", "fd00:30::12:22351", "not ADDRESS:PORT"),
-        ("10.30.0.11:22351", "[fd00:30::12]:22351", "will.targets: one stands there twice"),
-        ('"10.30.0.11:22351", "[fd00:30::12]:22351"', "", "will.targets: none given"),
-        ("/v1/lease/release", "v1/lease", "will.path:"),
-        ("/v1/lease/release", "/v1/lease release", "will.path:"),
-        ("/etc/tmr/pki/server.key", "server.key", "will.key: 'server.key' is relative"),
-        ("[will]", "[will", "not TOML"),
+        ("10.30.0.11:22351", "[fd00:30::12]:22351", "release.targets: one stands there twice"),
+        ('"10.30.0.11:22351", "[fd00:30::12]:22351"', "", "release.targets: none given"),
+        ("/v1/lease/release", "v1/lease", "release.path:"),
+        ("/v1/lease/release", "/v1/lease release", "release.path:"),
+        ("/etc/tmr/pki/server.key", "server.key", "release.key: 'server.key' is relative"),
+        ("[release]", "[will", "not TOML"),
         ('"10.20.0.1", "10.20.0.22"', "", "watch.targets: none given"),
         ('"10.20.0.1", "10.20.0.22"', '"10.20.0.1", "10.20.0.1"', "watch.targets: one stands there twice"),
         ('"10.20.0.1"', '"gateway"', "watch.targets: 'gateway' is no IPv4 address"),

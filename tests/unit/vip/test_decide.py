@@ -19,8 +19,8 @@ EARLY = d.REMOVE_EARLY_NS
 IDLE = d.State(carrier=True)
 
 
-def hold(epoch: int = 7, seconds: float = 2.0, at: int = T0, will: bytes = b"will") -> Hold:
-    return Hold(epoch=epoch, deadline_ns=at + int(seconds * S), will=will)
+def hold(epoch: int = 7, seconds: float = 2.0, at: int = T0, release: bytes = b"will") -> Hold:
+    return Hold(epoch=epoch, deadline_ns=at + int(seconds * S), release=release)
 
 
 def run(state: d.State, *steps: tuple[ev.Event, int]) -> tuple[d.State, list[act.Action]]:
@@ -174,7 +174,7 @@ def test_drop_removes_before_it_answers() -> None:
     ]
 
 
-def test_death_of_the_commander_removes_then_sends_the_will() -> None:
+def test_death_of_the_commander_removes_then_sends_the_release() -> None:
     state, actions = run(held(), (ev.Disconnected(), T0))
     assert actions == [act.Remove(), act.SendRelease(7, b"will", UNTIL)]
     assert d.wake_at(state) is None
@@ -185,17 +185,17 @@ def test_death_of_the_commander_removes_then_sends_the_will() -> None:
     [IDLE, run(held(), (Drop(epoch=7), T0))[0], run(held(), (ev.Tick(), UNTIL))[0]],
     ids=["idle", "dropped", "expired"],
 )
-def test_no_will_where_no_lease_is_alive(state: d.State) -> None:
+def test_no_release_where_no_lease_is_alive(state: d.State) -> None:
     _, [ignored] = d.decide(state, ev.Disconnected(), T0 + 3 * S)
     assert isinstance(ignored, act.Ignore)
 
 
-def test_without_a_will_the_lease_ends_by_itself() -> None:
-    _, actions = run(IDLE, (hold(will=b""), T0), (ev.Disconnected(), T0))
+def test_without_a_release_the_lease_ends_by_itself() -> None:
+    _, actions = run(IDLE, (hold(release=b""), T0), (ev.Disconnected(), T0))
     assert [type(action) for action in actions] == [act.Remove, act.Ignore]
 
 
-def test_will_is_sent_even_if_the_address_could_not_be_held() -> None:
+def test_release_is_sent_even_if_the_address_could_not_be_held() -> None:
     _, actions = run(d.State(carrier=False), (hold(), T0), (ev.Disconnected(), T0))
     assert act.SendRelease(7, b"will", UNTIL) in actions
 

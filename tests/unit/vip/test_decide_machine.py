@@ -87,8 +87,8 @@ class VipMachine(RuleBasedStateMachine):
 
     # -- what may happen
 
-    @rule(epoch=st.integers(0, 6), milliseconds=st.integers(-500, 4000), will=st.sampled_from([b"", b"w"]))
-    def hold(self, epoch: int, milliseconds: int, will: bytes) -> None:
+    @rule(epoch=st.integers(0, 6), milliseconds=st.integers(-500, 4000), release=st.sampled_from([b"", b"w"]))
+    def hold(self, epoch: int, milliseconds: int, release: bytes) -> None:
         deadline = self.now + milliseconds * 1_000_000
         known = epoch >= self.newest and epoch > self.given_up
         known = known and deadline - d.REMOVE_EARLY_NS > self.now
@@ -97,7 +97,7 @@ class VipMachine(RuleBasedStateMachine):
                 self.granted = {}  # the lease of a newer term is the only one that counts
             self.granted[epoch] = max(self.granted.get(epoch, 0), deadline)
             self.newest = epoch
-        actions = self.event(Hold(epoch=epoch, deadline_ns=deadline, will=will, founding=self.founding))
+        actions = self.event(Hold(epoch=epoch, deadline_ns=deadline, release=release, founding=self.founding))
         if not known:
             assert not any(isinstance(action, act.Add | act.Refresh) for action in actions)
 

@@ -11,8 +11,8 @@ from tmr.vip import protocol as p
 
 
 def test_commands() -> None:
-    line = b'{"op":"hold","epoch":7,"deadline_ns":12,"will":"%s"}\n' % base64.b64encode(b"\x00will")
-    assert p.decode_command(line) == p.Hold(epoch=7, deadline_ns=12, will=b"\x00will")
+    line = b'{"op":"hold","epoch":7,"deadline_ns":12,"release":"%s"}\n' % base64.b64encode(b"\x00will")
+    assert p.decode_command(line) == p.Hold(epoch=7, deadline_ns=12, release=b"\x00will")
     assert p.decode_command(b'{"op":"hold","epoch":7,"deadline_ns":12}') == p.Hold(epoch=7, deadline_ns=12)
     assert p.decode_command(b'{"op":"ping"}') == p.Ping()
     assert p.decode_command(b'{"op":"drop","epoch":7,"added-later":1}') == p.Drop(epoch=7)

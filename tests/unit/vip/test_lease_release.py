@@ -1,4 +1,4 @@
-"""Receivers of a last will: upstreams whose certificate counts."""
+"""Receivers of a lease release: upstreams whose certificate counts."""
 
 import asyncio
 import logging
@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.pki import System, make_system
 from tests.support.serving import serving
-from tmr.vip import will
+from tmr.vip import lease_release
 from tmr.vip.config import ConfigError, ReleaseConfig, Target
 
 
@@ -27,10 +27,10 @@ def told(system: System, port: int, crl: Path | None) -> None:
         Path(files.ca),
         crl,
     )
-    context = will.tls_context(config)
+    context = lease_release.tls_context(config)
 
     async def tell() -> None:
-        await will.send(config, context, b"will", lambda: False)
+        await lease_release.send(config, context, b"will", lambda: False)
         # The daemon's loop goes on; this one must not end before its connections have.
         transports = list(vars(asyncio.get_running_loop())["_transports"].values())
         async with asyncio.timeout(20):

@@ -1,4 +1,4 @@
-"""The last will: what a dead tmr-server wanted every upstream to be told, so that its lease ends at once.
+"""Release of the lease on failure: the message of a dead tmr-server that ends its lease at every upstream.
 
 Plain asyncio with `ssl`: three POSTs in a lifetime do not warrant the quarter of a second that importing an
 HTTP library adds to the start of this small daemon.
@@ -29,7 +29,7 @@ def tls_context(config: ReleaseConfig) -> ssl.SSLContext:
                 path.read_bytes()
         except OSError as error:
             raise ConfigError(
-                f"will.{key}: {path}: {error.strerror}; the user of tmr-vip must be able to read it"
+                f"release.{key}: {path}: {error.strerror}; the user of tmr-vip must be able to read it"
             ) from error
     try:
         context = ssl.create_default_context(ssl.Purpose.SERVER_AUTH, cafile=config.ca)
@@ -39,7 +39,7 @@ def tls_context(config: ReleaseConfig) -> ssl.SSLContext:
         context.load_cert_chain(config.certificate, config.key)
     except ssl.SSLError as error:
         raise ConfigError(
-            f"will: certificate, key, ca and crl do not fit together or are no PEM"
+            f"release: certificate, key, ca and crl do not fit together or are no PEM"
             f" ({error.reason}); issue them again"
         ) from error
     context.minimum_version = ssl.TLSVersion.TLSv1_3
@@ -67,19 +67,19 @@ async def _deliver(
             reason = str(error) or type(error).__name__
         else:
             if 200 <= status < 300:
-                log.info(line("will-delivered", target=target, attempt=attempt))
+                log.info(line("release-delivered", target=target, attempt=attempt))
                 return
             reason = f"status {status}"
             if status < 500:
-                log.warning(line("will-refused", target=target, reason=reason))
+                log.warning(line("release-refused", target=target, reason=reason))
                 return
-        log.warning(line("will-failed", target=target, attempt=attempt, reason=reason))
+        log.warning(line("release-failed", target=target, attempt=attempt, reason=reason))
         if pause is not None:
             await asyncio.sleep(pause)
         if not live():
-            log.info(line("will-given-up", target=target, reason="the lease has ended by itself"))
+            log.info(line("release-given-up", target=target, reason="the lease has ended by itself"))
             return
-    log.warning(line("will-given-up", target=target, reason="too many attempts"))
+    log.warning(line("release-given-up", target=target, reason="too many attempts"))
 
 
 async def _post(target: Target, path: str, context: ssl.SSLContext, body: bytes) -> int:
