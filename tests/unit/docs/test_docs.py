@@ -99,3 +99,25 @@ def test_every_test_that_security_names_exists() -> None:
     }
     anywhere = {name for _, name in defined}
     assert [one for one in named if one not in defined and not (one[0] == "" and one[1] in anywhere)] == []
+
+
+def too_long(text: str) -> list[str]:
+    """Lines of prose over 100 characters that could be wrapped: not those of tables, code, links and HTML."""
+    found, code = [], False
+    for line in text.splitlines():
+        if line.lstrip().startswith(("```", "~~~")):
+            code = not code
+        elif not code and len(line) > 100 and " " in line[:100].strip().removeprefix("- "):
+            found += [] if line.lstrip().startswith(("|", "#", "<", "!!!", "???", "[")) else [line]
+    return found
+
+
+@pytest.mark.parametrize("name", [*FRONT, *(f"docs/{page}" for page in PAGES)])
+def test_prose_wraps_at_100_characters(name: str) -> None:
+    assert too_long((ROOT / name).read_text()) == []
+
+
+def test_only_prose_is_to_wrap() -> None:
+    long = "word " * 30
+    assert too_long(long) == [long]
+    assert too_long(f"```\n{long}\n```\n| {long} |\n# {long}\n{'x' * 120}") == []
