@@ -20,7 +20,7 @@ from tests.support.pki import System, make_system
 from tests.support.upstream_process import UpstreamProcess
 from tests.support.vendor import FIRM, Vendor
 from tmr.licensing import Licence
-from tmr.upstream.store import FILE
+from tmr.upstream.store_schema import FILE
 
 UNITS = 1_000_000
 ROUNDS = 4

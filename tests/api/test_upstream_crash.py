@@ -14,7 +14,7 @@ from tmr.quorum.entries import Entry, Membership, ProposerId
 from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Busy, NotVoting, Promise
 from tmr.rpc.upstream_client import LinkError
 from tmr.upstream.container_store import KEY_FILE
-from tmr.upstream.store import FILE
+from tmr.upstream.store_schema import FILE
 
 A, B = ProposerId("tmr1", "a"), ProposerId("tmr2", "b")
 

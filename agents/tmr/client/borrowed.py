@@ -59,7 +59,7 @@ __all__ = [
 ]
 
 CLOCK_TOLERANCE: Final = timedelta(seconds=60)
-"""How far the borrower's clock may be behind, and step back: the servers count the seat so much longer."""
+"""Bound on how far the borrower's clock may be behind, and step back: the seat counts so much longer."""
 _AGAIN: Final = "Fetch the borrow file again and copy it unchanged."
 _T = TypeVar("_T")
 
@@ -262,7 +262,7 @@ def read(data: bytes, vendor_key: bytes | str) -> BorrowedLicence:
 
 
 def describe(data: bytes) -> BorrowedLicence:
-    """What the file says, with nothing verified: for lists. Raises BadBorrowFile, Tampered."""
+    """Contents of the file, with nothing verified: for lists. Raises BadBorrowFile, Tampered."""
     return _licence(_read(read_borrowing, _read_file(data).borrowing.payload, "its borrowing"), ())
 
 

@@ -15,8 +15,9 @@ from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.dispatch import Dispatch
 from tmr.upstream.own_container import OwnContainerValidator
-from tmr.upstream.store import DAMAGED_FILE, Store
+from tmr.upstream.store import Store
 from tmr.upstream.store_errors import DamagedRows
+from tmr.upstream.store_schema import DAMAGED_FILE
 from tmr.upstream.twin_policy import TwinCertificatePolicy
 
 log = logging.getLogger(__name__)

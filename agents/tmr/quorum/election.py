@@ -21,7 +21,7 @@ from tmr.quorum.rollback import missed
 from tmr.quorum.term import Setup
 
 OBJECTS: Final = "the upstreams show a journal without what this twin knows to be committed"
-"""Why a twin steps back that could be elected."""
+"""Reason why a twin steps back that could be elected."""
 
 
 class Election(MembershipChanges):
@@ -38,7 +38,7 @@ class Election(MembershipChanges):
         self._votes: dict[int, tuple[float, Promise]] = {}
         """Promises, and when they were asked for; empty but for a candidate, and the first of its term."""
         self._candidacy_ends = NEVER
-        """When a candidate gives up, and gives back what was granted to it."""
+        """Time at which a candidate gives up, and gives back what was granted to it."""
         self._asked_again = False
         """In this election some were asked later than others."""
 

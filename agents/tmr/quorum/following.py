@@ -30,7 +30,7 @@ class Following(Term):
         self._unread: dict[int, str] = {}
         """Replicas that sent what this version cannot apply → why."""
         self._fed_at = NEVER
-        """When entries came last from the replica that feeds this proposer."""
+        """Time at which entries came last from the replica that feeds this proposer."""
         self._served_epoch = 0
         """Epoch of its last term."""
 

@@ -19,7 +19,7 @@ LATE: Final = (
     "a later message of this run of the twin came before: this one was long under way, or a copy of the "
     "running machine sends, too"
 )
-"""Why such a message is refused."""
+"""Reason why such a message is refused."""
 
 
 class CopiedTwin(Exception):

@@ -14,12 +14,14 @@ class Progress(msgspec.Struct):
     state: ReplicaState | None = None
     """Header of the newest answer; None: it never answered this proposer."""
     noted_at: float = NEVER
-    """When the message was sent whose answer `state` is from. Never falls."""
+    """Time at which the message was sent whose answer `state` is from. Never falls."""
     reachable: bool = False
     """It answered, and no later message failed."""
     failed_at: float = NEVER
-    """When the last message was sent that it did not answer in time: an answer to that, or to one before,
-    does not say that it is there now. Never falls."""
+    """Time at which the last message was sent that it did not answer in time. Never falls.
+
+    An answer to that, or to one before, does not say that it is there now.
+    """
     new_store: bool = False
     """It never belonged to a system; only while it is `not_voting`."""
     not_voting: bool = False
@@ -28,12 +30,12 @@ class Progress(msgspec.Struct):
     """It shows less than it has confirmed: it counts for nothing before it has that again. Then
     `match_index` is 0 and there is no `granted_until`."""
     rolled_back_at: float = NEVER
-    """When that was last seen."""
+    """Time at which that was last seen."""
     foreign: bool = False
     """Its journal is of another founding: it counts for nothing. Then `match_index` is 0 and there is no
     `granted_until`."""
     alarm: str = ""
-    """What an operator should know of it, for people; empty: nothing."""
+    """Note for an operator; empty: none."""
 
     # -- its journal, in the term of this proposer ---------------------------------------------------------
     match_index: int = 0
@@ -52,15 +54,15 @@ class Progress(msgspec.Struct):
     granted: float | None = None
     """Seconds of the lease that it granted last, in whatever term."""
     confirmed_at: float = NEVER
-    """When the last message was sent that it took as one of this term; -inf outside a term."""
+    """Time at which the last message was sent that it took as one of this term; -inf outside a term."""
 
     # -- what is under way ---------------------------------------------------------------------------------
     busy: bool = False
     """A message other than a `Subscribe` or a `Release` is under way: no other one is sent."""
     sent_at: float = NEVER
-    """When the last such message was sent. Never falls."""
+    """Time at which the last such message was sent. Never falls."""
     ask_at: float = float("inf")
-    """When it is asked again within the election that goes on: it failed, or another lease ends then."""
+    """Time at which this election asks it again: it failed, or another lease ends then."""
     delay: float = 0.0
     """Seconds that its answers to appends take, smoothed."""
 
@@ -68,7 +70,7 @@ class Progress(msgspec.Struct):
     subscribed: bool = False
     """A `Subscribe` is under way."""
     subscribed_at: float = NEVER
-    """When it was sent: an answer to an earlier one must not start another."""
+    """Time at which it was sent: an answer to an earlier one must not start another."""
     with_entries: bool = False
     """That one asks for entries, too."""
     holder: str | None = None

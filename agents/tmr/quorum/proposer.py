@@ -62,7 +62,7 @@ class Proposer(Election):
     ) -> None:
         super().__init__(Setup(owner, rank, names, machine, timing, now, jitter, anchor, newest))
         self.paused_at = NEVER
-        """When a pause of this machine by its host was noticed last."""
+        """Time at which a pause of this machine by its host was noticed last."""
         self.paused_for = 0.0
         """Seconds that it lasted, about."""
 

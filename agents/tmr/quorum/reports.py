@@ -35,7 +35,7 @@ class Reports:
         return None
 
     def reply(self, owner: ProposerId, state: ReplicaState, now: float) -> Reported:
-        """What `owner` is told of the other twin."""
+        """Report on the other twin for `owner`."""
         other = self.of_other(owner.name, now)
         if other is None:
             return Reported(state, owner, 0, None)

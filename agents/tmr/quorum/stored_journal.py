@@ -55,7 +55,7 @@ class StoredJournal:
         self.term = durable.term
         """Epoch of the last term that the journal was taken of."""
         self.acked = durable.acked
-        """What the three replicas have confirmed, as the active twin said."""
+        """Positions that the three replicas have confirmed, as the active twin said."""
         self.rolled_back = False
         """This replica has less than it confirmed before: since this start, the active twin has said so."""
         self.rebuilt = 0
@@ -126,7 +126,7 @@ class StoredJournal:
         )
 
     def _committed_news(self, have_index: int, have_epoch: int) -> tuple[Snapshot | None, tuple[Entry, ...]]:
-        """What is committed after the mirrored entry, as much as one answer may have."""
+        """Committed entries after the mirrored one, as many as one answer may have."""
         return self._news(have_index, have_epoch, self.commit, FOLLOW_LIMIT, FOLLOW_BYTES)
 
     def _taken_of(self, epoch: int, match_index: int, *, cut: bool = False) -> list[Write]:

@@ -30,7 +30,7 @@ from tmr.quorum.steady_clock import SteadyClock
 
 
 class Setup(msgspec.Struct, frozen=True):
-    """What a proposer begins with."""
+    """Initial state of a proposer."""
 
     owner: ProposerId
     rank: int
@@ -73,9 +73,9 @@ class Term(LedgerCopy):
         self._jitter = setup.jitter
         self._pauses = PauseDetector(setup.timing.pause, setup.timing.ttl)
         self._sent_at = NEVER
-        """When the last question was sent: no two have the same time, though the clock may stand still."""
+        """Time at which the last question was sent: no two have the same, even if the clock stands still."""
         self._next_try = setup.now + setup.timing.retry * (setup.rank + setup.jitter())
-        """When it stands for election next."""
+        """Time at which it stands for election next."""
 
     def check_invariants(self) -> None:
         super().check_invariants()

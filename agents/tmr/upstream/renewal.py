@@ -10,8 +10,9 @@ from pathlib import Path
 from tmr.quorum.durable import GIVEN_UP
 from tmr.upstream.config import UpstreamConfig
 from tmr.upstream.fingerprint import machine_fingerprint
-from tmr.upstream.store import DAMAGED_FILE, Store
+from tmr.upstream.store import Store
 from tmr.upstream.store_errors import StoreError
+from tmr.upstream.store_schema import DAMAGED_FILE
 
 
 def renew(settings: UpstreamConfig) -> str:

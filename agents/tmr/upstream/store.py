@@ -34,9 +34,12 @@ from tmr.quorum.durable import (
 from tmr.quorum.entries import AckedPosition, Entry, Membership, ProposerId, Snapshot
 from tmr.upstream.record import TABLES as RECORD_TABLES
 from tmr.upstream.record import Record
-from tmr.upstream.store_errors import DamagedRows, StoreError
+from tmr.upstream.store_errors import DamagedRows, StoreError, other_deployment, other_owner
 from tmr.upstream.store_schema import (
     ADDITIONS,
+    CHECK_FILE,
+    DAMAGED_FILE,
+    FILE,
     MIGRATIONS,
     SCHEMA,
     TABLES,
@@ -45,16 +48,10 @@ from tmr.upstream.store_schema import (
     journal_rows,
 )
 
-FILE: Final = "upstream.db"
-
 WAL_KEPT: Final = 16 * 2**20
 """Bytes to which the write-ahead log shrinks after a large transaction, such as a snapshot."""
 CHECKED_WHOLE: Final = 2**30
 """Bytes of a store whose record is checked at each start, too: four seconds. All else is checked always."""
-DAMAGED_FILE: Final = "upstream.db.damaged"
-"""Below the state directory: the store as it was when damage was found first."""
-CHECK_FILE: Final = "check-the-record"
-"""Below the state directory: check the record at the next start, however large it is."""
 
 
 class Store:
@@ -387,24 +384,15 @@ class Store:
             self._db.execute("INSERT OR IGNORE INTO owner VALUES (1, ?)", (upstream,))
         (known,) = self._db.execute("SELECT upstream FROM owner").fetchone()
         if known != upstream:
-            raise StoreError(
-                f"{self.path}: the store is of the upstream {known}, but name is {upstream} in the "
-                f"configuration; correct name, or move the whole directory {self.path.parent} away and start "
-                "again: this upstream then joins as a new member with a new container"
-            )
+            raise other_owner(self.path, known, upstream)
 
     def check_deployment(self, membership: Membership | None, configured: Deployment) -> None:
         """Raise StoreError if the journal with this membership was begun in another deployment."""
         if membership is None:
             return
         stored = NETWORK if membership.replicas == NETWORK.replicas else TMR
-        if stored == configured:
-            return
-        raise StoreError(
-            f"{self.path}: the store is of {stored.server}, but this is configured as {configured.server}; "
-            f"correct mode, or move the whole directory {self.path.parent} away and start again: it then has "
-            "a new container, for which the vendor issues licences"
-        )
+        if stored != configured:
+            raise other_deployment(self.path, stored, configured)
 
     def close(self) -> None:
         """Close the file; everything written is already durable."""

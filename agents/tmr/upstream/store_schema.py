@@ -10,6 +10,11 @@ import msgspec
 from tmr.quorum.entries import Entry
 from tmr.upstream.record import TABLES as RECORD_TABLES
 
+FILE: Final = "upstream.db"
+DAMAGED_FILE: Final = "upstream.db.damaged"
+"""Below the state directory: the store as it was when damage was found first."""
+CHECK_FILE: Final = "check-the-record"
+"""Below the state directory: check the record at the next start, however large it is."""
 SCHEMA: Final = 2
 TABLES: Final = """
 CREATE TABLE meta (

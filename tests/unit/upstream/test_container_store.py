@@ -18,8 +18,9 @@ from tmr.licensing import (
     private_key_to_pem,
 )
 from tmr.upstream.container_store import KEY_FILE, ContainerStore
-from tmr.upstream.store import FILE, Store
+from tmr.upstream.store import Store
 from tmr.upstream.store_errors import StoreError
+from tmr.upstream.store_schema import FILE
 
 MACHINE = "a" * 64
 ACT_ID = "lab-0123456789abcdef"

@@ -16,8 +16,9 @@ from tmr.quorum.durable import AppendWrite, CommitWrite, PromiseWrite, SnapshotW
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.upstream import store as stores
 from tmr.upstream.container_store import KEY_FILE, ContainerStore
-from tmr.upstream.store import CHECK_FILE, FILE, Store
+from tmr.upstream.store import Store
 from tmr.upstream.store_errors import StoreError
+from tmr.upstream.store_schema import CHECK_FILE, FILE
 
 MACHINE = "a" * 64
 PAGE = 4096

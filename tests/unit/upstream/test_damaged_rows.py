@@ -11,8 +11,9 @@ from tmr.quorum.durable import AppendWrite, CommitWrite, PromiseWrite, SnapshotW
 from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.messages import Acquire, Bootstrap, NotVoting, RequestRefused
 from tmr.upstream.container_store import ContainerStore
-from tmr.upstream.store import DAMAGED_FILE, FILE, Store
+from tmr.upstream.store import Store
 from tmr.upstream.store_errors import DamagedRows
+from tmr.upstream.store_schema import DAMAGED_FILE, FILE
 
 MACHINE = "a" * 64
 OWNER = ProposerId("tmr1", "nonce")

@@ -11,7 +11,8 @@ from tmr.quorum.durable import GIVEN_UP, AppendWrite, CommitWrite, SnapshotWrite
 from tmr.quorum.entries import Entry, Membership, Snapshot
 from tmr.upstream.container_store import ContainerStore
 from tmr.upstream.fingerprint import machine_fingerprint
-from tmr.upstream.store import DAMAGED_FILE, Store
+from tmr.upstream.store import Store
+from tmr.upstream.store_schema import DAMAGED_FILE
 
 CONFIG = """
 name = "up1"

@@ -29,8 +29,9 @@ from tmr.quorum.durable import (
 from tmr.quorum.entries import AckedPosition, Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.messages import Acquire, Append, Bootstrap, Install, Request
 from tmr.upstream.container_store import KEY_FILE, ContainerStore
-from tmr.upstream.store import FILE, Store
+from tmr.upstream.store import Store
 from tmr.upstream.store_errors import StoreError
+from tmr.upstream.store_schema import FILE
 
 MACHINE = "a" * 64
 OWNER = ProposerId("tmr1", "nonce")

@@ -10,11 +10,23 @@ from typing import Final
 from fastapi import FastAPI
 
 from tmr.http.client_api import ClientApi
-from tmr.http.routes import access, borrowings, licences, sessions, status, time, tracking
+from tmr.http.routes import (
+    access,
+    batch,
+    borrowings,
+    heartbeats,
+    licences,
+    sessions,
+    status,
+    time,
+    tracking,
+)
 
 ROUTE_GROUPS: Final[tuple[Callable[[FastAPI, ClientApi], None], ...]] = (
     licences.add_routes,
     sessions.add_routes,
+    heartbeats.add_routes,
+    batch.add_routes,
     borrowings.add_routes,
     access.add_routes,
     time.add_routes,

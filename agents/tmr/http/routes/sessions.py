@@ -1,14 +1,10 @@
-"""Routes of sessions: grants, heartbeats, units, batches and ends."""
+"""Routes of sessions: grants, units and ends."""
 
 from fastapi import FastAPI, Request, Response
 
-from tmr.api.batch import Batch, BatchResult
 from tmr.api.fields import PAGE_MAX
 from tmr.api.sessions import (
     Consumption,
-    Heartbeat,
-    Heartbeats,
-    HeartbeatsRequest,
     QueuePlace,
     Session,
     SessionList,
@@ -52,28 +48,6 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
         """The own sessions, then the own places in queues, the oldest first; an operator sees everybody's."""
         return answer(await parts.session_list.page(client_of(request), limit, after))
 
-    @app.put(
-        "/v1/sessions/{session}/heartbeat",
-        response_model=Heartbeat,
-        tags=["sessions"],
-        openapi_extra=documented(*HOLDING),
-    )
-    async def heartbeat(request: Request, session: SessionName) -> Response:
-        """Keep a session alive."""
-        return answer(await parts.heartbeats.heartbeat(client_of(request), session))
-
-    @app.post(
-        "/v1/heartbeats",
-        response_model=Heartbeats,
-        tags=["sessions"],
-        openapi_extra=documented(takes=HeartbeatsRequest),
-    )
-    async def heartbeats(request: Request) -> Response:
-        """Keep many sessions alive."""
-        peer = client_of(request)
-        asked = await body_of(request, HeartbeatsRequest)
-        return answer(await parts.heartbeats.heartbeats(peer, asked.sessions))
-
     @app.post(
         "/v1/sessions/{session}/units",
         response_model=Consumption,
@@ -87,18 +61,6 @@ def add_routes(app: FastAPI, api: ClientApi) -> None:
         peer = client_of(request)
         asked = await body_of(request, UnitsRequest)
         return answer(await parts.units.consume(peer, idempotency_key_of(request), session, asked.units))
-
-    @app.post(
-        "/v1/batch",
-        response_model=BatchResult,
-        tags=["sessions"],
-        openapi_extra=documented(takes=Batch),
-    )
-    async def batch(request: Request) -> Response:
-        """Many requests of one application in one. Each is decided for itself; see the result of each."""
-        peer = client_of(request)
-        asked = await body_of(request, Batch)
-        return answer(await parts.batches.carry_out(peer, address_of(request), asked.steps))
 
     @app.delete(
         "/v1/sessions/{session}",
