@@ -259,7 +259,7 @@ class Commander(Process):
         self.popen.stdin.write(data)
         self.popen.stdin.flush()
 
-    def hold(self, epoch: int, seconds: float = 2.0, release: bytes = b"will") -> int:
+    def hold(self, epoch: int, seconds: float = 2.0, release: bytes = b"release") -> int:
         """Sends `hold` for `seconds` from now; the deadline."""
         deadline = boottime_ns() + int(seconds * 1e9)
         text = base64.b64encode(release).decode()

@@ -19,7 +19,7 @@ EARLY = d.REMOVE_EARLY_NS
 IDLE = d.State(carrier=True)
 
 
-def hold(epoch: int = 7, seconds: float = 2.0, at: int = T0, release: bytes = b"will") -> Hold:
+def hold(epoch: int = 7, seconds: float = 2.0, at: int = T0, release: bytes = b"release") -> Hold:
     return Hold(epoch=epoch, deadline_ns=at + int(seconds * S), release=release)
 
 
@@ -176,7 +176,7 @@ def test_drop_removes_before_it_answers() -> None:
 
 def test_death_of_the_commander_removes_then_sends_the_release() -> None:
     state, actions = run(held(), (ev.Disconnected(), T0))
-    assert actions == [act.Remove(), act.SendRelease(7, b"will", UNTIL)]
+    assert actions == [act.Remove(), act.SendRelease(7, b"release", UNTIL)]
     assert d.wake_at(state) is None
 
 
@@ -197,7 +197,7 @@ def test_without_a_release_the_lease_ends_by_itself() -> None:
 
 def test_release_is_sent_even_if_the_address_could_not_be_held() -> None:
     _, actions = run(d.State(carrier=False), (hold(), T0), (ev.Disconnected(), T0))
-    assert act.SendRelease(7, b"will", UNTIL) in actions
+    assert act.SendRelease(7, b"release", UNTIL) in actions
 
 
 def test_carrier() -> None:

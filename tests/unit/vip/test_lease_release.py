@@ -30,7 +30,7 @@ def told(system: System, port: int, crl: Path | None) -> None:
     context = lease_release.tls_context(config)
 
     async def tell() -> None:
-        await lease_release.send(config, context, b"will", lambda: False)
+        await lease_release.send(config, context, b"release", lambda: False)
         # The daemon's loop goes on; this one must not end before its connections have.
         transports = list(vars(asyncio.get_running_loop())["_transports"].values())
         async with asyncio.timeout(20):
@@ -57,5 +57,7 @@ def test_a_list_that_cannot_be_used_is_named(system: System, tmp_path: Path, tex
     crl = tmp_path / "crl.pem"
     if text is not None:
         crl.write_text(text)
-    with pytest.raises(ConfigError, match=r"will\.crl: .*No such file|will: certificate, key, ca and crl"):
+    with pytest.raises(
+        ConfigError, match=r"release\.crl: .*No such file|release: certificate, key, ca and crl"
+    ):
         told(system, 1, crl)
