@@ -12,6 +12,10 @@ import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from chaos.check import check, judge
+from chaos.history import BadRecords, History, load
+from chaos.records import Fault, Holders, Operation, Sample
 from tests.unit.chaos.histories import (
     ALONE,
     LOAN,
@@ -23,10 +27,6 @@ from tests.unit.chaos.histories import (
     export,
     write,
 )
-
-from chaos.check import check, judge
-from chaos.history import BadRecords, History, load
-from chaos.records import Fault, Holders, Operation, Sample
 
 CLIENTS = ("anna", "bert", "carl", "dora")
 

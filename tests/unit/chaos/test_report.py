@@ -8,7 +8,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tests.unit.chaos.histories import METER, SERVERS, Plant, write
 
 from chaos import report
 from chaos.check import check, judge
@@ -18,6 +17,7 @@ from chaos.rules import damage
 from chaos.timeline import KINDS as ABOUT
 from chaos.timeline import draw
 from testbed.report import html, markdown
+from tests.unit.chaos.histories import METER, SERVERS, Plant, write
 
 KINDS = [kind for kinds in ABOUT.values() for kind in kinds]
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -4,11 +4,11 @@ import asyncio
 import ssl
 
 import pytest
+
+from testbed.flood import KINDS, Flood, Kind
 from tests.support.pki import System, make_system
 from tests.support.serving import Served, ask, connect, serving
 from tests.support.tmr_system import until
-
-from testbed.flood import KINDS, Flood, Kind
 
 
 @pytest.fixture(scope="module")
