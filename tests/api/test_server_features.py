@@ -301,15 +301,14 @@ async def test_who_release_not_wait_any_longer_is_refused_or_has_the_seat(tmp_pa
 
 
 @scenario
-async def test_a_place_that_nobody_asks_for_is_given_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lasting_lease(monkeypatch)
-    async with running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
-        await open_session(client)
-        waiting = await client.post("/v1/sessions", json=ask(wait=True, ttl=5), headers=key())
-        assert waiting.status_code == 202
-        await until(lambda: not system.active.agent.replicator.ledger.waiting, "the place is given up")
+async def test_a_place_that_nobody_asks_for_is_given_up(tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        lasting_lease(patch)
+        async with running(tmp_path, item(quantity=1)) as system, system.active.client() as client:
+            await open_session(client)
+            waiting = await client.post("/v1/sessions", json=ask(wait=True, ttl=5), headers=key())
+            assert waiting.status_code == 202
+            await until(lambda: not system.active.agent.replicator.ledger.waiting, "the place is given up")
 
 
 @scenario

@@ -319,6 +319,9 @@ class PeerServer(Server):
         for listener in self._listeners:  # whoever comes now must not wait for the requests under way
             listener.close()
         await super().shutdown()
+        for connection in list(self.server_state.connections):  # of peers that do not end theirs
+            cast("PeerProtocol", connection).transport.abort()
+        await asyncio.sleep(0)  # lets the aborted ones close their sockets
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None, None, None]:

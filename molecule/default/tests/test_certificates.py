@@ -113,7 +113,7 @@ def test_the_controller_has_a_copy_of_each_certificate(machine: Machine, pki: Pa
 def test_a_twins_key_is_of_no_use_on_another_machine(twin: Machine, upstream: Machine) -> None:
     """Not even where no firewall is in between: from the upstream to itself."""
     stem, directory = "/etc/tmr/pki/server", "/run/tmr-probe"
-    url = f"https://{upstream['tmr_back_address']}:22351/v1/container"
+    url = f"https://{upstream['tmr_back_address']}:22351/metrics"
     ask = "curl --silent --max-time 5 --cacert /etc/tmr/pki/ca.crt --cert {0}.crt --key {0}.key {1} " + url
     assert twin.run(ask.format(stem, "--output /dev/null --write-out '%{http_code}'")) == "200"
     upstream.run(f"install --directory --mode 700 {directory}")

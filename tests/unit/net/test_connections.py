@@ -295,6 +295,18 @@ def test_empty_lines_do_not_make_a_connection_immortal(
     assert served.asked == []
 
 
+def test_a_peer_that_does_not_end_its_side_is_cut_off_when_the_server_ends(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "GRACE", 1)
+    with serving(system.upstream("up1")) as served:
+        one = connect(served.port, system.client("alice"))  # it reads nothing, so it answers no close_notify
+        assert ask(one)[0] == 200
+    assert ended(one), "the server has told it the end"
+    with socket.socket(fileno=one.detach()) as below, contextlib.suppress(ConnectionError):
+        assert below.recv(1) == b"", "and has closed the socket, too"
+
+
 def test_a_peer_that_resets_at_once_harms_nobody(small: Served, system: System) -> None:
     for _ in range(20):
         one = silent(small.port)
