@@ -1,4 +1,4 @@
-"""Deployments: the kinds of systems that serve licences, each one value with all that tells it from others.
+"""Deployments: the kinds of systems that serve licences. One value holds all in which a kind differs.
 
 Code asks a deployment for what it needs (`majority`, `tmr_ids`), and never compares its name. A further kind
 is one more value here, and a composition root of its own in `tmr.daemons`. The module lies with the wire

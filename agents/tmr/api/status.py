@@ -77,7 +77,9 @@ class LicenceStatus(LicenceModel):
 class HealthReason(AnswerModel):
     """Reason why a system is not healthy: one of the alarms, in parts."""
 
-    machine: str = Field(description="The machine that it is about; where that is not known, that tells it.")
+    machine: str = Field(
+        description="The machine concerned; if it is not known, the machine that reports it."
+    )
     what: str = Field(description="What is wrong, a sentence.")
     remedy: str = Field(default="", description="What to do; empty: `what` says it.")
 

@@ -64,7 +64,7 @@ class LicenceQuery(msgspec.Struct, frozen=True):
 
     @classmethod
     def by(cls, request: Grant | Borrow) -> "LicenceQuery":
-        """Subject of the request."""
+        """Query that this request makes."""
         grant = request if isinstance(request, Grant) else None
         return cls(
             request.product,
@@ -81,7 +81,7 @@ class LicenceQuery(msgspec.Struct, frozen=True):
 
 
 class LicenceChooser:
-    """See the module."""
+    """Choice of a licence for a request, by the rules above."""
 
     def __init__(self, containers: Containers, seats: Seats, usage: UsageCounters) -> None:
         self._containers, self._seats, self._usage = containers, seats, usage

@@ -10,7 +10,7 @@ from tmr.licensing import LicenceKey, ProductItem
 
 
 class UsageCounters:
-    """See the module."""
+    """Counters of the units taken, and the times of first use."""
 
     def __init__(self, counters: Sequence[Counter], digest: StateDigest) -> None:
         self._digest = digest

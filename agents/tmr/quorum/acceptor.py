@@ -346,7 +346,7 @@ class Acceptor(LeaseGrants):
         return Answer(Bootstrapped(self.state(wall_ms)), writes, woke=True)
 
     def _report(self, now: float, wall_ms: int, message: Report) -> Answer:
-        """Note how the twin is, and tell it how the other one said to be."""
+        """Store this twin's report, and answer with the other twin's last report."""
         self._reports.note(message, now)
         return Answer(self._reports.reply(message.owner, self.state(wall_ms), now))
 

@@ -93,7 +93,7 @@ class Rpc(msgspec.Struct, frozen=True):
 
 
 RPCS: Final = (
-    Rpc(Acquire, (PreVote, Promise, Busy, Fenced, NotVoting), "/v1/lease/acquire"),
+    Rpc(Acquire, (PreVote, Promise, Busy, Fenced, NotVoting, RequestRefused), "/v1/lease/acquire"),
     Rpc(Release, (Released,), "/v1/lease/release"),
     Rpc(Append, (Appended, Conflict, Fenced, NotVoting, RequestRefused), "/v1/journal/append"),
     Rpc(Report, (Reported,), "/v1/front"),
@@ -127,7 +127,7 @@ BY_MESSAGE: Final[dict[type, Rpc]] = {rpc.message: rpc for rpc in RPCS}
 _encoder: Final = msgspec.msgpack.Encoder()
 _messages: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(Union[tuple(BY_MESSAGE)])  # noqa: UP007
 _quorum: Final[msgspec.msgpack.Decoder[Any]] = msgspec.msgpack.Decoder(Reply)
-"""Any reply of the quorum protocol: what does not belong to its request, the twin's validation finds."""
+"""Decoder of any reply of the protocol; the proposer takes none that does not belong to its request."""
 _replies: Final[dict[type, msgspec.msgpack.Decoder[Any]]] = {
     rpc.message: _quorum if issubclass(rpc.replies[0], Reply) else msgspec.msgpack.Decoder(Union[rpc.replies])  # noqa: UP007
     for rpc in RPCS

@@ -21,7 +21,7 @@ Begun = Coroutine[Any, Any, Session | QueuePlace | Consumption | None] | problem
 
 
 class Batches:
-    """See the module."""
+    """Service that carries out batches."""
 
     def __init__(self, service: SessionService, units: UnitService) -> None:
         self._service = service

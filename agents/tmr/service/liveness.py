@@ -43,7 +43,7 @@ class _LastSeen(msgspec.Struct):
 
 
 class LivenessTable:
-    """See the module. Empty but between `begin_term` and `end_term`."""
+    """Table of the sessions and their last heartbeats. Empty but between `begin_term` and `end_term`."""
 
     def __init__(self, steady: SteadyClock | None = None) -> None:
         self._steady = steady or SteadyClock()

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class TimeDoubt:
-    """See the module."""
+    """State of certified time as an operator sees it, and the acceptance of a jump."""
 
     def __init__(self, guard: RequestGuard) -> None:
         self._guard = guard

@@ -290,7 +290,7 @@ class TwinApp:
     # -- views ---------------------------------------------------------------------------------------------
 
     def role(self) -> Role:
-        """A probe changes nothing: who asks only whether it would be elected is passive still."""
+        """A twin that sends only pre-votes still counts as passive."""
         twin = self.replicator.twin
         if twin.role == "active" and twin.serving:
             return Role.ACTIVE
