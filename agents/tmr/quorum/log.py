@@ -1,11 +1,8 @@
 """The journal as a replica or a twin holds it in memory: entries after a base that a snapshot covers."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 
-import msgspec
-
-from tmr.quorum.entries import FIRST, Entry, Membership, Snapshot, decode_format, decode_membership
+from tmr.quorum.entries import FIRST, Entry, Membership, Snapshot, checksum, decode_format, decode_membership
 from tmr.quorum.founding import founding_of
 
 
@@ -20,7 +17,7 @@ class Log:
         membership: Membership | None = None,
         entry_format: int = FIRST,
         founding: str = "",
-        checksum: bytes = b"",
+        base_sum: bytes = b"",
     ) -> None:
         self.base = index
         self.base_epoch = epoch
@@ -28,7 +25,9 @@ class Log:
         self._base_membership = membership
         self._base_format = entry_format
         self._base_founding = founding
-        self._base_sum = checksum
+        self._base_sum = base_sum
+        self._summed: tuple[Entry, bytes] | None = None
+        """The last entry that was asked for, with its checksum: one append to all three names the same."""
         self._first = ""
         """Founding by the first entry, where that is among the entries."""
         self._entries: list[Entry] = []
@@ -99,7 +98,10 @@ class Log:
             return self._base_sum
         if not self.base < index <= self.last:
             return b""
-        return hashlib.blake2b(msgspec.msgpack.encode(self[index]), digest_size=8).digest()
+        entry = self[index]
+        if self._summed is None or self._summed[0] is not entry:
+            self._summed = entry, checksum(entry)
+        return self._summed[1]
 
     def time_at(self, index: int) -> int:
         """Certified time of the entry at `index`, Unix milliseconds."""

@@ -31,7 +31,7 @@ from tmr.quorum.durable import (
     VotingWrite,
     Write,
 )
-from tmr.quorum.entries import AckedPosition, Entry, Membership, ProposerId, Snapshot
+from tmr.quorum.entries import AckedPosition, Entry, Membership, ProposerId, Snapshot, checksum
 from tmr.upstream.record import TABLES as RECORD_TABLES
 from tmr.upstream.record import Record
 from tmr.upstream.store_errors import DamagedRows, StoreError, other_deployment, other_owner
@@ -44,7 +44,6 @@ from tmr.upstream.store_schema import (
     SCHEMA,
     TABLES,
     Transaction,
-    checksum,
     journal_rows,
 )
 

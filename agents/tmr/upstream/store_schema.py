@@ -1,13 +1,10 @@
 """Schema of the store: its tables, the rows of the journal, and transactions."""
 
-import hashlib
 import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-import msgspec
-
-from tmr.quorum.entries import Entry
+from tmr.quorum.entries import Entry, checksum
 from tmr.upstream.record import TABLES as RECORD_TABLES
 
 FILE: Final = "upstream.db"
@@ -52,11 +49,6 @@ MIGRATIONS: Final[dict[int, str]] = {1: RECORD_TABLES}
 def journal_rows(entries: Sequence[Entry]) -> Iterable[tuple[int, int, int, str, bytes, int, bytes]]:
     """Rows of entries, each with its checksum."""
     return ((e.index, e.epoch, e.time_ms, e.kind, e.body, e.format, checksum(e)) for e in entries)
-
-
-def checksum(entry: Entry) -> bytes:
-    """Checksum of a row of the journal."""
-    return hashlib.blake2b(msgspec.msgpack.encode(entry), digest_size=8).digest()
 
 
 class Transaction:
