@@ -89,8 +89,10 @@ class InvariantChecker:
         self._terms: dict[int, str] = {}
         self._asked_for: dict[int, str] = {}
         """Epochs that an upstream promised, and to which twin."""
-        self._handed_over: dict[str, tuple[float, int]] = {}
-        """When a process gave its term back for the other twin to take, and the epoch of that."""
+        self._handed_over: dict[tuple[str, str], tuple[float, int]] = {}
+        """When a process gave its term back for the other twin to take, and the epoch of that; by machine and
+        run. A copy of its memory from before knows nothing of it.
+        """
         self._seen = [0, 0, 0]
         self._genuine_until = [0.0, 0.0, 0.0]
         """When a container with the licence was last seen to answer at each upstream's address."""
@@ -176,12 +178,16 @@ class InvariantChecker:
 
     def handed_over(self, twin: SimTwin) -> None:
         """The twin is about to give its term back."""
-        self._handed_over[twin.twin.owner.incarnation] = self.world.now, twin.twin.epoch
+        self._handed_over[twin.name, twin.twin.owner.incarnation] = self.world.now, twin.twin.epoch
+
+    def remembers(self, twin: SimTwin) -> None:
+        """The twin goes on from a memory of before: what it handed over since, it does not know."""
+        self._handed_over.pop((twin.name, twin.twin.owner.incarnation), None)
 
     def elected(self, twin: SimTwin) -> None:
         """The twin is active: not soon after it handed over, unless the other one has tried meanwhile."""
         replicator = twin.twin
-        at, former = self._handed_over.get(replicator.owner.incarnation, (float("-inf"), 0))
+        at, former = self._handed_over.get((twin.name, replicator.owner.incarnation), (float("-inf"), 0))
         too_fast = self.world.stats["clock races"]  # its time to live is shorter then
         if (
             not too_fast

@@ -267,6 +267,7 @@ class SimTwin:
         self.boot += 1
         self.remembered += 1
         self.twin, self.sessions, self.ends = memory.twin, memory.sessions, memory.ends
+        self.world.checker.remembers(self)
         ledger = self.twin._machine
         assert isinstance(ledger, Ledger)
         self.ledger, self.virtual = ledger, self.world.rules.view(ledger, ACT_ID)
