@@ -2,6 +2,8 @@
 finds.
 """
 
+import copy
+
 from tests.simulation.invariant_checker import Violation
 from tests.simulation.names import TWINS, UPSTREAMS
 from tests.simulation.rules import Rules
@@ -50,6 +52,15 @@ class Bench:
             owner, TWINS.index(name), UPSTREAMS, self.rules.ledger(), self.timing, self.now, lambda: 0.5
         )
         self._sent[name] = []
+
+    def copy_memory(self, name: str) -> str:
+        """A copy of this twin's memory goes on beside it, as the same run; the name that the bench gives
+        it.
+        """
+        named = f"copy of {name}"
+        self.lose(name)
+        self.twins[named], self._sent[named] = copy.deepcopy(self.twins[name]), []
+        return named
 
     def restart_upstream(self, slot: int, ttl: float = TTL) -> None:
         """The upstream's process starts again, from what it had stored, with this setting of the lease."""
@@ -157,7 +168,7 @@ class Bench:
             raise Violation(f"{by} committed {entry} where {known} was committed before")
 
     def _one_holds(self) -> None:
-        holders = [name for name, twin in self.twins.items() if twin.holds(self.now)]
+        holders = {twin.owner for twin in self.twins.values() if twin.holds(self.now)}
         if len(holders) > 1:
             raise Violation(f"{holders} both hold the lease")
 

@@ -15,8 +15,9 @@ from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.agreement import Agreement
 from tmr.quorum.consensus_clock import CertifiedClock
 from tmr.quorum.durable import Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
-from tmr.quorum.entries import FIRST, Entry, Snapshot, encode_membership
+from tmr.quorum.entries import FIRST, Entry, ProposerId, Snapshot, encode_membership
 from tmr.quorum.lease import DRIFT, Timing
+from tmr.quorum.message_order import MessageOrder
 from tmr.quorum.messages import Acquire, Append, Install, Promise, Release, ReplicaState, Reply, Request
 from tmr.quorum.outputs import NotActive, Serving
 from tmr.quorum.pause import PauseDetector
@@ -188,6 +189,31 @@ class TakesLateMessages(Acceptor):
         return False
 
 
+class NeverForgets(MessageOrder):
+    """One late message is enough for a run to give nothing back any more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ever = set[ProposerId]()
+
+    def is_late(self, message: Acquire | Append | Install) -> bool:
+        late = super().is_late(message)
+        if late:
+            self._ever.add(message.owner)
+        return late
+
+    def may_be_two(self, release: Release) -> bool:
+        return release.owner in self._ever
+
+
+class SuspectsForEver(Acceptor):
+    """An upstream takes no release of a run that a message was late of, whatever that was."""
+
+    def __init__(self, durable: Durable, *rest: Any) -> None:
+        super().__init__(durable, *rest)
+        self._order = NeverForgets()
+
+
 class ComparesEpochsAlone(Acceptor):
     """An entry of the same epoch is taken for the same entry."""
 
@@ -260,6 +286,13 @@ class AdoptsAFork(Proposer):
     """Of journals that differ within one epoch the best is adopted, whatever a majority has."""
 
     def _contradicted(self, promises: Mapping[int, Promise]) -> frozenset[int] | None:
+        return frozenset()
+
+
+class WaitsForTheThird(Proposer):
+    """Of two entries of one epoch none counts, though a replica knows one of them to be committed."""
+
+    def _without_committed(self, promises: Mapping[int, Promise]) -> frozenset[int]:
         return frozenset()
 
 
@@ -764,6 +797,8 @@ MUTATIONS: dict[str, Rules] = {
     "late messages count": Rules(acceptor=TakesLateMessages, profile=MEMORY),
     "entries are compared by epoch alone": Rules(acceptor=ComparesEpochsAlone, profile=MEMORY),
     "a fork is adopted": Rules(twin=AdoptsAFork, profile=MEMORY),
+    "a commit settles no fork": Rules(twin=WaitsForTheThird),
+    "one late message, no release": Rules(acceptor=SuspectsForEver),
     "a fast clock is believed": Rules(twin=GoesByItsOwnClock, profile=RACING),
     "a release forgotten in a restart": Rules(acceptor=ForgetsTheRelease, profile=FLAPPING),
     "a promise that was not heard is lost": Rules(acceptor=FencesItsCandidate, profile=FLAPPING),

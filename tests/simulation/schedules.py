@@ -221,6 +221,57 @@ def snapshot_that_comes_twice(bench: Bench) -> None:
     must(bench.twins[b].holds(bench.now))
 
 
+def fork_with_a_commit(bench: Bench) -> None:
+    """A copy of a twin's memory writes on one upstream, the twin itself on the two others; one of these is
+    gone when both twins have begun anew.
+    """
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1))
+    bench.exchange(a, 0, 1, times=2)
+    copy = bench.copy_memory(a)
+    bench.twins[a].submit(bench.now, encode(RecordDenials(())))
+    bench.exchange(a, 0, 1)
+    bench.wait(1.1 * bench.timing.renewal)
+    bench.twins[a].tick(bench.now)
+    bench.exchange(a, 0)  # entry 2 is committed, and up1 is told
+    bench.twins[copy].submit(bench.now, encode(RecordDenials(())))
+    for _ in (1, 2):
+        bench.exchange(copy, 2)
+        bench.wait(2 * LAGGING_PAUSE)
+        bench.twins[copy].tick(bench.now)
+    one, other = bench.acceptors[0], bench.acceptors[2]
+    must(one.commit == other.log.last == 2 and one.log[2].epoch == other.log[2].epoch)
+    must(one.log[2] != other.log[2])
+    bench.start(a)
+    bench.start(b)
+    bench.wait(LONGER_THAN_A_LEASE)
+    if not bench.elect(b, 0, 2):
+        raise Violation("an upstream knows which entry is committed, and nobody is elected")
+    bench.exchange(b, 0, 2, times=4)
+    must(bench.twins[b].holds(bench.now))
+
+
+def release_after_a_late_pre_vote(bench: Bench) -> None:
+    """A pre-vote arrives when its twin is active already. Later the twin gives its lease back."""
+    a, b = "tmr1", "tmr2"
+    twin = bench.twins[a]
+    bench.lose(a)
+    twin._next_try = bench.now
+    twin.tick(bench.now)
+    late = bench.sent(a, 2)
+    bench.exchange(a, 0, 1)
+    bench.exchange(a, 0, 2)
+    must(twin.role == "active" and late is not None)
+    if late is not None:
+        bench.hand(a, late, answer=False)
+    bench.exchange(a, 0, 2, times=3)
+    must(twin.holds(bench.now))
+    twin.retire(bench.now, "switchover")
+    bench.exchange(a, 0, 2)
+    if not bench.elect(b, 1, 2):
+        raise Violation("the lease was given back, and nobody else gets it")
+
+
 def signature_after_a_return(bench: Bench) -> None:
     """A borrowing is given back, and committed; the upstreams have not heard of the commitment yet."""
     a = "tmr1"
@@ -260,6 +311,8 @@ SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "a restart forgets how long it granted": restart_with_a_shorter_lease,
     "a lease is shortened": renewal_of_a_longer_lease,
     "a return is signed past": signature_after_a_return,
+    "a commit settles no fork": fork_with_a_commit,
+    "one late message, no release": release_after_a_late_pre_vote,
     "acknowledged tail forgotten": snapshot_that_comes_twice,
 }
 """Rule taken away → the schedule that shows it."""

@@ -317,7 +317,7 @@ class Acceptor(LeaseGrants):
         mine = message.epoch == self.promised and message.owner == self.holder
         writes: list[Write] = []
         promise = (message.epoch, message.owner)
-        if self._order.may_be_two(message.owner):
+        if self._order.may_be_two(message):
             return Answer(Released(self.state(wall_ms)))  # the lease ends by itself
         if promise == (self.promised, self.owner) != self._given_back:
             # An append still under way must not bring the lease back to life; nor must a restart.

@@ -200,16 +200,21 @@ class Election(MembershipChanges):
         self._begin_term(now, valid)
 
     def _contradicted(self, promises: Mapping[int, Promise]) -> frozenset[int] | None:
-        """Replicas whose journals others contradict, or what is committed here; None: it cannot be told."""
-        known = frozenset(
-            replica
-            for replica, promise in promises.items()
-            if forks.from_committed(self.log, self.commit, promise)
-        )
+        """Replicas whose journals others contradict, or what is committed; None: it cannot be told."""
+        known = self._without_committed(promises)
         rest = {replica: promise for replica, promise in promises.items() if replica not in known}
         others = forks.contradicted(rest)
         self.forked = others is None or bool(known | others)
         return None if others is None else known | others
+
+    def _without_committed(self, promises: Mapping[int, Promise]) -> frozenset[int]:
+        """Replicas that have another entry where one is committed, as this twin or another replica knows."""
+        here = frozenset(
+            replica
+            for replica, promise in promises.items()
+            if forks.from_committed(self.log, self.commit, promise)
+        )
+        return here | forks.from_promised(promises)
 
     def _adopt(self, best: Promise) -> Log:
         """The journal of the best promise: the entries that this twin mirrors, and what follows there."""

@@ -7,7 +7,7 @@ counts.
 
 from collections.abc import Mapping
 
-from tmr.quorum.entries import Entry
+from tmr.quorum.entries import Entry, checksum
 from tmr.quorum.log import Log
 from tmr.quorum.majority import is_all
 from tmr.quorum.messages import Promise
@@ -23,6 +23,27 @@ def from_committed(log: Log, commit: int, promise: Promise) -> bool:
     """The promise has another entry than the log, at an index that is committed in that."""
     return any(
         _forked(log[entry.index], entry) for entry in promise.entries if log.base < entry.index <= commit
+    )
+
+
+def from_promised(promises: Mapping[int, Promise]) -> frozenset[int]:
+    """Replicas that have another entry where a second one has an entry that it knows to be committed."""
+    return frozenset(
+        replica
+        for replica, promise in promises.items()
+        if any(_without_committed(promise, other) for at, other in promises.items() if at != replica)
+    )
+
+
+def _without_committed(promise: Promise, other: Promise) -> bool:
+    """The promise has another entry at an index that is committed in the other one, or ends its snapshot."""
+    committed = {entry.index: entry for entry in other.entries if entry.index <= other.state.commit}
+    if any(_forked(committed.get(entry.index), entry) for entry in promise.entries):
+        return True
+    end = other.snapshot
+    return end is not None and any(
+        (entry.index, entry.epoch) == (end.index, end.epoch) and end.checksum not in (b"", checksum(entry))
+        for entry in promise.entries
     )
 
 

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.majority import is_majority
-from tmr.quorum.messages import Acquire, Append, Install
+from tmr.quorum.messages import Acquire, Append, Install, Release
 
 RUNS: Final = 8
 """Runs of twins whose last number is kept, in memory."""
@@ -31,7 +31,8 @@ class MessageOrder:
 
     def __init__(self) -> None:
         self._last: dict[ProposerId, Acquire | Append | Install] = {}
-        self._late: dict[ProposerId, None] = {}
+        self._late: dict[ProposerId, int] = {}
+        """The newest term or candidacy of each run that a late message was of."""
 
     def is_late(self, message: Acquire | Append | Install) -> bool:
         """A later message of this run came before, or another one of this number; else, note this one."""
@@ -42,16 +43,19 @@ class MessageOrder:
             message.number < last.number or (message.number == last.number and brief != last)
         )
         self._last[message.owner] = last if late and last is not None else brief
-        if late:
-            self._late[message.owner] = None
+        if late and not (isinstance(message, Acquire) and message.pre_vote):
+            self._late[message.owner] = max(message.epoch, self._late.pop(message.owner, 0))
         for kept in (self._last, self._late):
             while len(kept) > RUNS:
                 del kept[next(iter(kept))]
         return late
 
-    def may_be_two(self, owner: ProposerId) -> bool:
-        """A message of this run was late: who gives its lease back may be a copy of who uses it."""
-        return owner in self._late
+    def may_be_two(self, release: Release) -> bool:
+        """A message of this term was late: a copy of the twin that uses the lease may be giving it back.
+
+        A pre-vote is of no term: it often arrives behind the candidacy that two others have let begin.
+        """
+        return release.epoch <= self._late.get(release.owner, 0)
 
 
 def _brief(message: Acquire | Append | Install) -> Acquire | Append | Install:

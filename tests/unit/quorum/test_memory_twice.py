@@ -111,6 +111,25 @@ def test_a_run_that_may_be_two_gives_no_lease_back() -> None:
     assert acceptor.live_holder(100.0) == A
 
 
+def test_a_late_message_of_an_earlier_term_takes_no_release() -> None:
+    acceptor = upstream()
+    handle(acceptor, append(0, number=8))
+    handle(acceptor, append(0, number=7))
+    acceptor.handle(103.0, WALL, Acquire(4, A, 2_000, number=9))
+    assert acceptor.live_holder(103.0) == A
+    acceptor.handle(103.0, WALL, Release(4, A))
+    assert acceptor.live_holder(103.0) is None
+
+
+def test_a_late_pre_vote_takes_no_release() -> None:
+    """It was sent before the candidacy, and may be slower."""
+    acceptor = upstream()
+    handle(acceptor, Acquire(4, A, 2_000, number=6))
+    assert "a later message" in refused(handle(acceptor, Acquire(4, A, 2_000, pre_vote=True, number=5)))
+    handle(acceptor, Release(4, A))
+    assert acceptor.live_holder(100.0) is None
+
+
 def test_one_upstream_ends_no_twin() -> None:
     order = OwnOrder()
     assert [order.next(), order.next()] == [1, 2]
@@ -176,9 +195,10 @@ def test_a_candidate_that_knows_another_entry_is_sent_the_whole_journal() -> Non
 # -- forks ---------------------------------------------------------------------------------------------------
 
 
-def promised(*entries: Entry) -> Promise:
+def promised(*entries: Entry, commit: int = 0, snapshot: Snapshot | None = None) -> Promise:
     last = entries[-1] if entries else entry(0, 0)
-    return Promise(ReplicaState("disk", True, 4, last.index, last.epoch, 0, WALL), 4, A, None, entries)
+    state = ReplicaState("disk", True, 4, last.index, last.epoch, commit, WALL)
+    return Promise(state, 4, A, snapshot, entries)
 
 
 MINE, OTHER = entry(2), entry(2, time_ms=WALL + 1)
@@ -198,6 +218,21 @@ def test_what_is_known_to_be_committed_tells_a_fork() -> None:
     assert forks.from_committed(log, 2, promised(entry(1), OTHER))
     assert not forks.from_committed(log, 1, promised(entry(1), OTHER))
     assert not forks.from_committed(log, 2, promised(entry(1), MINE, entry(3)))
+
+
+def test_what_another_upstream_knows_to_be_committed_tells_a_fork() -> None:
+    longer = promised(entry(1), OTHER, entry(3, time_ms=WALL + 2))
+    assert forks.from_promised({0: promised(entry(1), MINE), 2: longer}) == frozenset()
+    assert forks.from_promised({0: promised(entry(1), MINE, commit=1), 2: longer}) == frozenset()
+    assert forks.from_promised({0: promised(entry(1), MINE, commit=2), 2: longer}) == frozenset((2,))
+    assert forks.from_promised({0: promised(entry(1), MINE, commit=2), 1: promised(MINE)}) == frozenset()
+
+
+def test_the_end_of_a_snapshot_tells_a_fork() -> None:
+    known = Log.after(Snapshot(1, 2, WALL, None, b""), [MINE]).sum_at(2)
+    behind = promised(entry(3), snapshot=Snapshot(2, 2, WALL, None, b"", checksum=known))
+    assert forks.from_promised({0: behind, 2: promised(entry(1), OTHER)}) == frozenset((2,))
+    assert forks.from_promised({0: behind, 2: promised(entry(1), MINE)}) == frozenset()
 
 
 # -- the whole ---------------------------------------------------------------------------------------------
