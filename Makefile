@@ -19,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 say = @printf '\n[%(%H:%M:%S)T] == %s\n' -1
 retry = for try in 1 2 3; do $(1) && break; [ $$try = 3 ] && exit 1; echo "once more in 5 s: $(1)"; sleep 5; done
 
-.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos chaos-many bench bench-short clean
+.PHONY: help setup host venv lint types audit unit simulation model model-deep netns api system lab-tests molecule test demo plant down docs fuzz soak chaos chaos-many bench bench-short wheel openapi clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -35,6 +35,8 @@ $(UV):
 
 venv: $(UV)
 	$(say) 'the locked environment'
+	@$(UV) python find --quiet '>=3.11' >/dev/null || { echo "No Python 3.11 or newer is on PATH, and none is fetched" \
+	  "from elsewhere: install it (Debian 12 or newer, Ubuntu 24.04 or newer: apt install python3 python3-venv)" >&2; exit 1; }
 	@$(call retry,$(UV) sync --quiet --frozen)
 
 host: venv
@@ -156,6 +158,13 @@ chaos-many: setup ## CAMPAIGNS (5) campaigns of new seeds on one lab, MINUTES (4
 	$(say) 'chaos, many'
 	trap 'python3 -m lab --name chaos down' EXIT; \
 	for campaign in $$(seq $(CAMPAIGNS)); do $(BIN)/python -m chaos run --minutes $(MINUTES) --keep; done
+
+wheel: $(UV) ## the client library and the command tmr for application developers, into dist/
+	$(UV) build --quiet --wheel --out-dir dist
+	@ls dist/*.whl
+
+openapi: venv ## docs/reference/openapi*.json anew, after a change of the client API
+	$(BIN)/python -m tests.support.openapi
 
 docs: venv ## the documentation, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from openapi_spec_validator import validate
 from pydantic import BaseModel
 
+from tests.support.openapi import DOCUMENTS, REFERENCE, text_of
 from tests.support.tmr_system import System
 from tmr.api.problems import MEDIA_TYPE, PROBLEMS
 from tmr.http.openapi import complete, documented
@@ -99,3 +100,9 @@ def test_it_is_written_once(tmp_path: Path) -> None:
         twin.vip.stop()
     app = system.twins[0].app
     assert app.openapi() is app.openapi()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_document_in_the_reference_is_that_of_the_server(name: str, tmp_path: Path) -> None:
+    written = (REFERENCE / name).read_text()
+    assert written == text_of(DOCUMENTS[name](tmp_path)), "run `make openapi`, and commit the files"

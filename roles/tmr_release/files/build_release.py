@@ -29,7 +29,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from packaging.requirements import Requirement
-from packaging.utils import parse_wheel_filename
+from packaging.utils import canonicalize_name, parse_wheel_filename
 
 NEWEST_GLIBC = 36
 """glibc 2.36 of Debian 12, the oldest system that we support: no wheel may need a newer one."""
@@ -37,6 +37,8 @@ ARCHITECTURES = ("x86_64", "aarch64")
 KEPT = 12
 """How many archives stay in the cache."""
 INSTALLER = "install_release.py"
+EXTRAS = {"client": (), "server": ("--extra", "server")}
+"""Extras of the package for each kind of machine, as words for uv."""
 
 
 class BuildError(Exception):
@@ -107,11 +109,17 @@ def requirements_for(target: Target, exported: str) -> Iterator[str]:
             yield " ".join([f"{requirement.name}{requirement.specifier}", *map(str.strip, hashes)])
 
 
-def pinned(wheels: Iterable[Path]) -> Iterator[str]:
-    """requirements.txt of exactly these wheels."""
+def names_in(requirements: Iterable[str]) -> set[str]:
+    """Packages that these lines name."""
+    return {canonicalize_name(line.split("==", 1)[0]) for line in requirements}
+
+
+def pinned(wheels: Iterable[Path], names: set[str]) -> Iterator[str]:
+    """Requirements file of exactly those of the wheels that have one of these names."""
     for wheel in sorted(wheels):
         name, version, _, _ = parse_wheel_filename(wheel.name)
-        yield f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+        if name in names:
+            yield f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
 
 
 def find_uv(source: Path) -> str:
@@ -153,24 +161,26 @@ def build(source: Path, release: str, target: Target, archive: Path) -> None:
         uv = find_uv(source)
         project = ["--project", str(source)]
         run([uv, "build", "--quiet", "--wheel", "--out-dir", str(wheels), str(source)])
-        exported = run(
-            [uv, "export", "--quiet", *project, "--frozen", "--no-default-groups", "--no-emit-project"]
-        )
+        export = [uv, "export", "--quiet", *project, "--frozen", "--no-default-groups", "--no-emit-project"]
+        lines = {
+            kind: list(requirements_for(target, run([*export, *extras]))) for kind, extras in EXTRAS.items()
+        }
         needed = room / "needed.txt"
-        needed.write_text("\n".join(requirements_for(target, exported)) + "\n")
+        needed.write_text("\n".join(lines["server"]) + "\n")
         options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", str(wheels)]
         run(
             [sys.executable, "-m", "pip", "download", *options, *target.pip_arguments(), "-r", str(needed)],
             PYTHONPATH=str(pip),
             PIP_DISABLE_PIP_VERSION_CHECK="1",
         )
-        requirements = "\n".join(pinned(wheels.glob("*.whl"))) + "\n"
         manifest = {"release": release, "python": f"3.{target.minor}", "architecture": target.architecture}
         whole = room / archive.name
         with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as sink:
             sink.write(Path(__file__).with_name(INSTALLER), "__main__.py")
             sink.writestr("manifest.json", json.dumps(manifest))
-            sink.writestr("requirements.txt", requirements)
+            for kind in EXTRAS:
+                chosen = pinned(wheels.glob("*.whl"), {"tmr", *names_in(lines[kind])})
+                sink.writestr(f"requirements/{kind}.txt", "\n".join(chosen) + "\n")
             sink.write(pip, f"pip/{pip.name}")
             for wheel in sorted(wheels.glob("*.whl")):
                 sink.write(wheel, f"wheels/{wheel.name}")

@@ -1,11 +1,11 @@
 """Install a TMR release from the archive that this file is the `__main__.py` of. Needs Python alone.
 
-    python3 tmr-RELEASE-TARGET.pyz --into /opt/tmr/releases/NAME [--keep 3]
+    python3 tmr-RELEASE-TARGET.pyz --into /opt/tmr/releases/NAME [--for client] [--keep 3]
 
-Makes a virtual environment at that place, installs the wheels of the archive into it by their hashes, and
-marks it complete: a directory without the mark is the remains of an installation that was cut off, and is
-made anew. Older releases beyond the newest `--keep` are removed, but never the one that /opt/tmr/current
-(beside `releases`) points to. Exit status: 0, or 1 with the reason on stderr.
+Makes a virtual environment at that place, installs the wheels of the archive that this kind of machine needs
+into it by their hashes, and marks it complete: a directory without the mark is the remains of an installation
+that was cut off, and is made anew. Older releases beyond the newest `--keep` are removed, but never the one
+that /opt/tmr/current (beside `releases`) points to. Exit status: 0, or 1 with the reason on stderr.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def check(manifest: dict[str, str]) -> None:
             raise InstallError(f"this archive is for {key} {manifest[key]}, this machine has {value}")
 
 
-def install(archive: Path, into: Path) -> None:
-    """Make the virtual environment `into` from the archive."""
+def install(archive: Path, into: Path, kind: str) -> None:
+    """Make the virtual environment `into` from the archive, for a machine of this kind."""
     with zipfile.ZipFile(archive) as source, tempfile.TemporaryDirectory(prefix="tmr-") as name:
         check(json.loads(source.read("manifest.json")))
         source.extractall(name)
@@ -50,7 +50,8 @@ def install(archive: Path, into: Path) -> None:
         pip = next((room / "pip").glob("pip-*.whl"))
         command = [str(into / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"]
         command += ["--no-cache-dir", "--disable-pip-version-check", "--require-hashes"]
-        command += ["--find-links", str(room / "wheels"), "--requirement", str(room / "requirements.txt")]
+        command += ["--find-links", str(room / "wheels")]
+        command += ["--requirement", str(room / "requirements" / f"{kind}.txt")]
         environment = {**os.environ, "PYTHONPATH": str(pip), "PIP_CONFIG_FILE": os.devnull}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
@@ -75,6 +76,13 @@ def main(words: list[str] | None = None) -> int:
     """Entry point."""
     parser = argparse.ArgumentParser(description="Install a TMR release offline.")
     parser.add_argument("--into", type=Path, required=True, help="such as /opt/tmr/releases/NAME")
+    parser.add_argument(
+        "--for",
+        dest="kind",
+        choices=("client", "server"),
+        default="server",
+        help="client: without the packages that servers need (default: server)",
+    )
     parser.add_argument("--keep", type=int, default=3, help="how many releases stay (default: 3)")
     options = parser.parse_args(words)
     into = options.into.absolute()
@@ -82,7 +90,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         into.parent.mkdir(parents=True, exist_ok=True)
         if not (into / MARK).exists():
-            install(Path(sys.argv[0]), into)
+            install(Path(sys.argv[0]), into, options.kind)
         removed = prune(into, options.keep)
     except (InstallError, OSError, zipfile.BadZipFile) as error:
         print(f"install_release: {error}", file=sys.stderr)  # noqa: T201

@@ -33,6 +33,17 @@ def test_requirements_are_those_of_the_target_not_of_the_controller() -> None:
     ]
 
 
+def test_a_client_is_given_only_the_wheels_that_it_needs(tmp_path: Path) -> None:
+    built = ("tmr-0.1.0", "typing_extensions-4.14.0", "uvicorn-1.0")
+    wheels = [tmp_path / f"{name}-py3-none-any.whl" for name in built]
+    for wheel in wheels:
+        wheel.write_bytes(b"wheel")
+    names = build.names_in(build.requirements_for(build.Target("3.11-x86_64"), EXPORTED))
+    assert names == {"anyio", "typing-extensions"}
+    lines = list(build.pinned(wheels, {"tmr", *names}))
+    assert [line.split(" --hash=sha256:")[0] for line in lines] == ["tmr==0.1.0", "typing-extensions==4.14.0"]
+
+
 @pytest.mark.parametrize("text", ["3.10-x86_64", "3.11", "3.11-riscv64", "2.7-x86_64"])
 def test_a_target_that_cannot_be_served_is_refused(text: str) -> None:
     with pytest.raises(build.BuildError):
