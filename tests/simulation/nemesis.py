@@ -572,8 +572,8 @@ class Nemesis:
             world.stats["memory was put back"] += 1
             world.tell(f"{twin.name} goes on from its memory of {fault.seconds:.2f} s before")
             world.clocks[twin.name].put_back(world.now, memory.reading)
+            world.checker.stopped(twin.name)  # from its first step on it believes what may long be over
             twin.remember(memory)
-            world.checker.stopped(twin.name)
             world.checker.went_on(twin.name, 0.0)
 
         world.after(fault.seconds, put_back)
