@@ -154,10 +154,14 @@ class Acceptor(LeaseGrants):
         return self._order.is_late(message)
 
     def _foreign(self, message: Acquire | Append | Install) -> str:
-        """Reason to refuse a twin that knows another founding; empty: it does not."""
+        """Reason to refuse a twin that knows another founding; empty: it does not.
+
+        A term that is over may have begun a founding that nobody committed: it is fenced.
+        """
         theirs = message.snapshot.founding if isinstance(message, Install) else message.founding
         own = self.log.founding_at(self.commit)
-        return founding.of_twin(theirs, own) if founding.differ(theirs, own) else ""
+        begun = isinstance(message, Append) and not message.commit and self.fences(message)
+        return founding.of_twin(theirs, own) if founding.differ(theirs, own) and not begun else ""
 
     def _not_voting(self, wall_ms: int, message: Acquire | Append | Install) -> Answer:
         fresh = self.log.membership is None and not self.diverged

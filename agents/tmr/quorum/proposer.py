@@ -247,20 +247,21 @@ class Proposer(Election):
     def _leave_out(self, replica: int, reply: Reply, now: float) -> bool:
         """Note whether the replica's journal is of another founding; True: its answer counts for nothing."""
         progress = self.replicas[replica]
-        foreign = progress.state is not None and self.is_foreign(progress.state)
-        progress.foreign = foreign
-        if foreign:
+        progress.foreign = progress.state is not None and self.is_foreign(progress.state)
+        if progress.foreign:
             progress.discount()
+            self._votes.pop(replica, None)
+            self._pre_votes.pop(replica, None)
         others = {
             at: one.state for at, one in enumerate(self.replicas) if one.foreign and one.state is not None
         }
         self.anchors.foreign(self.anchor, others, now)
-        if reply.state is not progress.state:  # a later answer is known already
-            foreign = self.is_foreign(reply.state)
-        if not foreign:
+        # Neither may be foreign: the store that is there now, and the one that answered, maybe long ago.
+        if not progress.foreign and not self.is_foreign(reply.state):
             return False
         known = self.founding or founding.prevailing(self._stated()) or ""
-        progress.alarm = founding.of_upstream(reply.state.founding, known) if len(others) == 1 else ""
+        told = founding.of_upstream(others[replica].founding, known) if replica in others else ""
+        progress.alarm = told if len(others) == 1 else ""
         if isinstance(reply, Subscribed) and reply.owner == self.owner:
             progress.holder, progress.holder_epoch = reply.holder, reply.holder_epoch
         return True

@@ -143,7 +143,7 @@ class Replication(Following):
             digest_index=self.applied,
             digest=self._machine.digest() if self.applied else b"",
             acked=self.rollbacks.of(self._disks()),
-            founding=self.founding,
+            founding=self.log.founding_at(self.log.last),
             previous_sum=self.log.sum_at(previous),
         )
 

@@ -14,7 +14,18 @@ from tmr.quorum.entries import Entry, Membership, ProposerId, Snapshot
 from tmr.quorum.founding import confirmed, founding_of, prevailing
 from tmr.quorum.lease import Timing
 from tmr.quorum.log import Log
-from tmr.quorum.messages import Acquire, Append, Install, Request, RequestRefused, Subscribe
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Appended,
+    Conflict,
+    Fenced,
+    Install,
+    Reply,
+    Request,
+    RequestRefused,
+    Subscribe,
+)
 from tmr.quorum.outputs import Send
 from tmr.quorum.proposer import Proposer
 from tmr.twin.upstream_states import Reachability, upstream_states
@@ -160,6 +171,96 @@ def test_an_old_store_counts_for_nothing_and_stops_nobody() -> None:
         assert world.elects(twin, seconds=20.0)
         twin.retire(world.now, "test")
         world.let(twin, 0.1)
+
+
+def next_to(world: World, twin: Proposer, slot: int) -> Send:
+    """The twin's next question to this upstream, still under way; the two others answer theirs."""
+    for _ in range(500):
+        world.now += 0.01
+        twin.tick(world.now)
+        sent = [one for one in twin.take() if isinstance(one, Send)]
+        asked = [one for one in sent if not isinstance(one.request, Subscribe)]
+        for send in asked:
+            if send.replica != slot:
+                world.exchange(twin, send)
+        for send in asked:
+            if send.replica == slot:
+                return send
+    raise AssertionError("it asks nothing")
+
+
+def reply_of(world: World, send: Send) -> Reply:
+    acceptor = world.upstreams[send.replica].acceptor
+    return acceptor.handle(world.now, 1_800_000_000_000 + round(world.now * 1000), send.request).reply
+
+
+@pytest.mark.parametrize("conflicts", [False, True])
+def test_a_late_answer_of_the_own_store_counts_for_nothing_beside_another_one(conflicts: bool) -> None:
+    world, twin, _ = active()
+    progress = twin.replicas[0]
+    late = next_to(world, twin, 0)
+    reply = reply_of(world, late)
+    assert isinstance(reply, Appended)
+    if conflicts:
+        reply = Conflict(reply.state, reply.epoch, reply.owner, 0, reply.granted_ms)
+    twin.failed(0, late.at, late.request)
+    other, _, _ = active()
+    world.upstreams[0].put_back(other.upstreams[0].durable, world.now)
+    world.let(twin, 1.0)
+    assert progress.foreign
+    alarm = progress.alarm
+    twin.receive(world.now, 0, late.at, late.request, reply)
+    assert (progress.match_index, progress.granted_until) == (0, None)
+    assert progress.alarm == alarm, "it still names the founding of the store that is there"
+    twin.check_invariants()
+
+
+def test_a_vote_of_the_own_store_counts_for_nothing_beside_another_one() -> None:
+    world, former, anchor = active()
+    former.retire(world.now, "test")
+    world.let(former, 0.1)
+    twin = world.started(1, anchor)
+    while twin.role != "candidate":  # up1 and up2 are ready, and asked for a promise
+        send = next_to(world, twin, 2)
+        twin.failed(2, send.at, send.request)
+    (asked,) = (one for one in twin.take() if isinstance(one, Send) and one.replica == 0)
+    world.exchange(twin, asked)
+    assert list(twin._votes) == [0]
+    other, _, _ = active()
+    world.upstreams[0].put_back(other.upstreams[0].durable, world.now)
+    world.now += 0.01
+    world.alone(0, twin, Acquire(twin.epoch, twin.owner, 2_000, founding=twin.founding))
+    assert twin.replicas[0].foreign
+    assert not twin._votes
+    world.let(twin, 3.0, frozenset((0, 1)))
+    assert not twin.holds(world.now)
+    assert world.elects(twin)
+    twin.check_invariants()
+
+
+def test_a_first_term_that_reaches_a_store_of_another_founding_is_no_fork_of_it() -> None:
+    """Its message is late: nothing of it was committed when it was sent."""
+    world = World()
+    twin = world.started(0, None)
+    send = next_to(world, twin, 0)
+    while not isinstance(send.request, Append):
+        world.exchange(twin, send)
+        send = next_to(world, twin, 0)
+    assert send.request.commit == 0
+    genuine = world.upstreams[0].durable
+    other, elsewhere, _ = active()
+    assert elsewhere.epoch == twin.epoch
+    foreign = other.upstreams[0].durable
+    foreign.owner = twin.owner  # who the epoch was promised to cannot tell them
+    world.upstreams[0].put_back(foreign, world.now)
+    assert isinstance(reply_of(world, send), RequestRefused)
+    assert "knows the founding" in world.upstreams[0].acceptor.foreign
+    assert not world.upstreams[0].acceptor.refused
+    world.upstreams[0].put_back(genuine, world.now)
+    world.now += 5
+    assert world.elects(world.started(1, None))
+    assert isinstance(reply_of(world, send), Fenced), "a term that was over before it founded anything"
+    assert not world.upstreams[0].acceptor.foreign
 
 
 def test_of_two_foundings_the_third_upstream_decides() -> None:
