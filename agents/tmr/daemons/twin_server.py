@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> int:
             return accept(config.state_dir, options.accept_loss)
         return run(_serve(config))
     except (ConfigError, CannotListen) as error:
-        print(f"tmr-server: {error}", file=sys.stderr)  # noqa: T201
+        logs.complain("tmr-server", str(error))
         return 2
 
 

@@ -10,6 +10,7 @@ import msgspec
 
 from tmr.api.deployment import DeploymentName
 from tmr.runtime.config import ConfigError
+from tmr.runtime.logs import complain
 from tmr.upstream import admin, config
 
 ROOTS: Final[dict[DeploymentName, str]] = {
@@ -31,8 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _complain(text: str, code: int) -> int:
-    sys.stdout.flush()
-    sys.stderr.write(f"tmr-upstream: {text}\n")
+    complain("tmr-upstream", text)
     return code
 
 

@@ -1,6 +1,6 @@
 """Composition root of `tmr-vip --config FILE`, which holds the virtual address.
 
-With `--clear` it only cleans up. It imports nothing of ours but `tmr.vip`.
+With `--clear` it only cleans up. It imports nothing of ours but `tmr.vip` and the setup of the logs.
 """
 
 import argparse
@@ -12,10 +12,10 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from tmr.vip import keyvalue
+from tmr.runtime import logs
 from tmr.vip.addresses import InterfaceGone, KernelAddresses
 from tmr.vip.config import Config, ConfigError, load
-from tmr.vip.keyvalue import line
+from tmr.vip.log_fields import fields
 from tmr.vip.manager import Manager
 from tmr.vip.notify import Notifier
 
@@ -32,16 +32,16 @@ def main() -> None:
     parser.add_argument("--config", type=Path, default=Path("/etc/tmr/vip.toml"), help="default: %(default)s")
     parser.add_argument("--clear", action="store_true", help="remove a VIP that was left behind, and exit")
     arguments = parser.parse_args()
-    keyvalue.configure()
+    logs.setup()
     try:
         config = load(arguments.config)
         _check_capabilities()
         asyncio.run(_clear(config) if arguments.clear else _run(config))
     except ConfigError as error:
-        log.error(line("configuration", reason=error))
+        logs.complain("tmr-vip", str(error))
         sys.exit(2)
     except (InterfaceGone, RuntimeError, OSError, NetlinkError) as error:
-        log.error(line("stopped", reason=error))
+        logs.complain("tmr-vip", str(error))
         sys.exit(1)
 
 
@@ -55,13 +55,13 @@ async def _run(config: Config) -> None:
             loop.add_signal_handler(number, manager.stop)
         await manager.run()
     notifier.close()
-    log.info(line("stopped", reason="asked"))
+    log.info("stopped", extra=fields(reason="asked"))
 
 
 async def _clear(config: Config) -> None:
     async with KernelAddresses(config.interface) as kernel:
         for removed in await kernel.clear(config.addresses):
-            log.warning(line("leftover-removed", address=removed))
+            log.warning("leftover-removed", extra=fields(address=removed))
 
 
 def _check_capabilities() -> None:
@@ -81,7 +81,9 @@ def _check_sysctls(config: Config) -> None:
         found = max(_sysctl("all", name), _sysctl(config.interface, name))
         if found != wanted:
             key = f"net.ipv4.conf.{config.interface}.{name}"
-            log.warning(line("sysctl", key=key, found=found, wanted=wanted, remedy="apply the role tmr_vip"))
+            log.warning(
+                "sysctl", extra=fields(key=key, found=found, wanted=wanted, remedy="apply the role tmr_vip")
+            )
 
 
 def _sysctl(interface: str, name: str) -> int:

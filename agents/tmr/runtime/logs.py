@@ -1,9 +1,10 @@
-"""Logs as key=value lines on standard output, which the journal collects."""
+"""Logs of all daemons: logfmt lines on standard output, which the journal collects with their priority."""
 
 import logging
 import os
 import sys
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TextIO
 
 _PRIORITIES = {logging.CRITICAL: 2, logging.ERROR: 3, logging.WARNING: 4, logging.INFO: 6, logging.DEBUG: 7}
 
@@ -44,12 +45,35 @@ class KeyValueFormatter(logging.Formatter):
         return f"time={self.formatTime(record, '%Y-%m-%dT%H:%M:%S')}.{int(record.msecs):03} {line}"
 
 
+def is_journal(stream: TextIO, environment: Mapping[str, str] = os.environ) -> bool:
+    """Tell whether the stream goes to the journal: systemd.exec(5), JOURNAL_STREAM.
+
+    The variable alone does not say so: a program that is started by a service inherits it.
+    """
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return environment.get("JOURNAL_STREAM") == f"{found.st_dev}:{found.st_ino}"
+
+
+def complain(program: str, text: str) -> None:
+    """Write the reason for which a program ends to standard error: for people, or with its priority."""
+    sys.stdout.flush()
+    if is_journal(sys.stderr):
+        record = logging.LogRecord(program, logging.ERROR, "", 0, "stopped", (), None)
+        record.__dict__.update(fields(reason=text))
+        sys.stderr.write(KeyValueFormatter(journal=True).format(record) + "\n")
+    else:
+        sys.stderr.write(f"{program}: {text}\n")
+
+
 def setup(level: int = logging.INFO) -> None:
     """Send all logs to standard output. Call once, from `main`."""
     handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(KeyValueFormatter(journal="JOURNAL_STREAM" in os.environ))
+    handler.setFormatter(KeyValueFormatter(journal=is_journal(sys.stdout)))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for noisy in ("uvicorn.error", "uvicorn.access", "asyncio", "aiohttp"):
+    for noisy in ("uvicorn.error", "uvicorn.access", "asyncio", "aiohttp", "pyroute2"):
         logging.getLogger(noisy).setLevel(max(level, logging.WARNING))

@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 
 from tmr.vip.config import ConfigError, ReleaseConfig, Target
-from tmr.vip.keyvalue import line
+from tmr.vip.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -67,19 +67,19 @@ async def _deliver(
             reason = str(error) or type(error).__name__
         else:
             if 200 <= status < 300:
-                log.info(line("release-delivered", target=target, attempt=attempt))
+                log.info("release-delivered", extra=fields(target=target, attempt=attempt))
                 return
             reason = f"status {status}"
             if status < 500:
-                log.warning(line("release-refused", target=target, reason=reason))
+                log.warning("release-refused", extra=fields(target=target, reason=reason))
                 return
-        log.warning(line("release-failed", target=target, attempt=attempt, reason=reason))
+        log.warning("release-failed", extra=fields(target=target, attempt=attempt, reason=reason))
         if pause is not None:
             await asyncio.sleep(pause)
         if not live():
-            log.info(line("release-given-up", target=target, reason="the lease has ended by itself"))
+            log.info("release-given-up", extra=fields(target=target, reason="the lease has ended by itself"))
             return
-    log.warning(line("release-given-up", target=target, reason="too many attempts"))
+    log.warning("release-given-up", extra=fields(target=target, reason="too many attempts"))
 
 
 async def _post(target: Target, path: str, context: ssl.SSLContext, body: bytes) -> int:

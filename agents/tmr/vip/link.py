@@ -14,7 +14,7 @@ from pathlib import Path
 from tmr.vip import protocol
 from tmr.vip.config import ConfigError
 from tmr.vip.events import Connected, Disconnected
-from tmr.vip.keyvalue import line
+from tmr.vip.log_fields import fields
 from tmr.vip.protocol import CommandRefused, Drop, Hold, Ping, Report
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ class _Commander:
         if len(self._unread) >= protocol.LINE_LIMIT:
             self._unread, self._too_long = b"", True
         if ended and self._unread:
-            log.warning(line("command-cut-off", bytes=len(self._unread)))
+            log.warning("command-cut-off", extra=fields(bytes=len(self._unread)))
         return found, ended or len(data) >= _WAITING_LIMIT
 
 
@@ -144,7 +144,7 @@ class CommandLink:
                 else protocol.decode_command(text)
             )
             if isinstance(command, CommandRefused):
-                log.warning(line("refused", reason=command.detail))
+                log.warning("refused", extra=fields(reason=command.detail))
                 self.tell(command)
             else:
                 commands.append(command)
@@ -165,10 +165,11 @@ class CommandLink:
         """Send `report` to the commander; without one, or when it does not read, it is only logged."""
         if self._commander is None:
             log.info(
-                line("report-unheard", reason="no commander", report=protocol.encode(report).decode().strip())
+                "report-unheard",
+                extra=fields(reason="no commander", report=protocol.encode(report).decode().strip()),
             )
         elif len(self._commander.unsent) > _UNREAD_LIMIT:
-            log.warning(line("report-unheard", reason="the commander does not read"))
+            log.warning("report-unheard", extra=fields(reason="the commander does not read"))
         else:
             self._commander.unsent += protocol.encode(report)
             self._flush()
@@ -193,12 +194,12 @@ class CommandLink:
         try:
             sock, _ = self._listener.accept()
         except OSError as error:
-            log.info(line("not-accepted", reason=error.strerror))
+            log.info("not-accepted", extra=fields(reason=error.strerror))
             return
         sock.setblocking(False)
         refusal = self._admit(sock)
         if refusal:
-            log.warning(line("commander-refused", reason=refusal))
+            log.warning("commander-refused", extra=fields(reason=refusal))
             with contextlib.suppress(OSError):
                 sock.send(protocol.encode(CommandRefused(detail=refusal)))
             sock.close()
@@ -214,7 +215,7 @@ class CommandLink:
         if self._commander is not None:
             return f"process {self._commander.pid} commands: a second must wait until it is gone"
         self._commander = _Commander(sock, pid)
-        log.info(line("commander", pid=pid, uid=uid))
+        log.info("commander", extra=fields(pid=pid, uid=uid))
         return ""
 
 

@@ -16,8 +16,8 @@ from tmr.vip.addresses import AddressAdded, AddressRemoved, InterfaceGone, Kerne
 from tmr.vip.config import Address, Config, ConfigError
 from tmr.vip.frames import Claim, mac_text
 from tmr.vip.front import PROBE_EVERY_NS, FrontWatch
-from tmr.vip.keyvalue import line
 from tmr.vip.link import CommandLink
+from tmr.vip.log_fields import fields
 from tmr.vip.notify import Notifier
 from tmr.vip.segment import Segment
 
@@ -81,14 +81,15 @@ class Manager:
         """Remove leftovers, listen, and do as told; the address is gone when this returns."""
         link = await self._kernel.link()
         for removed in await self._kernel.clear(self._config.addresses):
-            log.warning(line("leftover-removed", address=removed))
+            log.warning("leftover-removed", extra=fields(address=removed))
         self._segment = segment = Segment(self._config.interface, self._config.addresses, link.mac)
         self._state = d.State(carrier=link.carrier)
         loop = asyncio.get_running_loop()
         segment.listen(loop, self._heard, self._arrived)
         self._link.open()
         log.info(
-            line("ready", interface=self._config.interface, mac=mac_text(link.mac), carrier=link.carrier)
+            "ready",
+            extra=fields(interface=self._config.interface, mac=mac_text(link.mac), carrier=link.carrier),
         )
         self._notifier.send(READY="1")
         self._show_status()
@@ -125,7 +126,7 @@ class Manager:
                     continue
                 # Tells nothing about now: it may be our own doing of a moment ago.
                 for address in await self._kernel.missing(self._config.addresses):
-                    log.warning(line("vanished", address=address))
+                    log.warning("vanished", extra=fields(address=address))
                     await self._handle(events.Vanished(str(address)))
                     break
                 continue
@@ -174,7 +175,7 @@ class Manager:
             if not self._link.commanded:
                 raise
         else:
-            log.warning(line("socket-made-anew", path=self._config.socket))
+            log.warning("socket-made-anew", extra=fields(path=self._config.socket))
 
     async def _handle(self, event: events.Event) -> None:
         self._state, actions = d.decide(self._state, event, self._clock())
@@ -182,10 +183,10 @@ class Manager:
             for action in actions:
                 await self._perform(action)
         except _Lapsed:
-            log.warning(line("lapsed", reason="the lease ended before the act"))
+            log.warning("lapsed", extra=fields(reason="the lease ended before the act"))
             await self._handle(events.Tick())
         except (OSError, NetlinkError) as error:
-            log.error(line("failed", reason=error))
+            log.error("failed", extra=fields(reason=error))
             await self._handle(events.Failed(str(error)))
         self._show_status()
 
@@ -201,12 +202,12 @@ class Manager:
                 await self._remove()
             case actions.RemoveStrays(keep_own):
                 for removed in await self._kernel.clear(self._config.addresses, keep_own=keep_own):
-                    log.warning(line("stray-removed", address=removed))
+                    log.warning("stray-removed", extra=fields(address=removed))
             case actions.Announce(until_ns):
                 if self._segment is not None and not self._segment.announce(self._live(until_ns)):
                     raise _Lapsed
             case actions.SendRelease(epoch, body, until_ns):
-                log.info(line("lease-release", epoch=epoch, bytes=len(body)))
+                log.info("lease-release", extra=fields(epoch=epoch, bytes=len(body)))
                 task = asyncio.create_task(
                     lease_release.send(self._config.release, self._fresh_tls(), body, self._live(until_ns))
                 )
@@ -216,7 +217,7 @@ class Manager:
                 self._log_report(report)
                 self._link.tell(report)
             case actions.Ignore(reason):
-                log.debug(line("ignored", reason=reason))
+                log.debug("ignored", extra=fields(reason=reason))
 
     async def _set(self, address: Address, until_ns: int, first: bool) -> None:
         # Computed here and not in the decision: what was decided may have waited.
@@ -247,7 +248,7 @@ class Manager:
         try:
             self._tls = lease_release.tls_context(self._config.release)  # certificates may have been renewed
         except ConfigError as error:
-            log.error(line("tls-files", reason=error))
+            log.error("tls-files", extra=fields(reason=error))
         return self._tls
 
     async def _watch(self, segment: Segment) -> None:
@@ -272,7 +273,7 @@ class Manager:
         try:
             self._queue.put_nowait(events.Foreign(address, mac_text(claim.mac)))
         except asyncio.QueueFull:
-            log.warning(line("claim-unheard", address=address, reason="too many events at once"))
+            log.warning("claim-unheard", extra=fields(address=address, reason="too many events at once"))
         else:
             self._claimed.add(address)
 
@@ -280,18 +281,18 @@ class Manager:
         match report:
             case protocol.Held(epoch) if epoch != self._logged_epoch:
                 self._logged_epoch = epoch
-                log.info(line("held", epoch=epoch))
+                log.info("held", extra=fields(epoch=epoch))
             case protocol.Dropped(epoch, reason, detail):
                 self._logged_epoch = -1
-                log.info(line("dropped", epoch=epoch, reason=reason, detail=detail))
+                log.info("dropped", extra=fields(epoch=epoch, reason=reason, detail=detail))
             case protocol.CarrierChanged(up):
-                log.warning(line("carrier", up=up))
+                log.warning("carrier", extra=fields(up=up))
             case protocol.Front(view):
-                log.info(line("front", view=view))
+                log.info("front", extra=fields(view=view))
             case protocol.Conflict(address, mac):
-                log.error(line("conflict", address=address, mac=mac))
+                log.error("conflict", extra=fields(address=address, mac=mac))
             case protocol.CommandRefused(detail, epoch):
-                log.warning(line("refused", epoch=epoch, reason=detail))
+                log.warning("refused", extra=fields(epoch=epoch, reason=detail))
 
     def _show_status(self) -> None:
         term = self._state.term

@@ -10,7 +10,7 @@ from ipaddress import IPv4Address
 from tmr.vip import frames
 from tmr.vip.config import Address
 from tmr.vip.frames import Claim
-from tmr.vip.keyvalue import line
+from tmr.vip.log_fields import fields
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Segment:
         try:
             through.sendto(frame, (self._interface, protocol))
         except OSError as error:
-            log.warning(line("frame-not-sent", reason=error.strerror))
+            log.warning("frame-not-sent", extra=fields(reason=error.strerror))
 
     def probe(self, source: IPv4Address, targets: tuple[IPv4Address, ...]) -> None:
         """Ask every target where it is."""
@@ -99,7 +99,7 @@ class Segment:
             except BlockingIOError:
                 return
             except OSError as error:  # ENETDOWN when the interface goes down: the carrier watch tells
-                log.info(line("arp-not-heard", reason=error.strerror))
+                log.info("arp-not-heard", extra=fields(reason=error.strerror))
                 return
             if frames.sender_mac(frame) != self.mac:
                 arrived(frames.arp_answer(frame, self.mac))
@@ -112,7 +112,7 @@ class Segment:
             except BlockingIOError:
                 return
             except OSError as error:
-                log.info(line("na-not-heard", reason=error.strerror))
+                log.info("na-not-heard", extra=fields(reason=error.strerror))
                 return
             hop_limit = next(
                 (
@@ -126,7 +126,7 @@ class Segment:
 
     def _consider(self, claim: Claim | str, heard: Callable[[Claim], None]) -> None:
         if isinstance(claim, str):
-            log.debug(line("frame-ignored", reason=claim))
+            log.debug("frame-ignored", extra=fields(reason=claim))
         elif claim.address in self._addresses and claim.mac != self.mac:
             heard(claim)
 

@@ -82,9 +82,12 @@ class Target:
 
 def release_name(source: Path) -> str:
     """Version of the package and twelve digits of everything that decides what a release holds."""
-    version = tomllib.loads((source / "pyproject.toml").read_text())["project"]["version"]
+    project = tomllib.loads((source / "pyproject.toml").read_text())
+    version = project["project"]["version"]
+    wheel = project["tool"]["hatch"]["build"]["targets"]["wheel"]
     here = Path(__file__).parent
     files = [source / "pyproject.toml", source / "uv.lock", here / INSTALLER, Path(__file__)]
+    files += (source / page for page in wheel["shared-data"])
     files += (path for path in (source / "agents" / "tmr").rglob("*") if path.is_file())
     digest = hashlib.sha256()
     for path in sorted(files):

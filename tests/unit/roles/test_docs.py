@@ -1,5 +1,7 @@
 """Every role explains itself: each variable is specified, has a default or is required, and is documented."""
 
+import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -53,3 +55,13 @@ def test_every_playbook_is_documented() -> None:
     playbooks = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.yml"))
     assert [name for name in playbooks if f"| `{name}` |" not in PAGE] == []
     assert len(playbooks) == PAGE.count(".yml` | ")
+
+
+@pytest.mark.parametrize("unit", sorted(ROLES.glob("*/templates/*.service.j2")), ids=lambda path: path.name)
+def test_every_unit_names_a_page_that_the_release_brings(unit: Path) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    pages = project["tool"]["hatch"]["build"]["targets"]["wheel"]["shared-data"]
+    named = re.findall(r"^Documentation=file:/opt/tmr/current/(\S+)$", unit.read_text(), re.MULTILINE)
+    assert named
+    assert set(named) <= set(pages.values())
+    assert [page for page in pages if not (ROOT / page).is_file()] == []

@@ -53,7 +53,11 @@ def test_a_target_that_cannot_be_served_is_refused(text: str) -> None:
 def checkout(path: Path) -> Path:
     (path / "agents" / "tmr" / "__pycache__").mkdir(parents=True)
     (path / "agents" / "tmr" / "__init__.py").write_text("")
-    (path / "pyproject.toml").write_text('[project]\nname = "tmr"\nversion = "1.2.3"\n')
+    (path / "page.md").write_text("")
+    (path / "pyproject.toml").write_text(
+        '[project]\nname = "tmr"\nversion = "1.2.3"\n'
+        '[tool.hatch.build.targets.wheel.shared-data]\n"page.md" = "share/doc/tmr/page.md"\n'
+    )
     (path / "uv.lock").write_text("version = 1\n")
     return path
 
@@ -67,7 +71,9 @@ def test_any_change_of_the_source_is_a_new_release(tmp_path: Path) -> None:
     (source / "uv.lock").write_text("version = 2\n")
     second = build.release_name(source)
     (source / "agents" / "tmr" / "new.py").write_text("")
-    assert len({first, second, build.release_name(source)}) == 3
+    third = build.release_name(source)
+    (source / "page.md").write_text("new")
+    assert len({first, second, third, build.release_name(source)}) == 4
 
 
 def test_without_uv_the_message_says_where_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.pki import System, make_system
 from tests.support.serving import serving
+from tmr.runtime.logs import KeyValueFormatter
 from tmr.vip import lease_release
 from tmr.vip.config import ConfigError, ReleaseConfig, Target
 
@@ -42,6 +43,7 @@ def told(system: System, port: int, crl: Path | None) -> None:
 
 def test_a_revoked_upstream_is_told_nothing(system: System, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
+    caplog.handler.setFormatter(KeyValueFormatter(journal=True))
     up1 = system.upstream("up1")
     with serving(up1) as served:
         told(system, served.port, system.authority.crl(stem="empty"))
