@@ -39,16 +39,17 @@ class HeartbeatService:
 
     async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> Heartbeats:
         """A fresh time to live for each session held whose licence is available. Raises Problem."""
-        mark = self.guard.check()
+        mark, account = self.guard.check(), peer.account
         alive, lost, unavailable = list[str](), list[str](), list[str]()
-        upstreams = self.command_log.upstreams()
+        upstreams, now = self.command_log.upstreams(), self.command_log.clock()
         licences: dict[LicenceKey, Problem | None] = {}
         for number, session in enumerate(sessions, 1):
             if number % BEATS == 0:
                 await give_way()  # the lease must be renewed meanwhile, and others heard
                 upstreams, licences = self.command_log.upstreams(), {}
+                now = self.command_log.clock()
             held = self.ledger.sessions.get(session)
-            if held is None or held.client != peer.account:
+            if held is None or held.client != account:
                 lost.append(session)  # no problem document for each: that would take most of the time
                 continue
             if held.key not in licences:
@@ -57,12 +58,16 @@ class HeartbeatService:
             if unusable is not None:
                 (unavailable if unusable.status == 503 else lost).append(session)
                 continue
+            if self._held.liveness.heartbeat(now, session) == "alive":
+                alive.append(session)
+                continue
             try:
-                await self._held.living(peer, session)
+                await self._held.living(peer, session)  # its end may be under way
             except Problem as refusal:
                 (unavailable if refusal.status == 503 else lost).append(session)
             else:
                 alive.append(session)
+            now = self.command_log.clock()
         await self.guard.proved(mark)
         ended = [one for session in lost if (one := self._held.how_ended(peer, session)) is not None]
         return Heartbeats(

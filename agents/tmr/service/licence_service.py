@@ -59,7 +59,8 @@ class LicenceService:
 
     def turn(self, now: float) -> None:
         """Do what is due by time. Only while this server may write to the journal."""
-        self.time_doubt.look()
+        time_ms = self.guard.command_log.certified_ms()
+        self.time_doubt.look(time_ms)
         if not self.guard.leaving:
-            self.service.expire(now)
-            self.lending.expire()
+            self.service.expire(now, time_ms)
+            self.lending.expire(time_ms)

@@ -58,11 +58,10 @@ class SessionService:
 
     # -- what is due by time -------------------------------------------------------------------------------
 
-    def expire(self, now: float) -> None:
+    def expire(self, now: float, time_ms: int) -> None:
         """Send to their end the sessions not heard in time, and refusals into the record."""
         for session in self._held.liveness.expired(now, max(0, EXPIRIES - len(self._held.ending))):
             watch(self._held.end(Free(session, None, "expiry")), self._fatal)
-        time_ms = self.command_log.certified_ms()
         late = time_ms - self.command_log.last_ms >= IDLE_MS
         self.write_refusals(now, at_once=late or self.ledger.ripe(time_ms))
 

@@ -24,7 +24,9 @@ class TimeDoubt:
 
     def alarms(self) -> list[str]:
         """Alarms of time in doubt: what the clocks show, what that means, and what to do."""
-        time_ms = self._guard.command_log.certified_ms()
+        return self._alarms(self._guard.command_log.certified_ms())
+
+    def _alarms(self, time_ms: int) -> list[str]:
         shown = self._guard.command_log.time_waits
         if shown is None:
             return []
@@ -38,16 +40,15 @@ class TimeDoubt:
             "on each upstream, set the clocks right, and this ends by itself"
         ]
 
-    def look(self) -> None:
-        """Have the log told when the doubt begins, and when it ends."""
-        alarms = self.alarms()
+    def look(self, time_ms: int) -> None:
+        """Have the log told when the doubt begins, and when it ends. `time_ms`: certified time, just read."""
+        alarms = self._alarms(time_ms)
         if bool(alarms) == self._told:
             return
         self._told = bool(alarms)
         if alarms:
             log.error("the time is in doubt", extra=fields(alarm=alarms[0]))
         else:
-            time_ms = self._guard.command_log.certified_ms()
             log.warning("the time is known again", extra=fields(time=written_time(time_ms)))
 
     async def accept(self, peer: Identity, asked: TimeRequest) -> TimeAccepted:

@@ -79,7 +79,7 @@ class ContainerSync:
 
     def poke(self, now: float) -> None:
         """Start a round if this twin is active and a container states what the journal does not know."""
-        if self._background.running or not self._replicator.twin.holds(now):
+        if self._background.running or not self._replicator.holds:
             return
         gone = self._withdrawals()
         due = [slot for slot in range(3) if self._due(slot, now)]

@@ -226,7 +226,7 @@ class TwinApp:
         twin = self.replicator.twin
         self._vip.check(now)
         self._anchors.poke(now)
-        if not twin.holds(now):
+        if not self.replicator.holds:
             return
         if not self.guard.leaving:
             if self._front.hand_over(now, self._vip.front, self._reports.other().front):
