@@ -156,6 +156,11 @@ class AnchorCheck:
         self._object(self.kept, "other", ends, now)
         return True
 
+    def contradicted(self, anchor: Anchor | None, shown: Mapping[int, ReplicaState], now: float) -> None:
+        """The journal that would be adopted has another entry where this twin knows one: it objects."""
+        if anchor is not None:
+            self._object(anchor, "other", _ends(shown), now)
+
     def foreign(self, anchor: Anchor | None, shown: Mapping[int, ReplicaState], now: float) -> None:
         """Replicas whose journals are of another founding than the anchor: from two on, object."""
         if anchor is not None and anchor.founding and len(shown) >= MAJORITY:

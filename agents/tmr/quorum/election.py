@@ -167,12 +167,15 @@ class Election(MembershipChanges):
             self._unread[replicas[-1]] = newer
             self._step_down(now, "withdraws", newer)
             return
+        shown = {replica: promise.state for replica, (_, promise) in votes.items()}
+        if forks.replaces(self.log, self.commit, best):
+            self.anchors.contradicted(self.anchor, shown, now)
+            return
         adopted = self._adopt(best)
         if adopted.last_epoch >= self.epoch:
             # Mirrored meanwhile: epochs never fall along a journal, what conflicts is judged by them.
             self._step_down(now, "withdraws", "a later term has committed entries")
             return
-        shown = {replica: promise.state for replica, (_, promise) in votes.items()}
         if self.anchors.shorter(shown, now) or self.anchors.differs(adopted, shown, now):
             return  # the third may have what is missing: it is waited for until the next try
         membership = adopted.membership

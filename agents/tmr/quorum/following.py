@@ -8,7 +8,7 @@ from typing import Final
 
 from tmr.quorum import formats, founding
 from tmr.quorum.entries import FIRST, Entry, Snapshot
-from tmr.quorum.majority import is_majority, reached
+from tmr.quorum.majority import is_all, is_majority, reached
 from tmr.quorum.messages import Subscribe, Subscribed
 from tmr.quorum.outputs import Send
 from tmr.quorum.progress import NEVER, Progress
@@ -46,7 +46,7 @@ class Following(Term):
         idle.sort(key=lambda replica: not self.replicas[replica].reachable)
         for replica in idle:
             progress = self.replicas[replica]
-            feeds = not feeding and self._is_source(replica) and replica not in self._unread
+            feeds = not feeding and self._may_feed(replica)
             progress.subscribed, progress.with_entries = True, feeds
             progress.subscribed_at = now
             self._outputs.append(Send(replica, self._follow_request(replica, entries=feeds), now))
@@ -135,3 +135,15 @@ class Following(Term):
     def _is_source(self, replica: int) -> bool:
         """The replica may be mirrored: not one that has the ledger which was dropped."""
         return not self._sources or replica in self._sources
+
+    def _may_feed(self, replica: int) -> bool:
+        """The replica may be mirrored, and no two others have taken a newer term than it.
+
+        One of an older term may have as committed what operators gave up: it was away when two old copies
+        were accepted. Of two that are known, the newer one counts: a majority has taken each term.
+        """
+        terms = [one.state.term for one in self.replicas if one.state is not None and not one.foreign]
+        state = self.replicas[replica].state
+        if state is None or replica in self._unread or not self._is_source(replica) or not is_majority(terms):
+            return False
+        return state.term >= (reached(terms, 0) if is_all(terms) else max(terms))

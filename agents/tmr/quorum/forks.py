@@ -47,6 +47,14 @@ def _without_committed(promise: Promise, other: Promise) -> bool:
     )
 
 
+def replaces(log: Log, commit: int, promise: Promise) -> bool:
+    """The promise has another entry than the log, of whatever epoch, at an index that is committed in that.
+
+    Operators gave up what this twin still knows, or a majority of the replicas is of another past.
+    """
+    return any(log[entry.index] != entry for entry in promise.entries if log.base < entry.index <= commit)
+
+
 def contradicted(promises: Mapping[int, Promise]) -> frozenset[int] | None:
     """Slots of promises whose journals have another entry where the two others have the same.
 

@@ -213,7 +213,7 @@ class Proposer(Election):
             return
         if reply.entries or reply.snapshot is not None:
             self._fed_at = now
-        if self._is_source(replica) and not self._undecided():
+        if self._may_feed(replica) and not self._undecided():
             self._mirror(now, replica, reply.snapshot, reply.entries)
         self._compare_mirrored(now, replica, reply)
         free = [one for one in self.replicas if one.holder == "" and not one.foreign]

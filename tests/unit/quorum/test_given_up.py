@@ -1,0 +1,89 @@
+"""Entries that operators gave up are mirrored by no twin, although one upstream has them as committed.
+
+Two upstreams were put back to copies of one moment, and the loss was accepted on both twins. The third
+upstream comes back afterwards, before anybody renewed it.
+"""
+
+import pytest
+
+from tests.unit.quorum.test_founding import World
+from tests.unit.quorum.test_rollback import ALL, command
+from tmr.quorum.messages import Subscribe
+from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
+
+OLD = frozenset({0, 1})
+THIRD = 2
+
+
+def given_up(commands: int) -> tuple[World, Proposer, Proposer]:
+    """The twin that the two old copies elected, and that has committed so many entries with these since; and
+    the one that was active before, which ran on and knows the entries that were given up."""
+    world = World()
+    former = world.started(0, None)
+    assert world.elects(former)
+    copies = [world.upstreams[at].copy() for at in sorted(OLD)]
+    for _ in range(3):
+        command(world, former, ALL)
+    lost = world.upstreams[THIRD].acceptor
+    assert lost.commit == former.commit
+    world.now += 10
+    for at, copy in zip(sorted(OLD), copies, strict=True):
+        world.upstreams[at].put_back(copy, world.now)
+    active = world.started(1, None)
+    assert world.elects(active, OLD)
+    for _ in range(commands):
+        command(world, active, OLD)
+    assert lost.log.epoch_at(lost.commit) != active.log.epoch_at(lost.commit)
+    return world, active, former
+
+
+def answers(world: World, twin: Proposer, *order: int) -> None:
+    """Polls that are under way are answered by these upstreams, in this order; all get new ones meanwhile."""
+    for _ in range(3):
+        world.now += 0.03
+        twin.tick(world.now)
+        sent = {one.replica: one for one in twin.take() if isinstance(one, Send)}
+        for at in order:
+            if at in sent and isinstance(sent[at].request, Subscribe):
+                world.exchange(twin, sent[at])
+            else:
+                twin.replicas[at].subscribed = False
+
+
+@pytest.mark.parametrize("commands", [0, 5])
+@pytest.mark.parametrize("order", [(2, 0, 1), (2, 1, 0), (0, 2, 1), (1, 2), (2, 0)])
+def test_a_twin_that_starts_mirrors_the_newest_term(commands: int, order: tuple[int, ...]) -> None:
+    world, active, _ = given_up(commands)
+    twin = world.started(0, None)
+    answers(world, twin, *order)
+    assert twin.commit > 0
+    assert twin.log.epoch_at(twin.commit) == active.epoch
+    assert list(twin.log.after_index(0)) == list(active.log.after_index(0, twin.commit))
+
+
+@pytest.mark.parametrize("order", [(2,), (2, 2)])
+def test_a_twin_that_hears_one_upstream_alone_mirrors_nothing(order: tuple[int, ...]) -> None:
+    world, *_ = given_up(1)
+    twin = world.started(0, None)
+    answers(world, twin, *order)
+    assert twin.commit == 0
+
+
+def test_a_twin_that_knows_what_was_given_up_adopts_no_mixture() -> None:
+    """The two upstreams' journals go on past the twin's anchor: their length says nothing."""
+    world, active, former = given_up(6)
+    active.retire(world.now, "test")
+    world.let(active, 0.1)
+    world.now += 5
+    former.retire(world.now, "test")
+    known = list(former.log.after_index(0))
+    assert not world.elects(former, OLD, seconds=20.0)
+    assert former.anchors.objection is not None
+    assert former.anchors.objection.kind == "other"
+    assert list(former.log.after_index(0)) == known
+    journals = [list(one.acceptor.log.after_index(0)) for one in world.upstreams]
+    assert journals[0] == journals[1]
+    assert not [entry for entry in journals[0] if entry.epoch == former.epoch], "it wrote nothing"
+    accepted = world.started(0, None)
+    assert world.elects(accepted, OLD)
