@@ -17,18 +17,18 @@ from typing import Final
 
 import msgspec
 
-from bench.load import flood, probe
-from bench.load.until import Begun
-from bench.scale.loads import Load
+from bench.load.job import Begun, Timeline
+from bench.load.process import Load
+from bench.probing import Pauses, pauses, probe
 from bench.scale.system import System, system
 from testbed import report
-from testbed.flood import Kind
+from testbed.flood import Kind, flooded
 from testbed.machine import machine
 from testbed.report import Report, Table
 
-PROBE_EVERY: Final = 0.005
-LIMIT: Final = 0.05
 CONNECTIONS: Final[dict[Kind, int]] = {"heartbeats": 400, "slow-bodies": 1_500, "handshakes": 64}
+SOURCE: Final = "127.0.0.2"
+"""Address that the flood comes from: not its neighbour's."""
 BOUND: Final = 120.0
 """Seconds more than it is measured for, after which a load ends by itself."""
 
@@ -38,24 +38,14 @@ class Row(msgspec.Struct):
 
     kind: str
     connections: int
-    without: probe.Pauses
-    control: probe.Pauses
+    without: Pauses
+    control: Pauses
     """The flood is against another system on the same machine."""
-    under: probe.Pauses
+    under: Pauses
     answers: dict[str, int]
     """Answers to the flood by status; `ended`: its connection was."""
     epochs: tuple[int, int]
     """Before and after: equal where the twin kept its lease."""
-
-    @property
-    def ratio(self) -> float:
-        """The neighbour's p99 under the flood to that without."""
-        return self.under.p99 / self.without.p99
-
-    @property
-    def to_control(self) -> float:
-        """The neighbour's p99 under the flood to that under the control: the server's part in it."""
-        return self.under.p99 / self.control.p99
 
 
 class Result(msgspec.Struct):
@@ -89,27 +79,18 @@ def measure(found: System, other: System, kind: Kind, seconds: float) -> Row:
     """The neighbour without the flood, then while it is against the `other` system, then under it."""
     epoch, connections = _epoch(found), CONNECTIONS[kind]
     without = _probed(found, seconds)
-    control, _ = _flooded(found, other, kind, seconds)
-    under, answers = _flooded(found, found, kind, seconds)
+    with flooded(other.client_config(), "127.0.0.1", kind, connections=connections, source=SOURCE):
+        control = _probed(found, seconds)
+    with flooded(found.client_config(), "127.0.0.1", kind, connections=connections, source=SOURCE) as answers:
+        under = _probed(found, seconds)
     return Row(kind, connections, without, control, under, answers, (epoch, _epoch(found)))
 
 
-def _flooded(
-    found: System, victim: System, kind: Kind, seconds: float
-) -> tuple[probe.Pauses, dict[str, int]]:
-    """The neighbour in `found` while `victim` is flooded, and what the flood was answered."""
-    wanted = flood.Flood(victim.target("alice"), kind)
-    with Load("tmr-flood", CONNECTIONS[kind], seconds + BOUND, wanted) as load:
-        load.hear(Begun)
-        return _probed(found, seconds), load.end(flood.Sent).answers
-
-
-def _probed(found: System, seconds: float) -> probe.Pauses:
-    wanted = probe.Probe(found.target("bob"), PROBE_EVERY, LIMIT, found.machines.active().pid)
-    with Load("tmr-probe", 1, seconds + BOUND, wanted) as load:
+def _probed(found: System, seconds: float) -> Pauses:
+    with Load(probe(found.target("bob"), seconds + BOUND, found.machines.active().pid)) as load:
         load.hear(Begun)
         time.sleep(seconds)
-        return load.end(probe.Pauses)
+        return pauses(load.end(Timeline))
 
 
 def _epoch(found: System) -> int:
@@ -142,13 +123,17 @@ def describe(result: Result) -> Report:
 
 def _cells(row: Row) -> tuple[str, ...]:
     found = (row.without, row.control, row.under)
+    figures = (
+        [one.took.p50 for one in found],
+        [one.took.p99 for one in found],
+        [one.took.worst for one in found],
+        [one.work.p50 for one in found],
+        [one.work.p99 for one in found],
+    )
     return (
         f"{row.kind}, {row.connections} connections",
-        *(
-            " → ".join(f"{1e3 * getattr(one, figure):.1f}" for one in found)
-            for figure in ("p50", "p99", "worst", "work50", "work99")
-        ),
-        f"{row.ratio:.1f}",
-        f"{row.to_control:.1f}",
+        *(" → ".join(f"{1e3 * value:.1f}" for value in values) for values in figures),
+        f"{row.under.took.p99 / row.without.took.p99:.1f}",
+        f"{row.under.took.p99 / row.control.took.p99:.1f}",
         "kept" if row.epochs[0] == row.epochs[1] else "lost",
     )

@@ -14,7 +14,7 @@ from tests.support.pki import Authority
 from tests.system.machines import FIRM
 
 from bench import debs, processes
-from bench.load.licences import Target
+from bench.load.job import Leader, Ports, Target
 from bench.scale.system import PRODUCT, system
 from tmr.net.tls import TlsFiles
 
@@ -22,8 +22,8 @@ from tmr.net.tls import TlsFiles
 class Peer(Protocol):
     """A running system, and the way to reach it."""
 
-    def target(self) -> object:
-        """Of the load, as JSON can hold it."""
+    def target(self) -> Target | Leader | Ports:
+        """Address for the load."""
 
     def pids(self) -> dict[str, int]:
         """Its processes by name."""
@@ -77,11 +77,11 @@ class Etcd:
     def _leads(self, port: int) -> bool:
         return "\netcd_server_is_leader 1" in self._metrics(port)
 
-    def target(self) -> object:
+    def target(self) -> Leader:
         port = next(client for metrics, client in self._clients.items() if self._leads(metrics))
         if self._tls is None:
-            return {"port": port}
-        return {"port": port, "ca": self._tls.ca, "certificate": self._tls.certificate, "key": self._tls.key}
+            return Leader(port)
+        return Leader(port, self._tls.ca, self._tls.certificate, self._tls.key)
 
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._running.items()}
@@ -133,8 +133,8 @@ class Redis:
         """All three listen."""
         return all(map(processes.listens, self.ports))
 
-    def target(self) -> object:
-        return {"ports": self.ports}
+    def target(self) -> Ports:
+        return Ports(self.ports)
 
     def pids(self) -> dict[str, int]:
         return {name: process.pid for name, process in self._running.items()}
@@ -164,10 +164,9 @@ class Floor:
         """It listens."""
         return processes.listens(self._port)
 
-    def target(self) -> object:
+    def target(self) -> Target:
         files = self._asking
-        found = Target(self._port, "floor", files.certificate, files.key, files.ca, FIRM, PRODUCT)
-        return {name: getattr(found, name) for name in found.__struct_fields__}
+        return Target(self._port, "floor", files.certificate, files.key, files.ca, FIRM, PRODUCT)
 
     def pids(self) -> dict[str, int]:
         return {"floor": self._process.pid}

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
+import msgspec
 from matplotlib.figure import Figure
 
 from bench import debs, peers
@@ -17,17 +18,18 @@ from testbed import plots, report
 from testbed.machine import machine
 from testbed.report import Notes, Picture, Report, Section, Table
 
-CASES: dict[str, tuple[str, Callable[[Path], AbstractContextManager[peers.Peer]]]] = {
-    "tmr-checkout": ("TMR: checkout, release", peers.tmr),
-    "etcd-held": ("etcd: transaction on a held lease, delete", peers.etcd),
-    "etcd-held-tls": ("the same over mutual TLS", peers.etcd_tls),
-    "etcd-fresh": ("etcd: lease + put", peers.etcd),
-    "etcd-put": ("etcd: put", peers.etcd),
-    "redlock": ("three Redis: Redlock", peers.redis),
-    "floor": ("FastAPI and uvicorn over mutual TLS, which do nothing", peers.floor),
-    "tmr-heartbeats": ("TMR: heartbeats, 100 sessions each (sessions)", peers.tmr),
-    "tmr-batch": ("TMR: batch, 100 seats each (seats)", peers.tmr),
+CASES: dict[str, tuple[str, str, Callable[[Path], AbstractContextManager[peers.Peer]]]] = {
+    "tmr-checkout": ("TMR: checkout, release", "checkout", peers.tmr),
+    "etcd-held": ("etcd: transaction on a held lease, delete", "held", peers.etcd),
+    "etcd-held-tls": ("the same over mutual TLS", "held", peers.etcd_tls),
+    "etcd-fresh": ("etcd: lease + put", "fresh", peers.etcd),
+    "etcd-put": ("etcd: put", "put", peers.etcd),
+    "redlock": ("three Redis: Redlock", "redlock", peers.redis),
+    "floor": ("FastAPI and uvicorn over mutual TLS, which do nothing", "checkout", peers.floor),
+    "tmr-heartbeats": ("TMR: heartbeats, 100 sessions each (sessions)", "heartbeats", peers.tmr),
+    "tmr-batch": ("TMR: batch, 100 seats each (seats)", "batch", peers.tmr),
 }
+"""Name → title of its row, case of the load, system."""
 OURS = "tmr-checkout"
 MANY = {"tmr-heartbeats": 100, "tmr-batch": 100}
 """Cases in which one request is about many sessions, and about how many: figures are for one of them."""
@@ -62,13 +64,14 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     runs: list[Run] = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench")))
-        kinds = dict.fromkeys(CASES[case][1] for case in options.cases)
+        kinds = dict.fromkeys(CASES[case][2] for case in options.cases)
         running = {kind: stack.enter_context(kind(directory)) for kind in kinds}
         for number in range(options.rounds):
             for clients in options.clients:
                 for case in options.cases:
-                    peer, seconds = running[CASES[case][1]], options.seconds
-                    runs.append(found := measure(case, peer, clients, seconds, seconds / 4, number))
+                    (_, load, kind), seconds = CASES[case], options.seconds
+                    found = measure(load, running[kind], clients, seconds, seconds / 4, number)
+                    runs.append(found := msgspec.structs.replace(found, case=case))
                     say(f"round {number + 1} {clients:3} clients {case:15} {found.line}")
     say(str(report.write(options.out, "report", describe(runs, machine()), runs)))
     return 0
@@ -90,13 +93,13 @@ def describe(runs: Sequence[Run], where: str) -> Report:
     """The report."""
     groups: Groups = {}
     for one in runs:
-        groups.setdefault((one.case, one.load.clients), []).append(one)
+        groups.setdefault((one.case, one.clients), []).append(one)
     numbers = sorted({clients for _, clients in groups})
     rates = _picture(groups, numbers, "operations a second", lambda run: run.rate)
     latencies = _picture(groups, numbers, "p99, milliseconds", lambda run: 1e3 * run.load.p99)
     return Report(
         "Beside what one would run instead",
-        f"{where}. {max(run.round for run in runs) + 1} rounds of {runs[0].load.seconds:g} s for each row, "
+        f"{where}. {max(run.round for run in runs) + 1} rounds of {runs[0].seconds:g} s for each row, "
         "all peers in alternation. Medians; ± is half the distance between the best and the worst round. "
         "Ratios are of TMR's row with as many clients to this one; CPU is that of all servers together.",
         sections=[
@@ -119,7 +122,7 @@ def _clients(number: int) -> str:
 
 def _table(groups: Groups, clients: int) -> Table:
     ours, rows = groups.get((OURS, clients)), []
-    for case, (name, _) in CASES.items():
+    for case, (name, _, _) in CASES.items():
         if (runs := groups.get((case, clients))) is None:
             continue
         rate, p99 = median(runs, lambda run: run.rate), median(runs, lambda run: run.load.p99)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.history import History, Key, over
@@ -14,6 +12,7 @@ from chaos.rules.availability import Outage, outages, unexcused
 from chaos.rules.excuses import Bounds, Excuse, excuses
 from chaos.rules.intervals import common, union
 from chaos.rules.twins import terms
+from testbed.figures import percentile
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 
@@ -93,13 +92,6 @@ def findings(history: History, most: dict[Key, int]) -> Findings:
         Bounds(history.campaign.ttl),
         len(unexcused(history)),
     )
-
-
-def percentile(rising: Sequence[float], percent: float) -> float:
-    """Nearest rank: the smallest value that so many per cent do not exceed; 0 of nothing."""
-    if not rising:
-        return 0.0
-    return rising[max(0, math.ceil(len(rising) * percent / 100) - 1)]
 
 
 def _latencies(history: History) -> list[Latency]:

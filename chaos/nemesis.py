@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import cast
 
 from chaos.plan import ACTIVE, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, Step
 from chaos.records import FAULTS, Fault, append
@@ -13,6 +14,7 @@ from chaos.watcher import Look, Watcher
 from testbed.addresses import LEASE_S, SERVERS
 from testbed.deployment import Say
 from testbed.fault_injector import FaultInjector, boottime
+from testbed.flood import Kind
 from testbed.operator import Operator
 from testbed.vendor import Vendor
 from tmr.client import TmrError
@@ -264,7 +266,7 @@ class Nemesis:
 
     @contextmanager
     def _flood(self, step: Step, targets: Sequence[str]) -> Iterator[None]:
-        with self._faults.flooded(targets[0], step.how) as answers:
+        with self._faults.flooded(targets[0], cast(Kind, step.how)) as answers:
             yield
         self._say(f"the flood was told {answers}")
 

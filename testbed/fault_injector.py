@@ -14,7 +14,6 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from ipaddress import IPv4Address
 from pathlib import Path
-from subprocess import PIPE
 
 from lab import fabric, machine
 from lab.errors import LabError
@@ -23,7 +22,7 @@ from lab.lock import locked
 from lab.names import ROOT, LabNames
 from lab.topology import FRONT, MACHINES, Machine, machine_named
 from lab.wait import until
-from testbed import network_faults, store_faults
+from testbed import flood, network_faults, store_faults
 from testbed.addresses import LEASE_S, SERVERS, TWINS, UPSTREAMS, VIP
 
 _FILLER = "chaos-filler"
@@ -130,20 +129,12 @@ class FaultInjector:
         """A foreign host in the front LAN has the virtual address meanwhile."""
         return network_faults.thief(self.names, IPv4Address(VIP))
 
-    @contextmanager
-    def flooded(self, target: str, kind: str) -> Iterator[dict[str, int]]:
+    def flooded(self, target: str, kind: flood.Kind) -> AbstractContextManager[dict[str, int]]:
         """A host in the front LAN floods the twin meanwhile; then, what it was told how often."""
-        address = FRONT.ipv4(machine_named(target).number)
-        config, answers = self.names.directory / "pki" / "operator.toml", dict[str, int]()
-        command = [sys.executable, "-m", "testbed.flood", self.names.fabric, str(config), address, kind]
-        with subprocess.Popen(command, stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as flood:
-            try:
-                yield answers
-            finally:
-                told, _ = flood.communicate()
-        if flood.returncode:
-            raise LabError(f"the flood of {target} ended with {flood.returncode}")
-        answers.update(json.loads(told))
+        config = self.names.directory / "pki" / "operator.toml"
+        return flood.flooded(
+            config, FRONT.ipv4(machine_named(target).number), kind, namespace=self.names.fabric
+        )
 
     # -- processes -------------------------------------------------------------------------------------------
 

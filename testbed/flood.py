@@ -1,10 +1,11 @@
 """A flood: one client, or strangers, ask a twin for far more than their share, until standard input ends.
 
-    python -m testbed.flood NAMESPACE CONFIG ADDRESS KIND
+    python -m testbed.flood CONFIG ADDRESS KIND NAMESPACE CONNECTIONS SOURCE
 
 `heartbeats`: requests of the operator in CONFIG for a thousand sessions that nobody knows. `strangers`: TLS
 handshakes without a certificate, and connections that begin none. `handshakes`: complete ones, and nothing
-asked. `slow-bodies`: a byte at a time. Says how much was answered, in JSON.
+asked. `slow-bodies`: a byte at a time. Says when it is under way, and how much was answered, in JSON.
+NAMESPACE and SOURCE may be empty.
 """
 
 from __future__ import annotations
@@ -14,11 +15,17 @@ import json
 import os
 import secrets
 import ssl
+import subprocess
 import sys
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import PIPE
 from typing import Final, Literal, get_args
 
+from lab.errors import LabError
+from lab.names import ROOT
 from testbed.http import Connection
 from testbed.operator import enter
 from tmr.client import load
@@ -36,6 +43,7 @@ _IDS: Final = 1_000
 _TRICKLE_S: Final = 0.1
 _PAUSE_S: Final = 0.05
 _GIVEN_UP_S: Final = 2.0
+_UNDER_WAY_S: Final = 1.0
 _JSON: Final = "content-type: application/json\r\n"
 
 
@@ -53,10 +61,9 @@ class Flood:
         kind: Kind,
         connections: int = CONNECTIONS,
         *,
-        name: str | None = None,
         source: str | None = None,
     ) -> None:
-        self._address, self._port, self._tls, self._name, self._source = address, port, tls, name, source
+        self._address, self._port, self._tls, self._source = address, port, tls, source
         self._connections = connections
         self._way = {
             "heartbeats": self._heartbeats,
@@ -84,9 +91,7 @@ class Flood:
                 await asyncio.sleep(_PAUSE_S)
 
     async def _open(self, tls: ssl.SSLContext | None) -> Connection:
-        return await Connection.open(
-            self._port, tls, self._name if tls else None, address=self._address, source=self._source
-        )
+        return await Connection.open(self._port, tls, address=self._address, source=self._source)
 
     async def _heartbeats(self, _: int) -> None:
         body = json.dumps({"sessions": [secrets.token_hex(16) for _ in range(_IDS)]}).encode()
@@ -123,17 +128,48 @@ class Flood:
         self.answers[ENDED] += 1
 
 
-async def _run(namespace: str, config: str, address: str, kind: Kind) -> Counter[str]:
+@contextmanager
+def flooded(
+    config: Path,
+    address: str,
+    kind: Kind,
+    *,
+    namespace: str = "",
+    connections: int = CONNECTIONS,
+    source: str = "",
+) -> Iterator[dict[str, int]]:
+    """Flood an address meanwhile, from a process of its own; then, how often it was told what."""
+    told = dict[str, int]()
+    command = [sys.executable, "-m", "testbed.flood", config, address, kind, namespace, connections, source]
+    with subprocess.Popen(list(map(str, command)), stdin=PIPE, stdout=PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None  # noqa: S101 - for the type checker
+        try:
+            process.stdout.readline()
+            yield told
+        finally:
+            answers, _ = process.communicate()
+    if process.returncode:
+        raise LabError(f"the flood of {address} ended with {process.returncode}")
+    told.update(json.loads(answers))
+
+
+async def _run(
+    config: str, address: str, kind: Kind, namespace: str, connections: int, source: str
+) -> Counter[str]:
     found = load(Path(config))
     tls = _unnamed() if kind == "strangers" else context(found.tls, found.system)
     tls.check_hostname = False
-    enter(namespace)
+    if namespace:
+        enter(namespace)
     os.nice(NICE)
-    flood = Flood(address, found.port, tls, kind)
+    flood = Flood(address, found.port, tls, kind, connections, source=source or None)
     task = asyncio.create_task(flood.go_on())
+    await asyncio.sleep(_UNDER_WAY_S)  # not a wait for something: connections are made all the time
+    print(flush=True)
     await asyncio.to_thread(sys.stdin.read)
     flood.stop()
-    await task
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
     return flood.answers
 
 
@@ -145,10 +181,10 @@ def _unnamed() -> ssl.SSLContext:
 
 
 def main() -> None:
-    namespace, config, address, kind = sys.argv[1:]
+    config, address, kind, namespace, connections, source = sys.argv[1:]
     if kind not in KINDS:
         sys.exit(f"no kind of flood {kind!r}: choose from {', '.join(KINDS)}")
-    print(json.dumps(asyncio.run(_run(namespace, config, address, kind))))
+    print(json.dumps(asyncio.run(_run(config, address, kind, namespace, int(connections), source))))
 
 
 if __name__ == "__main__":

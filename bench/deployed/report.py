@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from matplotlib.axes import Axes
 
 from bench.deployed.figures import AT_WORK, EVENTS, HOLDER, KEEPALIVED, TMR, Figures, Gap
 from testbed import plots
+from testbed.figures import spread
 from testbed.report import Notes, Part, Picture, Report, Section, Table
 
 Row = tuple[str, str, str]
@@ -88,7 +89,7 @@ def _deployment(figures: Figures) -> list[Part]:
         ("`site.yml` on bare machines", "first"): [run.seconds for run in figures.first],
         ("`site.yml`, nothing to do", "unchanged"): [run.seconds for run in figures.unchanged],
     }
-    lines = [(what, _spread(found), f"{figures.goals[goal]:g}") for (what, goal), found in measured.items()]
+    lines = [(what, spread(found), f"{figures.goals[goal]:g}") for (what, goal), found in measured.items()]
     return [
         Table(("", "seconds", "goal"), lines, frozenset({1, 2})),
         f"Seconds to boot, each machine: {slowest}. Changes of the playbook: first "
@@ -97,22 +98,12 @@ def _deployment(figures: Figures) -> list[Part]:
     ]
 
 
-def _spread(values: Sequence[float], digits: int = 1) -> str:
-    """`median (smallest … largest)`."""
-    if not values:
-        return "—"
-    middle = f"{statistics.median(values):.{digits}f}"
-    if len(values) == 1:
-        return middle
-    return f"{middle} ({min(values):.{digits}f} … {max(values):.{digits}f})"
-
-
 def _gaps(found: dict[Row, list[Gap]]) -> list[Part]:
     lines = []
     for (event, system, setting), gaps in found.items():
         ours, values = reference(found, event), [gap.gap_ms for gap in gaps]
         ratio = f"{statistics.median(values) / ours:.2f}" if ours else "—"
-        lines.append((event, f"{system}, {setting}", _spread(values, 0), str(len(values)), ratio))
+        lines.append((event, f"{system}, {setting}", spread(values, 0), str(len(values)), ratio))
 
     def fill(axes: Axes) -> None:
         plots.points(
@@ -144,7 +135,7 @@ def _application(gaps: Iterable[Gap]) -> list[Part]:
         f"It checks a licence out and gives it back all the time, through `tmr.client`. In {len(during)} "
         f"switchover{'s' if len(during) > 1 else ''} and after them: "
         f"{sum(one.asked for one in during)} requests, {sum(one.failed for one in during)} failed; the "
-        f"longest wait for an answer was {_spread([one.longest_ms for one in during], 0)} ms."
+        f"longest wait for an answer was {spread([one.longest_ms for one in during], 0)} ms."
     )
     return [Notes(text, errors)]
 
@@ -160,9 +151,9 @@ def _holdings(figures: Figures) -> list[Part]:
                     f"{system}, {found[0].setting}",
                     str(len(found)),
                     str(max(one.most for one in seen)),
-                    f"{_spread([one.both_s for one in seen])} of {_spread([one.seconds for one in seen])}",
+                    f"{spread([one.both_s for one in seen])} of {spread([one.seconds for one in seen])}",
                     f"{sum(len(one.last) > 1 for one in seen)} of {len(seen)}",
-                    _spread([holding.gap_ms for holding in found], 0),
+                    spread([holding.gap_ms for holding in found], 0),
                     str(sum(one.looks for one in seen)),
                     f"{max(one.apart_ms for one in seen):.0f}",
                 )

@@ -1,73 +1,80 @@
-"""`python -m bench.load CASE CLIENTS SECONDS WARM_UP TARGET`: TARGET is JSON, and so is what is printed.
-
-Some cases run until standard input ends, at most SECONDS, and print a line of JSON for each event.
-"""
+"""`python -m bench.load JOB`: JOB is JSON (`Job`), and so is what is printed, until standard input ends."""
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import sys
+import time
 from collections.abc import Sequence
-from typing import TypeVar
 
 import msgspec
 
-from bench.load import first, flood, hold, licences, many, probe, watch
-from bench.load.drive import Action, drive
-from bench.load.until import say
-
-T = TypeVar("T")
-
+from bench.load import first, licences, many
+from bench.load.engine import run, say
+from bench.load.job import Churned, Job, Leader, Opened, Ports, Target
+from bench.load.licences import Action
 
 MOST_BATCHES = 8
 
 
-class _Ports(msgspec.Struct):
-    ports: list[int]
-
-
-async def _actions(case: str, clients: int, target: str) -> Sequence[Action]:
-    match case:
-        case "tmr-checkout" | "floor":
-            return await licences.pairs(_read(target, licences.Target), clients)
-        case "tmr-heartbeats":
-            return await licences.heartbeats(_read(target, licences.Target), clients)
-        case "tmr-batch":
+async def _actions(job: Job) -> Sequence[Action]:
+    match job:
+        case Job("checkout", Target() as target):
+            return await licences.pairs(target, job.clients)
+        case Job("heartbeat", Target() as target):
+            return await licences.heartbeats(target, job.clients, 1)
+        case Job("heartbeats", Target() as target):
+            return await licences.heartbeats(target, job.clients, 100)
+        case Job("batch", Target() as target):
             # More would be turned away: each has a hundred requests under way.
-            return await many.seats(_read(target, licences.Target), min(clients, MOST_BATCHES))
-        case "etcd-held" | "etcd-held-tls" | "etcd-fresh" | "etcd-put":
+            return await many.seats(target, min(job.clients, MOST_BATCHES))
+        case Job("hold", Target() as target):
+            return await _held(job, target)
+        case Job(("held" | "fresh" | "put") as kind, Leader() as leader):
             from bench.load import etcd  # noqa: PLC0415 - gRPC is needed for this alone
 
-            kinds: dict[str, etcd.Kind] = {"etcd-fresh": "fresh", "etcd-put": "put"}
-            return await etcd.seats(_read(target, etcd.Leader), kinds.get(case, "held"), clients)
-        case "redlock":
+            return await etcd.seats(leader, kind, job.clients)
+        case Job("redlock", Ports(ports)):
             from bench.load import redis  # noqa: PLC0415
 
-            return await redis.locks(_read(target, _Ports).ports, clients)
-    raise SystemExit(f"no case {case}")
+            return await redis.locks(ports, job.clients)
+    raise SystemExit(f"no case {job.case} for {type(job.target).__name__}")
 
 
-def _read(target: str, kind: type[T]) -> T:
-    return msgspec.json.decode(target, type=kind)
+async def _held(job: Job, target: Target) -> Sequence[Action]:
+    """Says Churned, then Opened. The actions keep the sessions alive, where there is a rate."""
+    lanes = await many.connections(target, job.clients)
+    began = time.monotonic()
+    await many.churn(lanes, target, job.churn)
+    say(Churned(time.monotonic() - began))
+    began = time.monotonic()
+    sessions = await many.opened(lanes, target, job.sessions, job.ttl)
+    say(Opened(len(sessions), time.monotonic() - began))
+    batches = [sessions[part.start : part.stop] for part in many.chunks(len(sessions), many.BEATS)]
+    return [
+        _in_turn([licences.beat(lane, batch) for batch in mine])
+        for number, lane in enumerate(lanes)
+        if job.rate and (mine := batches[number :: len(lanes)])
+    ]
 
 
-async def _run() -> None:
-    case, clients, seconds, warm_up, target = sys.argv[1:]
-    match case:
-        case "tmr-hold":
-            await hold.hold(int(clients), float(seconds), _read(target, hold.Hold))
-        case "tmr-watch":
-            await watch.watch(int(clients), float(seconds), _read(target, watch.Watch))
-        case "tmr-probe":
-            await probe.probe(float(seconds), _read(target, probe.Probe))
-        case "tmr-flood":
-            await flood.flood(int(clients), float(seconds), _read(target, flood.Flood))
-        case "tmr-first":
-            await first.first(float(seconds), _read(target, first.First))
-        case _:
-            actions = await _actions(case, int(clients), target)
-            say(await drive(actions, float(seconds), float(warm_up)))
+def _in_turn(actions: Sequence[Action]) -> Action:
+    each = itertools.cycle(actions)
+
+    async def action() -> None:
+        await next(each)()
+
+    return action
+
+
+async def _run(job: Job) -> None:
+    async with asyncio.timeout(job.seconds):
+        if job.case == "first":
+            await first.first(job)
+        else:
+            await run(await _actions(job), job)
 
 
 if __name__ == "__main__":
-    asyncio.run(_run())
+    asyncio.run(_run(msgspec.json.decode(sys.argv[1], type=Job)))

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 import grpc
 import grpc.aio
-import msgspec
 
-from bench.load.drive import Action
+from bench.load.job import Leader
+from bench.load.licences import Action
 
 Kind = Literal["held", "fresh", "put"]
 
@@ -38,27 +38,19 @@ class _Member:
         return int(granted.ID)
 
 
-class Leader(msgspec.Struct):
-    """Port of the leader; over mutual TLS if there are files for it."""
-
-    port: int
-    ca: str = ""
-    certificate: str = ""
-    key: str = ""
-
-    def channel(self) -> grpc.aio.Channel:
-        """One connection to it."""
-        address, options = f"127.0.0.1:{self.port}", [("grpc.use_local_subchannel_pool", 1)]
-        if not self.ca:
-            return grpc.aio.insecure_channel(address, options=options)
-        files = (Path(path).read_bytes() for path in (self.ca, self.key, self.certificate))
-        credentials = grpc.ssl_channel_credentials(*files)
-        return grpc.aio.secure_channel(address, credentials, options=options)
+def channel(leader: Leader) -> grpc.aio.Channel:
+    """One connection to it."""
+    address, options = f"127.0.0.1:{leader.port}", [("grpc.use_local_subchannel_pool", 1)]
+    if not leader.ca:
+        return grpc.aio.insecure_channel(address, options=options)
+    files = (Path(path).read_bytes() for path in (leader.ca, leader.key, leader.certificate))
+    credentials = grpc.ssl_channel_credentials(*files)
+    return grpc.aio.secure_channel(address, credentials, options=options)
 
 
 async def seats(leader: Leader, kind: Kind, clients: int) -> Sequence[Action]:
     """All clients ask the leader: that is the shortest way."""
-    members = [_Member(leader.channel()) for _ in range(min(clients, 8))]
+    members = [_Member(channel(leader)) for _ in range(min(clients, 8))]
     return [await _seat(members[n % len(members)], kind, n) for n in range(clients)]
 
 

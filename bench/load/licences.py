@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ssl
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from bench.load.drive import Action
+from bench.load.job import Target
 from testbed.http import Connection
 
 STRIDE = 61
@@ -18,25 +18,16 @@ TURNED_AWAY = 503
 JSON = "content-type: application/json\r\n"
 
 
+Action = Callable[[], Awaitable[None]]
+"""One operation of one client. Raises where it was not carried out as asked."""
+
+
 class Refused(RuntimeError):
     """The request was not carried out: `status` is HTTP's."""
 
     def __init__(self, what: str, status: int, answer: bytes) -> None:
         super().__init__(f"{what} answered with {status}: {answer[:500]!r}")
         self.status = status
-
-
-class Target(msgspec.Struct):
-    """The active twin, and who asks it. `products`: Product Codes from the first on that are asked for."""
-
-    port: int
-    name: str
-    certificate: str
-    key: str
-    ca: str
-    firm_code: int
-    product_code: int
-    products: int = 1
 
 
 class Session(msgspec.Struct):
@@ -100,7 +91,7 @@ async def checkout(connection: Connection, wanted: dict[str, object]) -> str:
     return _session.decode(answer).id
 
 
-async def heartbeats(target: Target, clients: int, batch: int = 100) -> Sequence[Action]:
+async def heartbeats(target: Target, clients: int, batch: int) -> Sequence[Action]:
     """Each client keeps `batch` sessions alive with one request."""
     context = tls(target)
     actions: list[Action] = []

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from bench.load.drive import Action
-from bench.load.licences import JSON, TURNED_AWAY, Refused, Session, Target, tls, wish
+from bench.load.job import Target
+from bench.load.licences import JSON, TURNED_AWAY, Action, Refused, Session, tls, wish
 from testbed.http import Connection
 
 STEPS = 200
 """Of one batch: the most that the API takes."""
+BEATS = 100
+"""Sessions in one `POST /v1/heartbeats`."""
 PAUSE = 0.1
 """Seconds before steps that were turned away are sent again."""
 PATIENCE = 30.0

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import hiredis
 
-from bench.load.drive import Action
+from bench.load.licences import Action
 
 MAJORITY = 2
 _DELETE_OURS = (

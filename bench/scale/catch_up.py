@@ -10,27 +10,17 @@ import httpx
 import msgspec
 from tests.system.machines import Upstream
 
-from bench.load import watch
-from bench.load.drive import quantile
-from bench.load.until import Begun
+from bench.load.job import Begun, Job, Timeline
+from bench.load.process import Load
 from bench.scale.grow import commit
-from bench.scale.loads import Load
 from bench.scale.plan import Plan
 from bench.scale.system import System, status, system
+from testbed.figures import Latency, latency, percentile
 
 LOOK_EVERY = 0.05
 PATIENCE = 300.0
 SETTLE = 2.0
 """Seconds of load before the upstream is started."""
-
-
-class Latency(msgspec.Struct):
-    """Of checkouts and releases, seconds."""
-
-    count: int
-    p50: float
-    p99: float
-    worst: float
 
 
 class CatchUp(msgspec.Struct):
@@ -64,14 +54,14 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
     with system(directory / "catch-up", plan.few_licences) as found:
         found.machines.whole()
         away = found.machines.upstreams[2]
-        before = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
+        before = latency(_watched(found, plan, plan.seconds).took)
         away.terminate()
-        two = _latency(_watched(found, plan, plan.seconds), 0.0, float("inf"))
+        two = latency(_watched(found, plan, plan.seconds).took)
         stood = found.commit()
         seconds = commit(found, plan, plan.commands, tell)
         tell(f"{plan.commands:,} commands in {seconds:.0f} s without {away.name}")
         bound = PATIENCE + SETTLE + 60
-        with Load("tmr-watch", plan.clients, bound, watch.Watch(found.target())) as load:
+        with Load(Job("checkout", found.target(), plan.clients, bound)) as load:
             load.hear(Begun)
             time.sleep(SETTLE)
             missed = found.commit() - stood
@@ -83,7 +73,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
             tell(f"whole after {whole:.1f} s: {messages}")
             recorded = _until(lambda: not found.record_gap(away), started, pause=0.5)
             tell(f"with the record after {recorded:.1f} s")
-            timeline = load.end(watch.Timeline)
+            timeline = load.end(Timeline)
         return CatchUp(
             commands=plan.commands,
             clients=plan.clients,
@@ -95,8 +85,8 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> CatchUp:
             messages=messages,
             before=before,
             two=two,
-            during=_latency(timeline, started, started + whole),
-            filling=_latency(timeline, started + whole, started + recorded),
+            during=latency(timeline.within(started, started + whole)),
+            filling=latency(timeline.within(started + whole, started + recorded)),
             turned_away=timeline.turned_away,
             line=line(timeline, started),
         )
@@ -107,27 +97,22 @@ def way(messages: dict[str, int]) -> str:
     return "snapshot" if messages.get("install appended") else "journal"
 
 
-def line(timeline: watch.Timeline, started: float) -> list[tuple[float, float, float]]:
+def line(timeline: Timeline, started: float) -> list[tuple[float, float, float]]:
     """Each second from `started` in which something ended: p50 and p99 of what ended in it."""
     seconds: dict[int, list[float]] = {}
     for began, took in zip(timeline.began, timeline.took, strict=True):
         seconds.setdefault(int((began + took - started) // 1), []).append(took)
     return [
-        (float(second), quantile(sorted(found), 0.5), quantile(sorted(found), 0.99))
+        (float(second), percentile(sorted(found), 50), percentile(sorted(found), 99))
         for second, found in sorted(seconds.items())
     ]
 
 
-def _watched(found: System, plan: Plan, seconds: float) -> watch.Timeline:
-    with Load("tmr-watch", plan.clients, seconds + 60, watch.Watch(found.target())) as load:
+def _watched(found: System, plan: Plan, seconds: float) -> Timeline:
+    with Load(Job("checkout", found.target(), plan.clients, seconds + 60)) as load:
         load.hear(Begun)
         time.sleep(seconds)
-        return load.end(watch.Timeline)
-
-
-def _latency(timeline: watch.Timeline, start: float, end: float) -> Latency:
-    took = watch.within(timeline, start, end)
-    return Latency(len(took), quantile(took, 0.5), quantile(took, 0.99), quantile(took, 1.0))
+        return load.end(Timeline)
 
 
 def _looks(upstream: Upstream) -> bool:

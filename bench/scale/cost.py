@@ -8,14 +8,10 @@ from pathlib import Path
 
 import msgspec
 
-from bench.load.hold import Churned, Hold, Opened
 from bench.measure import Run, measure
-from bench.scale.loads import Load
+from bench.scale.grow import fill
 from bench.scale.plan import Plan
 from bench.scale.system import System, system
-
-TTL = 3600
-"""Of the sessions held: nothing need be heard of them while others are measured."""
 
 
 class Size(msgspec.Struct):
@@ -43,7 +39,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Cost:
         def grown(name: str, sessions: int, licences: int) -> tuple[System, Size]:
             found = stack.enter_context(system(directory / name, 0))
             assembled = found.issue(licences)
-            opened = _fill(found, sessions, plan)
+            opened = fill(found, sessions, plan)
             tell(
                 f"{name}: {licences:,} licences in {assembled:.1f} s, {sessions:,} sessions in {opened:.1f} s"
             )
@@ -53,17 +49,7 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Cost:
         large = grown("large", plan.sessions, plan.licences)
         for number in range(plan.rounds):
             for name, (peer, size) in (("small", small), ("large", large)):
-                found = measure("tmr-checkout", peer, plan.clients, plan.seconds, plan.seconds / 4, number)
+                found = measure("checkout", peer, plan.clients, plan.seconds, plan.seconds / 4, number)
                 size.runs.append(found)
-                tell(
-                    f"round {number + 1} {name} {found.rate:9,.0f}/s "
-                    f"p50 {1e3 * found.load.p50:6.2f} p99 {1e3 * found.load.p99:7.2f} ms"
-                )
+                tell(f"round {number + 1} {name} {found.line}")
         return Cost(plan.clients, small[1], large[1])
-
-
-def _fill(found: System, sessions: int, plan: Plan) -> float:
-    wanted = Hold(found.target("alice"), sessions, TTL)
-    with Load("tmr-hold", plan.lanes, plan.patience, wanted) as load:
-        load.hear(Churned)
-        return load.hear(Opened).seconds

@@ -8,19 +8,14 @@ from pathlib import Path
 
 import msgspec
 
-from bench import processes
-from bench.load import probe, watch
-from bench.load.drive import quantile
-from bench.load.hold import Churned, Hold, Kept, Opened
-from bench.load.until import Begun
-from bench.scale.loads import Load
+from bench import probing, processes
+from bench.load.job import Begun, Churned, Job, Opened, Timeline
+from bench.load.process import Load
 from bench.scale.plan import Plan
-from bench.scale.sessions import EVERY, TTL
+from bench.scale.sessions import held
 from bench.scale.system import system
+from testbed.figures import Latency, latency
 
-PROBE_EVERY = 0.005
-LIMIT = 0.05
-"""Seconds: pauses that are longer are counted."""
 RATE = 200.0
 """Checkouts and releases a second."""
 
@@ -32,9 +27,10 @@ class Paused(msgspec.Struct):
     minutes: float
     rate: float
     limit: float
-    probed: probe.Pauses
-    checkouts: dict[str, float]
-    """Latencies of checkouts and releases: p50, p99, p999, worst; `turned_away`: answers 503."""
+    probed: probing.Pauses
+    checkouts: Latency
+    """Of checkouts and releases."""
+    turned_away: int
     waited: float
     """Part of the time in which the active twin was ready to run and had no processor."""
     commands: int
@@ -45,16 +41,15 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Paused:
     """Hold sessions, ask for others at a steady rate, and probe."""
     with system(directory / "pauses", plan.few_licences) as found:
         active = found.machines.whole()
-        bound = plan.patience + 120 * plan.minutes
-        with Load(
-            "tmr-hold", plan.lanes, bound, Hold(found.target("alice"), plan.sessions, TTL, EVERY)
-        ) as held:
-            held.hear(Churned)
-            tell(f"{plan.sessions:,} sessions in {held.hear(Opened).seconds:.1f} s")
+        keep = held(found, plan)
+        with Load(keep) as holding:
+            holding.hear(Churned)
+            tell(f"{plan.sessions:,} sessions in {holding.hear(Opened).seconds:.1f} s")
+            holding.hear(Begun)
             before = found.commands()
             with (
-                Load("tmr-watch", plan.clients, bound, watch.Watch(found.target(), RATE)) as load,
-                Load("tmr-probe", 1, bound, probe.Probe(found.target(), PROBE_EVERY, LIMIT)) as light,
+                Load(Job("checkout", found.target(), plan.clients, keep.seconds, rate=RATE)) as load,
+                Load(probing.probe(found.target(), keep.seconds)) as light,
             ):
                 load.hear(Begun)
                 light.hear(Begun)
@@ -62,24 +57,18 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Paused:
                 time.sleep(60 * plan.minutes)
                 seconds = time.monotonic() - began
                 waited = processes.waited(active.pid) - waited
-                probed = light.end(probe.Pauses)
-                timeline = load.end(watch.Timeline)
-            held.end(Kept)
-        took = sorted(timeline.took)
-        tell(f"p99.9 {1e3 * probed.p999:.1f} ms, longest {1e3 * probed.worst:.1f} ms")
+                probed = probing.pauses(light.end(Timeline))
+                timeline = load.end(Timeline)
+            holding.end(Timeline)
+        tell(f"p99.9 {1e3 * probed.took.p999:.1f} ms, longest {1e3 * probed.took.worst:.1f} ms")
         return Paused(
             sessions=plan.sessions,
             minutes=plan.minutes,
             rate=RATE,
-            limit=LIMIT,
+            limit=probing.LIMIT,
             probed=probed,
-            checkouts={
-                "p50": quantile(took, 0.5),
-                "p99": quantile(took, 0.99),
-                "p999": quantile(took, 0.999),
-                "worst": quantile(took, 1.0),
-                "turned_away": float(timeline.turned_away),
-            },
+            checkouts=latency(timeline.took),
+            turned_away=timeline.turned_away,
             waited=waited / seconds,
             commands=found.commands() - before,
         )

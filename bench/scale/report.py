@@ -9,13 +9,14 @@ import msgspec
 from matplotlib.axes import Axes
 
 from bench.measure import Run
-from bench.scale.catch_up import CatchUp, Latency
+from bench.scale.catch_up import CatchUp
 from bench.scale.cost import Cost, Size
 from bench.scale.pauses import Paused
 from bench.scale.sessions import Sessions
 from bench.scale.takeover import Takeover
 from bench.throughput import median, spread
 from testbed import plots
+from testbed.figures import Latency
 from testbed.plots import LIGHT, OTHERS, OURS
 from testbed.report import Part, Picture, Report, Section, Table
 
@@ -93,7 +94,7 @@ def cost(found: Cost) -> list[Part]:
 
     return [
         f"{found.clients} clients check out and release; {len(small.runs)} rounds of "
-        f"{small.runs[0].load.seconds:g} s of each, in turn.",
+        f"{small.runs[0].seconds:g} s of each, in turn.",
         _table(
             *("", _size(small), _size(large), "ratio", "goal"),
             rows=[
@@ -149,17 +150,17 @@ def sessions(found: Sessions) -> list[Part]:
         f"KiB a session: resident memory with all of them, less that after {found.churn:,} commands (what is "
         "remembered of these for retries is bounded, and there by then), divided. Since the start: less "
         "that of the fresh system.",
-        f"{kept.requests:,} requests for heartbeats: p50 {_ms(kept.p50, 1)} ms, p99 {_ms(kept.p99, 1)} ms, "
+        f"{kept.count:,} requests for heartbeats: p50 {_ms(kept.p50, 1)} ms, p99 {_ms(kept.p99, 1)} ms, "
         f"longest {_ms(kept.worst, 1)} ms.",
     ]
 
 
 def pauses(found: Paused) -> list[Part]:
     """The probe's latencies, and those of the checkouts."""
-    light, heavy = found.probed, found.checkouts
+    light, heavy = found.probed.took, found.checkouts
 
     def fill(axes: Axes) -> None:
-        parts = light.quantiles
+        parts = found.probed.quantiles
         axes.plot([1e3 * seconds for _, seconds in parts], [1 - part for part, _ in parts], color=OURS)
         axes.axvline(1e3 * found.limit, color=OTHERS, linestyle="--")
         axes.set(
@@ -182,16 +183,16 @@ def pauses(found: Paused) -> list[Part]:
                         _ms(light.p999, 1),
                         _ms(light.worst, 1),
                     ),
-                    *(f"{light.over} of {light.count:,}", "longest ≤ 50"),
+                    *(f"{found.probed.over} of {light.count:,}", "longest ≤ 50"),
                 ),
                 (
-                    *("checkout, release", _ms(heavy["p50"]), _ms(heavy["p99"]), _ms(heavy["p999"], 1)),
-                    *(_ms(heavy["worst"], 1), "", ""),
+                    *("checkout, release", _ms(heavy.p50), _ms(heavy.p99), _ms(heavy.p999, 1)),
+                    *(_ms(heavy.worst, 1), "", ""),
                 ),
             ],
         ),
-        f"The probe itself was late by {_ms(light.late, 1)} ms at most. The active twin was ready and had "
-        f"no processor for {100 * found.waited:.1f} % of the time.",
+        f"The probe itself was late by {_ms(found.probed.late, 1)} ms at most. The active twin was ready and "
+        f"had no processor for {100 * found.waited:.1f} % of the time.",
         Picture("pauses.svg", "Pauses", plots.chart(_SIZE, fill)),
     ]
 

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import msgspec
 
-from bench.load.hold import Churned, Hold, Kept, Opened
-from bench.scale.loads import Load
+from bench.load.job import Begun, Churned, Job, Opened, Timeline
+from bench.load.many import BEATS
+from bench.load.process import Load
 from bench.scale.plan import Plan
 from bench.scale.system import System, system
+from testbed.figures import Latency, latency
 
 EVERY = 30.0
 """Seconds between two heartbeats of a session."""
@@ -39,7 +41,8 @@ class Sessions(msgspec.Struct):
     held: dict[str, int]
     """At the end of the window, all sessions held."""
     churn: int
-    kept: Kept
+    kept: Latency
+    """Of a request for heartbeats."""
 
 
 def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Sessions:
@@ -48,18 +51,18 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Sessions:
         active = found.machines.whole().name
         fresh = found.memory()
         idle, _ = _used(found, plan.window / 4)
-        wanted = Hold(found.target("alice"), plan.sessions, TTL, EVERY, plan.churn)
-        bound = plan.patience + 3 * plan.window
-        with Load("tmr-hold", plan.lanes, bound, wanted) as load:
+        job = msgspec.structs.replace(held(found, plan), churn=plan.churn)
+        with Load(job) as load:
             churned = load.hear(Churned)
             worn = found.memory()
             tell(f"{plan.churn:,} commands in {churned.seconds:.1f} s")
             opened = load.hear(Opened)
             tell(f"{opened.sessions:,} sessions in {opened.seconds:.1f} s")
+            load.hear(Begun)
             time.sleep(plan.window / 4)
             cpu, window = _used(found, plan.window)
-            held = found.memory()
-            kept = load.end(Kept)
+            full = found.memory()
+            kept = latency(load.end(Timeline).took)
         tell(f"{active}: {100 * cpu[active]:.1f} % of a processor")
         return Sessions(
             sessions=plan.sessions,
@@ -72,10 +75,23 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Sessions:
             cpu=cpu,
             fresh=fresh,
             worn=worn,
-            held=held,
+            held=full,
             churn=plan.churn,
             kept=kept,
         )
+
+
+def held(found: System, plan: Plan) -> Job:
+    """Many sessions, each with a heartbeat every EVERY seconds, evenly spread."""
+    return Job(
+        "hold",
+        found.target("alice"),
+        plan.lanes,
+        plan.patience + 3 * plan.window + 120 * plan.minutes,
+        rate=plan.sessions / BEATS / EVERY,
+        sessions=plan.sessions,
+        ttl=TTL,
+    )
 
 
 def _used(found: System, seconds: float) -> tuple[dict[str, float], float]:

@@ -14,7 +14,7 @@ import msgspec
 from tests.system.machines import FIRM, Machines, Twin, Upstream, context, until
 
 from bench import processes
-from bench.load.licences import Target
+from bench.load.job import Target
 from tmr.licensing import Licence
 from tmr.quorum.lease import Timing
 from tmr.rpc.record_messages import ListRecords, RecordList
@@ -86,6 +86,16 @@ class System:
             product_code=PRODUCT,
             products=self.licences,
         )
+
+    def client_config(self) -> Path:
+        """client.toml of alice, who asks the active twin."""
+        active, tls = self.machines.active(), self.machines.pki.client("alice")
+        file = active.config.with_name("client.toml")
+        file.write_text(
+            f'system = "lab"\nservers = ["127.0.0.1"]\nport = {active.port}\n'
+            f'[tls]\ncertificate = "{tls.certificate}"\nkey = "{tls.key}"\nca = "{tls.ca}"\n'
+        )
+        return file
 
     def pids(self) -> dict[str, int]:
         """Of the daemons that run, by name."""

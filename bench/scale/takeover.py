@@ -8,16 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from bench.load.first import Answered, First
-from bench.load.hold import Churned, Hold, Opened
-from bench.load.until import Begun
-from bench.scale.grow import commit
-from bench.scale.loads import Load
+from bench.load.job import Answered, Begun, Job
+from bench.load.process import Load
+from bench.scale.grow import commit, fill
 from bench.scale.plan import Plan
 from bench.scale.system import System, system
 
 PATIENCE = 60.0
-TTL = 3600
 WARM_UP = 2
 """Kills that are not counted: then both twins have started the way they do in all others."""
 
@@ -50,16 +47,10 @@ def run(plan: Plan, directory: Path, tell: Callable[[str], None]) -> Takeover:
         empty = _row(found, plan, 0, 0, tell)
         commit(found, plan, plan.commands, tell)
         long = _row(found, plan, plan.commands, 0, tell)
-        _fill(found, Hold(found.target("alice"), plan.sessions, TTL), plan)
+        found.machines.whole()
+        fill(found, plan.sessions, plan)
         held = _row(found, plan, plan.commands + plan.sessions, plan.sessions, tell)
         return Takeover(empty, long, held, found.ttl)
-
-
-def _fill(found: System, wanted: Hold, plan: Plan) -> None:
-    found.machines.whole()
-    with Load("tmr-hold", plan.lanes, plan.patience, wanted) as load:
-        load.hear(Churned)
-        load.hear(Opened)
 
 
 def _row(found: System, plan: Plan, commands: int, sessions: int, tell: Callable[[str], None]) -> Row:
@@ -73,8 +64,8 @@ def _row(found: System, plan: Plan, commands: int, sessions: int, tell: Callable
 def _kill(found: System) -> float:
     active = found.machines.whole()
     other = found.machines.other(active)
-    wanted = First(found.target(twin=active), found.target(twin=other))
-    with Load("tmr-first", 1, PATIENCE, wanted) as load:
+    job = Job("first", found.target(twin=active), 1, PATIENCE, other=found.target(twin=other))
+    with Load(job) as load:
         load.hear(Begun)
         killed = time.monotonic()
         active.kill()

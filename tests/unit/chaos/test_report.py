@@ -11,11 +11,11 @@ import pytest
 
 from chaos import report
 from chaos.check import check, judge
-from chaos.figures import percentile
 from chaos.history import History
 from chaos.rules import damage
 from chaos.timeline import KINDS as ABOUT
 from chaos.timeline import draw
+from testbed.figures import percentile
 from testbed.report import html, markdown
 from tests.unit.chaos.histories import METER, SERVERS, Plant, write
 

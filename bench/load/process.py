@@ -1,4 +1,4 @@
-"""Load processes that run until they are told to end."""
+"""Load processes as their starter has them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Self, TypeVar
 
 import msgspec
 
+from bench.load.job import Job
+
 T = TypeVar("T")
 
 GRACE = 30.0
@@ -16,22 +18,15 @@ GRACE = 30.0
 
 
 class Load:
-    """`python -m bench.load CASE …`: hear what it says, tell it to end. A context: then it is gone."""
+    """`python -m bench.load JOB`: hear what it says, tell it to end. A context: then it is gone."""
 
-    def __init__(self, case: str, clients: int, seconds: float, target: object) -> None:
-        """`seconds`: after so many it ends by itself."""
-        self.case = case
-        wanted = msgspec.json.encode(target).decode()
+    def __init__(self, job: Job) -> None:
+        self.case = job.case
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "bench.load", case, str(clients), str(seconds), "0", wanted],
+            [sys.executable, "-m", "bench.load", msgspec.json.encode(job).decode()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-
-    @property
-    def pid(self) -> int:
-        """Of the process."""
-        return self._process.pid
 
     def hear(self, kind: type[T]) -> T:
         """Next line of its output. Raises RuntimeError where it has ended instead."""
