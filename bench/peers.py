@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from tests.support.pki import Authority
-from tests.system.machines import FIRM
+from tests.system.machines import FIRM, free_ports
 
 from bench import debs, processes
 from bench.load.job import Leader, Ports, Target
 from bench.scale.system import PRODUCT, system
+from lab.wait import until
 from tmr.net.tls import TlsFiles
+
+_READY_S = 60.0
 
 
 class Peer(Protocol):
@@ -36,7 +39,7 @@ class Etcd:
     """Three members of an etcd cluster; with `authority`, all that they hear and say is over mutual TLS."""
 
     def __init__(self, directory: Path, authority: Authority | None = None) -> None:
-        clients, peers, metrics = (processes.free_ports(3) for _ in range(3))
+        clients, peers, metrics = (free_ports(3) for _ in range(3))
         names = [f"etcd{n}" for n in range(3)]
         scheme = "http" if authority is None else "https"
         cluster = ",".join(
@@ -115,7 +118,7 @@ class Redis:
     """Three Redis servers that know nothing of one another, each of which syncs every write."""
 
     def __init__(self, directory: Path) -> None:
-        self.ports = processes.free_ports(3)
+        self.ports = free_ports(3)
         self._running = {
             f"redis{n}": processes.start(
                 [
@@ -153,7 +156,7 @@ class Floor:
 
     def __init__(self, directory: Path, authority: Authority) -> None:
         served, self._asking = authority.issue("twin", "floor"), authority.issue("client", "bench")
-        (self._port,) = processes.free_ports(1)
+        (self._port,) = free_ports(1)
         self._process = processes.start(
             [sys.executable, "-m", "bench.floor", str(self._port), served.certificate, served.key, served.ca],
             directory,
@@ -185,7 +188,7 @@ Started = TypeVar("Started", "Etcd", "Redis", "Floor")
 @contextmanager
 def _running(peer: Started) -> Iterator[Started]:
     try:
-        processes.wait_for(peer.ready, f"{type(peer).__name__} is ready")
+        until(peer.ready, _READY_S, f"{type(peer).__name__} is not ready", pause_s=0.05)
         yield peer
     finally:
         peer.close()

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from bench import debs, peers
 from bench.measure import Run, measure
 from testbed import plots, report
+from testbed.figures import half_spread, median
 from testbed.machine import machine
 from testbed.report import Notes, Picture, Report, Section, Table
 
@@ -77,18 +77,6 @@ def run(options: argparse.Namespace, say: Callable[[str], None]) -> int:
     return 0
 
 
-def median(runs: Iterable[Run], value: Callable[[Run], float]) -> float:
-    """Of one figure over the rounds."""
-    return statistics.median(map(value, runs))
-
-
-def spread(runs: Iterable[Run], value: Callable[[Run], float]) -> float:
-    """Half the distance of the largest and the smallest, in percent of the median."""
-    found = sorted(map(value, runs))
-    middle = statistics.median(found)
-    return 50 * (found[-1] - found[0]) / middle if middle else 0.0
-
-
 def describe(runs: Sequence[Run], where: str) -> Report:
     """The report."""
     groups: Groups = {}
@@ -136,7 +124,7 @@ def _table(groups: Groups, clients: int) -> Table:
         rows.append(
             (
                 name,
-                f"{rate * many:,.0f} ± {spread(runs, lambda run: run.rate):.0f} %",
+                f"{rate * many:,.0f} ± {half_spread(runs, lambda run: run.rate):.0f} %",
                 ratio,
                 f"{1e3 * median(runs, lambda run: run.load.p50):.2f}",
                 f"{1e3 * p99:.2f}",

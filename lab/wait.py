@@ -7,15 +7,18 @@ from collections.abc import Callable
 
 from lab.errors import LabError
 
-_PAUSE_S = 0.01
-
 
 def until(
-    condition: Callable[[], bool], timeout_s: float, failure: str, error: type[LabError] = LabError
+    condition: Callable[[], bool],
+    timeout_s: float,
+    failure: str,
+    error: type[LabError] = LabError,
+    *,
+    pause_s: float = 0.01,
 ) -> None:
     """Return as soon as `condition` holds; raise `error` with `failure` after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() > deadline:
             raise error(f"{failure} (waited {timeout_s:.0f} s)")
-        time.sleep(_PAUSE_S)
+        time.sleep(pause_s)

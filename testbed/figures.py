@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 import msgspec
+
+T = TypeVar("T")
 
 
 def percentile(rising: Sequence[float], percent: float) -> float:
@@ -30,6 +33,18 @@ def latency(took: Iterable[float]) -> Latency:
     """Sums the times up."""
     rising = sorted(took)
     return Latency(len(rising), *(percentile(rising, percent) for percent in (50, 99, 99.9, 100)))
+
+
+def median(runs: Iterable[T], value: Callable[[T], float]) -> float:
+    """Of one figure over several runs."""
+    return statistics.median(map(value, runs))
+
+
+def half_spread(runs: Iterable[T], value: Callable[[T], float]) -> float:
+    """Half the distance of the largest and the smallest, in percent of the median."""
+    found = sorted(map(value, runs))
+    middle = statistics.median(found)
+    return 50 * (found[-1] - found[0]) / middle if middle else 0.0
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:

@@ -15,6 +15,7 @@ from bench.load.process import Load
 from bench.scale.grow import commit
 from bench.scale.plan import Plan
 from bench.scale.system import System, status, system
+from lab.wait import until
 from testbed.figures import Latency, latency, percentile
 
 LOOK_EVERY = 0.05
@@ -134,8 +135,5 @@ def _whole(found: System, away: Upstream) -> bool:
 
 def _until(condition: Callable[[], bool], started: float, pause: float = LOOK_EVERY) -> float:
     """Seconds from `started` until the condition holds."""
-    while not condition():
-        if time.monotonic() - started > PATIENCE:
-            raise TimeoutError(f"not within {PATIENCE:g} s of its start")
-        time.sleep(pause)
+    until(condition, PATIENCE, "the upstream has not caught up", pause_s=pause)
     return time.monotonic() - started

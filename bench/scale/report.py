@@ -14,9 +14,8 @@ from bench.scale.cost import Cost, Size
 from bench.scale.pauses import Paused
 from bench.scale.sessions import Sessions
 from bench.scale.takeover import Takeover
-from bench.throughput import median, spread
 from testbed import plots
-from testbed.figures import Latency
+from testbed.figures import Latency, half_spread, median
 from testbed.plots import LIGHT, OTHERS, OURS
 from testbed.report import Part, Picture, Report, Section, Table
 
@@ -80,7 +79,7 @@ def cost(found: Cost) -> list[Part]:
     def row(name: str, value: Callable[[Run], float], digits: int, goal: str = "") -> tuple[str, ...]:
         ratio = median(large.runs, value) / median(small.runs, value)
         cells = (
-            f"{median(size.runs, value):,.{digits}f} ± {spread(size.runs, value):.0f} %"
+            f"{median(size.runs, value):,.{digits}f} ± {half_spread(size.runs, value):.0f} %"
             for size in (small, large)
         )
         return (name, *cells, f"{ratio:.2f}", goal)
