@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 # `make demo` shows the system, `make test` proves it. Both set up what they need; both want root for the lab.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c

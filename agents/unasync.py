@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
 """Generation of the sync client: `_sync*.py` is `_async*.py` without `async` and `await`.
 
 agents/unasync.py            writes it

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m bench WHAT`: measurements, and their reports into `build/bench`.
 
 `--short`: to see that it works, not to judge.

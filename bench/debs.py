@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Debian packages of the peers, unpacked below `.cache/bench`: nothing is installed on the host."""
 
 from __future__ import annotations

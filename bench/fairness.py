@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A flood of one client, and what it does to its neighbour.
 
 A neighbour keeps a session alive every 5 ms. Its latency under each kind of flood is compared to that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server that does nothing: what a request costs before anybody has looked at it.
 
     python -m bench.floor PORT CERTIFICATE KEY CA

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One case, one number of clients, once: the load in its own process, and what it cost the servers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Systems that are measured: each three members on loopback, every write synced."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pauses of the active twin, seen from outside: a light request every few milliseconds."""
 
 from __future__ import annotations

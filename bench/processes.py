@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Processes that are measured: started, watched through /proc, ended."""
 
 from __future__ import annotations

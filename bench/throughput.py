@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Throughput and latency beside what one would run instead: ratios of medians in one session."""
 
 from __future__ import annotations

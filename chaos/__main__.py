@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m chaos`: a campaign of real faults on the lab; a look at what it wrote down."""
 
 from __future__ import annotations

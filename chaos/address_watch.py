@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Log of the twins that have the virtual address: a line for each change, and one a second."""
 
 from __future__ import annotations

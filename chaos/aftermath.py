@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """After the last fault: what is still held, the units that are left, and whether the records agree."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A campaign from its beginning to the written records: clients at work, faults, what is left."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proves from a campaign's records that every promise held, or names what broke it."""
 
 from __future__ import annotations

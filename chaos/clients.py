@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs on the client machine: all clients of a campaign in one event loop, until SIGTERM.
 
     python -m chaos.clients SETTING OUTPUT

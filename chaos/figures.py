@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of a campaign, for its report."""
 
 from __future__ import annotations

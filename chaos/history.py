@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A campaign's records, read and validated: what every rule is checked against."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries a plan of faults out, one after the other, and writes down when each struck and was taken away."""
 
 from __future__ import annotations

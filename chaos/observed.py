@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs on the client machine: the public client, with every request and answer written down at once."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plan of a campaign's faults: from a seed and a duration, the same each time. Pure.
 
 A plan names times before which a fault does not strike, and `active` or `passive` where it means a twin by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The files of a campaign: one directory, one JSON document `campaign.json` and files of JSON Lines.
 
 All times are seconds since the campaign began, on the host's CLOCK_BOOTTIME, which every machine of the lab

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of a campaign: what was proven, and figures."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tables of a report, the same for Markdown and HTML."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The picture of a campaign, on one time axis: faults above; availability, seats and epoch below."""
 
 from __future__ import annotations

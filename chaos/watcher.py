@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looks at the machines from outside, several times a second, and writes down what it sees."""
 
 from __future__ import annotations

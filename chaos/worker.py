@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs on the client machine: one client, which asks as an application does, and writes everything down."""
 
 from __future__ import annotations

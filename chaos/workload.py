@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clients of a campaign and their work, from a seed. Pure; on the client machine, too."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m demo`: from no machine at all to a licence that survives losing any of them."""
 
 from __future__ import annotations

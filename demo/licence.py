@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A vendor, its licence, and how it comes into the three containers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The four ways to lose the active twin, and what must hold after each of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client machine's part: an application that holds the licence, and a prober of the virtual address."""
 
 from __future__ import annotations

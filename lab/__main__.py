@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python3 -m lab`: the command line of the lab."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Control groups: how all processes of a machine are stopped, frozen or killed at once."""
 
 from __future__ import annotations

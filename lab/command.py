@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run a program of the host to its end."""
 
 from __future__ import annotations

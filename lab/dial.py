@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ProxyCommand of ssh: connect from inside a network namespace, hand the socket to ssh, and leave.
 
     dial.py NAMESPACE HOST PORT

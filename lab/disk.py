@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The writable disk of a machine, laid over the shared base tree.
 
 `ext4` is an image behind a loop device: a power cut loses what was not synced, as on a real disk.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two LANs: bridges in a namespace of their own, and the cables of each machine.
 
 Nothing is ever added to the host's own network namespace.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Packages that the lab needs on the host, and their installation."""
 
 from __future__ import annotations

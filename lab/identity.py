@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The identity of a machine: name, addresses, keys; written to its disk before the first boot."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The base tree that all machines share, read-only: built by debootstrap, cached by what goes into it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Keeps one machine running: boots it, and boots it again when it reboots, until it is powered off.
 
     python3 -m lab.keeper STATE_DIRECTORY LAB MACHINE

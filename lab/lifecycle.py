@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole lab: bring it up, take it down, say how it is."""
 
 from __future__ import annotations

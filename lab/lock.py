@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Locks on directories, released by the kernel when their holder dies."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Power, freezing and visits: what is done to machines that exist."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Paths of one lab, and the names of its parts on the host."""
 
 from __future__ import annotations

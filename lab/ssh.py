@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """ssh to the machines: the configuration that people, Ansible and testinfra share."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machines of the lab, their networks and their addresses. Pure."""
 
 from __future__ import annotations

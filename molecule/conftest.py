@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fixtures from the inventory: tests read what was to be deployed instead of repeating it.
 
 A test that takes `upstream`, `twin`, `client`, `server` (an upstream or a twin) or `machine` runs for each.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machines of a lab as its inventory describes them, reached by plain ssh and not by Ansible."""
 
 from __future__ import annotations

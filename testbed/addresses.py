@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Addresses, ports and the lease of the TMR system on the lab's machines, as inventory/lab has them. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs on the client machine: one application, on the public client, until SIGTERM.
 
     python -m testbed.application hold FIRM PRODUCT TTL

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A program on the client machine: its files are put there, it runs as a unit, and is read from outside."""
 
 from __future__ import annotations

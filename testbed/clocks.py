@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clocks of one Python process's own: as `sitecustomize` in a directory on its PYTHONPATH.
 
 Two files beside this one say how they differ from the machine's, and are read again when they have changed:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deployment of the TMR system on a lab: boot, site.yml, and what was deployed kept over a power cut."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults that the nemesis makes from outside of the machines. `mend` undoes all of them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Figures of many values: percentiles, and latencies summed up. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A flood: one client, or strangers, ask a twin for far more than their share, until standard input ends.
 
     python -m testbed.flood CONFIG ADDRESS KIND NAMESPACE CONNECTIONS SOURCE

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The system as an operator sees it from outside: is it whole, which twin is active, where is the address."""
 
 from __future__ import annotations

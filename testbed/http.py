@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP/1.1 on one kept-alive connection: as little as a client can do, to leave processors to servers."""
 
 from __future__ import annotations

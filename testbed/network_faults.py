@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults in the two LANs: frames that pass in one direction only, and a stranger with the virtual address."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A thread that looks at something again and again, while others act."""
 
 from __future__ import annotations

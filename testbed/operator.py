@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looks at the system as its operator does, from the controller: a host in the front network."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From what the prober wrote to the pause that a client sees. Pure."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pictures of reports: colours, style, and the two kinds of rows that several of them draw."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The prober in the client machine's network, and what it has seen so far."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports: results as JSON; one description of a report, and one template each for Markdown and HTML."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab from outside: machines, playbooks, programs in machines, files on the controller."""
 
 from __future__ import annotations

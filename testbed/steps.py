@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo's output: steps with what was expected, what was seen and how long it took."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stores of upstreams on the disks of machines: a bit that flips, copies that are made and put back."""
 
 from __future__ import annotations

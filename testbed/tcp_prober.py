@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m testbed.tcp_prober ADDRESS PORT`: opens a TCP connection every 5 ms, until SIGTERM.
 
 Each attempt is a line on standard output once it has ended: when it began and ended, nanoseconds of

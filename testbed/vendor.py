@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A vendor of its own on the lab: licences of others, or of earlier runs, are not touched."""
 
 from __future__ import annotations

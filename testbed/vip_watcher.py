@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holders of an address among the twins, looked up from outside; no program is started for it."""
 
 from __future__ import annotations

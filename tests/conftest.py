@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Settings of hypothesis: new examples each time, but the same ones in CI: a find would block others."""
 
 import os

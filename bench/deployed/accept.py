@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`accept.py PORT`, run on a twin: takes every TCP connection, and closes it. There is nothing behind it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An application on the client machine, which checks a licence out and gives it back all the time."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run: boots, playbooks, rounds of events for both systems in alternation, shorter leases at the end."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One event: something is done to a twin while the prober connects, and the other one takes over."""
 
 from __future__ import annotations

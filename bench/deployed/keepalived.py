@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """keepalived, unpacked on the twins, with an address of its own and a listener that knows nothing."""
 
 from __future__ import annotations

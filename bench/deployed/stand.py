@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab of the bench, the TMR system on it, and who looks at both."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events of the TMR system, and its repair after each."""
 
 from __future__ import annotations

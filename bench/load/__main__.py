@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m bench.load JOB`: JOB is JSON (`Job`), and so is what is printed, until standard input ends."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Actions again and again, as fast as it goes or at a steady rate, until standard input ends."""
 
 from __future__ import annotations

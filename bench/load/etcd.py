@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The same use built on etcd: a key for each seat, over gRPC.
 
 `held`: create-if-absent in a transaction, on a lease that the client holds already, and delete, in turn.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first checkout after the active twin died: both twins' ports are tried again and again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Job of a load process, and what the process says: JSON, one line for each."""
 
 from __future__ import annotations

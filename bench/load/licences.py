@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checkouts from a TMR system, over HTTPS with a client's certificate."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many sessions, or many commands, as fast as it goes: 200 steps in one `POST /v1/batch`."""
 
 from __future__ import annotations

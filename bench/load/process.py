@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load processes as their starter has them."""
 
 from __future__ import annotations

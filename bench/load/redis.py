@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Redlock on three Redis servers: a seat is a key that two of three set if it was absent.
 
 The algorithm is that of https://redis.io/docs/latest/develop/use/patterns/distributed-locks/. hiredis

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All cases of size; each is in the report as soon as it is measured, beside those of earlier runs."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upstream that was away while very much was committed: until it votes and has everything."""
 
 from __future__ import annotations

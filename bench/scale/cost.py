@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of a checkout with little held, and with much: both systems run, and are asked in turn."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a system large: sessions held, and a long journal, whatever the system does meanwhile."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pauses of the active twin while much is held and checkouts go on."""
 
 from __future__ import annotations

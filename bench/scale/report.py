@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of sizes: figures with their spread, and the goals of the project beside."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The cost of very many sessions that are only kept alive."""
 
 from __future__ import annotations

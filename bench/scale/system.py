@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A TMR system on loopback whose size can be chosen: licences, sessions, journal."""
 
 from __future__ import annotations

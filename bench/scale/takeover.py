@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From `kill -9` of the active twin to the first checkout that the other answers."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests are unanswered or late only while there is an excuse for it (`excuses`)."""
 
 from __future__ import annotations

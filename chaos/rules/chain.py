@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record's chain is unbroken: by the product's own function, and again by the documented format alone."""
 
 from __future__ import annotations

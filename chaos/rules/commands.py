@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No acknowledged command is lost, none is carried out twice, and none that nobody asked for."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Destroyed and old stores: what is left decides nothing alone, and the machines say what happened."""
 
 from __future__ import annotations

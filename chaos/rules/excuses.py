@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Excuses for silence: while two upstreams or both twins are down, and until leases run out."""
 
 from __future__ import annotations

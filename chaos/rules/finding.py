@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The finding of a rule."""
 
 from __future__ import annotations

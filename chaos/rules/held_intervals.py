@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Intervals in which clients surely believed to hold a seat."""
 
 from __future__ import annotations

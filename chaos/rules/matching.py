@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Matching of operations with lines of the record, with the time in which each line was written.
 
 The record is a witness: one order of all commands. What a client was told restricts where in real time each

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Linearizability of the clients' answers, with the record as the witness of the order.
 
 The record is one order of all commands. It is a linearization if it respects real time (what was answered

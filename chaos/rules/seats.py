@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seats are never exceeded: by what clients surely believed, and by the lines of the record."""
 
 from __future__ import annotations

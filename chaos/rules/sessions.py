@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A session that its client keeps alive lives; one that has ended is not kept alive."""
 
 from __future__ import annotations

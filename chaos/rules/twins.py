@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One twin at a time: one holder of the virtual address, one owner of an epoch, epochs that only rise."""
 
 from __future__ import annotations

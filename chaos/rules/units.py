@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Units are conserved to the last one."""
 
 from __future__ import annotations

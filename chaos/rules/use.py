@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The use of one licence, counted by the access modes as documented (docs: reference/api.md)."""
 
 from __future__ import annotations

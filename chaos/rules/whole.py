@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """In the end everything is whole, and nothing is left over."""
 
 from __future__ import annotations

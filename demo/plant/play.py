@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The plant's part of the demo: licences, access rules, and a minute of work with a failover in it."""
 
 from __future__ import annotations

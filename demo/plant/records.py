@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Records of the stations, and their way from the client machine."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs on the client machine: 200 stations in one event loop, on the public async client.
 
     python -m plant.stations RESULTS

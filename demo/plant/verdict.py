@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From what the stations wrote down to figures, and to what must be true of them. Pure.
 
 The access rules are judged by a reading of the file of its own, not by that of the server.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The workload of 200 stations, from a plan and a seed: the same each time. Pure.
 
 This module and `records` go to the client machine with `stations`, without the rest of `lab`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A real twin behind real mutual TLS, and schemathesis against it with the certificate of any role."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Attacks on a daemon from the network: floods, smuggled requests, keys in foreign places."""
 
 import contextlib

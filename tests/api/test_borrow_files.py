@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Borrow files from real upstreams: signed from their own committed ledgers, by two, or not at all."""
 
 import asyncio

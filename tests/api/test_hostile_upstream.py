@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Root on one upstream: it answers what it likes, and the system goes on with the two others."""
 
 from collections.abc import Callable

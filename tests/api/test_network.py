@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network licence server: what differs from a TMR system, and what it must not do."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The tests of a TMR system's client API, run against a network licence server: the same answers.
 
 A failover is a restart here. New tests of these modules count at once; one that is about twins, constituents

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network licence server as a process: kill -9 between acknowledged commands, and the `tmr` command."""
 
 import json

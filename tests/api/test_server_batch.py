@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many requests in one: each is decided as if it had come alone."""
 
 import secrets

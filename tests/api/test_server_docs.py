@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/reference/api.md names every route, metric and problem."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that is wrong is answered with a problem document that says what, and what to do."""
 
 import re

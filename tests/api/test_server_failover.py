@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two twins, three upstreams: who serves when something is lost, and what clients are told."""
 
 import asyncio

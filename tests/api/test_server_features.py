@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every kind of licence over the client API, through failovers where state must survive."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client API keeps to its OpenAPI document, whatever it is asked and by whom."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """At a limit it works; one past it comes the documented refusal, nothing is half done, the server goes on."""
 
 import asyncio

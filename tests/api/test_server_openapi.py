@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The OpenAPI document of the client API is valid, complete and exact."""
 
 from collections.abc import Iterator

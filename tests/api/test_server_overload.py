@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """More requests than can be answered in time: new ones are turned away, who holds a seat does not notice."""
 
 import asyncio

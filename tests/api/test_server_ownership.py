@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client and an operator whose certificates have the same name are two: neither owns what the other has."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of sessions, places in queues and borrowings come in pages."""
 
 import ssl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions over the client API: grants, refusals, retries, heartbeats, ends."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Disks fill up: before a write fails nothing new is stored, and what is held is kept and given back."""
 
 import ssl

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status tells an operator how the licences are used."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The new container of an upstream counts once an operator has said that it is the right one."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stolen twin against three real upstreams: with its real key it writes what it likes, to no gain."""
 
 from collections.abc import Iterator

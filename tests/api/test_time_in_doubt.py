@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clocks that show days later than the journal knows: what goes on, what is refused, and how it ends."""
 
 import csv

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`GET /v1/tracking`: a record that two containers vouch for, also after one of them missed a part of it."""
 
 import csv

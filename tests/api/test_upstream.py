@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The upstream's API over real sockets and real TLS: who is answered, and with what."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Acknowledged writes of an upstream survive `kill -9`; a store that cannot be trusted is not served."""
 
 import asyncio

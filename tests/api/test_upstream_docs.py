@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The reference names every route, configuration key, metric and command of the upstream."""
 
 import argparse

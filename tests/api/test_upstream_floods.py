@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Floods against a real upstream: one peer, or strangers, keep the other twin from nothing."""
 
 import asyncio

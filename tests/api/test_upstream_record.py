@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record at an upstream's API: who is answered, what is vouched for, and what survives `kill -9`."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Looks the locked packages up among known weaknesses (docs/decisions/0015-dependency-audit.md).
 
 Exit status: 0 none that is not in exceptions.toml; 1 there are some; 3 packages could not be looked up, where

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The judgement of pip-audit's answer: weaknesses that stand, and packages that nobody looked at."""
 
 import datetime as dt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hostile bytes for every reader of what comes from outside, guided by coverage (atheris, libFuzzer).
 
 A target is a module in `targets` with `SEEDS`, valid documents to begin with, and `check(data)`, which lets

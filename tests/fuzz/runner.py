@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs targets: one for a time, or all of them at once for a number of runs."""
 
 import hashlib

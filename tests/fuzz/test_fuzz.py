@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A short run of all targets from their seeds, the same each time; `make fuzz` runs as long as you like."""
 
 import os

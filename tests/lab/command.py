@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lab, driven from outside as its users do: by its command line, with the system's python."""
 
 from __future__ import annotations

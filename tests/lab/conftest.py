@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One lab for all tests of this directory, under a name of its own."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of a campaign take effect on machines, and are gone when they are mended."""
 
 from __future__ import annotations

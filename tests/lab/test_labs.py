@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Labs come and go: side by side, without a trace, and after every kind of mishap."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A user's commands for the machines of a lab, on a lab that runs."""
 
 from __future__ import annotations

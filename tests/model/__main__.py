@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m tests.model`: install spin, or search what takes too long for every test."""
 
 from __future__ import annotations

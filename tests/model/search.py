@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One exhaustive search: a model and its bounds, through spin, gcc and the verifier they make."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Searches of the model: the protocol as it is, within bounds; and with one rule taken away at a time."""
 
 from tests.model.search import Search

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocol's models, searched exhaustively: no error as it is, and one for each rule taken away."""
 
 import re

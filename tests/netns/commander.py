@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process that commands tmr-vip: standard input to the Unix socket, and the socket to standard output.
 
 Run as `python commander.py SOCKET [UID]`, so that a test can kill or freeze it as it would tmr-server.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The LAN, fresh for every test."""
 
 import os

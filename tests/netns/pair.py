@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both twins' managers with their servers, and an observer who never may see the address twice."""
 
 from collections.abc import Iterator

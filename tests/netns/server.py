@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stands where tmr-server stands, with its own end of the socket: two twins and one lease between them."""
 
 from __future__ import annotations

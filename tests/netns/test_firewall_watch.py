@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The watch over the firewall's rules, as its role installs it, in a network namespace of its own."""
 
 import os

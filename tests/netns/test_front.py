@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A front network that is dead while the carrier is up: the twin that sees it serves."""
 
 from tests.netns.conftest import Front

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A manager that stands still and goes on: the address is on one machine at a time, and soon on one."""
 
 import shutil

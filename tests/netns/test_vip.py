@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """tmr-vip as a real process in real network namespaces: who answers for the address, and when nobody does."""
 
 import contextlib

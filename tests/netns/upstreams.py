@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small TLS server that receives lease releases, and looks on arrival whether the VIP is still up."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A front LAN of network namespaces, and the processes and observers on it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`python -m tests.simulation SEED…` replays seeds, `--shrink` makes their failures small and tells the
 story.
 

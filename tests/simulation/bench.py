@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two twins and three upstreams whose messages are delivered by hand: for schedules that chance seldom
 finds.
 """

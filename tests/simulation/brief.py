@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages in a few words, for stories."""
 
 from tmr.quorum.messages import (

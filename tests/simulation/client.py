@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client: takes a seat, or waits for one, keeps it alive, takes units, gives it back; borrows one; looks.
 
 It repeats a request until it is answered. What it borrows, it keeps on its disk, with the request for it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A machine's clocks: a monotonic one whose rate changes within the bound, and a wall clock that may jump."""
 
 import copy

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A disk with a write-ahead log: a batch is whole or absent after a crash, and certain only once it was
 synced.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fault profiles: how often each fault strikes."""
 
 import random

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Faults of a run. A run is repeated by its seed, or by its seed and the list of its faults, or part of
 that.
 """

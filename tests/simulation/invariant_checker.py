@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sees everything at once, and says when a promise is broken (DESIGN section 8)."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The one licence of the simulated system: two seats and some units, held by three containers."""
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Is there an order of the calls that explains every answer? From the callers' records alone.
 
 A history is linearizable if each call can be given one moment between its invocation and its answer such

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The protocol with one rule taken away at a time: each must be caught, or the simulation is blind."""
 
 from __future__ import annotations

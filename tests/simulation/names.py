@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The machines of a simulated system."""
 
 UPSTREAMS = ("up1", "up2", "up3")

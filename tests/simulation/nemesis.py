@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the faults happen, at their time, at the named point of a machine's work, or to a single message."""
 
 from __future__ import annotations

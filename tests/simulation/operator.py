@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operator of the system: accepts what the clocks show, if it is right and time does not follow them."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Order in the replayed journal: the queue is served in turn, and time leaps once in a term at most."""
 
 from collections import Counter

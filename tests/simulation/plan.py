@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Draws the faults of one run from its weather, before it begins."""
 
 import random

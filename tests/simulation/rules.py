@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rules of the protocol, each of which a mutation can take away."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run seeds, on all cores."""
 
 import multiprocessing

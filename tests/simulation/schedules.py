@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Schedules written by hand, each for a rule that chance seldom shows to be missing."""
 
 from collections.abc import Callable

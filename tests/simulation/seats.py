@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Calls of the clients to seats and to units, as two objects that have nothing in common.
 
 Only the clients' own records are used: what they asked, what they were answered, and when their heartbeats

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes a failing run small: fewer faults, a shorter storm, fewer clients; and tells what happened in it.
 
 A run is its seed and its faults. Each machine draws from its own stream, so what is left of the faults

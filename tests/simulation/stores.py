@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Disks that acknowledged each entry: what is committed is on two of them, by their own answers."""
 
 from collections.abc import Collection

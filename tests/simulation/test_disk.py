@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The simulated disk: what a crash leaves of what was written and not synced."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checker itself, on histories of which it is known whether they are linearizable."""
 
 import itertools

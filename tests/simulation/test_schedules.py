@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Schedules by hand: production code holds in each, and the rule that it is for is missed when it is gone."""
 
 from collections.abc import Iterator

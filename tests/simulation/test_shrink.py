@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A failing run is made small, and its story is told."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Promises 1 to 3 under 10,000 seeds of faults; and protocols with a rule missing, which must be caught.
 
 A failing seed replays exactly, and shrinks: `python -m tests.simulation SEED --shrink`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A twin: the production quorum, ledger and heartbeat memory, with the request handling of the TMR server."""
 
 from __future__ import annotations

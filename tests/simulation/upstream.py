@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upstream: the production acceptor over a simulated disk.
 
 Batches are made as `tmr.upstream.acceptor_runner` makes them.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A later version of the ledger, for upgrades of one machine after the other."""
 
 from __future__ import annotations

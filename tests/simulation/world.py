@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One seeded run: three upstreams, two twins, some clients, and everything that can go wrong between them.
 
 Time is true time in seconds; every machine has clocks of its own. Each machine draws from a stream of its

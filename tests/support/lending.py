@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A system that lends, for tests: a vendor's update, its containers, a borrower, borrow files."""
 
 from collections.abc import Sequence

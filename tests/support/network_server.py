@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network licence server in one event loop: everything but TLS and the process.
 
 `running` gives what that of `tests.support.tmr_system` gives, as far as there is something alike, so that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """OpenAPI documents of the servers, as docs/reference has them.
 
 python -m tests.support.openapi    writes them anew

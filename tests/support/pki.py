@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates of a TMR system for tests: a real CA, real keys, made in a moment."""
 
 import datetime

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lines of a licence tracking record for tests: true chains, as the ledger makes them."""
 
 from collections.abc import Sequence

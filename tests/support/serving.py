@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server of our own kind, in a thread: a small application behind the real listener, TLS and HTTP."""
 
 import asyncio

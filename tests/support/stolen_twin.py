@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A stolen twin: its real key and certificate, and a program of the thief's own that speaks the protocol."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole TMR system in one event loop: the real acceptors and agents, without disks, TLS and processes."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One real upstream: its own process, files, sockets and certificates."""
 
 import json

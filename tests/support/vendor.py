@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A vendor for tests: real key, real update files."""
 
 from collections.abc import Sequence

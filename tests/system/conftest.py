@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One system of processes for all tests of this directory: each begins by making it whole again."""
 
 import shutil

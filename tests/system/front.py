@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The front LAN on loopback: a virtual address that leads to whichever twin holds it, and the twins' own.
 
 Forwards bytes, so that TLS goes from end to end. As with a real address, connections made before a takeover

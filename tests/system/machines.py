@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A whole TMR system as real processes on loopback: three tmr-upstream, two tmr-server, mutual TLS, disks.
 
 Only the virtual address is missing: `VipPeer` stands for tmr-vip, and clients ask the twins' own ports.

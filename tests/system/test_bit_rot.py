@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One flipped bit in what an upstream has stored: it begins anew by itself, and both twins name it."""
 
 import socket

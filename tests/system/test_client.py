@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Python client and the `tmr` command against a whole system of processes, through real faults."""
 
 import json

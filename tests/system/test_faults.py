@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random faults under load: clients see pauses, never an error, and never more seats than the licence has."""
 
 import logging

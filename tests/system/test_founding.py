@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """New stores on all three upstreams: real twins do not serve with these before an operator has said so."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The length of the lease is set to another value machine by machine, as a playbook does it, under load."""
 
 import shutil

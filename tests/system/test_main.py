@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The process tmr-server for service manager and operator: readiness, watchdog, exit status, mistakes."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two upstreams put back to copies of one moment: nobody serves with these before the third is back, or an
 operator has said that what they lack is lost."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The story of a TMR system, played by real processes over real TLS, with real faults."""
 
 import logging

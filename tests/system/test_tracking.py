@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The licence tracking record of real processes, through the crash of two upstreams in turn."""
 
 import contextlib

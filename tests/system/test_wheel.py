@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The wheel as an application developer gets it: installed with its base dependencies alone."""
 
 import os

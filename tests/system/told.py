@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The last words of the daemons, for the report of a failed test."""
 
 import contextlib

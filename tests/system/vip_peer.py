@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The other end of the VIP socket, for tests on loopback: speaks tmr-vip's protocol, touches no address."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The access list as the client API has it: who may use what. An empty list admits everyone.
 
 Rules are read from the top. The first of the effects `allow` and `deny` that is about the licence and matches

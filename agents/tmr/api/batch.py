@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of a batch: many requests of one application, each with a result of its own."""
 
 from typing import Annotated, Literal

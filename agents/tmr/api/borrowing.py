@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of borrowing: seats taken out of the network for a bounded time."""
 
 from typing import Annotated

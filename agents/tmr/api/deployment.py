@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Deployments: the kinds of systems that serve licences. One value holds all in which a kind differs.
 
 Code asks a deployment for what it needs (`majority`, `tmr_ids`), and never compares its name. A further kind

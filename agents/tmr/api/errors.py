@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors that the client raises: all are a `TmrError`.
 
 TmrError

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of an explanation: the answer that a request would get, and everything that decides it."""
 
 from typing import Annotated, Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fields, limits and base classes that the models of the client API share.
 
 The server's OpenAPI document is made from the models, and the client reads answers with them. Answers may

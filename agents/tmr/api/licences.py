@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of containers and of the licences in them."""
 
 from enum import StrEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of what an operator does: switchover, trust in a new container, acceptance of a time."""
 
 from pydantic import AwareDatetime, Field

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Model of a problem document (RFC 9457): the reason why a request was not fulfilled."""
 
 from typing import Any

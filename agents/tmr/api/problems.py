@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Problems of the client API (RFC 9457): the table `PROBLEMS`.
 
 A server answers with a problem of the table; the client raises the error that belongs to it.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of sessions: requests, grants, queue places, units, heartbeats."""
 
 from enum import StrEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Models of the status and the health of one server."""
 
 from enum import StrEnum

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr accept-time`: what the clocks show is right. For operators."""
 
 import datetime as dt

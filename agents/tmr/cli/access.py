@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr access`: who may use what. For operators."""
 
 import json

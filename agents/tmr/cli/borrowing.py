@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr borrow`, `tmr borrowed`, `tmr return`: seats that leave the network, and their files here."""
 
 import datetime as dt

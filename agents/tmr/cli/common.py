@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options, configuration, output and errors that the commands share which ask servers."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr consume`: units of a Unit Counter."""
 
 import contextlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr explain`: what would happen to a request, and why."""
 
 import datetime as dt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Health of the whole system, from what each of its addresses answered: `tmr status` ends with it. No I/O."""
 
 from collections.abc import Iterator, Sequence

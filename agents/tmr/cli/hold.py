@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runs a command for as long as a licence is held."""
 
 import contextlib

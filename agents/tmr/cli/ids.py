@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ids of sessions and borrowings: 32 digits, of which people see and type the last ones."""
 
 from collections.abc import Iterable

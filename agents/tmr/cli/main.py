@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `tmr` command.
 
 Exit codes: 0 done, 1 refused, 2 wrong usage or configuration, 3 no service. `tmr run` ends with the exit code

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr run`: a licence held while a command runs."""
 
 import datetime as dt

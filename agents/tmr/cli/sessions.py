@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr sessions`, `tmr end`: who holds which licence, and who waits."""
 
 import click

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Parameters of the command line that a parser reads: times, periods, Feature Maps, idempotency keys."""
 
 import re

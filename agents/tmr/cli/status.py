@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr status`: twins, upstreams and votes."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr switchover`: the other twin becomes active."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr tracking`: export the licence tracking record, look at it, and verify an export offline."""
 
 import datetime as dt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr trust`: the new container of an upstream. For operators."""
 
 import click

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sums of a licence tracking record, product by product. No I/O."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client library: an application imports it to use licences of a TMR system.
 
     from tmr.client import Client, NoMoreLicences

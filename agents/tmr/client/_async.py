@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client for asyncio programs. `_sync.py` is generated from this module."""
 
 import asyncio

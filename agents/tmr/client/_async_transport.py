@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests of the async client. `_sync_transport.py` is generated from this module."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proof of a borrower: the private key at hand belongs to the certificate that a borrowing is bound to."""
 
 import hashlib

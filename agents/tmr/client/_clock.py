@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The clock by which a client counts times to live. It goes on while the machine is suspended."""
 
 import sys

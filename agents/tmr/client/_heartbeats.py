@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heartbeats of all sessions of one client: the schedule, and the task or thread that follows it.
 
 `HeartbeatSchedule` says when each session is due; it does no I/O and reads no clock. Times are monotonic

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Operations of the client API: requests to send, and readers of their answers. No I/O.
 
 Source of paths and bodies: the client API's OpenAPI document, `/openapi.json` of a twin.

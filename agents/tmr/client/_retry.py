@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One call over as many attempts as it takes: whom to ask when, and when to give up. No I/O, no clock.
 
 A failover looks like this to a client: a connection breaks or stays silent, new ones are refused or not

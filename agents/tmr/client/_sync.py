@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The client for threaded programs. Generated from `_async.py`: do not edit."""
 
 import datetime as dt

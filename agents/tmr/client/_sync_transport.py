@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests of the sync client. Generated from `_async_transport.py`: do not edit."""
 
 import time

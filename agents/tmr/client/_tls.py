@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mutual TLS to the servers: both ends have a certificate of the system's own CA.
 
 Beyond the usual checks (chain, dates, address) a server must carry the SPIFFE identity of a TMR server of the

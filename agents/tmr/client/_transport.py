@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTPS for the sync and the async client: connections by address, and errors in words."""
 
 import errno

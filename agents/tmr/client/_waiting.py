@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting in a queue for a seat: when to ask again. No I/O, no clock.
 
 A place is kept by asking for it, with the same request and the same idempotency key, within its time to live.

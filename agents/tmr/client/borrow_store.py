@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The directory of a client's borrow files, with the latest time that was seen for each.
 
     store = BorrowStore()                              # ~/.local/share/tmr/borrowed, or below XDG_DATA_HOME

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reads a borrow file and verifies it offline, against nothing but the vendor's public key.
 
     licence = verify(data, vendor_key=PEM, certificate=PEM, key=PEM, now=datetime.now(UTC))

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """client.toml: where the licence server is, and with which certificate to ask it.
 
 system  = "lab"                            # name of the TMR system, as in the certificates

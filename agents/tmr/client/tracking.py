@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports of the licence tracking record: too large to keep in memory, so they go into a file."""
 
 import datetime as dt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Composition root of a network licence server: one store, which serves clients by itself."""
 
 from tmr.daemons import store_server

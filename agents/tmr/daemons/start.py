@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands of the daemons, which say what is missing where only the client is installed."""
 
 import importlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Common parts of the daemons that keep a store: what stands around the store, and the sockets.
 
 A composition root (`upstream_replica`, `network_server`) opens the store, decides what its kind of server

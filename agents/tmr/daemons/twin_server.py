@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Composition root of `tmr-server --config /etc/tmr/server.toml`, the server of one twin."""
 
 import argparse

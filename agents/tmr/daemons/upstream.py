@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr-upstream --config FILE`: run the upstream; with a command, talk to the one that runs."""
 
 import argparse

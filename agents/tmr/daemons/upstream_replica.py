@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Composition root of an upstream: one of the three replicas of a TMR system, which twins ask."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Composition root of `tmr-vip --config FILE`, which holds the virtual address.
 
 With `--clear` it only cleans up. It imports nothing of ours but `tmr.vip` and the setup of the logs.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP stack of a server that serves clients. A request passes, from the outside to the inside:
 
     tmr.net.server.ShutdownMiddleware   ends the connection after the answer, once the server is stopping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answerers of the client API: what the routes need of a server, whatever its deployment."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Counter of answers, for the metrics."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fair shares of this server's time: requests take turns between clients, whatever one of them sends.
 
 A client is a name in a certificate; its share is divided between the addresses that it asks from, and then

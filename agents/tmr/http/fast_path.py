@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A short way to the routes that are asked all the time.
 
 Between a request and its endpoint the framework spends more than the endpoint does: it looks through all

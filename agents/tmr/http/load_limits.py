@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Load limits: the requests that are taken on when not all can be done in time (decision 16).
 
 Pure: the load is passed in. What keeps or frees a seat is always taken on; what asks for more waits.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stage before the application that turns requests away before work is spent on them."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests read, and answers written, by hand: JSON over HTTPS."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics of the client API, in Prometheus' text format."""
 
 from collections.abc import Iterable

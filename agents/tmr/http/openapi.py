@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The OpenAPI document of the client API: exact about bodies that are read by hand, problems and roles.
 
 A route says `openapi_extra=documented(…)`; `install` completes the document from what all routes said.

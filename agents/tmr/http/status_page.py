@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status page for people: one file, no external assets; it reads `/v1/status` every two seconds."""
 
 import base64

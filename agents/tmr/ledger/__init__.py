@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ledger: the deterministic state machine that the journal drives."""
 
 from tmr.ledger.access import AccessList, Rule, SubjectMatch, mistakes

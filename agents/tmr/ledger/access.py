@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The access list: an ordered list of an operator's rules for licences. Empty: everyone may use all.
 
 The first rule of the effects `allow` and `deny` that matches decides. Where a licence has an `allow` rule,

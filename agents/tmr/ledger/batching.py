@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands that come at the same time share journal entries: one of those costs hardly more than a command.
 
 A command alone is an entry as ever. Whoever submits them and whoever waits for their outcomes counts alike:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The choice of the licence for an access, or the reason why there is none. Changes nothing."""
 
 import math

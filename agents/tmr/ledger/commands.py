@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands of the journal to the ledger. Times are certified Unix milliseconds, from the entry."""
 
 import functools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decision which constituents count: a container's statement, while that container is the one that answers.
 
 What a container stated stays in the ledger. The container may be gone all the same: an upstream that lost its

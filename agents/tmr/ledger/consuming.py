@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries out `Consume`: units are taken exactly once, whatever is retried."""
 
 from tmr.ledger.commands import Consume

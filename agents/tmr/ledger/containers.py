@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Statements of the containers, each checked by its signature, and the licences made of them."""
 
 from collections.abc import Iterable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Validation of a ledger's state from untrusted input: readable, and nothing lost that only grows."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The exported record of one Firm Code: JSON lines that anybody can verify (docs: reference/record.md).
 
     {"tmr_record":1, …}                      header: whose lines of what time follow, and the hash before them

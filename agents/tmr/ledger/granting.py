@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries out `Grant` and `Free`."""
 
 from tmr.ledger import session

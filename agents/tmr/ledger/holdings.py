@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions and borrowings of each client, and the bytes that they take in a snapshot.
 
 Snapshots are sent and stored as one piece, which has bounds: so must have what clients say of themselves.

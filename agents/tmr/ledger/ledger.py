@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`apply(entry) → outcome`: seats, queues, units, borrowings, access rules, the record. The same everywhere.
 
 Nothing here may depend on anything but the entries: no clock, no order of a set, no container at hand.

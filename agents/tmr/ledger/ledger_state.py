@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All that the ledger keeps, for the parts that carry out commands."""
 
 from tmr.api.deployment import Deployment

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Carries out `Borrow` and `GiveBack`."""
 
 from tmr.ledger.choose import LicenceQuery

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Memory for a while: outcomes, for retries, and the ends of sessions, for later questions.
 
 Both age by *steady time*, a clock of the ledger's own. Certified time may leap at a failover, by hours where

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outcomes: the ledger's answers to commands."""
 
 from typing import Final, Literal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seats for those who wait: first come first served, within the access rules.
 
 After every command nobody waits who could have a seat: whatever frees one, or changes who may have one, ends

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The places in the queues, one queue for each product, in the order in which they were taken."""
 
 from collections.abc import Iterable

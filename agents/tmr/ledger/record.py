@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The licence tracking record: one hash-chained line for all that happened, a chain for each Firm Code.
 
 Every member of the quorum makes the same lines, since the ledger does. The hash of a line is SHA-256 over the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes the record: which line each event makes."""
 
 from collections.abc import Iterable, Mapping

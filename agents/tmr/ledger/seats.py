@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seats taken by sessions and borrowings: by licence, by instance, by the time when they end."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The begin and the end of a session."""
 
 from tmr.ledger.commands import Grant

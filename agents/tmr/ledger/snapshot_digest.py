@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The digest of the state in a snapshot, computed from its records alone: what `StateDigest` must be at."""
 
 from tmr.ledger.memory import without_text

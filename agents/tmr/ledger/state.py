@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ledger's state: everything that a snapshot holds."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The digest of the ledger's state: a multiset hash that is kept up to date with each change.
 
 It is the sum, modulo 2¹²⁸, of a BLAKE2b hash of every record of the state and of its kind. A record that is

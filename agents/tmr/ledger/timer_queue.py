@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A queue of timers, the earliest first."""
 
 from bisect import bisect_left, bisect_right, insort

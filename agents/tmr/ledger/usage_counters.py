@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Usage counters of licences: units taken, and the start of the Usage Period at the first use."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The use of one licence: its seats that are taken, and their holders."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Validity of a Product Item at a time, for a version, with features: the item's own options."""
 
 from tmr.ledger.outcomes import Denied

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Containers, Product Items, vendor-signed licence files, three containers merged. No clock, no I/O."""
 
 from tmr.licensing.borrow_file import BorrowSignature, BorrowTerms, check_share, seal_borrow_file, share

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Borrow files: a seat taken along, which a program verifies offline with nothing but the vendor's key.
 
 The chain of trust, from the end: two containers sign the same borrowing; a vendor's update, carried along,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of numbers and of the values of Product Item Options."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The state of one CmContainer, its requests, and how it activates updates. Whoever serves it persists it."""
 
 import hashlib

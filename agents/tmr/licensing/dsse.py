@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DSSE envelopes: exact payload bytes, their type, and signatures over both.
 
 https://github.com/secure-systems-lab/dsse (protocol.md, envelope.md). What is written is plain DSSE, which

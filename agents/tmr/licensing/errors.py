@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Everything that `tmr.licensing` raises.
 
     LicensingError            code, reason, remedy: what a person needs

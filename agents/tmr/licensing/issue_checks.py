@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Checks of the request files that an update is issued for: one system, known containers, none behind."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Issuing, as a pure function of what was issued before and of the request files.
 
 The vendor's history is the list of all updates of the firm, oldest first. The next TMR-Id, the items that a

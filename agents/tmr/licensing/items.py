@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Product Items, the licences of a container, and the key that tells one from another.
 
 Their options are those of the table in `tmr.licensing.options`.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Three containers made one: which TMR licences have at least two identical constituents."""
 
 from collections import Counter

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Table of Product Item Options: each field of `ItemOptions` is one option, described by an `Option`.
 
 Everything else follows from the table: the check of a Product Item, the orders of a vendor, the options of

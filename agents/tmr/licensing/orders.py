@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Orders of a vendor: licences to issue, change, refill and remove, and the items after them."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence

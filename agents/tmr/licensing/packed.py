@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """MessagePack from strangers: msgspec's decoders raise more than their own error, and nobody expects that."""
 
 from typing import TypeVar

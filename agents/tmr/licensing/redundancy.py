@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Redundancy of the system: three replicas, of which two decide. Every layer counts by these."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Request files: what a container tells a vendor, so that the vendor can issue an update for it."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serials of CmContainers: `MASK-NUMBER`, where the mask byte tells the kind of container."""
 
 import hashlib

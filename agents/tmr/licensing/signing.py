@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ed25519 signatures over a type and exact bytes, by the pre-authentication encoding of DSSE.
 
 https://github.com/secure-systems-lab/dsse/blob/master/protocol.md, RFC 8032. A container key signs

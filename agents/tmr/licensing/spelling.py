@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Texts for numbers, times, periods and Feature Maps: parsers, and formatters for people.
 
 A parser raises `ValueError` with what to write instead. A formatter never raises.

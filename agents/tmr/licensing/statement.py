@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The statement of an upstream about its container, signed with the container's key.
 
 A twin, and each upstream that replays the journal, believes a container only by its statement.

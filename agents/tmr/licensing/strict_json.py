@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """JSON from strangers, read strictly: the reader of every licence file.
 
 Refused: too many bytes, bytes that are no UTF-8, a name twice in one object, numbers that are no integers

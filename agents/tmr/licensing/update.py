@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Update files: what a vendor sends to the three containers of one TMR system, signed as one.
 
 An update with one part is for a network licence server, whose one container holds plain licences.

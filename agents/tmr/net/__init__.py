@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Network: mutual TLS, identities, HTTP connections, frames, limits."""

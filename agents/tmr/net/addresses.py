@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Addresses as places: where a peer is, however the address is written."""
 
 import ipaddress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Request bodies with a bound on size and time."""
 
 import asyncio

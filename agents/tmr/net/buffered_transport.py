@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes of one turn of the event loop leave together.
 
 An HTTP answer is written as a head and a body. Over TLS each would be a record and a system call of its own.

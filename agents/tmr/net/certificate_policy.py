@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The certificate policy: none is admitted that is on the CA's revocation list, or has ended."""
 
 import datetime

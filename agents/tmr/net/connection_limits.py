@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The limit of connections of a process, and the choice of the one to close when it is reached.
 
 A connection whose peer has not shown a certificate yet waits in a small lobby. When the lobby is full, the

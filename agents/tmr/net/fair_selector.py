@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Event loop whose sockets take turns: what is ready is handled in fair order, a little in each turn.
 
 Everything that a peer can cause costs first when its bytes are read: TLS handshake, decryption, parsing. So

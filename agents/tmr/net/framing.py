@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages on a kept connection: each a head of nine bytes, then as many bytes as it says.
 
 The head, big-endian: length of what follows (32 bits), number of the question (32 bits), kind (8 bits). An

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """HTTP/1.1 on one connection, which knows its peer: uvicorn's protocol with bounds on time, size and room."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Rules for the head of a request that the parser does not hold: one meaning for every program (RFC 9112).
 
 Pure. Whatever two programs might read differently is refused, and ends the connection.

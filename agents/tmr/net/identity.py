@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The identity of a peer: the SPIFFE URI in its certificate, `spiffe://SYSTEM/ROLE/NAME`."""
 
 import hashlib

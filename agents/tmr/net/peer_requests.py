@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fair shares of an upstream's time: requests take turns between peers, each with a bound."""
 
 from collections import Counter

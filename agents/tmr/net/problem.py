@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Errors for people and programs: RFC 9457 problem documents."""
 
 from collections.abc import Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Serving an ASGI app on several listeners of one process, with the peer's identity in each request.
 
 uvicorn does the HTTP; this module adds mutual TLS whose certificate becomes `request.state.peer`, Unix

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Mutual TLS: every connection has a certificate of the system's own CA at both ends.
 
 TLS 1.3 alone, and no session tickets: a resumed session would be let in without a look at the certificate's

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Acceptor: the replica's side of the protocol. No I/O, no clock.
 
 `handle` answers one message and lists what must be on disk before the answer may leave. The class is built

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Agreement of the active twin's ledger with those of the replicas, by their digests. No I/O, no clock.
 
 No machine decides alone that its ledger is right. A twin serves once two replicas have the same ledger. It

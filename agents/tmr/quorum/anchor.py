@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Anchor of a twin: the highest committed position that it knows, held against what an election shows.
 
 A majority of replicas that was put back to copies of one moment agrees with itself. The twins keep an

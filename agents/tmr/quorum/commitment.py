@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commitment of entries, and confirmation of reads: what a majority of the replicas has. Pure.
 
 An entry is committed once a majority has stored it *and* it is of the proposer's own epoch; older ones are

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certified time: one wall clock made of three, for expiry dates (DESIGN: time for expiry).
 
 A jump of more than JUMP_MS beyond what the journal and the monotonic clock know waits: until two clocks that

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Durable state of an acceptor, and the writes that change it.
 
 An answer of the acceptor lists its writes: durability is a value, and the runtime makes it true.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Election: a proposer that hears of no other term asks for pre-votes, then for promises; its term begins.
 
 A promise is a lease: what was granted for nothing is given back. Of the promises, the journal with the

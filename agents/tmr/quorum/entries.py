@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entries of the journal, and the values in them."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Following: a passive proposer mirrors what is committed, and hears whose lease lives.
 
 One replica feeds it with entries, the others tell of the lease alone. Where both are at the same entry, the

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Journals that forked within one epoch: two processes wrote in one term, one of them a copy of the other.
 
 An epoch has one owner, so that two entries of one index and one epoch are the same. A copy of a running

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formats of the journal: which one is in force, and when everybody can go over to the next.
 
 A `format` entry ends the format before it: everything that follows is in the format that it names. The active

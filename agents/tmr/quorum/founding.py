@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Founding of a journal: tells a system from the one that is founded after it on new stores.
 
 The first entry of a journal is another one in each founding: it names the run of the twin that wrote it.

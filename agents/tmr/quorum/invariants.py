@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Invariants of proposer and acceptor: what holds after each step, whatever was received.
 
 Each layer of the two states its own in `check_invariants`. The simulation calls it after every step.

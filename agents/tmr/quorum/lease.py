@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lease arithmetic: how long a holder may act on what a majority granted it.
 
 All times are seconds on the machine's own monotonic clock (CLOCK_BOOTTIME: it counts suspend, and no

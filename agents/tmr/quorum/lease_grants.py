@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lease grants of an acceptor: the promised epoch, and which proposer may act until when.
 
 A promise is durable before its answer leaves; the lease lives in memory, on this machine's monotonic clock.

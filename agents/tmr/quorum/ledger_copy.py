@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Ledger copy of a proposer: journal, commit index, and the state machine that the journal drives.
 
 It knows nothing of replicas or roles. What is committed is applied, in order and once.

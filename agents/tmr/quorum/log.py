@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal as a replica or a twin holds it in memory: entries after a base that a snapshot covers."""
 
 from collections.abc import Iterable, Sequence

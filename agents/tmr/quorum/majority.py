@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Majority of the replicas: the value that so many of them have reached (etcd/raft calls it a quorum index).
 
 Of what the replicas confirm, the least that a majority shares counts: one replica that is wrong, or far

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Membership: three new stores become a system, a new store takes the place of a lost one.
 
 Changes go through the journal, one at a time. A store counts once its admission is committed and it has a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Order of the messages of one run of a twin, as a replica hears them. Pure.
 
 A twin numbers what it sends. A message with a lower number than one before is late, or is sent by a copy of

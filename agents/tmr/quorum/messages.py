@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of the quorum protocol: a twin's requests to a replica, and the answers.
 
 Times are milliseconds. Every answer repeats the epoch and the owner of the question, so that an answer to a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outputs of a proposer: what its runtime is to send and to tell, and why a command is turned away."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detection of a pause of this machine by its host, during which its clocks stood still. Pure.
 
 The replicas' monotonic clocks are compared with one's own. An answer bounds the difference of the two: the

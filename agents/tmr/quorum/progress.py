@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progress of one replica, as a proposer sees it. Each field with what always holds of it."""
 
 import msgspec

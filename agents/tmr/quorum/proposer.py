@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Proposer: the twin's side of the protocol, as a state machine of roles. No I/O, no clock, no randomness.
 
 The runtime calls `tick`, `receive`, `failed` and `submit` with `now` (seconds on the twin's monotonic clock),

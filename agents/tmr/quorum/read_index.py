@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A read of one replica's ledger for the holder of its lease, up to what that has committed (Raft 6.4).
 
 The asker names its epoch and the index that it has committed. What a replica signs of its own ledger, it

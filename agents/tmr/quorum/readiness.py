@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readiness of a twin: whether it could take over at once, as it sees itself. No I/O, no clock."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recent twins of one replica: what each of the two twins said last. A name that is gone makes room. Pure."""
 
 from typing import Final, Generic, TypeVar

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Replication: an active proposer sends its journal to the replicas, and counts what they have stored.
 
 At most one message is under way to each replica: while it is, the next batch fills. Where all three keep up,

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports of the twins about themselves, as one replica keeps them in memory.
 
 Each twin says how it is, and is told what the other one said. Nothing in the protocol depends on it.

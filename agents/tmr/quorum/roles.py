@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Roles of a proposer, and the events that change them.
 
 Theory of operation. A proposer is *passive*: it follows the journal and hears whose lease lives. When

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detection of a replica that was rolled back: its confirmed position is kept, and held against later ones.
 
 Why, and what it does not find: decision 12.

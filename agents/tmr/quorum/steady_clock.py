@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clock of a twin that goes no faster than the median replica's, however fast its own one is. Pure.
 
 A clock that runs fast shortens leases, which is safe; it would also end sessions before their clients think

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Stored journal of an acceptor: entries, snapshot, and the ledger that follows from them.
 
 What is stored survives; what is committed is applied, in order and once; what a snapshot covers is deleted.

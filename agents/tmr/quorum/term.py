@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Term of a proposer: its identity and role, its lease, and what it knows of each replica.
 
 This is the state that following, replication, membership and election have in common. Each of these is a

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Validation between replicas and twins: messages that no honest sender makes are refused.
 
 A stolen twin or replica has a valid certificate. These rules hold for all: a message that breaks one changes

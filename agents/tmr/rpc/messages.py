@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Queries of a twin to an upstream besides the quorum protocol (msgpack)."""
 
 from typing import Generic, TypeVar

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages between the active twin and upstreams about the licence tracking record (msgpack).
 
 Lines are kept in runs without a gap. An upstream that was sent a snapshot lacks the lines of the entries that

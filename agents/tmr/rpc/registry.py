@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Registry of all that a twin asks of an upstream: one entry for each message.
 
 The twin's client (`tmr.rpc.upstream_client`) and the upstream's dispatch (`tmr.upstream.dispatch`) work from

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A twin's connections to one upstream: msgpack in frames and over HTTPS, with mutual TLS."""
 
 import asyncio

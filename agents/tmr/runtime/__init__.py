@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Runtime of the agents: clocks, configuration, logs, TLS identities, serving, supervision."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Background tasks in the event loop: one at a time, and none fails unseen."""
 
 import asyncio

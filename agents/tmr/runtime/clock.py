@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two clocks of a machine, read in one place so that everything below is handed its time."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel's word on whether a time source keeps the wall clock (adjtimex(2), STA_UNSYNC).
 
 Linux clears that flag for the program that keeps time (chrony with `rtcsync`, systemd-timesyncd, ntpd), sets

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration files: TOML in, checked structs out, errors that say what to change."""
 
 import difflib

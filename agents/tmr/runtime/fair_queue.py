@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fair queueing: what waits is taken in turns between those that wait, not in the order of arrival.
 
 Pure. Each flow has a virtual time that grows by the cost of what was taken from it; the flow with the least

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tuning of the garbage collector: seldom, and not among objects that the process keeps for life.
 
 Reference counts free nearly everything here at once. A look at all objects would stop the loop for longer,

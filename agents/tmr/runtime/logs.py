@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Logs of all daemons: logfmt lines on standard output, which the journal collects with their priority."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Telling the service manager how we are: sd_notify(3). Without NOTIFY_SOCKET nothing is sent."""
 
 import os

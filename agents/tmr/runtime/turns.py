@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns of the event loop: a little of what waits goes on in each, in fair order."""
 
 import asyncio

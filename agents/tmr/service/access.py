@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The access list, for operators: read, checked, put into force."""
 
 import msgspec

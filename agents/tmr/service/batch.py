@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Many requests of one application in one: each is decided for itself."""
 
 from collections.abc import Coroutine, Sequence

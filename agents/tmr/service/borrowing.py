@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Borrowing: seats that leave the network for a bounded time."""
 
 import asyncio

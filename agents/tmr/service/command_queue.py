@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Queue of commands on their way into a journal: the asyncio side of `tmr.service.in_flight`."""
 
 import asyncio

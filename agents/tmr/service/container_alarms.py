@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Alarms about containers and constituents."""
 
 from collections.abc import Iterable

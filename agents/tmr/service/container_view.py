@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The container that clients see, as it is now: what the ledger merged, as far as upstreams can be reached.
 
 A network licence server shows its own container: one constituent is the licence.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refusals on their way into the record: equal ones are counted, so that a looping client writes one line.
 
 Pure. What is refused by the journal itself is recorded there at once; this is for refusals that the mirror

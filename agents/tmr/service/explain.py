@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The explanation of a request: its answer now, and all that decides it. Nothing changes by asking."""
 
 from typing import NoReturn

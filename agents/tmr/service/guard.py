@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The guard of every request: readiness of this server, the way into the journal, refusals explained."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Health of a system: the one definition that status, page, metrics, alarms and the `tmr` command share.
 
 - healthy: licences are served; all upstreams vote, both twins could serve, every licence has its

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heartbeats of clients: a fresh time to live for a session, or for many."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions that are held: the ledger's, with the memory of their heartbeats and of the ends under way."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Holders of seats: sessions and borrowings of licences."""
 
 import datetime as dt

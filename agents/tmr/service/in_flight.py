@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands on their way into the journal: the fate of each, and the patience of those who wait for it. Pure.
 
 The *fate* of a command is its outcome once its entry is applied, `Overloaded` or `NotActive` if it never came

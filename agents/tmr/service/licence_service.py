@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """All that clients and operators ask for, behind one guard."""
 
 from collections.abc import Awaitable, Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests for the container and its licences."""
 
 from tmr.api.licences import Container, ItemList

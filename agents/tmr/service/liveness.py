@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heartbeat memory of the active twin: who was heard when, and whose time to live is over.
 
 Pure: the clock is passed in, in seconds. A heartbeat is never written to the journal; a new active therefore

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Long lists in pages: a page is short enough to be made and sent between two renewals of the lease."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Problem documents of the client API, each with the explanation that belongs to it."""
 
 from collections.abc import Iterable

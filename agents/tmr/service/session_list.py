@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Lists of sessions and of places in queues, page by page."""
 
 from typing import Final

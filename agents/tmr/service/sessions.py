@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sessions of clients: grants and ends. Every answer is checked against the lease."""
 
 import asyncio

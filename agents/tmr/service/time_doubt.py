@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certified time that does not follow the clocks: the alarm, and the operator who accepts what they show."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports of the licence tracking record of one Firm Code, vouched for by containers."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Units taken from the licences of sessions, once for the same idempotency key."""
 
 import asyncio

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """A licence server of one machine: the network licence server."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The journal of a network licence server: a quorum of one, its own disk.
 
 The acceptor, the store and the journal are those of an upstream; the server sends the acceptor the messages

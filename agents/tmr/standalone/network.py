@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A network licence server: one upstream that serves clients by itself, without twins and TMR-Ids."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The API of a network licence server: what clients ask for, and administration on a Unix socket."""
 
 from collections.abc import AsyncIterator, Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Objection of a twin in words, and the operator's command that accepts what it says is lost."""
 
 import re

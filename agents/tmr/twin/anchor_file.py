@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Anchor of this twin on its own disk: read at the start, replaced as a whole now and then.
 
 Losing the file, or the last second of it, loses no licence: it only lets an older majority go unnoticed.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The borrow file of a committed borrowing: two upstreams sign it, each from its own ledger."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Alarms of the upstreams' wall clocks, which make certified time."""
 
 from collections.abc import Iterable

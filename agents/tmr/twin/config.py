@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`/etc/tmr/server.toml`."""
 
 from pathlib import Path

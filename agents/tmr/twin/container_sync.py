@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Brings what the three containers state into the journal: when a term begins, and after every change."""
 
 import asyncio

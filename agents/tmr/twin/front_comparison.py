@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Hand-over because of the front network: the other twin sees it, and this one does not.
 
 Each twin tells the upstreams how much it sees, and hears how much the other one does (`twin_reports`). The

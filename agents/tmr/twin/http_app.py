@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The API of a twin: what clients ask for, and the switchover."""
 
 from collections.abc import AsyncIterator

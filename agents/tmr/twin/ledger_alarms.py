@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Alarms of ledgers that differ: this twin's from two upstreams, or one upstream's from it."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Brings lines of the licence tracking record to upstreams that lack some: a snapshot stood for them."""
 
 import asyncio

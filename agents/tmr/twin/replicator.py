@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The asyncio rim around the sans-I/O `Proposer`: sends what it wants sent, tells it what came back and when.
 
 Everything runs in one event loop, and every call into the twin ends before the next begins: the twin is never

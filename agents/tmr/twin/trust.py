@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operator says that the new container of an upstream is to be believed.
 
 The ledger keeps the first key that it saw of each upstream. The operator gives the fingerprint that the

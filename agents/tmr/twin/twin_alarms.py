@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Alarms of a twin about its own machine, and about the upstreams as it sees them."""
 
 from typing import Final

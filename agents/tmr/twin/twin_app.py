@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The TMR agent: twin, ledger, virtual address, sessions and containers put together."""
 
 import asyncio

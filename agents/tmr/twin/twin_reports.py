@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports between the twins, by way of the upstreams: how each one is, and whether it could take over."""
 
 import asyncio

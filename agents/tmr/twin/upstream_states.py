@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The three upstreams as one twin sees them now, for all that is told of them."""
 
 from collections import Counter

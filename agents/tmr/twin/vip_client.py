@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The TMR agent's end of the Unix socket to tmr-vip, which alone may touch the virtual address.
 
 Protocol: newline-delimited JSON, one object a line. Without a connection, without an answer, or without a

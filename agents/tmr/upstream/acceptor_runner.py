@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The asyncio rim around the acceptor: messages in, durable answers out.
 
 The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time

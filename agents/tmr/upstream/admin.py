@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The commands that talk to the running upstream through its administration socket."""
 
 import http.client

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers of the administration socket. Light to import: every command starts with it."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The upstream's API: msgpack for the twins, refusals for everybody else, administration on a Unix socket."""
 
 import asyncio

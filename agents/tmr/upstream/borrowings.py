@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The upstream's share of a borrow file: signed because its own committed ledger says so, and only then.
 
 Nothing of the content comes from the twin that asks. It names a borrowing; what is signed stands in the

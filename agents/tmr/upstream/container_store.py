@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The upstream's CmContainer: made at the first start, changed by activations alone."""
 
 import logging

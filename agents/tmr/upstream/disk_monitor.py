@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The disk monitor: it tells of a lack of room before a write fails, while there is time to act."""
 
 import asyncio

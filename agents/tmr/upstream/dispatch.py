@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Dispatch of the twins' messages to their handlers, by the registry of `tmr.rpc.registry`."""
 
 from collections.abc import Awaitable, Callable

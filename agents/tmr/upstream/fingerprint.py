@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The fingerprint of this machine: a store that was copied to another machine is recognised by it."""
 
 import hashlib

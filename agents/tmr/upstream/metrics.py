@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Metrics of an upstream, in Prometheus' text format."""
 
 import math

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Protection of an upstream's own container: no twin, not even a stolen one, may replace its key.
 
 The ledger believes a container by the key that it saw first, or that a `Trust` names. So a twin that could

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The licence tracking record in the upstream's store: lines in runs without a gap, the newest kept.
 
 What the own ledger made (`add`) is right. What a twin brings (`fill`) is stored only if it leads, hash by

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The licence tracking record of a running upstream: what twins ask of it, and what becomes too old."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Renewal of a store by an operator: its journal is given up, its container and its record stay."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status of an upstream on its administration socket."""
 
 import importlib.metadata

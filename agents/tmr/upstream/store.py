@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The store of an upstream: SQLite in WAL mode with full sync, one transaction for a batch of writes.
 
 The rules of durability are SQLite's (https://www.sqlite.org/pragma.html#pragma_synchronous): in WAL mode with

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Schema of the store: its tables, the rows of the journal, and transactions."""
 
 import sqlite3

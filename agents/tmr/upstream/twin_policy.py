@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Admission of twins: by the role in the certificate, and by the address that they ask from."""
 
 import logging

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Actions that the VIP manager decides on, to be performed in their order."""
 
 from typing import TypeAlias

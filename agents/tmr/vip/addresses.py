@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel's addresses and link by netlink (pyroute2): sets, removes, lists, and watches.
 
 The sockets are opened once, before they are needed: cold, pyroute2 costs a quarter of a second; warm, 1 ms.

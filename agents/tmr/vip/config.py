@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration of tmr-vip: TOML in, checked values out. Every error names the key and the remedy."""
 
 import tomllib

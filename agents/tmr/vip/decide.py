@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decisions of the VIP manager: a plain function of its state, an event and the time.
 
 `decide(state, event, now_ns)` gives the next state and the actions, to be performed in their order;

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Events that the VIP manager decides about: besides these, the commands of `tmr.vip.protocol`."""
 
 from typing import TypeAlias

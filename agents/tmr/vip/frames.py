@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Announcement frames: gratuitous ARP and unsolicited Neighbour Advertisement, built and parsed as bytes.
 
 Sources: RFC 826 (ARP), RFC 5944 §4.6 (gratuitous ARP in request and reply form), RFC 5227 (address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The view of the front network from this machine: by traffic heard, and by ARP requests to targets.
 
 A carrier says little: the switch's port may be in no VLAN, or filter everything. Pure; times are nanoseconds.

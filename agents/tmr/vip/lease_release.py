@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Release of the lease on failure: the message of a dead tmr-server that ends its lease at every upstream.
 
 Plain asyncio with `ssl`: three POSTs in a lifetime do not warrant the quarter of a second that importing an

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Unix socket on which tmr-server commands: one commander at a time, its user checked by SO_PEERCRED."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fields of log records: `log.info("held", extra=fields(epoch=7))`. The composition root writes the lines."""
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Connects what decides with what does: one queue of events, and one actor that handles them in turn."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages to systemd, see sd_notify(3). Without NOTIFY_SOCKET all of this does nothing."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages on the Unix socket between tmr-server and tmr-vip: one JSON object a line, at most 64 KiB.
 
 Both ends import this module: tmr-vip itself imports nothing of tmr outside its package.

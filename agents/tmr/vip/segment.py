@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The front LAN itself: sends announcement frames, and hears who else claims our addresses."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Minutes of real faults while clients work; then their records prove that every promise held."""
 
 from __future__ import annotations

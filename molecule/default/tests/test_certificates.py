@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates say who a machine is, and the CA's key is nowhere but on the controller."""
 
 from __future__ import annotations

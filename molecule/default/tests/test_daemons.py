@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The daemons run as they should: as nobody in particular, fenced in, watched."""
 
 from __future__ import annotations

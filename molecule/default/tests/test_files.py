@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Permissions to read and to write files."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The firewall, from the outside in."""
 
 from __future__ import annotations

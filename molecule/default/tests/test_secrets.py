@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No private key in a log, in a list of processes, or in a file that others can read; nothing runs with more
 rights than it needs."""
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole: one virtual container at one virtual address, held by one twin."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A vendor, a licence, and a client that holds it through all tests."""
 
 from __future__ import annotations

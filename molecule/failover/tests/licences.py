@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A licence, and a program on the client machine that holds it."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The deployed system as the tests of the story see it: faults, and what is true of it now.
 
 Machines that may lose power or a cable are entered by `lab shell`: an ssh connection that is kept open would

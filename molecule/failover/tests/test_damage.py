@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A flipped bit on one upstream's disk, and old copies of two: what comes back, and by whose word."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every kind of licence on the deployed machines, while the active twin is killed."""
 
 from __future__ import annotations

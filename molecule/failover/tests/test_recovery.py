@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upstream is damaged, put back to an old copy, replaced by a new machine; a client works all the time."""
 
 from __future__ import annotations

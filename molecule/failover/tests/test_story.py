@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Machines die and come back; the licence stays, and so does the session."""
 
 from __future__ import annotations

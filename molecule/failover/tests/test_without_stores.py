@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """New stores on all three upstreams: nobody serves before an operator said so by the playbook."""
 
 from __future__ import annotations

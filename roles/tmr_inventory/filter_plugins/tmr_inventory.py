@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jinja filters: `tmr_inventory_mistakes`, everything that is wrong with an inventory, before any connection;
 `tmr_inventory_mistaken`, in what a machine is not the one that it is taken for.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jinja filters of what is revoked: `tmr_pki_serials`, `tmr_pki_entries`, `tmr_pki_copy`."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Jinja tests `tmr_pki_good`, `tmr_pki_listed`, `tmr_pki_list_good`: what still serves, what is revoked."""
 
 from __future__ import annotations

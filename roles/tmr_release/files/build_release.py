@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Build the file that installs TMR on a machine without internet: wheels, their hashes, and an installer.
 
     build_release.py --source CHECKOUT --cache DIRECTORY --target 3.11-x86_64 [--target …]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Install a TMR release from the archive that this file is the `__main__.py` of. Needs Python alone.
 
     python3 tmr-RELEASE-TARGET.pyz --into /opt/tmr/releases/NAME [--for client] [--keep 3]

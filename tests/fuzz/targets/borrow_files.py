@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Borrow files and shares of them: as they are, and payloads that the containers, or the vendor, signed."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The directory in which a client keeps borrow files: somebody else wrote into it."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands in the journal: whatever a twin wrote there, every upstream can carry it out and go on."""
 
 from typing import Final

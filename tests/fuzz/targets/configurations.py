@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration files, of all daemons and of clients."""
 
 import tempfile

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """DSSE envelopes and strict JSON: what all licence files are made of."""
 
 import json

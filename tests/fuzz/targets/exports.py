@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Exports of the licence tracking record, read offline; and attestations that a container signed."""
 
 from tests.support.record import KEYS, attested, exported, lines, public_keys, span_of

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages of the quorum (MessagePack): decoded, and then handled by an upstream that has a journal."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Questions about the licence tracking record and their answers, and lines of it that a twin brings."""
 
 import sqlite3

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Request files: as they are, and payloads that a container signed."""
 
 from tests.unit.licensing.system import CONTAINER_KEYS, FIRM, containers

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Containers' statements: MessagePack that the container signed."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """States of the ledger in a snapshot: refused with a reason, or such that the journal goes on from them."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Update files: as they are, and payloads that the vendor signed."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Input of the VIP manager: frames from the segment, commands on its socket."""
 
 from ipaddress import IPv4Address, IPv6Address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A known weakness fails the audit unless a reason stands for it in time; not having looked is no success."""
 
 import datetime as dt

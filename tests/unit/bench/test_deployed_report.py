@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A run's figures as Markdown."""
 
 from __future__ import annotations

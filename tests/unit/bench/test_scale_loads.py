@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads of many sessions: what is sent when, and what is made of the times of the answers."""
 
 from __future__ import annotations

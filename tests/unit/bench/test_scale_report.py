@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The report of sizes: ratios, goals, and cases that were measured earlier."""
 
 from __future__ import annotations

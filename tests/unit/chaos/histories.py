@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Makes the records of campaigns that never took place: a tiny licence server that does all things right.
 
 Each operation is carried out at one moment, `now`. It was sent a little earlier and is answered a little

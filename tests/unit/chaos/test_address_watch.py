@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The log of the address counts every look, and begins a line where the holders change."""
 
 from __future__ import annotations

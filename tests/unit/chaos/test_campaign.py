@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A campaign is the same for the same seed, says what it does, and loses nothing that a client wrote."""
 
 from __future__ import annotations

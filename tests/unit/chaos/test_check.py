@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The checker accepts every history of a system that does right, and names what is wrong in any other."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A report names every fault, rule and violation, is whole in itself, and can be drawn of any campaign."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A server on loopback, a client.toml for it, and the `tmr` command as a process."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The `tmr` command as a process: output, exit codes, signals, a licence held while a command runs."""
 
 import json

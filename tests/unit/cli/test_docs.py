@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The pages about the command and the client name what the code does, and their examples run."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr` with units, the queue, borrowing, the access list and explanations, as a process."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Health of the whole system, from what its addresses answered."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The how-to pages about access, borrowing, units and the queue show what the command prints."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Numbers, times, periods and Feature Maps: what is written is read again, and mistakes say what to write."""
 
 from datetime import UTC, datetime, timedelta

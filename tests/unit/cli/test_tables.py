@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of the command line, to the letter."""
 
 import datetime as dt

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr tracking`: what is exported, what is believed, and what it adds up to."""
 
 import json

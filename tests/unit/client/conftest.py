@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates, servers and a client configuration on loopback.
 
 127.0.0.1 is the virtual address, 127.0.0.2 and 127.0.0.3 are the twins' own; all at one port.

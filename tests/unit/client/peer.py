@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A small licence server for the client's tests: real HTTPS with mutual TLS on loopback, one licence with its
 sessions, queue, units and borrowings, an access list, and faults on demand.
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The store of borrow files, and a clock that was set back."""
 
 import stat

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A borrow file is accepted whole, by its borrower, in its time, from its vendor; all else is refused."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Both clients, sync and async, against a real server that breaks in every way."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """client.toml: what is taken, and how mistakes are told."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Due heartbeats, and the known state of a session."""
 
 import pytest

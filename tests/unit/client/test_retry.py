@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Retries: the next time, the next address, and the end; as tables, and as a walk through time."""
 
 from collections.abc import Callable

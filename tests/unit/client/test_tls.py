@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Trust of a client: the chain, the address and the role of a server, and the revocation list."""
 
 import socket

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Waiting, units, ends of sessions, borrowing, explanations: both clients against the test's server."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Docstrings begin with a noun or a verb (CONTRIBUTING)."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`make venv` uses the system's Python, and names the remedy where it is too old or missing."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Sizes of modules and functions (CONTRIBUTING): what is longer does more than one thing."""
 
 import ast

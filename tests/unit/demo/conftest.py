@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The demo lives beside the package `tmr`, not in it: the checkout itself is on the path for these tests."""
 
 from __future__ import annotations

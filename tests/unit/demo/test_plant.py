@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The car plant: its files agree, each run is the same, and what is wrong with a minute is found."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Architecture page against the code: the layers as import-linter has them, and the files that it names."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The documents keep up with what is there: make targets, pages, roles, decisions, links."""
 
 import re

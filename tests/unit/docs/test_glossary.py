@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Glossary against the code: packages and public classes are named with its words only."""
 
 import ast

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """docs/reference/limits.md says what the code says, and forgets no limit."""
 
 import ast

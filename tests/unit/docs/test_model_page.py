@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page on the exhaustive model names what is in the models and in the code."""
 
 import importlib

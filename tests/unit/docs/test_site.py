@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The built documentation: read from a disk, without anything from elsewhere; searched, copied from, seen."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Fair shares of the event loop, and bounds of one client."""
 
 import asyncio

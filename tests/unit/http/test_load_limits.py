@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Requests that are turned away under load, and the end of it."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The status page: its colours can be read, and none is the only sign of anything."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """site.yml itself stops at a wrong inventory: with the message, and without a connection."""
 
 import os

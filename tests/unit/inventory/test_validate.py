@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The check of an inventory: each mistake is found, and its message names host, variable and remedy."""
 
 import copy

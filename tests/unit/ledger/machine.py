@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Random commands for the production ledger and the naive model: they must never differ."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A ledger in the most obvious way: lists that are searched from the start, and nothing remembered twice.
 
 Written from the rules, not from the production ledger, of which it knows only commands, outcomes and items.

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The ledger with one rule broken at a time: the comparison with the model must find each, or it is blind."""
 
 from __future__ import annotations

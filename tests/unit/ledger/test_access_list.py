@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Access by the operator's rules."""
 
 from tests.unit.ledger.world import FIRM, World, item

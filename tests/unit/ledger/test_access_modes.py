@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The four access modes, as CodeMeter has them."""
 
 from tests.unit.ledger.world import World, item

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A borrowed seat is out of the network for a bounded time."""
 
 from tests.unit.ledger.world import MINUTE, START_MS, World, item

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Whatever a client may send, an entry of the journal can be carried out, and what is kept has bounds."""
 
 import ipaddress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kind of a command, recognised by its first bytes, however the rest is spelled."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Constituents count while the container that stated them is the one that answers."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An emergency licence is for when no ordinary licence is free or valid."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An export is believed only as it was made: every change is found, and where it is, is said."""
 
 import hashlib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bits of the Feature Map."""
 
 from tests.unit.ledger.world import World, item

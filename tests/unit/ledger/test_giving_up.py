@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A client that stops waiting is denied, or has the seat that came before: nothing in between."""
 
 from msgspec.structs import replace

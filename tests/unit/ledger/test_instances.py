@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An application that crashed and asks again from the same place replaces the session that it had."""
 
 from tests.unit.ledger.world import World, item

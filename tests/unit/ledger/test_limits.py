@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits of sessions and borrowings: one past the limit is denied, and nobody is forgotten."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The production ledger does what a naive model does, whatever happens to it; and the comparison can fail."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Maintenance Period is about when the version of the application was released."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Outcomes for retries: kept as long as promised, at the advertised rate, whatever time does."""
 
 from collections.abc import Iterator

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """First come first served, within the access rules."""
 
 import pytest

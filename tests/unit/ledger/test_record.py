@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One line for all that happened, in a chain for each Firm Code."""
 
 from tests.unit.ledger.world import World, item

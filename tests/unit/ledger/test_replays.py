@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An idempotency key stands for one request: whatever else comes with it changes nothing."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The digest covers the whole state, and no text for people."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Activation Time and Expiration Time, judged by certified time."""
 
 from tests.unit.ledger.world import START_MS, World, item

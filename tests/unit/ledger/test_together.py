@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands that share an entry: as few entries as can be, nothing lost, nothing that must not be there."""
 
 from itertools import pairwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The Unit Counter: taken exactly once, never below nothing."""
 
 from tests.unit.ledger.world import World, item

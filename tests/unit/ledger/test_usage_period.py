@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A Usage Period starts with the first use."""
 
 from tests.unit.ledger.world import START_MS, World, item, key

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """No words for people are part of the state: members of different versions must not differ by one."""
 
 from types import ModuleType

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A ledger with containers, for tests: the shortest way to say what is asked and when."""
 
 from functools import cache

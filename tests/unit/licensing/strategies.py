@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Product Items with every option, for hypothesis."""
 
 from typing import Any

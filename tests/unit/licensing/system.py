@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A vendor and the three containers of one TMR system, for the tests."""
 
 from collections.abc import Sequence

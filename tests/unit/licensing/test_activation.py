@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Updates that a container accepts, and all that it refuses. A refusal leaves it as it was."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The page about borrow files names what the code does, and its recipe verifies a real file."""
 
 import inspect

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files from before Product Items had all their options: still read, and still written the same.
 
 `golden/` was made by the code before: two updates for the containers of `system.py` (an Editor; an unlimited

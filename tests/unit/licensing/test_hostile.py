@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bytes from strangers: every reader raises its own documented error, and nothing else."""
 
 import base64

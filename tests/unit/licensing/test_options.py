@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Option table: an entry more is an option that is checked, read, shown and answered like all others."""
 
 from typing import Annotated, Any, get_args, get_type_hints

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Changing, refilling and removing licences; network licence servers; what container and vendor refuse."""
 
 from collections.abc import Sequence

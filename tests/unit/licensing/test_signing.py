@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The signatures against what others published: RFC 8032, the DSSE specification, and OpenSSL."""
 
 import base64

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Issuing as a function: what follows from the history, and every refusal."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """`tmr vendor` as a vendor uses it: real files, real processes, real kills."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Product Item Options as people write them, on the command line and in a file, and as they are shown."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Limits of connections and of their duration, against hostile peers."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns of sockets: what is ready is handled in fair order, and nothing is lost on the way."""
 
 import asyncio

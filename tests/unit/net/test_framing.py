@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Frames: any bytes in any pieces, and connections of who is honest, slow, large, revoked or strange."""
 
 import asyncio

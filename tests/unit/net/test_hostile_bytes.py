@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Found by fuzzing: what readers raised besides their own error."""
 
 from pathlib import Path

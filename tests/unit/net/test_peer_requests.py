@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Bounds and turns of the requests of peers."""
 
 import asyncio

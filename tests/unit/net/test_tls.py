@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates renewed while the process runs, and peers that are not who they should be."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certificates that are not what they should be, old TLS, and certificates that are revoked."""
 
 import asyncio

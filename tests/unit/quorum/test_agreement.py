@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The twin's ledger is compared with those of the members, and no single machine is believed."""
 
 from dataclasses import dataclass, field

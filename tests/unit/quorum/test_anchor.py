@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A journal without what a twin knows to be committed is not adopted, unless all three have no more."""
 
 from tests.unit.quorum.test_rollback import ALL, System, command

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commitment: a majority has stored it, and it is of the own epoch."""
 
 import pytest

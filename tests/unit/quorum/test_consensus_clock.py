@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Certified time, where two clocks are all that was heard at first, and one of them is wrong."""
 
 import itertools

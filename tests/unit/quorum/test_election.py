@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Elections while upstreams come and go: what was granted is kept, or given back for good."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The passive twin keeps one `Subscribe` under way to each upstream, whatever comes late or twice."""
 
 from tmr.ledger import Ledger

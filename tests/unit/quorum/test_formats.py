@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Formats of the journal: an older version refuses what is newer, and says which version it takes."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers to a former run of a twin tell the present one nothing: a system was founded anew for it.
 
 All three upstreams had been new when the former run asked. Two of them stood in a system since then.

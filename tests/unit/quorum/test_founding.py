@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A twin serves with no journal of another founding, and founds no system over the one that it knows."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Entries that operators gave up are mirrored by no twin, although one upstream has them as committed.
 
 Two upstreams were put back to copies of one moment, and the loss was accepted on both twins. The third

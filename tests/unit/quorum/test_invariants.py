@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Invariants: a proposer or an acceptor in a state that no message can lead to says so."""
 
 from collections.abc import Callable

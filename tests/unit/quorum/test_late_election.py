@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A candidate that slept through a later term does not begin its own, older one.
 
 Found by the model (tests/model/journal.pml, WITHOUT_RISING_EPOCHS): the sleeper put its `term` entry behind

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Majority: what so many of the replicas have reached."""
 
 from hypothesis import given

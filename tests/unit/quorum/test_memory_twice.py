@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One run of a twin acts twice: a copy of its running machine is beside it, or in its place."""
 
 from __future__ import annotations

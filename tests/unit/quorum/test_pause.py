@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Detection of a pause by the host: certain, or not at all."""
 
 from hypothesis import given

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Progress of one replica: what it confirmed counts until that is in doubt."""
 
 from tmr.quorum.progress import NEVER, Progress

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A twin takes an upstream for what it answered last, and no answer for more than it says."""
 
 from tmr.ledger import Ledger

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Readiness of a twin, and what keeps it from taking over."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Recent twins: what the two heard last said."""
 
 from tmr.quorum.recent_twins import RecentTwins

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Reports of the twins about themselves, by way of an upstream."""
 
 import msgspec

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Transition table of a proposer's roles: each pair of role and event is listed, or raises."""
 
 from itertools import product

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upstream whose store was put back to an older state counts for nothing before it is whole again."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The steady clock: never faster than two upstreams' clocks, and the own one where that is right."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages that a member refuses from a active twin: they change nothing, and grant nothing."""
 
 from typing import Any

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Loads a Python file of a role as Ansible does: by its path."""
 
 import importlib.util

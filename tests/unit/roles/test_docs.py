@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Every role explains itself: each variable is specified, has a default or is required, and is documented."""
 
 import re

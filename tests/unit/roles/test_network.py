@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The roles with the example of a network licence server: its files, rendered by Ansible itself."""
 
 import json

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """However talkative Ansible is asked to be, it shows no key that the PKI role makes."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Contents of a release, and the releases that stay on a machine."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The revocation list, made by Ansible itself from the inventory, and read by OpenSSL."""
 
 import json

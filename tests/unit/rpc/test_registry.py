@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The registry of calls: types, routes, documents and handlers agree."""
 
 import re

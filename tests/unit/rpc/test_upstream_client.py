@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Words for people about a failed connection."""
 
 import errno

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A background task runs alone, is cancelled by a stop, and never fails unseen."""
 
 import asyncio

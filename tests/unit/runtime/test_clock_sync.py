@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """State of the clock that this test runs with, as the kernel tells it."""
 
 import subprocess

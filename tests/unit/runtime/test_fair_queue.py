@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Turns of flows in the fair queue: equal shares, whatever one of them has waiting."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One line for each event, whatever stands in it."""
 
 import logging

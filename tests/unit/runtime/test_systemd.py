@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Messages to the service manager, on a real datagram socket."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The queue of commands: it wakes its writer once, and tells each command's fate."""
 
 import asyncio

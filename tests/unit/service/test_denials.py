@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Refusals on their way into the record: equal ones are one line, and nobody fills it alone."""
 
 from tmr.service.denials import AFTER, OF_CLIENT_MAX, DenialCounter, DeniedRequest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Health from the facts of a status: healthy, degraded, down, each with its reasons."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands in flight: their fate, and the patience of clients, which changes nothing of it."""
 
 import asyncio

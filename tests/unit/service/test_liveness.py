@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Heartbeat memory: times to live, the race of an expiry with a heartbeat, many sessions."""
 
 import time

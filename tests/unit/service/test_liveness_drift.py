@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The end of a session allows for clocks that run at different rates."""
 
 from tmr.quorum.lease import DRIFT

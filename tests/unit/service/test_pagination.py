@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Long lists come in pages: each entry once, whatever begins and ends meanwhile."""
 
 from hypothesis import given

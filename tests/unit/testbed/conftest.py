@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The testbed lives beside the package `tmr`: the checkout itself is on the path for these tests."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Clocks of one process: the wall clock jumps when its file says so, the steady ones stand still."""
 
 from __future__ import annotations

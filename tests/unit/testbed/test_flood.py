@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The flood of a campaign, against a server of our own kind."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From the prober's lines to the pause that a client saw."""
 
 from __future__ import annotations

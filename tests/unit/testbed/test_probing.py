@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The prober connects, and what it writes is read as it comes."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One description of a report gives Markdown and a page that say the same."""
 
 from __future__ import annotations

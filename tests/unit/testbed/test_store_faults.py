@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One bit of a store flips where it is said, and its owner finds it."""
 
 from __future__ import annotations

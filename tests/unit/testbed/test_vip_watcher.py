@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From looks at two twins to how long both had the address."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The anchor on a twin's disk: whole or absent, and lowered by an operator's command alone."""
 
 from pathlib import Path

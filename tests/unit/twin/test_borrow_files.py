@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The server counts only shares that hold together, of different containers, about what it asked for."""
 
 import asyncio

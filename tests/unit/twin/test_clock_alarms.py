@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Alarms of wrong clocks name each of them, whatever it shows."""
 
 from tmr.quorum.consensus_clock import CertifiedClock

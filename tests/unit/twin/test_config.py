@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """server.toml: mistakes are named, each with its key."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Handover of a twin because of the front network."""
 
 import itertools

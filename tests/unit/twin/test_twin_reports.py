@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The other twin, as the upstreams tell: two must have heard it just now."""
 
 import pytest

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The agent and its VIP manager: when a lease is given back, and a manager that does not answer."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The rim around the acceptor: when an answer may leave, and what wakes who follows."""
 
 import asyncio

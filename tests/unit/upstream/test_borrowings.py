@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upstream signs what is committed, on disk, and the vendor's; whatever a twin put into the journal."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Configuration mistakes are named, with the file, the key and the remedy."""
 
 import sys

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The container: made once, changed only by what a vendor signed, and durable before it is said."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A store that is damaged, foreign or open to others is refused at the start, with what to do."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One changed bit of a row is found at the start: the upstream begins anew, and says what it was."""
 
 import sqlite3

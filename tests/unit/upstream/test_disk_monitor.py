@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upstream says that its disk fills up while there is room left."""
 
 import asyncio

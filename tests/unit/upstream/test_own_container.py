@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An upstream lets no twin speak for its container, nor take back what only ever grows."""
 
 from typing import Any

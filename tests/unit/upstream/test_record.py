@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The record in the store: lines in runs, gaps that are filled from elsewhere, old lines that go."""
 
 import sqlite3

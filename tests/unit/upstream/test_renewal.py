@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """An operator gives up the journal of an upstream: it begins anew, with its container and without blame."""
 
 from pathlib import Path

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The store: what was written is found again, and what cannot be trusted is refused."""
 
 import resource

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """vip.toml: what is accepted, and that every error names the key and the remedy."""
 
 from ipaddress import IPv4Address, IPv6Address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Decisions as tables: state and event in, actions and reasons out."""
 
 from itertools import pairwise

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Any order of events: the promises of the VIP manager hold.
 
 The model performs the actions as the rim does, with a kernel that removes an address when its lifetime ends.

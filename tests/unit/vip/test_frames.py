@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Announcement frames against scapy, an independent decoder and encoder."""
 
 from ipaddress import IPv4Address, IPv6Address

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The view of the front network, from times at which traffic was heard."""
 
 import itertools

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The shortest lease that an inventory may ask for leaves time for an address's lifetime."""
 
 from tests.unit.roles.plugin import load

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Receivers of a lease release: upstreams whose certificate counts."""
 
 import asyncio

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The lines on the Unix socket."""
 
 import base64

@@ -1,1 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
 """Answers of the client API as tables and text for people."""

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Borrowed licences, as tables for people. No I/O."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Layout of tables for people: columns, widths, colours, and text that is safe for a terminal. No I/O.
 
 Tables fit 80 columns, and a pipe. Times are shown in the local time zone.

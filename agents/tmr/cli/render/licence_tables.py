@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of containers and of the licences in them. No I/O."""
 
 import datetime as dt

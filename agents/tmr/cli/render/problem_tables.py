@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Explanations of errors: the reason, the holders of the seats, and the remedy. No I/O."""
 
 from collections.abc import Sequence

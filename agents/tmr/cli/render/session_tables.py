@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of sessions, and of requests that wait for a seat. No I/O."""
 
 from collections.abc import Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Tables of twins, upstreams, and licences with their votes. No I/O."""
 
 from collections.abc import Callable, Sequence

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Commands of `tmr vendor`."""
 
 from collections.abc import Callable

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Directory of a vendor: the firm's key and the record of all updates issued.
 
 It holds the firm's key (`FIRM.key`, for its owner only), the public key to hand out (`FIRM.pem`) and the

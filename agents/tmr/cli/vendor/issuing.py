@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Issue of an update: on record first, then in a file for the system."""
 
 import time

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Files of items: several licences and their options, in TOML or JSON."""
 
 import tomllib

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Options of `tmr vendor` that set Product Item Options: those of the table in `tmr.licensing.options`."""
 
 from collections.abc import Callable, Mapping

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Licence files and Product Items, written for a person."""
 
 from collections.abc import Mapping

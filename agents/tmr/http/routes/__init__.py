@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Routes of the client API: one module a page or group of routes.
 
 Each module has `add_routes(app, api)`. A new one joins ROUTE_GROUPS. Endpoints read bodies and write answers

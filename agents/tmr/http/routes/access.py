@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Routes of the access list."""
 
 from fastapi import FastAPI, Request, Response

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Route of batches: many requests of one application in one."""
 
 from fastapi import FastAPI, Request, Response

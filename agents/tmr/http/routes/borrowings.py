@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Routes of borrowings, and of their signed files."""
 
 from fastapi import FastAPI, Request, Response

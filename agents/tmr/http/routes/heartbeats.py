@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Routes of heartbeats, one by one and many in one."""
 
 from fastapi import FastAPI, Request, Response

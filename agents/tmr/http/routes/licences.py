@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Routes of the licences that can be used: containers, items, and the explanation of a request."""
 
 from fastapi import FastAPI, Request, Response

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Routes of sessions: grants, units and ends."""
 
 from fastapi import FastAPI, Request, Response

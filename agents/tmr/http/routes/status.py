@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Routes of what a server says of itself, whether it serves or not."""
 
 from typing import Final

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Route by which an operator has certified time go on."""
 
 from fastapi import FastAPI, Request, Response

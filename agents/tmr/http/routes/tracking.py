@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Route of exports of the licence tracking record."""
 
 from datetime import datetime
