@@ -256,7 +256,8 @@ class Proposer(Election):
         others = {
             at: one.state for at, one in enumerate(self.replicas) if one.foreign and one.state is not None
         }
-        self.anchors.foreign(self.anchor, others, now)
+        # The anchor has a checksum, which is not to be computed for each answer.
+        self.anchors.foreign(self.anchor if is_majority(others) else None, others, now)
         # Neither may be foreign: the store that is there now, and the one that answered, maybe long ago.
         if not progress.foreign and not self.is_foreign(reply.state):
             return False

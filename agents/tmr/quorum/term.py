@@ -103,11 +103,12 @@ class Term(LedgerCopy):
         """Time at which the lease ends by this twin's clock; -inf when it has none."""
         if self.role != "active":
             return float("-inf")
-        return deadline(
+        ends = [
             progress.granted_until
             for replica, progress in enumerate(self.replicas)
             if progress.granted_until is not None and self.is_member(replica)
-        )
+        ]
+        return deadline(ends)
 
     def holds(self, now: float) -> bool:
         """The twin is active, its term is committed, its lease lives: only then may it answer a client."""
@@ -125,7 +126,7 @@ class Term(LedgerCopy):
     def renewal(self) -> float:
         """Seconds after which an active that has nothing to write renews its lease."""
         lengths = [progress.granted for progress in self.replicas if progress.granted is not None]
-        return min([self.timing.renewal, *(Timing(length).renewal for length in lengths)])
+        return Timing(min([self.timing.ttl, *lengths])).renewal
 
     # -- reads ---------------------------------------------------------------------------------------------
 
