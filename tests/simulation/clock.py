@@ -29,9 +29,11 @@ class Clock:
         true = true if self._stopped is None else self._stopped
         return self._base + (true - self._since) * self.rate
 
-    def copy(self) -> "Clock":
-        """A clock that shows the same, and goes on by itself."""
-        return copy.copy(self)
+    def copy(self, true: float) -> "Clock":
+        """A clock that shows the same, and goes on by itself, also where this one stands still."""
+        made = copy.copy(self)
+        made.go_on(true)
+        return made
 
     def put_back(self, true: float, reading: float) -> None:
         """The machine goes on from a moment when its monotonic clock showed this."""

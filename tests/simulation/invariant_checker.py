@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from tmr.ledger import (
@@ -59,6 +60,8 @@ BACK = 6.0
 """Seconds in which service is back once nothing goes wrong any more, with the longest lease."""
 LEASE_MS = 3_000
 """The longest lease."""
+POLLS_A_SECOND = 20
+"""A twin ticks 19 times within a second at most."""
 AHEAD_MS = 1_000
 """Certified time may be so much ahead of honest clocks: drift, and rounding."""
 
@@ -110,6 +113,8 @@ class InvariantChecker:
         self._twins_changed_at = 0.0
         """When a twin last started, stopped, or handed over."""
         self._stores = Stores()
+        self._polls = Counter[tuple[str, int, int, int]]()
+        """Polls of each process of a twin to each upstream, in each second."""
         self._left: dict[tuple[str, str], int] = {}
         """Units that remained after each request for one unit, by client and idempotency key."""
 
@@ -224,6 +229,13 @@ class InvariantChecker:
         """A twin says that its host paused it."""
         if name in TWINS and name not in self._went_on and name not in self._stopped:
             self.fail(f"{name} noticed a pause that never was")
+
+    def polled(self, twin: SimTwin, slot: int) -> None:
+        """A twin asks an upstream for news: with its ticks, and not as often as the network carries."""
+        poll = twin.name, twin.boot, slot, int(self.world.now)
+        self._polls[poll] += 1
+        if self._polls[poll] > POLLS_A_SECOND:
+            self.fail(f"{twin.name} asks up{slot + 1} for news more than {POLLS_A_SECOND} times a second")
 
     def acceptor_started(self, slot: int, acceptor: Any) -> None:
         """An upstream read its disk."""

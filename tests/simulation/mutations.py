@@ -19,7 +19,17 @@ from tmr.quorum.durable import Answer, Durable, RecordWrite, SnapshotWrite, Voti
 from tmr.quorum.entries import FIRST, Entry, ProposerId, Snapshot, encode_membership
 from tmr.quorum.lease import DRIFT, Timing
 from tmr.quorum.message_order import MessageOrder
-from tmr.quorum.messages import Acquire, Append, Install, Promise, Release, ReplicaState, Reply, Request
+from tmr.quorum.messages import (
+    Acquire,
+    Append,
+    Install,
+    Promise,
+    Release,
+    ReplicaState,
+    Reply,
+    Request,
+    Subscribed,
+)
 from tmr.quorum.outputs import NotActive, Serving
 from tmr.quorum.pause import PauseDetector
 from tmr.quorum.progress import Progress
@@ -295,6 +305,15 @@ class WaitsForTheThird(Proposer):
 
     def _without_committed(self, promises: Mapping[int, Promise]) -> frozenset[int]:
         return frozenset()
+
+
+class AsksAgainAtOnce(Proposer):
+    """The answer to a poll starts the next one."""
+
+    def _followed(self, now: float, replica: int, reply: Subscribed) -> None:
+        super()._followed(now, replica, reply)
+        if self.role == "passive":
+            self._follow(now)
 
 
 class OwnClockAlone(SteadyClock):
@@ -800,6 +819,7 @@ MUTATIONS: dict[str, Rules] = {
     "a fork is adopted": Rules(twin=AdoptsAFork, profile=MEMORY),
     "a commit settles no fork": Rules(twin=WaitsForTheThird),
     "one late message, no release": Rules(acceptor=SuspectsForEver),
+    "an answer starts the next poll": Rules(twin=AsksAgainAtOnce, profile=MEMORY),
     "a fast clock is believed": Rules(twin=GoesByItsOwnClock, profile=RACING),
     "a release forgotten in a restart": Rules(acceptor=ForgetsTheRelease, profile=FLAPPING),
     "a promise that was not heard is lost": Rules(acceptor=FencesItsCandidate, profile=FLAPPING),

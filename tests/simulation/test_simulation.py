@@ -14,8 +14,9 @@ import pytest
 from tests.simulation.__main__ import soak
 from tests.simulation.faults import Fault
 from tests.simulation.invariant_checker import BACK
-from tests.simulation.mutations import MUTATIONS
+from tests.simulation.mutations import MEMORY, MUTATIONS
 from tests.simulation.names import UPSTREAMS
+from tests.simulation.rules import Rules
 from tests.simulation.run import failure_of, run_seed, run_seeds, small_journals
 from tests.simulation.schedules import SCHEDULES
 from tests.simulation.world import CALM, STORM, World
@@ -105,6 +106,24 @@ def test_service_is_due_once_a_majority_that_outlasts_the_storm_is_back() -> Non
         deserted.at(STORM, twin.crash)
     assert f"nobody serves, {BACK:.1f}" in str(failure_of(deserted))
     assert deserted.now == pytest.approx(deserted.last_fault + BACK, abs=0.1)
+
+
+def test_what_goes_round_is_a_failure_and_not_a_run_without_end() -> None:
+    world = World(7)
+
+    def again() -> None:
+        world.after(1e-9, again)
+
+    world.at(3.0, again)
+    assert "something goes round" in str(failure_of(world))
+    assert world.now == pytest.approx(3.0, abs=0.01)
+
+
+def test_two_processes_with_one_memory_do_not_end_each_others_polls_for_ever() -> None:
+    copied = Fault("memory copied", 2.0, ("tmr2",), 5.0)
+    assert failure_of(World(7, Rules(profile=MEMORY), faults=[copied])) is None
+    world = World(7, MUTATIONS["an answer starts the next poll"], faults=[copied])
+    assert "for news more than" in str(failure_of(world))
 
 
 def test_a_soak_ends_and_counts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

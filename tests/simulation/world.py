@@ -36,6 +36,8 @@ TTL = 2.0
 """Seconds of a lease, as all machines have it set at first."""
 LOOK = 0.05
 """Seconds between two looks at who serves."""
+STEPS_A_SECOND = 5_000
+"""Ten times as many as the busiest second has in which messages do not cause one another for ever."""
 LAST_MOMENT = 1.0
 """Seconds in which everybody must have what was begun last."""
 
@@ -72,6 +74,8 @@ class World:
         self.story: list[str] | None = [] if story else None
         self._queue: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = 0
+        self._second, self._steps = 0, 0
+        """The second that is simulated, and the steps in it so far."""
         self._disks = 0
         self.copied = set[ProposerId]()
         """Runs of twins that a copy of their memory ran beside."""
@@ -129,7 +133,7 @@ class World:
         if copy in self.twins or not original.up:
             return False
         self.streams[copy] = self.stream(f"{copy} sends")
-        self.clocks[copy] = self.clocks[name].copy() if memory else Clock(self.streams[copy])
+        self.clocks[copy] = self.clocks[name].copy(self.now) if memory else Clock(self.streams[copy])
         self.timings[copy], self.versions[copy] = self.timings[name], self.versions[name]
         self.newest_run[copy] = self.versions[name]
         twin = self.twins[copy] = SimTwin(self, copy, original.rank, name, original.anchor)
@@ -180,13 +184,21 @@ class World:
         """Run the whole seed. Raises Violation."""
         queue = self._queue
         while queue and queue[0][0] <= self.end:
-            self.now, _, what = heapq.heappop(queue)
-            what()
+            self._step()
         # What a client or an expiry began in the last moment is still under way.
         while queue and queue[0][0] <= self.end + LAST_MOMENT and not self.checker.settled():
-            self.now, _, what = heapq.heappop(queue)
-            what()
+            self._step()
         self.checker.final()
+
+    def _step(self) -> None:
+        """Do what is next. Raises Violation where so much happens that time hardly passes."""
+        self.now, _, what = heapq.heappop(self._queue)
+        if self.now >= self._second + 1:
+            self._second, self._steps = int(self.now), 0
+        self._steps += 1
+        if self._steps > STEPS_A_SECOND:
+            self.checker.fail(f"more than {STEPS_A_SECOND} steps within a second: something goes round")
+        what()
 
     def _look(self) -> None:
         """Look every now and then who serves."""
@@ -274,6 +286,8 @@ class World:
     def ask(self, twin: SimTwin, slot: int, request: Request, sent_at: float) -> None:
         """One request of a twin to an upstream, with its answer or its time-out."""
         upstream = self.upstreams[slot]
+        if isinstance(request, Subscribe):
+            self.checker.polled(twin, slot)
         boot, remembered = twin.boot, twin.remembered
         answered = False
 

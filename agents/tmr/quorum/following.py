@@ -36,6 +36,11 @@ class Following(Term):
         """Epoch of its last term."""
 
     def _follow(self, now: float) -> None:
+        """Ask those for news that are not asked already. Called by `tick` alone, never by an answer.
+
+        A replica answers a poll at once where a newer one of the same run comes. If an answer started the
+        next poll, two processes with one memory would end each other's without pause.
+        """
         feeding = any(
             progress.subscribed and progress.with_entries and progress.reachable for progress in self.replicas
         )

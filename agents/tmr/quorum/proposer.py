@@ -221,8 +221,6 @@ class Proposer(Election):
         if freed and self.role == "passive" and is_majority(free):
             self._next_try = min(self._next_try, now)
             self._try_election(now)
-        elif self.role == "passive":
-            self._follow(now)
 
     # -- the header of each answer -------------------------------------------------------------------------
 

@@ -32,7 +32,21 @@ def test_an_answer_that_comes_twice_starts_one_follow() -> None:
     twin, first = twin_that_follows()
     twin.receive(0.1, 0, first.at, first.request, news("tmr2"))
     twin.receive(0.2, 0, first.at, first.request, news("tmr2"))
+    twin.tick(0.3)
+    twin.tick(0.4)
     assert len(follows(twin)) == 1
+
+
+def test_no_answer_starts_a_poll_and_a_tick_one_at_most() -> None:
+    """Of two processes with one memory each ends the other's poll with its own."""
+    twin, sent = twin_that_follows()
+    for tick in range(1, 20):
+        twin.receive(0.1 * tick, 0, sent.at, sent.request, news(("tmr2", "")[tick % 2]))
+        assert not follows(twin)
+        twin.tick(0.1 * tick + 0.05)
+        (sent,) = follows(twin)
+    twin.tick(2.0)
+    assert not follows(twin), "one is under way"
 
 
 def test_an_answer_after_the_time_out_starts_none() -> None:
@@ -45,6 +59,7 @@ def test_an_answer_after_the_time_out_starts_none() -> None:
     twin.tick(0.3)
     assert not follows(twin)
     twin.receive(0.4, 0, second.at, second.request, news("tmr2"))
+    twin.tick(0.5)
     assert len(follows(twin)) == 1
 
 
