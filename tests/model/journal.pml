@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The journal of the quorum protocol: one history, whatever is lost, late, doubled or replaced.
 
    A *term* is one candidacy of one life of a twin, and what follows it; a *disk* is one store of an upstream.

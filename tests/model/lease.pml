@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: Apache-2.0
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The lease of the quorum protocol: at most one twin holds it, whatever clocks, messages and restarts do.
 
    Time goes on in ticks of true time. The durations are the worst that clocks within their drift make of them:

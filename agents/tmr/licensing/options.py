@@ -9,7 +9,8 @@ The options and their meaning follow what Wibu-Systems publishes of CodeMeter's 
 paper "Software Protection and Licensing", table 1 (which option is for what, and who may write it) and
 chapter "License Models"; CodeMeter Administrator Guide, log entries ("the Expiration Time contains the
 minimum of the Product Item Option Expiration Time and the value of an activated Usage Period"). Left out:
-Protected, Hidden and Secret Data, which serve encryption by a CmDongle.
+Linger Time, Named User, Module Items, License Transfer, and Protected, Hidden and Secret Data (reasons:
+docs/reference/product-item-options.md).
 """
 
 import re

@@ -20,7 +20,7 @@ LINES: Final = {
     ".css": "/* {} */",
     ".html": "<!-- {} -->",
     ".js": "/* SPDX-License-Identifier: MIT",
-    ".pml": "// {}",
+    ".pml": "/* {} */",
     ".proto": "// {}",
     ".py": "# {}",
     ".sh": "# {}",

@@ -71,6 +71,20 @@ def test_every_option_of_an_item_is_documented() -> None:
     assert [name for name in names if f"`--{name}" not in OPTIONS and f" --{name} " not in OPTIONS] == []
 
 
+def test_options_are_there_or_missing_for_a_reason(tmp_path: Path) -> None:
+    missing = OPTIONS.split("## What is missing")[1].split("\n## ")[0]
+    rows = [row.split("|")[1:-1] for row in missing.splitlines() if row.startswith("| ")][1:]
+    names = [name.strip() for row in rows for name in row[0].split(",")]
+    assert len(names) >= 3
+    assert all(reason.strip() for *_, reason in rows)
+    assert set(names) & {option.title for option in OF_AN_ITEM} == set(), "take its row out"
+    for name in names:
+        member = name.lower().replace(" ", "-")
+        (tmp_path / "items.toml").write_text(f'[[item]]\nproduct = 1\nquantity = 1\n{member} = "1h"\n')
+        with pytest.raises(click.ClickException, match=member):
+            read_items(tmp_path / "items.toml")
+
+
 def test_every_mask_and_kind_is_documented() -> None:
     table = re.findall(r"^\| ([0-9, ]+) \| ([^|]+) \|", OPTIONS, re.MULTILINE)
     found = {int(mask): kind for masks, kind in table for mask in masks.split(",")}
