@@ -7,6 +7,7 @@ A failing seed replays exactly, and shrinks: `python -m tests.simulation SEED --
 import multiprocessing
 import os
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,15 @@ def test_a_seed_replays_exactly_and_so_do_its_faults() -> None:
     first = history(world)
     assert history(World(7)) == first
     assert history(World(7, faults=world.nemesis.made)) == first
+
+
+def test_connections_end_in_the_order_in_which_they_began() -> None:
+    """A set of functions has no order that a second process would repeat."""
+    upstream, ended = World(7, faults=[]).upstreams[0], list[int]()
+    for number in range(50):
+        upstream.connections[partial(ended.append, number)] = None
+    upstream.die(0.0)
+    assert ended == list(range(50))
 
 
 def test_service_is_due_once_a_majority_that_outlasts_the_storm_is_back() -> None:

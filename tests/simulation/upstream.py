@@ -43,7 +43,7 @@ class SimUpstream:
         self.full_until = self.hangs_until = 0.0
         self.refuses = False
         """The machine is up, and its process is not: whoever connects is told so at once."""
-        self.connections: set[Callable[[], None]] = set()
+        self.connections: dict[Callable[[], None], None] = {}
         """Of questions that are not answered yet: what tells the twin that the process has died."""
         self.start()
 

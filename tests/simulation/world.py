@@ -292,7 +292,7 @@ class World:
         answered = False
 
         def respond(reply: Reply) -> None:
-            upstream.connections.discard(end)
+            upstream.connections.pop(end, None)
             if self.story is not None:
                 self.tell(f"{upstream.name} to {twin.name}: {brief(reply)}")
             self.send(upstream.name, twin.name, lambda: back(reply))
@@ -307,7 +307,7 @@ class World:
         def arrive() -> None:
             if upstream.up:
                 if not isinstance(request, Release):
-                    upstream.connections.add(end)
+                    upstream.connections[end] = None
                 upstream.receive(request, respond)
             elif upstream.refuses and not isinstance(request, Release):
                 end()
