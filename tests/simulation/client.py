@@ -171,7 +171,8 @@ class SimClient:
         if self.boot != boot or self.current is not operation:
             return
         operation.sent, operation.answered, operation.answer = sent_true, self.world.now, answer
-        self.world.tell(f"{self.name}: {operation.verb} {operation.key} is answered {answer}")
+        if self.world.story is not None:
+            self.world.tell(f"{self.name}: {operation.verb} {operation.key} is answered {answer}")
         self.current = None
         self.world.stats["operations"] += 1
         self.waits_by = operation.key if answer.what == "waiting" else ""

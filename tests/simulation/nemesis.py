@@ -165,7 +165,8 @@ class Nemesis:
         made = getattr(self, "_" + fault.kind.translate(METHOD))(fault)
         if made is not False:
             world.stats[fault.kind] += 1
-            world.tell(f"FAULT {fault}")
+            if world.story is not None:
+                world.tell(f"FAULT {fault}")
 
     def _crash(self, fault: Fault) -> bool:
         return self._down(fault.who[0], fault.seconds, fault.value)

@@ -214,7 +214,7 @@ class SimTwin:
 
     def holds(self) -> bool:
         """May answer, and has the VIP."""
-        return self.up and self.twin.holds(self.now())
+        return self.up and self.twin.role == "active" and self.twin.holds(self.now())
 
     # -- inputs --------------------------------------------------------------------------------------------
 
@@ -423,8 +423,10 @@ class SimTwin:
 
     def _journal(self, answered: int | None = None) -> None:
         """Make entries of what was submitted, as the TMR server does."""
+        if not self.in_flight.waiting:
+            return
         now = self.now()
-        if not self.in_flight.waiting or (self.twin.holds(now) and not self.twin.idle(now, answered)):
+        if self.twin.holds(now) and not self.twin.idle(now, answered):
             return
         if self.rnd.random() < BUSY:
             self.world.run_on(self, BUSY_FOR * self.rnd.random(), self.turn)
@@ -531,8 +533,11 @@ class SimTwin:
 
     def _prove_reads(self) -> None:
         """Let the answers leave that a round has proved."""
-        ready = [go for mark, go in self.reads if mark <= self.twin.confirmed]
-        self.reads = [one for one in self.reads if one[0] > self.twin.confirmed]
+        if not self.reads:
+            return
+        confirmed = self.twin.confirmed
+        ready = [go for mark, go in self.reads if mark <= confirmed]
+        self.reads = [one for one in self.reads if one[0] > confirmed]
         for go in ready:
             go()
 
