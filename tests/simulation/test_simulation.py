@@ -22,7 +22,7 @@ from tests.simulation.run import failure_of, run_seed, run_seeds, small_journals
 from tests.simulation.schedules import SCHEDULES
 from tests.simulation.world import CALM, STORM, World
 
-SEEDS = 1_300
+SEEDS = 10_000
 ENOUGH = 6_000
 """Seeds after which a mutation counts as not caught; most are within a hundred."""
 HAPPENS = (
