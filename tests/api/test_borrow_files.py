@@ -247,7 +247,7 @@ def test_containers_that_kept_no_update_say_what_to_do(site: Site) -> None:
             for firm in container["firms"]:
                 assert firm.pop("update")
             db.execute("UPDATE container SET body = ?", (json.dumps(container).encode(),))
-            db.execute("DELETE FROM seal WHERE name = 'container'")
+            db.execute("DELETE FROM row_checksum WHERE name = 'container'")
         db.close()
         upstream.start()
 

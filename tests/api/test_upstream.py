@@ -287,7 +287,9 @@ def test_bad_input_gets_a_clear_error_and_changes_nothing(upstream: UpstreamProc
 
 def _durable(status: str) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.json.decode(status)
-    return {key: found[key] for key in ("disk", "voting", "promised", "last_index", "generation", "syncs")}
+    return {
+        key: found[key] for key in ("replica_id", "voting", "promised", "last_index", "generation", "syncs")
+    }
 
 
 def test_slow_and_huge_heads_are_cut_off(upstream: UpstreamProcess, system: System) -> None:

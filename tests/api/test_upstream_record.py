@@ -112,7 +112,7 @@ def test_what_is_no_question_is_refused(upstream: UpstreamProcess, system: Syste
             assert answer.status_code == 422
             assert answer.json()["type"] == "urn:tmr:problem:bad-request"
         assert (
-            "/v1/record/look"
+            "/v1/record/list"
             in ask(BY_MESSAGE[ReadLines].route, registry.encode(ListRecords())).json()["remedy"]
         )
 

@@ -86,7 +86,7 @@ inline membership_at(term, upto) {
 
 #ifdef WITHOUT_FENCING
 #define fences(disk, term) false
-#elif defined(WITHOUT_NONCE)
+#elif defined(WITHOUT_INCARNATION)
 #define fences(disk, term) (epoch_of(term) < epoch_of(promised[disk]))
 #else
 #define fences(disk, term) (epoch_of(term) <= epoch_of(promised[disk]) && promised[disk] != (term))
@@ -129,7 +129,7 @@ inline vote(term, disk) {
 #else
 #define promise(disk, term) promised[disk] = term
 #endif
-#ifdef WITHOUT_NONCE
+#ifdef WITHOUT_INCARNATION
 /* The answer counts for the twin's next life, too. */
 #define heard_by_other_life(term, disk) if :: term == 1 -> vote(2, disk) :: else fi
 #else
@@ -264,7 +264,7 @@ inline append(disk, upto) {
      od;
 #endif
      appended(r, disk, upto)
-#ifdef WITHOUT_NONCE
+#ifdef WITHOUT_INCARNATION
      ; if :: r == 1 && terms[2] -> length_of_log(2); if :: size >= upto -> appended(2, disk, upto) :: else fi :: else fi
 #endif
   :: else -> printf("  conflict\n")

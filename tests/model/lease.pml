@@ -3,8 +3,8 @@
 
    Time goes on in ticks of true time. The durations are the worst that clocks within their drift make of them:
      GRANT: an upstream whose clock is fast ends a grant after TTL / (1 + drift);
-     USE: a holder whose clock is slow ends its use after (TTL (1 - drift) / (1 + drift)) / (1 - drift), less the guard.
-   Without the guard the two are equal, for every drift: that is the case here. Whatever makes a grant longer or a use
+     USE: a holder whose clock is slow ends its use after (TTL (1 - drift) / (1 + drift)) / (1 - drift), less the margin.
+   Without the margin the two are equal, for every drift: that is the case here. Whatever makes a grant longer or a use
    shorter does what a lost message does, too.
 
    A *term* is one candidacy and what follows it; odd ones are of one twin, even ones of the other, and a new one ends
@@ -46,10 +46,10 @@ byte answer[(TERMS + 1) * 3];  /* under way, 1 + ticks since what it answers was
 #define answer_of(term, up) answer[(term) * 3 + (up)]
 
 #ifdef LOSSES
-bool joining[3];     /* on a new disk: does not vote */
+bool not_voting[3];     /* on a new disk: does not vote */
 byte readmitted_by;
 bool lost;
-#define is_voting(up) (!joining[up])
+#define is_voting(up) (!not_voting[up])
 #else
 #define is_voting(up) true
 #endif
@@ -206,7 +206,7 @@ inline answered(term, up) {
 #endif
 #define LOSS(up) \
   :: d_step { !lost -> \
-       printf("upstream %d: new disk\n", up); lost = true; joining[up] = new_disk_joins; \
+       printf("upstream %d: new disk\n", up); lost = true; not_voting[up] = new_disk_joins; \
        promised[up] = 0; holder[up] = 0; held[up] = 0; given_back[up] = false }
 
 /* The two others commit the new membership: what the old disk voted or granted counts no more in it. */
@@ -220,11 +220,11 @@ inline readmit(term, up) {
   grant_of(term, up) = 0
 }
 #define READMIT(up) \
-  :: d_step { joining[up] && readmitted_by < r && holds(r) && \
+  :: d_step { not_voting[up] && readmitted_by < r && holds(r) && \
               promised[(up + 1) % 3] == r && promised[(up + 2) % 3] == r -> readmit(r, up) }
 #define INSTALL(up) \
-  :: d_step { joining[up] && readmitted_by == r && promised[up] <= r -> \
-       printf("term %d: snapshot for upstream %d\n", r, up); joining[up] = false; grant(up, r) }
+  :: d_step { not_voting[up] && readmitted_by == r && promised[up] <= r -> \
+       printf("term %d: snapshot for upstream %d\n", r, up); not_voting[up] = false; grant(up, r) }
 #endif
 
 proctype Term(byte r) {

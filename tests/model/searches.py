@@ -38,7 +38,7 @@ MUTATIONS = (
     Search("journal", _THREE, "MAJORITY_OF_VOTES"),
     Search("journal", _THREE, "MAJORITY_OF_STORES"),
     Search("journal", _THREE, "READMISSION"),
-    Search("journal", (*_THREE, "LIVES"), "NONCE"),
+    Search("journal", (*_THREE, "LIVES"), "INCARNATION"),
     Search("journal", ("TERMS=4", "LENGTH=2", "DISKS=3"), "OWN_EPOCH"),
     Search("journal", _NEW_DISK, "DISK_IDENTITY"),
     Search("journal", _NEW_DISK, "SNAPSHOT_FIRST"),

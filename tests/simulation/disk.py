@@ -121,8 +121,8 @@ class Disk:
                     kept.commit = commit
                 case TermWrite(epoch):
                     kept.term = epoch
-                case AckedPositionsWrite(marks):
-                    kept.acked = marks
+                case AckedPositionsWrite(acked):
+                    kept.acked = acked
                 case VotingWrite(voting):
                     kept.voting = voting
                     kept.damage = "" if voting else kept.damage
@@ -204,8 +204,9 @@ class Disk:
         """The upstream of this disk was told that `other` had confirmed more than it has."""
         log, term = Log.after(other._kept.snapshot, other._kept.entries), other._kept.term
         return any(
-            mark.replica_id == other._kept.replica_id and mark.missed_by(term, log.last_epoch, log.last)
-            for mark in self._kept.acked
+            position.replica_id == other._kept.replica_id
+            and position.missed_by(term, log.last_epoch, log.last)
+            for position in self._kept.acked
         )
 
     def load(self) -> Durable:

@@ -696,7 +696,7 @@ class PatienceDecides(InFlight):
 
 
 class IgnoresThoseGoneBack(Proposer):
-    """The readiness of an upstream that has gone back never counts, though all three are ready."""
+    """The readiness of an upstream that was rolled back never counts, though all three are ready."""
 
     def _count_pre_votes(self, now: float) -> None:
         self._pre_votes = {

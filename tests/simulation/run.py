@@ -23,7 +23,7 @@ def small_journals() -> None:
     liveness.SLOT = 0.01  # type: ignore[misc]
     stored_journal.SNAPSHOT_EVERY = 20  # type: ignore[misc]
     stored_journal.TAIL = 5  # type: ignore[misc]
-    stored_journal.FOLLOW_BYTES = 1_500  # type: ignore[misc]
+    stored_journal.SUBSCRIBED_BYTES = 1_500  # type: ignore[misc]
     ledger_copy.LOG_RETAIN_ENTRIES = 15  # type: ignore[misc]
     replication.BATCH_ENTRIES = 3  # type: ignore[misc]
     replication.BATCH_BYTES = 600  # type: ignore[misc]

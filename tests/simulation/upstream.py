@@ -26,7 +26,7 @@ from tmr.upstream.own_container import OwnContainerValidator
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-FOLLOW_WAIT = 4.0
+SUBSCRIBE_WAIT = 4.0
 """Seconds after which a `Subscribe` is answered without news; 1 in production."""
 Respond = Callable[[Reply], None]
 
@@ -223,7 +223,7 @@ class SimUpstream:
         earlier = self.waiting.pop(request.owner, None)
         if earlier is not None:
             self._answer_follow(*earlier)
-        reply = self.acceptor.follow(now, wall, request)
+        reply = self.acceptor.subscribe(now, wall, request)
         if reply is not None:
             self._settle([], lambda: respond(reply))
             return
@@ -235,7 +235,7 @@ class SimUpstream:
                 del self.waiting[request.owner]
                 self._answer_follow(request, respond)
 
-        self.world.run_on(self, FOLLOW_WAIT, enough)
+        self.world.run_on(self, SUBSCRIBE_WAIT, enough)
 
     def _answer_follow(self, request: Subscribe, respond: Respond) -> None:
         reply = self.acceptor.handle(self.now(), self.wall(), request).reply

@@ -25,7 +25,7 @@ from tests.simulation.nemesis import Machine, Nemesis
 from tests.simulation.operator import Operator
 from tests.simulation.rules import Rules
 from tests.simulation.twin import SimTwin
-from tests.simulation.upstream import FOLLOW_WAIT, SimUpstream
+from tests.simulation.upstream import SUBSCRIBE_WAIT, SimUpstream
 from tests.simulation.versions import finish, first_version
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Release, Reply, Request, Subscribe
@@ -298,7 +298,7 @@ class World:
             self.send(upstream.name, twin.name, lambda: back(reply))
 
         def back(reply: Reply) -> None:
-            # An answer may even reach the twin's next life: the nonce must save it.
+            # An answer may even reach the twin's next life: the incarnation must save it.
             nonlocal answered
             if twin.up and twin.remembered == remembered:
                 answered = True
@@ -330,7 +330,9 @@ class World:
             self.tell(f"{twin.name} to {upstream.name}: {brief(request)}")
         self.send(twin.name, upstream.name, arrive)
         if not isinstance(request, Release):
-            limit = FOLLOW_WAIT + 1.0 if isinstance(request, Subscribe) else twin.twin.timing.request_timeout
+            limit = (
+                SUBSCRIBE_WAIT + 1.0 if isinstance(request, Subscribe) else twin.twin.timing.request_timeout
+            )
             self.after(limit, lambda: self._arrive("", twin.name, timeout))
 
 

@@ -156,7 +156,10 @@ class Upstream:
         end = boottime() + 5
         while self.up:
             now = boottime()
-            if isinstance(request, Subscribe) and self.acceptor.follow(now, self.wall_ms(), request) is None:
+            if (
+                isinstance(request, Subscribe)
+                and self.acceptor.subscribe(now, self.wall_ms(), request) is None
+            ):
                 wait = min(end, self.acceptor.holder_until if self.acceptor.live_holder(now) else end) - now
                 if wait > 0:
                     with contextlib.suppress(TimeoutError):

@@ -17,7 +17,7 @@ ROWS = {
         "UPDATE journal SET body = ? WHERE idx = ?",
     ),
     "snapshot": ("SELECT id, state FROM snapshot", "UPDATE snapshot SET state = ? WHERE id = ?"),
-    "promise": ("SELECT id, nonce FROM meta", "UPDATE meta SET nonce = ? WHERE id = ?"),
+    "promise": ("SELECT id, incarnation FROM meta", "UPDATE meta SET incarnation = ? WHERE id = ?"),
 }
 """What is struck → how the row is read, and how it is written."""
 

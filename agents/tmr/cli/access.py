@@ -12,7 +12,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from tmr.api.access import AccessList, AccessRule, SubjectMatch
-from tmr.cli.common import FILE, LOOK, Settings, common
+from tmr.cli.common import FILE, READ_POLICY, Settings, common
 from tmr.cli.render.layout import FAINT, grid
 from tmr.client import Client, ConfigError, Policy
 
@@ -46,7 +46,7 @@ def show(settings: Settings) -> None:
 
     With --json it is printed as `tmr access set` takes it: with its version, so that nobody's change is lost.
     """
-    with Client(settings.config(), policy=settings.policy(LOOK)) as client:
+    with Client(settings.config(), policy=settings.policy(READ_POLICY)) as client:
         found = client.access()
     settings.show(
         _shown(found), found.model_dump(mode="json", exclude_defaults=True) | {"version": found.version}
@@ -58,7 +58,7 @@ def show(settings: Settings) -> None:
 @common()
 def check(settings: Settings, file: Path) -> None:
     """Say what is wrong with the access list in FILE (TOML or JSON), without changing anything."""
-    with Client(settings.config(), policy=settings.policy(LOOK)) as client:
+    with Client(settings.config(), policy=settings.policy(READ_POLICY)) as client:
         wanted = _read(file, 0)
         client.set_access(wanted, check_only=True)
     rules = len(wanted.rules)

@@ -11,7 +11,7 @@ import click
 
 from tmr.api.borrowing import Borrowing
 from tmr.api.problems import problem
-from tmr.cli.common import FIRM_CODE, LOOK, PRODUCT_CODE, TMR_ID, Settings, common, version_options
+from tmr.cli.common import FIRM_CODE, PRODUCT_CODE, READ_POLICY, TMR_ID, Settings, common, version_options
 from tmr.cli.ids import find
 from tmr.cli.render import borrow_tables
 from tmr.cli.spelling import PERIOD
@@ -103,7 +103,7 @@ def borrowed(settings: Settings) -> None:
     kept = BorrowStore().list()
     known: tuple[Borrowing, ...] | None = None
     try:
-        with Client(settings.config(), policy=settings.policy(LOOK)) as client:
+        with Client(settings.config(), policy=settings.policy(READ_POLICY)) as client:
             known = client.borrowings()
     except NoService:
         pass  # away from the network is what borrowing is for

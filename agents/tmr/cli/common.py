@@ -37,7 +37,7 @@ NO_SERVICE: Final = 3
 
 PIPE_WIDTH: Final = 240
 """Columns when nobody looks: one line for one thing, so that it can be searched."""
-LOOK: Final = Policy(patience=5.0, refusal_patience=2.0)
+READ_POLICY: Final = Policy(patience=5.0, refusal_patience=2.0)
 """For commands that a person waits for."""
 SWITCHOVER_TIME: Final = 15.0
 """Seconds for the other twin to become active."""

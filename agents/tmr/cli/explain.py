@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from tmr.api.explain import Candidate, Explanation
-from tmr.cli.common import LOOK, Settings, common, licence_options, mode_option, version_options
+from tmr.cli.common import READ_POLICY, Settings, common, licence_options, mode_option, version_options
 from tmr.cli.render.layout import BAD, GOOD, WARN, moment
 from tmr.cli.render.licence_tables import constituents, use
 from tmr.cli.render.problem_tables import holders
@@ -63,7 +63,7 @@ def explain(
         client=client,
         address=address,
     )
-    with Client(settings.config(), policy=settings.policy(LOOK)) as connected:
+    with Client(settings.config(), policy=settings.policy(READ_POLICY)) as connected:
         found = connected.explain(request)
     settings.show(shown(found), found)
 

@@ -5,7 +5,7 @@ import click
 
 from tmr.api.licences import ItemList
 from tmr.cli.common import (
-    LOOK,
+    READ_POLICY,
     Settings,
     common,
 )
@@ -21,7 +21,7 @@ def list_licences(settings: Settings, verbose: bool) -> None:
 
     Licences of which too few constituents are available are shown below, with what is missing where.
     """
-    with Client(settings.config(), policy=settings.policy(LOOK)) as client:
+    with Client(settings.config(), policy=settings.policy(READ_POLICY)) as client:
         found = client.containers()
         items = [client.items(container.serial) for container in found]
     merged = ItemList(

@@ -5,7 +5,7 @@ import click
 
 from tmr.api.problems import problem
 from tmr.cli.common import (
-    LOOK,
+    READ_POLICY,
     Settings,
     common,
 )
@@ -18,7 +18,7 @@ from tmr.client import Client, Policy, SessionLost
 @common()
 def sessions(settings: Settings) -> None:
     """Show sessions and waiting requests: of this certificate; with an operator's, everybody's."""
-    with Client(settings.config(), policy=settings.policy(LOOK)) as client:
+    with Client(settings.config(), policy=settings.policy(READ_POLICY)) as client:
         found = client.session_list()
     settings.show(
         session_tables.sessions(found.sessions, found.queue),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import click
 
 from tmr.cli.common import (
-    LOOK,
+    READ_POLICY,
     Settings,
     common,
 )
@@ -28,7 +28,7 @@ def status(settings: Settings) -> None:
     alarm stands; with 3 if it is down: no active twin answers at the virtual address.
     """
     config = settings.config()
-    vips, twins = asyncio.run(_ask_all(config, settings.policy(LOOK)))
+    vips, twins = asyncio.run(_ask_all(config, settings.policy(READ_POLICY)))
     health = system_health(vips, twins)
     views = {"vip": [_view(view) for view in vips], "twins": [_view(view) for view in twins]}
     settings.show(status_tables.status(health.state, vips, twins), {"health": health, **views})

@@ -296,7 +296,7 @@ def _fetched(
 ) -> Iterator[tuple[BinaryIO, Path]]:
     """The export in a temporary file, which only its owner can read."""
     with tempfile.NamedTemporaryFile(prefix="tmr-tracking-") as file:
-        with Client(settings.config(), policy=settings.policy(common.LOOK)) as client:
+        with Client(settings.config(), policy=settings.policy(common.READ_POLICY)) as client:
             download(client, request_for(firm, begin, end, form), file)  # type: ignore[arg-type]
         file.seek(0)
         yield file, Path(file.name)  # type: ignore[misc]

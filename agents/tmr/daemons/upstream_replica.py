@@ -34,8 +34,10 @@ def _load(store: Store) -> Durable:
     try:
         return store.load()
     except DamagedRows as error:
-        disk = store.renew(error.what)
-        log.critical("the store is damaged", extra=fields(what=error.what, disk=disk, kept=DAMAGED_FILE))
+        replica_id = store.renew(error.what)
+        log.critical(
+            "the store is damaged", extra=fields(what=error.what, replica_id=replica_id, kept=DAMAGED_FILE)
+        )
         return store.load()
 
 

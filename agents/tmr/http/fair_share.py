@@ -34,7 +34,7 @@ MANY: Final = 16
 RETRY_AFTER: Final = 2
 """Seconds that a client is asked to stay away with what is beyond its bounds."""
 
-WEIGHTS: Final = {Priority.FIRST: 1.0, Priority.HELD: 2.0, Priority.NEW: 3.0, Priority.LOOK: 4.0}
+WEIGHTS: Final = {Priority.CRITICAL: 1.0, Priority.HELD: 2.0, Priority.NEW: 3.0, Priority.READ_ONLY: 4.0}
 """Factor of the cost: what is less urgent takes more of its client's share, but no more of a turn."""
 REASONS: Final = ("requests", "waited", "slow-body")
 """Values of the metric's label."""
@@ -64,7 +64,7 @@ class FairShare:
         """Count a request of `client` until `leave`. Raises Problem overloaded if it has too many."""
         count = self._requests.get(client.account, 0)
         if count >= OF_CLIENT_MAX:
-            await self._turn(client, Priority.FIRST, 1.0)  # else a loop without pauses is answered at once
+            await self._turn(client, Priority.CRITICAL, 1.0)  # else a loop without pauses is answered at once
             detail = f"{count} requests of {client.account} wait or are in work."
             raise self._refusal("requests", detail)
         self._requests[client.account] = count + 1
@@ -77,7 +77,7 @@ class FairShare:
         """A body is slow. Raises Problem overloaded if too many bodies of `client` are."""
         count = self._slow.get(client.account, 0)
         if count >= SLOW_OF_CLIENT_MAX:
-            await self._turn(client, Priority.FIRST, 1.0)
+            await self._turn(client, Priority.CRITICAL, 1.0)
             raise self._refusal("slow-body", f"The bodies of {count} requests of {client.account} are slow.")
         self._slow[client.account] = count + 1
 

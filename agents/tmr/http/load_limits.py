@@ -15,13 +15,13 @@ import msgspec
 class Priority(StrEnum):
     """Priority of a request by its purpose, the most urgent first."""
 
-    FIRST = "first"
+    CRITICAL = "critical"
     """Keeps what is held, or frees it; or lets an operator see and act. Never turned away."""
     HELD = "held"
     """More for a session or borrowing that is held; what was asked before with the same idempotency key."""
     NEW = "new"
     """A new session or borrowing."""
-    LOOK = "look"
+    READ_ONLY = "read-only"
     """Lists, explanations, exports: nobody's seat depends on them."""
 
 
@@ -41,10 +41,10 @@ class Load(msgspec.Struct, frozen=True):
 LIMITS: Final[Mapping[Priority, Load]] = {
     Priority.HELD: Load(in_work=600, waiting=10_000, oldest=1.5, lag=1.0),
     Priority.NEW: Load(in_work=300, waiting=2_000, oldest=1.0, lag=0.75),
-    Priority.LOOK: Load(in_work=50, waiting=2_000, oldest=1.0, lag=0.5),
+    Priority.READ_ONLY: Load(in_work=50, waiting=2_000, oldest=1.0, lag=0.5),
 }
 """A client waits 2.5 s for an answer: one that would come later had better not be begun."""
-EASE: Final = 0.75
+HYSTERESIS: Final = 0.75
 """Part of a limit below which all measures must be before requests are taken on again."""
 RETRY_MAX: Final = 5
 """Seconds: the longest that somebody is asked to stay away."""
@@ -63,7 +63,7 @@ class LoadLimits:
         if limit is None:
             return None
         strain = _strain(load, limit)
-        if strain >= (EASE if priority in self._full else 1.0):
+        if strain >= (HYSTERESIS if priority in self._full else 1.0):
             self._full.add(priority)
             return max(1, min(RETRY_MAX, math.ceil(strain)))
         self._full.discard(priority)

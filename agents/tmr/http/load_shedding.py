@@ -25,19 +25,19 @@ _EXACT: Final = {
     ("POST", "/v1/sessions"): Priority.NEW,
     ("POST", "/v1/borrowings"): Priority.NEW,
     ("POST", "/v1/batch"): Priority.NEW,
-    ("POST", "/v1/heartbeats"): Priority.FIRST,
-    ("GET", "/"): Priority.FIRST,
-    ("GET", "/metrics"): Priority.FIRST,
-    ("GET", "/v1/status"): Priority.FIRST,
-    ("GET", "/v1/access"): Priority.FIRST,
-    ("PUT", "/v1/access"): Priority.FIRST,
-    ("POST", "/v1/operator/switchover"): Priority.FIRST,
+    ("POST", "/v1/heartbeats"): Priority.CRITICAL,
+    ("GET", "/"): Priority.CRITICAL,
+    ("GET", "/metrics"): Priority.CRITICAL,
+    ("GET", "/v1/status"): Priority.CRITICAL,
+    ("GET", "/v1/access"): Priority.CRITICAL,
+    ("PUT", "/v1/access"): Priority.CRITICAL,
+    ("POST", "/v1/operator/switchover"): Priority.CRITICAL,
 }
 _PATTERNS: Final = tuple(
     (method, re.compile(path), priority)
     for method, path, priority in (
-        ("DELETE", r"/v1/(sessions|borrowings)/[^/]+", Priority.FIRST),
-        ("PUT", r"/v1/sessions/[^/]+/heartbeat", Priority.FIRST),
+        ("DELETE", r"/v1/(sessions|borrowings)/[^/]+", Priority.CRITICAL),
+        ("PUT", r"/v1/sessions/[^/]+/heartbeat", Priority.CRITICAL),
         ("POST", r"/v1/sessions/[^/]+/units", Priority.HELD),
         ("GET", r"/v1/borrowings/[^/]+/file", Priority.HELD),
     )
@@ -52,7 +52,7 @@ def priority_of(method: str, path: str) -> Priority:
     for known, pattern, priority in _PATTERNS:
         if known == method and pattern.fullmatch(path):
             return priority
-    return Priority.LOOK
+    return Priority.READ_ONLY
 
 
 class LoopLag:

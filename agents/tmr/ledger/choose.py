@@ -212,18 +212,18 @@ class LicenceChooser:
         if item.quantity is None or not rules:
             return None
         mine, counts = self._seats.matching(subject), self._seats.counts(item.key)
-        kept, keeper = 0, ""
+        kept, holder = 0, ""
         for rule in rules:
             free = (rule.seats or 0) - counts.get(rule.name, 0)
             if rule.effect == "reserve" and rule.name not in mine and free > 0:
-                kept, keeper = kept + free, keeper or rule.name
+                kept, holder = kept + free, holder or rule.name
         if use.seats + kept < item.quantity:
             return None
         told = (
-            f"{use.seats} of {item.quantity} seats of {item.key} are in use, and the access rule {keeper!r} "
+            f"{use.seats} of {item.quantity} seats of {item.key} are in use, and the access rule {holder!r} "
             f"keeps {kept} for others"
         )
-        return Denial(Denied("access-denied", told, keeper), True)
+        return Denial(Denied("access-denied", told, holder), True)
 
     def _not_borrowable(self, item: ProductItem, asked: LicenceQuery) -> Denied | None:
         if asked.borrow_s is None:

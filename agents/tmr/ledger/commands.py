@@ -28,7 +28,7 @@ AccessMode = Literal["user-limit", "no-user-limit", "exclusive", "station-share"
 FreedBy = Literal["release", "expiry", "operator"]
 
 
-class StateContainers(msgspec.Struct, frozen=True, tag="assemble", forbid_unknown_fields=True):
+class StateContainers(msgspec.Struct, frozen=True, tag="state-containers", forbid_unknown_fields=True):
     """Statements of the containers about what they hold, each signed by its container.
 
     The ledger merges them itself, so that no twin can invent a licence.
@@ -176,10 +176,10 @@ class DenialCount(msgspec.Struct, frozen=True, array_like=True):
     count: Count
 
 
-class RecordDenials(msgspec.Struct, frozen=True, tag="note", forbid_unknown_fields=True):
+class RecordDenials(msgspec.Struct, frozen=True, tag="record-denials", forbid_unknown_fields=True):
     """Put refusals into the record."""
 
-    refusals: tuple[DenialCount, ...]
+    denials: tuple[DenialCount, ...]
 
 
 class AcceptTime(msgspec.Struct, frozen=True, tag="accept-time", forbid_unknown_fields=True):
@@ -200,7 +200,7 @@ Body = Annotated[bytes, msgspec.Meta(min_length=32)]
 """A command as `encode` writes it. None is shorter; what is would cost more than it weighs."""
 
 
-class CommandBatch(msgspec.Struct, frozen=True, tag="several", forbid_unknown_fields=True):
+class CommandBatch(msgspec.Struct, frozen=True, tag="command-batch", forbid_unknown_fields=True):
     """Commands that came at the same time: carried out one after the other."""
 
     bodies: Annotated[tuple[Body, ...], msgspec.Meta(min_length=1, max_length=TOGETHER_MAX)]

@@ -65,7 +65,7 @@ class Containers:
         self.withdrawn.add(withdraw.upstream)
         return self._merge_anew()
 
-    def assemble(self, statements: Iterable[SignedStatement]) -> tuple[list[LicenceKey], list[str]]:
+    def state(self, statements: Iterable[SignedStatement]) -> tuple[list[LicenceKey], list[str]]:
         """The licences that changed; and which statements are not believed, for people."""
         rejected = [refusal for signed in statements if (refusal := self._accept(signed)) is not None]
         return self._merge_anew(), rejected

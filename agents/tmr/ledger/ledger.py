@@ -125,23 +125,23 @@ class Ledger:
             case GiveBack():
                 return lending.give_back(self._ledger_state, command)
             case StateContainers():
-                changed, rejected = self._ledger_state.containers.assemble(command.statements)
-                return self._assembled(changed, rejected)
+                changed, rejected = self._ledger_state.containers.state(command.statements)
+                return self._stated(changed, rejected)
             case Trust():
-                return self._assembled(self._ledger_state.containers.trust(command), [])
+                return self._stated(self._ledger_state.containers.trust(command), [])
             case Withdraw():
-                return self._assembled(self._ledger_state.containers.withdraw(command), [])
+                return self._stated(self._ledger_state.containers.withdraw(command), [])
             case SetAccess():
                 return self._set_access(command)
             case RecordDenials():
-                self._ledger_state.recorder.refused(command.refusals)
+                self._ledger_state.recorder.refused(command.denials)
                 return DenialsRecorded()
             case AcceptTime():
                 self._ledger_state.recorder.time_accepted(command.before_ms, command.who)
                 return DenialsRecorded()
         raise AssertionError(f"unknown command {command}")
 
-    def _assembled(self, changed: list[LicenceKey], rejected: list[str]) -> ContainersStated:
+    def _stated(self, changed: list[LicenceKey], rejected: list[str]) -> ContainersStated:
         if changed:
             self._ledger_state.plan()
             promote_all(self._ledger_state)

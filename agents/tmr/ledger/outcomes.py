@@ -111,7 +111,7 @@ class GivenBack(_Outcome, frozen=True, tag="given-back"):
     existed: bool
 
 
-class ContainersStated(_Outcome, frozen=True, tag="assembled"):
+class ContainersStated(_Outcome, frozen=True, tag="containers-stated"):
     """The merged licences that changed."""
 
     changed: tuple[LicenceKey, ...]
@@ -125,7 +125,7 @@ class AccessSet(_Outcome, frozen=True, tag="access-set"):
     version: int
 
 
-class DenialsRecorded(_Outcome, frozen=True, tag="noted"):
+class DenialsRecorded(_Outcome, frozen=True, tag="denials-recorded"):
     """It is in the record."""
 
 
@@ -143,7 +143,7 @@ Outcome = (
 )
 
 
-class BatchOutcome(msgspec.Struct, frozen=True, tag="each"):
+class BatchOutcome(msgspec.Struct, frozen=True, tag="batch-outcome"):
     """The outcomes of commands that share an entry, in their order."""
 
     outcomes: tuple[Outcome, ...]

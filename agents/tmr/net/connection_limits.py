@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The limit of connections of a process, and the choice of the one to close when it is reached.
 
-A connection whose peer has not shown a certificate yet waits in a small lobby. When the lobby is full, the
+A connection whose peer has not shown a certificate yet is a pending handshake. When there are too many, the
 connection that has waited longest is closed, of the address that has most there: handshakes that never end
 cannot keep out an honest one, which takes milliseconds. Inside, a peer has at most three quarters of the
 room; when all is taken, the peer with the most connections loses the one that has rested longest. Handshakes
@@ -117,7 +117,7 @@ class ConnectionLimiter(Collector):
         self._refused: dict[str, int] = {}
         self._told: dict[str, tuple[float, int]] = {}
 
-    # -- the lobby -----------------------------------------------------------------------------------------
+    # -- pending handshakes ----------------------------------------------------------------------------------
 
     async def accept(self, sock: socket.socket, enter: Enter) -> None:
         """Accept connections, and have each enter, until cancelled."""

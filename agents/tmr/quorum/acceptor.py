@@ -126,7 +126,7 @@ class Acceptor(LeaseGrants):
     # -- messages ------------------------------------------------------------------------------------------
 
     def handle(self, now: float, wall_ms: int, message: Request) -> Answer:
-        """Answer one message; see `follow` for `Subscribe`, which may have to wait."""
+        """Answer one message; see `subscribe` for `Subscribe`, which may have to wait."""
         self._now = now
         if isinstance(message, Acquire | Append | Install) and (why := self._foreign(message)):
             self.foreign = why
@@ -147,7 +147,7 @@ class Acceptor(LeaseGrants):
             case Report():
                 return self._report(now, wall_ms, message)
             case Subscribe():
-                reply = self.follow(now, wall_ms, message)
+                reply = self.subscribe(now, wall_ms, message)
                 return Answer(reply or self._followed(now, wall_ms, message, None, ()))
 
     def is_late(self, message: Acquire | Append | Install) -> bool:
@@ -357,7 +357,7 @@ class Acceptor(LeaseGrants):
 
     # -- following -----------------------------------------------------------------------------------------
 
-    def follow(self, now: float, wall_ms: int, message: Subscribe) -> Subscribed | None:
+    def subscribe(self, now: float, wall_ms: int, message: Subscribe) -> Subscribed | None:
         """The answer to a passive twin; None while it knows everything: ask again after a change."""
         self._now = now
         self.announced.note(message.owner.name, message.format)

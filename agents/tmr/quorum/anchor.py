@@ -5,13 +5,12 @@ A majority of replicas that was put back to copies of one moment agrees with its
 anchor on their own disks, and what a majority shows must contain it. Pure; the reasons are in decision 23.
 """
 
-import hashlib
 from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
 
-from tmr.quorum.entries import Count, Entry, Name
+from tmr.quorum.entries import Count, Name
 from tmr.quorum.founding import differ, prevailing
 from tmr.quorum.log import Log
 from tmr.quorum.majority import MAJORITY, is_all
@@ -21,7 +20,8 @@ from tmr.quorum.messages import ReplicaState
 class Anchor(msgspec.Struct, frozen=True):
     """A position of the journal that is known to be committed.
 
-    `checksum`: of its entry; empty where the twin has this position from a snapshot.
+    `checksum`: of its entry, not of the ledger: one twin's wrong memory must not outvote three journals.
+    Empty where the twin does not know it.
     """
 
     epoch: Count
@@ -73,18 +73,12 @@ class AnchorMismatch(msgspec.Struct, frozen=True):
         return f"journal-{self.anchor.epoch}.{self.anchor.index}-{epoch}.{index}"
 
 
-def checksum(entry: Entry) -> bytes:
-    """SHA-256 of an entry. Not of the ledger: one twin's wrong memory must not outvote three journals."""
-    return hashlib.sha256(msgspec.msgpack.encode(entry)).digest()
-
-
 def at(log: Log, index: int) -> Anchor | None:
     """The anchor at a committed index of this log; None before the first entry."""
     epoch = log.epoch_at(index)
     if not index or epoch is None:
         return None
-    known = checksum(log[index]) if index > log.base else b""
-    return Anchor(epoch, index, log.time_at(index), known, log.founding_at(index))
+    return Anchor(epoch, index, log.time_at(index), log.sum_at(index), log.founding_at(index))
 
 
 def contains(log: Log, anchor: Anchor) -> bool:
@@ -97,8 +91,8 @@ def contains(log: Log, anchor: Anchor) -> bool:
         return True
     if log.epoch_at(anchor.index) != anchor.epoch:
         return False
-    known = anchor.index > log.base and anchor.checksum
-    return not known or checksum(log[anchor.index]) == anchor.checksum
+    known = log.sum_at(anchor.index)
+    return not (known and anchor.checksum) or known == anchor.checksum
 
 
 class AnchorCheck:

@@ -142,9 +142,9 @@ class Election(MembershipChanges):
         self._ask(now, pre_vote=False)
 
     def _count_votes(self, now: float) -> None:
-        told = [mark for _, promise in self._votes.values() for mark in promise.acked]
+        told = [position for _, promise in self._votes.values() for position in promise.acked]
         for replica, (_, promise) in self._votes.items():
-            if any(missed(mark, promise.state) for mark in told):
+            if any(missed(position, promise.state) for position in told):
                 self._distrust(replica, now)
         votes = {
             replica: vote for replica, vote in self._votes.items() if not self.replicas[replica].rolled_back
@@ -195,8 +195,8 @@ class Election(MembershipChanges):
             self._restore(best.snapshot)
         self.log = adopted
         self.commit = max(self.commit, best.state.commit, self.log.base)
-        for mark in told:
-            self.rollbacks.learn(mark, now)
+        for position in told:
+            self.rollbacks.learn(position, now)
         for replica in valid:
             self.replicas[replica].state = votes[replica][1].state
             if self.replicas[replica].rolled_back:

@@ -95,7 +95,7 @@ class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
     def joined(self, other: "AckedPosition") -> "AckedPosition":
         """Position that both together confirm; `other` is of the same replica."""
         if self.term != other.term:
-            return max(self, other, key=lambda mark: mark.term)
+            return max(self, other, key=lambda position: position.term)
         return AckedPosition(
             self.replica_id, self.term, max(self.epoch, other.epoch), max(self.index, other.index)
         )

@@ -122,7 +122,7 @@ class Release(msgspec.Struct, frozen=True, tag="release"):
     owner: ProposerId
 
 
-class Subscribe(msgspec.Struct, frozen=True, tag="follow"):
+class Subscribe(msgspec.Struct, frozen=True, tag="subscribe"):
     """Long poll of the passive twin: answered when there is more than it knows."""
 
     owner: ProposerId
@@ -148,7 +148,7 @@ class Report(msgspec.Struct, frozen=True, tag="report"):
     """Reason why it is not ready, for people."""
 
 
-class Bootstrap(msgspec.Struct, frozen=True, tag="found"):
+class Bootstrap(msgspec.Struct, frozen=True, tag="bootstrap"):
     """Found the system: all three stores are new, these are their ids."""
 
     owner: ProposerId
@@ -195,7 +195,7 @@ class Fenced(msgspec.Struct, frozen=True, tag="fenced"):
     owner: ProposerId
 
 
-class NotVoting(msgspec.Struct, frozen=True, tag="joining"):
+class NotVoting(msgspec.Struct, frozen=True, tag="not-voting"):
     """This replica does not vote: it diverged, or never belonged to any system (`new_store`)."""
 
     state: ReplicaState
@@ -232,7 +232,7 @@ class Released(msgspec.Struct, frozen=True, tag="released"):
     state: ReplicaState
 
 
-class Subscribed(msgspec.Struct, frozen=True, tag="followed"):
+class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
     """News for the passive twin: committed entries after its own, and who holds the lease ("" nobody)."""
 
     state: ReplicaState
@@ -246,7 +246,7 @@ class Subscribed(msgspec.Struct, frozen=True, tag="followed"):
     """Digest of the replica's ledger after its commit index, for the twin to compare with its own."""
 
 
-class Bootstrapped(msgspec.Struct, frozen=True, tag="founded"):
+class Bootstrapped(msgspec.Struct, frozen=True, tag="bootstrapped"):
     """This replica belongs to the system with exactly the membership that was asked for."""
 
     state: ReplicaState
@@ -265,7 +265,7 @@ class Reported(msgspec.Struct, frozen=True, tag="reported"):
     reason: str = ""
 
 
-class RequestRefused(msgspec.Struct, frozen=True, tag="refused"):
+class RequestRefused(msgspec.Struct, frozen=True, tag="request-refused"):
     """The request makes no sense to this replica; `reason` is for people."""
 
     state: ReplicaState

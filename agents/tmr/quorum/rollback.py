@@ -10,10 +10,10 @@ from tmr.quorum.entries import AckedPosition
 from tmr.quorum.messages import ReplicaState
 
 
-def missed(mark: AckedPosition, state: ReplicaState) -> bool:
+def missed(position: AckedPosition, state: ReplicaState) -> bool:
     """The replica shows less than it has confirmed."""
-    known = mark.replica_id == state.replica_id and state.term >= 0
-    return known and mark.missed_by(state.term, state.last_epoch, state.last_index)
+    known = position.replica_id == state.replica_id and state.term >= 0
+    return known and position.missed_by(state.term, state.last_epoch, state.last_index)
 
 
 def merged(
@@ -21,10 +21,10 @@ def merged(
 ) -> tuple[AckedPosition, ...]:
     """Positions that both confirm about these replicas, in a fixed order."""
     found: dict[str, AckedPosition] = {}
-    for mark in (*one, *other):
-        if mark.replica_id in replica_ids:
-            known = found.get(mark.replica_id)
-            found[mark.replica_id] = mark if known is None else known.joined(mark)
+    for position in (*one, *other):
+        if position.replica_id in replica_ids:
+            known = found.get(position.replica_id)
+            found[position.replica_id] = position if known is None else known.joined(position)
     return tuple(found[replica_id] for replica_id in sorted(found))
 
 
@@ -39,12 +39,12 @@ class RollbackDetector:
         self._excused = set[str]()
         """Disks that count in this term although they have less."""
 
-    def learn(self, mark: AckedPosition, now: float) -> None:
+    def learn(self, position: AckedPosition, now: float) -> None:
         """The replica has confirmed this."""
-        known = self._known.get(mark.replica_id)
-        joined = mark if known is None else known[0].joined(mark)
+        known = self._known.get(position.replica_id)
+        joined = position if known is None else known[0].joined(position)
         if known is None or joined != known[0]:
-            self._known[mark.replica_id] = (joined, now)
+            self._known[position.replica_id] = (joined, now)
 
     def rolled_back(self, state: ReplicaState, sent_at: float) -> bool:
         """The answer to a question of `sent_at` shows less than was known when it was asked."""
@@ -67,4 +67,4 @@ class RollbackDetector:
 
     def of(self, replica_ids: Collection[str]) -> tuple[AckedPosition, ...]:
         """Positions known of these replicas."""
-        return merged((mark for mark, _ in self._known.values()), (), replica_ids)
+        return merged((position for position, _ in self._known.values()), (), replica_ids)

@@ -33,13 +33,13 @@ SNAPSHOT_COST: Final = 500
 many commands are larger: of those it waits for as many bytes."""
 SNAPSHOT_STAGGER: Final = (1.0, 1.13, 1.29)
 """By what the three replicas' numbers differ: while one writes a snapshot, two must be left to answer."""
-FOLLOW_LIMIT: Final = 2_000
+SUBSCRIBED_ENTRIES: Final = 2_000
 """Entries in one answer to `follow`."""
-FOLLOW_BYTES: Final = 2 * 2**20
+SUBSCRIBED_BYTES: Final = 2 * 2**20
 """Bytes of their bodies, unless one alone has more."""
 TAIL: Final = 2_000
-"""Entries, of FOLLOW_BYTES at most, that a snapshot covers and that stay in memory: a twin that follows is a
-little late, and would be sent the whole snapshot otherwise."""
+"""Entries, of SUBSCRIBED_BYTES at most, that a snapshot covers and that stay in memory: a passive twin is
+a little late, and would be sent the whole snapshot otherwise."""
 
 
 class StoredJournal:
@@ -128,7 +128,7 @@ class StoredJournal:
 
     def _committed_news(self, have_index: int, have_epoch: int) -> tuple[Snapshot | None, tuple[Entry, ...]]:
         """Committed entries after the mirrored one, as many as one answer may have."""
-        return self._news(have_index, have_epoch, self.commit, FOLLOW_LIMIT, FOLLOW_BYTES)
+        return self._news(have_index, have_epoch, self.commit, SUBSCRIBED_ENTRIES, SUBSCRIBED_BYTES)
 
     def _taken_of(self, epoch: int, match_index: int, *, cut: bool = False) -> list[Write]:
         """The journal now equals that of this term up to `match_index`.
@@ -144,8 +144,8 @@ class StoredJournal:
 
     def _remember(self, acked: tuple[AckedPosition, ...]) -> list[Write]:
         """Keep what the replicas of the membership have confirmed; see whether this one was rolled back."""
-        for mark in acked:
-            if mark.replica_id == self.replica_id and mark.missed_by(
+        for position in acked:
+            if position.replica_id == self.replica_id and position.missed_by(
                 self.term, self.log.last_epoch, self.log.last
             ):
                 self.rolled_back = True
@@ -222,5 +222,5 @@ class StoredJournal:
         if not self._enough():
             return []
         self.snapshot, self._applied_bytes = self._take_snapshot(), 0
-        self.log.compact(self.log.tail(self.snapshot.index, TAIL, FOLLOW_BYTES))
+        self.log.compact(self.log.tail(self.snapshot.index, TAIL, SUBSCRIBED_BYTES))
         return [SnapshotWrite(self.snapshot, keep_tail=True)]

@@ -15,7 +15,7 @@ class Query(msgspec.Struct, Generic[R_co], frozen=True):
     """Base of the messages whose reply is an `R_co`."""
 
 
-class ReadContainer(Query[SignedStatement], frozen=True, tag="container"):
+class ReadContainer(Query[SignedStatement], frozen=True, tag="read-container"):
     """State what your container holds."""
 
 

@@ -19,7 +19,7 @@ PAGE_LINES: Final = 1_000
 """Lines in one page at most."""
 PAGE_BYTES: Final = 512 * 1024
 """Bytes of lines after which a page ends."""
-LOOK_FIRMS: Final = 500
+LIST_FIRMS: Final = 500
 """Firms in one answer to `ListRecords` at most."""
 
 
@@ -42,27 +42,27 @@ class FirmRecord(msgspec.Struct, frozen=True, array_like=True):
     runs: tuple[LineRun, ...]
 
 
-class RecordList(msgspec.Struct, frozen=True, tag="looked"):
+class RecordList(msgspec.Struct, frozen=True, tag="record-list"):
     """`more`: there are further firms."""
 
     firms: tuple[FirmRecord, ...]
     more: bool
 
 
-class LinePage(msgspec.Struct, frozen=True, tag="page"):
+class LinePage(msgspec.Struct, frozen=True, tag="line-page"):
     """Lines that follow one another; none where the upstream does not have them."""
 
     lines: tuple[ChainedLine, ...]
 
 
-class LinesStored(msgspec.Struct, frozen=True, tag="filled"):
+class LinesStored(msgspec.Struct, frozen=True, tag="lines-stored"):
     """So many lines were stored; `reason`: why none."""
 
     stored: int
     reason: str = ""
 
 
-class RecordAttested(msgspec.Struct, frozen=True, tag="attested"):
+class RecordAttested(msgspec.Struct, frozen=True, tag="record-attested"):
     """The signed attestation (DSSE), and what it is about."""
 
     span: RecordSpan
@@ -76,13 +76,13 @@ class NotAttested(msgspec.Struct, frozen=True, tag="not-attested"):
     yet: bool = False
 
 
-class ListRecords(Query[RecordList], frozen=True, tag="look"):
+class ListRecords(Query[RecordList], frozen=True, tag="list-records"):
     """Question for the records that an upstream has. `after`: only Firm Codes larger than this."""
 
     after: Count = 0
 
 
-class ReadLines(Query[LinePage], frozen=True, tag="read"):
+class ReadLines(Query[LinePage], frozen=True, tag="read-lines"):
     """Lines `first` to `last`; as many as fit a page, from the front, or with `backwards` from the end."""
 
     firm_code: Count
@@ -91,14 +91,14 @@ class ReadLines(Query[LinePage], frozen=True, tag="read"):
     backwards: bool = False
 
 
-class StoreLines(Query[LinesStored], frozen=True, tag="fill"):
+class StoreLines(Query[LinesStored], frozen=True, tag="store-lines"):
     """Keep these lines, which follow one another, if they lead to what your own ledger knows."""
 
     firm_code: Count
     lines: tuple[ChainedLine, ...]
 
 
-class AttestRecord(Query[RecordAttested | NotAttested], frozen=True, tag="attest"):
+class AttestRecord(Query[RecordAttested | NotAttested], frozen=True, tag="attest-record"):
     """Vouch for the lines of a span of time, up to line `head_seq`, which has the hash `head_hash`.
 
     `index`: journal entry that must be applied before. `first_seq`: vouch for no earlier lines, and so

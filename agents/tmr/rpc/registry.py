@@ -47,7 +47,7 @@ from tmr.rpc.record_messages import (
     StoreLines,
 )
 
-FOLLOW_WAIT: Final = 1.0
+SUBSCRIBE_WAIT: Final = 1.0
 """Seconds after which an upstream answers `Subscribe` even without news."""
 INSTALL_TIMEOUT: Final = 10.0
 """Seconds for a snapshot to arrive and be stored."""
@@ -97,8 +97,8 @@ RPCS: Final = (
     Rpc(Acquire, (PreVote, Promise, Busy, Fenced, NotVoting, RequestRefused), "/v1/lease/acquire"),
     Rpc(Release, (Released,), "/v1/lease/release"),
     Rpc(Append, (Appended, Conflict, Fenced, NotVoting, RequestRefused), "/v1/journal/append"),
-    Rpc(Report, (Reported,), "/v1/front"),
-    Rpc(Subscribe, (Subscribed,), "/v1/journal/follow", Transport.LONG_POLL, wait=FOLLOW_WAIT),
+    Rpc(Report, (Reported,), "/v1/report"),
+    Rpc(Subscribe, (Subscribed,), "/v1/journal/subscribe", Transport.LONG_POLL, wait=SUBSCRIBE_WAIT),
     Rpc(
         Install,
         (Appended, Fenced, NotVoting, RequestRefused),
@@ -107,12 +107,12 @@ RPCS: Final = (
         timeout=INSTALL_TIMEOUT,
         body_limit=SNAPSHOT_LIMIT,
     ),
-    Rpc(Bootstrap, (Bootstrapped, RequestRefused), "/v1/found"),
+    Rpc(Bootstrap, (Bootstrapped, RequestRefused), "/v1/bootstrap"),
     Rpc(ReadContainer, (SignedStatement,), "/v1/container", Transport.HTTP),
     Rpc(SignBorrowing, (BorrowSignature,), "/v1/borrowing/sign", Transport.HTTP),
-    Rpc(ListRecords, (RecordList,), "/v1/record/look", Transport.HTTP_ORDERED, RECORD_TIMEOUT),
+    Rpc(ListRecords, (RecordList,), "/v1/record/list", Transport.HTTP_ORDERED, RECORD_TIMEOUT),
     Rpc(ReadLines, (LinePage,), "/v1/record/read", Transport.HTTP_ORDERED, RECORD_TIMEOUT),
-    Rpc(StoreLines, (LinesStored,), "/v1/record/fill", Transport.HTTP_ORDERED, RECORD_TIMEOUT),
+    Rpc(StoreLines, (LinesStored,), "/v1/record/store", Transport.HTTP_ORDERED, RECORD_TIMEOUT),
     Rpc(
         AttestRecord,
         (RecordAttested, NotAttested),

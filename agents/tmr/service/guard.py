@@ -129,7 +129,7 @@ class RequestGuard:
         """Reason why this server is about to step down; empty while it is not."""
         self.nobody: Callable[[], str] = lambda: ""
         """Reason why no server serves at all; empty: another one does."""
-        self.refusals = DenialCounter()
+        self.denials = DenialCounter()
         self._vip = tuple(vip)
         self._deciding: dict[tuple[str, str], asyncio.Future[Outcome]] = {}
 
@@ -324,7 +324,7 @@ class RequestGuard:
     def note(self, denied: Denied, refused: DeniedRequest) -> None:
         """Have a refusal that did not go through the journal recorded, if there is space."""
         if self.ledger.keeps_record(refused.firm_code) and not self.view.short(self.command_log.upstreams()):
-            self.refusals.add(refused, denied.reason, denied.rule)
+            self.denials.add(refused, denied.reason, denied.rule)
 
     def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:
         """Fewer than two constituents of the licences are available."""

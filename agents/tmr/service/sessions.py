@@ -73,7 +73,7 @@ class SessionService:
         """
         if self._noting is not None:
             return
-        refusals = self.guard.refusals.take(now, at_once=at_once)
+        refusals = self.guard.denials.take(now, at_once=at_once)
         if refusals or at_once:
             self._noting = asyncio.get_running_loop().create_task(self._note(RecordDenials(refusals)))
             watch(self._noting, self._fatal)
@@ -82,7 +82,7 @@ class SessionService:
         try:
             await self.command_log.submit(note)
         except (NotActive, Overloaded):
-            self.guard.refusals.put_back(note.refusals)
+            self.guard.denials.put_back(note.denials)
         finally:
             self._noting = None
 

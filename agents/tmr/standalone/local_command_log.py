@@ -53,7 +53,7 @@ def _unobserved(_index: int, _outcome: Outcome | BatchOutcome) -> None:
 
 
 class LocalCommandLog:
-    """Decides and stores alone; the desk's `Kernel`. Use in one event loop.
+    """Decides and stores alone; the `CommandLog` of the service. Use in one event loop.
 
     `clock`: CLOCK_BOOTTIME in seconds, `wall_ms`: the wall clock. `observe(now, applied)` is called for each
     entry that was carried out, before whoever asked hears of it.
@@ -85,7 +85,7 @@ class LocalCommandLog:
         self._writer: asyncio.Task[None] | None = None
         ledger.applied = self._applied
 
-    # -- what the desk asks --------------------------------------------------------------------------------
+    # -- interface of the service --------------------------------------------------------------------------
 
     @property
     def epoch(self) -> int:

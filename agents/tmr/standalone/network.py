@@ -79,13 +79,13 @@ class NetworkServer:
     async def start(self) -> None:
         """Recover what was stored, and serve. Raises Unexpected, NodeFailed."""
         await self.command_log.start()
-        await self.assemble()
+        await self.merge()
         self.metrics.failovers.inc()
         self.licence_service.begin_term(self.command_log.clock())
         self.recorder.start()
         self._turns.start(self._turn())
 
-    async def assemble(self) -> None:
+    async def merge(self) -> None:
         """Bring what the own container holds into the ledger: at the start, and after each update."""
         signed, ledger = self._container_store.statement, self.command_log.ledger
         try:
@@ -95,12 +95,12 @@ class NetworkServer:
                 await self.command_log.submit(Trust(self.name, signed.key))  # and had this name before
             outcome = await self.command_log.submit(StateContainers((signed,)))
         except (NotActive, Overloaded) as error:
-            log.error("the container is assembled at the next start", extra=fields(error=repr(error)))
+            log.error("the container is merged at the next start", extra=fields(error=repr(error)))
             return
         assert isinstance(outcome, ContainersStated)  # noqa: S101
         self._rejected = outcome.rejected
         log.info(
-            "container assembled", extra=fields(changed=len(outcome.changed), rejected=list(outcome.rejected))
+            "container merged", extra=fields(changed=len(outcome.changed), rejected=list(outcome.rejected))
         )
 
     def begin_stop(self) -> None:

@@ -31,7 +31,7 @@ def create_app(
     """The application; its lifespan is the server's and the node's. `metrics`, `status`: the upstream's."""
     admin = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
     install(admin)
-    add_routes(admin, admin_routes(runner, container_store, metrics, status, server.assemble))
+    add_routes(admin, admin_routes(runner, container_store, metrics, status, server.merge))
     metrics.show(status)
     return ListenerRouter(admin, _client_app(server, runner, metrics))
 

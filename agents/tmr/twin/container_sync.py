@@ -126,7 +126,7 @@ class ContainerSync:
         if isinstance(outcome, ContainersStated):
             self._rejected = outcome.rejected
             changed = ", ".join(map(str, outcome.changed)) or "nothing"
-            log.info("containers assembled", extra=fields(changed=changed, rejected=list(outcome.rejected)))
+            log.info("containers merged", extra=fields(changed=changed, rejected=list(outcome.rejected)))
 
     async def _withdrawn(self, withdraw: Withdraw) -> bool:
         """Have it withdrawn by the journal; False: it is not, and comes again."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The asyncio rim around the sans-I/O `Proposer`: sends what it wants sent, tells it what came back and when.
+"""Asyncio runtime of the `Proposer`: sends its messages, hands it the answers and the time.
 
 Everything runs in one event loop, and every call into the twin ends before the next begins: the twin is never
 entered concurrently.

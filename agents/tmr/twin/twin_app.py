@@ -147,7 +147,7 @@ class TwinApp:
         """No more answers, then what is under way, then the address, then the lease: in this order."""
         twin = self.replicator.twin
         epoch = twin.epoch
-        if self.replicator.holds and self.guard.refusals:
+        if self.replicator.holds and self.guard.denials:
             self.licence_service.service.write_refusals(self.replicator.clock(), at_once=True)
         self.guard.leaving = reason
         try:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The asyncio rim around the acceptor: messages in, durable answers out.
+"""Asyncio runtime of the acceptor: messages in, durable answers out.
 
 The acceptor decides at once, in memory. Its writes join the batch that is being filled; one batch at a time
 is made durable, and an answer leaves once everything decided before it is on disk. So a duplicate of a
@@ -33,7 +33,7 @@ from tmr.quorum.durable import (
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.messages import Reply, Request, RequestRefused, Subscribe
 from tmr.quorum.read_index import Obstacle, ReadIndex, obstacle
-from tmr.rpc.registry import FOLLOW_WAIT
+from tmr.rpc.registry import SUBSCRIBE_WAIT
 from tmr.runtime.logs import fields
 from tmr.upstream.store import Store
 
@@ -47,7 +47,7 @@ QUICK: Final = 0.003
 """Seconds that transactions take on average, at most, while they are carried out in the event loop."""
 SMALL: Final = 1_000
 """Entries, lines of the record and other writes in a transaction that may be carried out there."""
-GONE_BACK: Final = (
+ROLLED_BACK: Final = (
     "this store had less than it had confirmed: an old copy of it was put back, or the disk lost what it "
     "had written; the active twin brings it up to date. Never restore an upstream from a copy; if nobody "
     "did, replace the disk. The alarm ends with the next start"
@@ -231,7 +231,7 @@ class AcceptorRunner:
                 "the version of the other machines there"
             )
         if self.acceptor.rolled_back:
-            found.append(GONE_BACK)
+            found.append(ROLLED_BACK)
         return found
 
     def begin_stop(self) -> None:
@@ -262,7 +262,7 @@ class AcceptorRunner:
             self.fail(error)
             raise RunnerFailed from error
         if self.acceptor.rolled_back and not before:
-            log.error("gone back", extra=fields(alarm=GONE_BACK))
+            log.error("rolled back", extra=fields(alarm=ROLLED_BACK))
         return answer
 
     def _wall(self) -> int:
@@ -292,7 +292,7 @@ class AcceptorRunner:
     async def _settled(self, writes: list[Write]) -> None:
         """Wait until `writes`, and all that was decided before, are on disk."""
         if writes and all(isinstance(write, Hint) for write in writes):
-            # They go along with the next batch. Of commit indices and marks the newest say all.
+            # They go along with the next batch. The newest commit index and positions replace older ones.
             newer = tuple({type(write) for write in writes} & {CommitWrite, AckedPositionsWrite})
             self._hints = [*(hint for hint in self._hints if not isinstance(hint, newer)), *writes]
             writes = []
@@ -360,7 +360,7 @@ class AcceptorRunner:
         self._news = asyncio.Event()
 
     async def _follow(self, message: Subscribe) -> Reply:
-        """Wait for news, the end of a lease, FOLLOW_WAIT, or a newer poll of the same run of the twin."""
+        """Wait for news, the end of a lease, SUBSCRIBE_WAIT, or a newer poll of the same run of the twin."""
         turn = self._turns[message.owner] = self._turns.get(message.owner, 0) + 1
         self._wake()
         try:
@@ -370,10 +370,10 @@ class AcceptorRunner:
                 del self._turns[message.owner]
 
     async def _news_for(self, message: Subscribe, turn: int) -> Reply:
-        end = self._clock() + FOLLOW_WAIT
+        end = self._clock() + SUBSCRIBE_WAIT
         while not (self._stopping or self._failed) and self._turns.get(message.owner) == turn:
             now, news = self._clock(), self._news
-            reply = self.acceptor.follow(now, self._wall(), message)
+            reply = self.acceptor.subscribe(now, self._wall(), message)
             if reply is not None:
                 await self._settled([])
                 return reply

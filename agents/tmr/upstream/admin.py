@@ -136,7 +136,7 @@ def describe_status(status: Status) -> str:
         lease,
         f"journal     entry {status.last_index}, committed {status.commit}, applied {status.applied}, "
         f"founding {status.founding or 'none yet'}",
-        f"disk        {status.disk}, {status.syncs} transactions, last {status.sync_last_ms:g} ms, "
+        f"store       {status.replica_id}, {status.syncs} transactions, last {status.sync_last_ms:g} ms, "
         f"longest {status.sync_longest_ms:g} ms",
         f"clock       {_CLOCK[status.clock_synchronised]}",
     ]

@@ -39,7 +39,8 @@ class Status(msgspec.Struct, frozen=True):
     container: str
     generation: int
     items: int
-    disk: str
+    replica_id: str
+    """Identity of its store: another one with every new store."""
     voting: bool
     membership: Membership | None
     promised: int

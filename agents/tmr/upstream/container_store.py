@@ -67,7 +67,7 @@ class ContainerStore:
     def open(
         cls, store: Store, upstream: str, act_id: str, vendors: Path, *, deployment: Deployment = TMR
     ) -> Self:
-        """The keeper of the stored container; the first start makes one. Raises StoreError, BadItem.
+        """Store of the container; the first start makes one. Raises StoreError, BadItem.
 
         `deployment`: of the system that the container serves; it takes licences of that kind alone.
         """

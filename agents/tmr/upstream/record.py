@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The licence tracking record in the upstream's store: lines in runs without a gap, the newest kept.
 
-What the own ledger made (`add`) is right. What a twin brings (`fill`) is stored only if it leads, hash by
+What the own ledger made (`add`) is right. What a twin brings (`store`) is stored only if it leads, hash by
 hash, to what the own ledger made. A line that does not fit is dropped, and so becomes a gap to be filled.
 Everything here runs within a transaction of the caller and does a bounded amount of work.
 """
@@ -114,7 +114,7 @@ class Record:
 
     # -- what a twin brings --------------------------------------------------------------------------------
 
-    def fill(self, lines: Sequence[ChainedLine], head: Head) -> LinesStored:
+    def store(self, lines: Sequence[ChainedLine], head: Head) -> LinesStored:
         """Store lines that were missing, if the last leads to `head`, or to a line that is there."""
         if not unbroken(lines):
             return LinesStored(0, "the lines do not follow one another, or their hashes do not hold")

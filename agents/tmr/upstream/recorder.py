@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from tmr.ledger import GENESIS, Head, Ledger, decode_line
 from tmr.rpc.record_messages import (
-    LOOK_FIRMS,
+    LIST_FIRMS,
     Answer,
     AttestRecord,
     LinePage,
@@ -81,13 +81,13 @@ class Recorder:
                     return LinesStored(0, "the lines are none, or not of this firm")
                 head = self._ledger.heads.get(firm, Head())
                 await self._runner.flush()
-                return await self._in_store(lambda: self._store.record.fill(lines, head))
+                return await self._in_store(lambda: self._store.record.store(lines, head))
             case AttestRecord():
                 return await self._attest(question)
 
     async def _look(self, after: int) -> RecordList:
         firms = sorted(firm for firm in self._ledger.heads if firm > after)
-        heads = [(firm, self._ledger.heads[firm]) for firm in firms[:LOOK_FIRMS]]
+        heads = [(firm, self._ledger.heads[firm]) for firm in firms[:LIST_FIRMS]]
         await self._runner.flush()
 
         def look() -> RecordList:
@@ -95,7 +95,7 @@ class Recorder:
             for firm, head in heads:
                 record.reconcile(firm, head)
             found = tuple(record.look(firm, head) for firm, head in heads)
-            return RecordList(found, len(firms) > LOOK_FIRMS)
+            return RecordList(found, len(firms) > LIST_FIRMS)
 
         return await self._in_store(look)
 

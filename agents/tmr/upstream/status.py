@@ -37,7 +37,7 @@ def read(
         container=container.serial,
         generation=container.generation,
         items=len(container.items),
-        disk=acceptor.replica_id,
+        replica_id=acceptor.replica_id,
         voting=acceptor.voting,
         membership=membership,
         promised=acceptor.promised,

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Self
 
 import msgspec
+from msgspec.structs import astuple
 
 from tmr.api.deployment import NETWORK, TMR, Deployment
 from tmr.licensing import Container
@@ -65,7 +66,7 @@ class Store:
 
     @classmethod
     def open(cls, directory: Path, machine: str) -> Self:
-        """Open the store below `directory`; an empty one is created with a new disk id.
+        """Open the store below `directory`; an empty one is created with a new replica id.
 
         `machine` is the fingerprint of this machine. Raises StoreError: damaged, of another machine, of a
         newer version, or in use by another process.
@@ -210,59 +211,59 @@ class Store:
         return DamagedRows(str(self.damaged(what)), what)
 
     def renew(self, what: str) -> str:
-        """Begin anew with an empty journal and another disk id, after damage: `what` of it, for people.
+        """Begin anew with an empty journal and another replica id, after damage: `what` of it, for people.
 
         The container and the record stay. The active twin readmits the upstream as after the loss of its disk
         (it may have forgotten promises and confirmations). The store as it was is kept in DAMAGED_FILE, that
-        of the first damage. Returns the new disk id. Raises sqlite3.Error or OSError where it cannot be kept.
+        of the first damage. Returns the new replica id. Raises sqlite3.Error; OSError from the copy.
         """
         kept = self.path.with_name(DAMAGED_FILE)
         if not kept.exists():
             with contextlib.closing(sqlite3.connect(kept)) as copy:
                 self._db.backup(copy)
             kept.chmod(0o600)
-        disk = secrets.token_hex(16)
+        replica_id = secrets.token_hex(16)
         with self.transaction():
             self._run("DELETE FROM journal; DELETE FROM snapshot; DELETE FROM lease; DELETE FROM term")
-            self._db.execute("DELETE FROM mark")
-            self._db.execute("DELETE FROM seal WHERE name <> 'container'")
+            self._db.execute("DELETE FROM acked_position")
+            self._db.execute("DELETE FROM row_checksum WHERE name <> 'container'")
             self._db.execute(
-                "UPDATE meta SET disk = ?, voting = 0, promised = 0, twin = NULL, nonce = NULL, "
+                "UPDATE meta SET replica_id = ?, voting = 0, promised = 0, twin = NULL, incarnation = NULL, "
                 "committed = 0",
-                (disk,),
+                (replica_id,),
             )
             self._db.execute("INSERT OR REPLACE INTO damage VALUES (1, ?)", (what,))
-        return disk
+        return replica_id
 
     def _load(self) -> Durable:
         db = self._db
-        disk, voting, promised, twin, nonce, granted_ms, released, term = self._promise()
+        replica_id, voting, promised, twin, incarnation, granted_ms, released, term = self._promise()
         (commit,) = db.execute("SELECT committed FROM meta").fetchone()
         durable = Durable(
-            replica_id=disk,
+            replica_id=replica_id,
             voting=bool(voting),
             promised=promised,
-            owner=None if twin is None or nonce is None else ProposerId(twin, nonce),
+            owner=None if twin is None or incarnation is None else ProposerId(twin, incarnation),
             commit=commit,
             granted_ms=granted_ms,
             released=bool(released),
             term=term,
         )
-        self._unseal_row("promise", *self._promise())
-        row = db.execute("SELECT what FROM damage").fetchone()
+        self._check_row("promise", *self._promise())
+        row = db.execute("SELECT reason FROM damage").fetchone()
         durable.damage = "" if row is None else row[0]
         row = db.execute(
-            "SELECT idx, epoch, time_ms, membership, state, format, founding, sum FROM snapshot"
+            "SELECT idx, epoch, time_ms, membership, state, format, founding, checksum FROM snapshot"
         ).fetchone()
         if row is not None:
             index, epoch, time_ms, membership, state, entry_format, founding, known = row
-            self._unseal_row("snapshot", *row)
+            self._check_row("snapshot", *row)
             members = None if membership is None else msgspec.msgpack.decode(membership, type=Membership)
             durable.snapshot = Snapshot(index, epoch, time_ms, members, state, entry_format, founding, known)
-        rows = db.execute("SELECT disk, term, epoch, idx FROM mark ORDER BY disk").fetchall()
+        rows = db.execute("SELECT * FROM acked_position ORDER BY replica_id").fetchall()
         durable.acked = tuple(AckedPosition(*row) for row in rows)
         for *values, known in db.execute(
-            "SELECT idx, epoch, time_ms, kind, body, format, sum FROM journal ORDER BY idx"
+            "SELECT idx, epoch, time_ms, kind, body, format, checksum FROM journal ORDER BY idx"
         ):
             entry = Entry(*values)
             if checksum(entry) != known:
@@ -276,8 +277,9 @@ class Store:
     def _promise(self) -> tuple[str, int, int, str | None, str | None, int, int, int]:
         """Values that must not change by themselves: identity, vote, promise, its lease, the last term."""
         row: tuple[str, int, int, str | None, str | None, int, int, int] = self._db.execute(
-            "SELECT disk, voting, promised, twin, nonce, ifnull(granted_ms, 0), ifnull(released, 0), "
-            "ifnull(term.epoch, 0) FROM meta LEFT JOIN lease ON lease.id = 1 LEFT JOIN term ON term.id = 1"
+            "SELECT replica_id, voting, promised, twin, incarnation, ifnull(granted_ms, 0), "
+            "ifnull(released, 0), ifnull(term.epoch, 0) FROM meta "
+            "LEFT JOIN lease ON lease.id = 1 LEFT JOIN term ON term.id = 1"
         ).fetchone()
         return row
 
@@ -291,14 +293,14 @@ class Store:
                     write, PromiseWrite | ReleaseWrite | TermWrite | VotingWrite
                 )
             if promises:
-                self._seal_row("promise", *self._promise())
+                self._note_row("promise", *self._promise())
 
     def _write(self, write: Write) -> None:
         db = self._db
         match write:
             case PromiseWrite(epoch, owner, granted_ms):
                 db.execute(
-                    "UPDATE meta SET promised = ?, twin = ?, nonce = ?",
+                    "UPDATE meta SET promised = ?, twin = ?, incarnation = ?",
                     (epoch, owner.name, owner.incarnation),
                 )
                 db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, 0)", (granted_ms,))
@@ -314,10 +316,9 @@ class Store:
                 self.record.add(lines)
             case TermWrite(epoch):
                 db.execute("INSERT OR REPLACE INTO term VALUES (1, ?)", (epoch,))
-            case AckedPositionsWrite(marks):
-                db.execute("DELETE FROM mark")
-                rows = [(mark.replica_id, mark.term, mark.epoch, mark.index) for mark in marks]
-                db.executemany("INSERT INTO mark VALUES (?, ?, ?, ?)", rows)
+            case AckedPositionsWrite(acked):
+                db.execute("DELETE FROM acked_position")
+                db.executemany("INSERT INTO acked_position VALUES (?, ?, ?, ?)", map(astuple, acked))
             case SnapshotWrite(snapshot, keep_tail):
                 members = None if snapshot.membership is None else msgspec.msgpack.encode(snapshot.membership)
                 where = snapshot.index, snapshot.epoch, snapshot.time_ms
@@ -326,7 +327,7 @@ class Store:
                     "INSERT OR REPLACE INTO snapshot VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?)",
                     (*where, *rest),
                 )
-                self._seal_row("snapshot", *where, *rest)
+                self._note_row("snapshot", *where, *rest)
                 if keep_tail:
                     db.execute("DELETE FROM journal WHERE idx <= ?", (snapshot.index,))
                 else:
@@ -347,7 +348,7 @@ class Store:
             container = msgspec.json.decode(row[0], type=Container)
         except (msgspec.MsgspecError, ValueError) as error:
             raise self.damaged(f"its container: {error}") from None
-        self._unseal("container", container.generation, row[0])
+        self._check_checksum("container", container.generation, row[0])
         return container
 
     def save_container(self, container: Container) -> None:
@@ -355,27 +356,27 @@ class Store:
         with self.transaction():
             body = msgspec.json.encode(container)
             self._db.execute("INSERT OR REPLACE INTO container VALUES (1, ?)", (body,))
-            self._seal("container", container.generation, body)
+            self._note_checksum("container", container.generation, body)
 
-    def _seal(self, name: str, version: int, body: bytes) -> None:
+    def _note_checksum(self, name: str, version: int, body: bytes) -> None:
         """Remember what was written: SQLite notices a broken page, and not a changed byte within a value."""
-        seal = (name, version, hashlib.sha256(body).digest())
-        self._db.execute("INSERT OR REPLACE INTO seal VALUES (?, ?, ?)", seal)
+        row = (name, version, hashlib.sha256(body).digest())
+        self._db.execute("INSERT OR REPLACE INTO row_checksum VALUES (?, ?, ?)", row)
 
-    def _seal_row(self, name: str, *values: object) -> None:
-        self._seal(name, 0, msgspec.msgpack.encode(values))
+    def _note_row(self, name: str, *values: object) -> None:
+        self._note_checksum(name, 0, msgspec.msgpack.encode(values))
 
-    def _unseal_row(self, name: str, *values: object) -> None:
+    def _check_row(self, name: str, *values: object) -> None:
         """Raise DamagedRows where the row was written with other values."""
-        row = self._db.execute("SELECT hash FROM seal WHERE name = ?", (name,)).fetchone()
+        row = self._db.execute("SELECT checksum FROM row_checksum WHERE name = ?", (name,)).fetchone()
         hashed = hashlib.sha256(msgspec.msgpack.encode(values)).digest()
         if row is not None and row[0] != hashed:
             raise self._damaged_rows(f"its {name} is not what was written")
 
-    def _unseal(self, name: str, version: int, body: bytes) -> None:
+    def _check_checksum(self, name: str, version: int, body: bytes) -> None:
         """Raise StoreError where this version of it was written otherwise."""
-        row = self._db.execute("SELECT version, hash FROM seal WHERE name = ?", (name,)).fetchone()
-        if row is not None and row[0] == version and row[1] != hashlib.sha256(body).digest():
+        row = self._db.execute("SELECT * FROM row_checksum WHERE name = ?", (name,)).fetchone()
+        if row is not None and row[1] == version and row[2] != hashlib.sha256(body).digest():
             raise self.damaged(f"its {name} is not what was written")
 
     def check_owner(self, upstream: str) -> None:

@@ -121,7 +121,7 @@ def test_an_old_copy_is_put_back(load: Load) -> None:
     until(lambda: own_status("up2")["alarms"], "up2 has been told that it went back")
     until(caught_up, "up2 has everything again")
     status = own_status("up2")
-    assert status["disk"] == before["disk"]
+    assert status["replica_id"] == before["replica_id"]
     assert status["last_index"] >= before["last_index"]
     assert "old copy" in status["alarms"][0]
     assert alarms("up2 had less than it had confirmed")

@@ -57,7 +57,7 @@ def check(data: bytes) -> None:
         record = Record(database)
         match question:
             case StoreLines(_, brought) if brought and all(line.firm_code == FIRM for line in brought):
-                filled = record.fill(brought, _HEAD)
+                filled = record.store(brought, _HEAD)
                 assert not filled.stored or unbroken(record.read(FIRM, 1, 6) or list(TRUTH))
                 assert {line.hash for line in record.read(FIRM, 1, 6)} <= {line.hash for line in TRUTH}
             case ReadLines(firm, first, last, backwards):

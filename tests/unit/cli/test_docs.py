@@ -101,9 +101,8 @@ def test_the_patience_that_is_documented() -> None:
     assert f"| {policy.refusal_patience:g} s |" in HOW_TO
     assert f"{policy.first_pause * 1000:g} to {policy.longest_pause * 1000:g} ms" in HOW_TO
     patience = f"{policy.patience:g} for `run`, `consume`, `borrow`, `return`; "
-    patience += (
-        f"{switchover.SWITCHOVER_TIME:g} for `switchover`, `end`, `access set`; else {common.LOOK.patience:g}"
-    )
+    patience += f"{switchover.SWITCHOVER_TIME:g} for `switchover`, `end`, `access set`; "
+    patience += f"else {common.READ_POLICY.patience:g}"
     assert patience in REFERENCE
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tmr.api.problems import PROBLEMS
-from tmr.http.load_limits import EASE, LIMITS, Load, Priority
+from tmr.http.load_limits import HYSTERESIS, LIMITS, Load, Priority
 
 ROOT = Path(__file__).resolve().parents[3]
 TEXT = (ROOT / "docs/reference/limits.md").read_text()
@@ -95,7 +95,7 @@ def test_the_table_of_loads(priority: Priority) -> None:
     else:
         in_work, waiting, oldest, lag = map(float, numbers)
         assert Load(int(in_work), int(waiting), oldest, lag) == LIMITS[priority]
-    assert EASE == 0.75, "three quarters"
+    assert HYSTERESIS == 0.75, "three quarters"
 
 
 def test_open_files_are_what_the_units_allow() -> None:

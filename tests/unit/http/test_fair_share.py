@@ -15,7 +15,7 @@ from tmr.net.problem import Problem
 from tmr.runtime.turns import give_way
 
 FLOOD, NEIGHBOUR = Client("flood", "10.0.0.1"), Client("neighbour", "10.0.0.2")
-FIRST, NEW = Priority.FIRST, Priority.NEW
+FIRST, NEW = Priority.CRITICAL, Priority.NEW
 
 
 async def turning(condition: Callable[[], object], what: str) -> None:
@@ -94,7 +94,7 @@ def test_a_neighbour_does_not_stand_in_line_behind_a_flood(priority: Priority) -
 def test_what_is_urgent_comes_before_ones_own_other_requests() -> None:
     async def run() -> None:
         story = Story()
-        lists = [asyncio.create_task(story.request(NEIGHBOUR, Priority.LOOK)) for _ in range(50)]
+        lists = [asyncio.create_task(story.request(NEIGHBOUR, Priority.READ_ONLY)) for _ in range(50)]
         await turning(lambda: story.seen, "they are being served")
         before = len(story.done())
         await story.request(NEIGHBOUR, FIRST)

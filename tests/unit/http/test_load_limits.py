@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.tmr_system import until
-from tmr.http.load_limits import EASE, LIMITS, RETRY_MAX, Load, LoadLimits, Priority
+from tmr.http.load_limits import HYSTERESIS, LIMITS, RETRY_MAX, Load, LoadLimits, Priority
 from tmr.http.load_shedding import TICK, LoopLag, priority_of
 
 LOADS = st.builds(Load, st.integers(0, 5_000), st.integers(0, 30_000), st.floats(0, 100), st.floats(0, 100))
@@ -19,7 +19,7 @@ BOUNDED = [priority for priority in Priority if priority in LIMITS]
 @given(st.lists(LOADS, max_size=20))
 def test_what_keeps_or_frees_is_never_turned_away(loads: list[Load]) -> None:
     admission = LoadLimits()
-    assert all(admission.refuses(Priority.FIRST, load) is None for load in loads)
+    assert all(admission.refuses(Priority.CRITICAL, load) is None for load in loads)
 
 
 @given(st.sampled_from(BOUNDED), st.lists(LOADS, max_size=20))
@@ -29,7 +29,10 @@ def test_below_all_limits_everything_is_taken_on(priority: Priority, before: lis
         seconds = admission.refuses(priority, load)
         assert seconds is None or 1 <= seconds <= RETRY_MAX
     low = Load(
-        int(limit.in_work * EASE) - 1, int(limit.waiting * EASE) - 1, 0.7 * limit.oldest, 0.7 * limit.lag
+        int(limit.in_work * HYSTERESIS) - 1,
+        int(limit.waiting * HYSTERESIS) - 1,
+        0.7 * limit.oldest,
+        0.7 * limit.lag,
     )
     assert admission.refuses(priority, low) is None
 
@@ -66,25 +69,25 @@ def test_the_less_urgent_goes_first(load: Load) -> None:
 @pytest.mark.parametrize(
     ("request_line", "priority"),
     [
-        ("PUT /v1/sessions/0197/heartbeat", "first"),
-        ("POST /v1/heartbeats", "first"),
-        ("DELETE /v1/sessions/0197", "first"),
-        ("DELETE /v1/borrowings/0197", "first"),
-        ("GET /", "first"),
-        ("GET /v1/status", "first"),
-        ("GET /metrics", "first"),
-        ("PUT /v1/access", "first"),
-        ("POST /v1/operator/switchover", "first"),
+        ("PUT /v1/sessions/0197/heartbeat", "critical"),
+        ("POST /v1/heartbeats", "critical"),
+        ("DELETE /v1/sessions/0197", "critical"),
+        ("DELETE /v1/borrowings/0197", "critical"),
+        ("GET /", "critical"),
+        ("GET /v1/status", "critical"),
+        ("GET /metrics", "critical"),
+        ("PUT /v1/access", "critical"),
+        ("POST /v1/operator/switchover", "critical"),
         ("POST /v1/sessions/0197/units", "held"),
         ("GET /v1/borrowings/0197/file", "held"),
         ("POST /v1/sessions", "new"),
         ("POST /v1/borrowings", "new"),
-        ("GET /v1/sessions", "look"),
-        ("GET /v1/containers", "look"),
-        ("GET /v1/tracking", "look"),
-        ("POST /v1/explain", "look"),
-        ("POST /v1/heartbeats/", "look"),
-        ("POST /v1/status", "look"),
+        ("GET /v1/sessions", "read-only"),
+        ("GET /v1/containers", "read-only"),
+        ("GET /v1/tracking", "read-only"),
+        ("POST /v1/explain", "read-only"),
+        ("POST /v1/heartbeats/", "read-only"),
+        ("POST /v1/status", "read-only"),
     ],
 )
 def test_what_a_request_is_for(request_line: str, priority: str) -> None:

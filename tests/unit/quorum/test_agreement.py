@@ -69,7 +69,7 @@ class Site:
             return
         upstream = self.upstreams[send.replica]
         if isinstance(send.request, Subscribe):
-            reply: Reply | None = upstream.follow(self.now, 1_800_000_000_000, send.request)
+            reply: Reply | None = upstream.subscribe(self.now, 1_800_000_000_000, send.request)
             if reply is None:
                 self.polls.append(send)  # it waits for news
                 return

@@ -8,7 +8,7 @@ from tmr.quorum.messages import ReplicaState, Subscribe, Subscribed
 from tmr.quorum.outputs import Send
 from tmr.quorum.proposer import Proposer
 
-OWNER = ProposerId("tmr1", "nonce")
+OWNER = ProposerId("tmr1", "run")
 
 
 def follows(twin: Proposer) -> list[Send]:

@@ -37,7 +37,7 @@ AFTER = Entry(3, 2, 1_002, "term", b"", 2)
 
 UNKNOWN = msgspec.msgpack.encode({"type": "reserve", "seats": 2, "client": "alice"})
 """A command of a newer version."""
-WITH_MORE = msgspec.msgpack.encode({"type": "note", "refusals": [], "priority": 7})
+WITH_MORE = msgspec.msgpack.encode({"type": "record-denials", "denials": [], "priority": 7})
 """A command that this version knows, and a field that it does not."""
 HIDDEN = encode_command(CommandBatch((encode_command(Free("s" * 32, None, "expiry")), UNKNOWN)))
 """Among others in one entry."""

@@ -71,8 +71,8 @@ class Upstream:
                     kept.commit = commit
                 case TermWrite(epoch):
                     kept.term = epoch
-                case AckedPositionsWrite(marks):
-                    kept.acked = marks
+                case AckedPositionsWrite(positions):
+                    kept.acked = positions
                 case SnapshotWrite(snapshot, _):
                     kept.snapshot = snapshot
                     kept.entries = [entry for entry in kept.entries if entry.index > snapshot.index]
@@ -261,7 +261,7 @@ def test_an_answer_to_an_older_question_is_no_sign() -> None:
 
 
 def test_members_of_an_older_version_are_not_suspected() -> None:
-    """Their answers lack the last fields of the header; and their messages the marks."""
+    """Their answers lack the last fields of the header; and their messages the rollbacks."""
     system, twin = term_of_tmr1()
     answer: Reply = Promise(system.upstreams[0].acceptor.state(0), 9, twin.owner, None, ())
     raw = msgspec.msgpack.decode(encode(answer))
@@ -277,17 +277,17 @@ def test_members_of_an_older_version_are_not_suspected() -> None:
 def test_confirmations_count_until_a_term_that_all_three_elected_is_committed() -> None:
     """The simulation cannot show this rule any more: the twins' anchors notice the same."""
     system, twin = term_of_tmr1()
-    old, marks = system.upstreams[0].acceptor.state(0), twin.rollbacks
-    marks.learn(AckedPosition("disk-0", 99, 99, 99), system.now)
-    assert marks.rolled_back(old, system.now)
-    marks.excuse("disk-0")
-    assert not marks.rolled_back(old, system.now)
-    marks.term_ended()
-    assert marks.rolled_back(old, system.now), "the term ended before a majority had its journal"
-    marks.excuse("disk-0")
-    marks.term_committed()
-    marks.term_ended()
-    assert not marks.rolled_back(old, system.now)
+    old, rollbacks = system.upstreams[0].acceptor.state(0), twin.rollbacks
+    rollbacks.learn(AckedPosition("disk-0", 99, 99, 99), system.now)
+    assert rollbacks.rolled_back(old, system.now)
+    rollbacks.excuse("disk-0")
+    assert not rollbacks.rolled_back(old, system.now)
+    rollbacks.term_ended()
+    assert rollbacks.rolled_back(old, system.now), "the term ended before a majority had its journal"
+    rollbacks.excuse("disk-0")
+    rollbacks.term_committed()
+    rollbacks.term_ended()
+    assert not rollbacks.rolled_back(old, system.now)
 
 
 def test_a_term_is_taken_with_its_first_entry_and_not_before() -> None:
@@ -299,13 +299,13 @@ def test_a_term_is_taken_with_its_first_entry_and_not_before() -> None:
     assert acceptor._taken_of(epoch, last, cut=True) == [TermWrite(epoch)]
 
 
-marks = st.builds(AckedPosition, st.just("d"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
+positions = st.builds(AckedPosition, st.just("d"), st.integers(0, 3), st.integers(0, 3), st.integers(0, 3))
 
 
-@given(marks, marks, st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)))
-def test_two_marks_together_say_what_both_say(
+@given(positions, positions, st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4)))
+def test_two_positions_together_say_what_both_say(
     one: AckedPosition, other: AckedPosition, shown: tuple[int, int, int]
 ) -> None:
     assert one.joined(other) == other.joined(one)
-    newest = [mark for mark in (one, other) if mark.term == max(one.term, other.term)]
-    assert one.joined(other).missed_by(*shown) == any(mark.missed_by(*shown) for mark in newest)
+    newest = [position for position in (one, other) if position.term == max(one.term, other.term)]
+    assert one.joined(other).missed_by(*shown) == any(position.missed_by(*shown) for position in newest)

@@ -3,11 +3,17 @@
 
 import re
 import typing
+from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
+import msgspec
 import pytest
 
+from tmr.ledger import commands, outcomes
+from tmr.quorum import messages as quorum_messages
 from tmr.quorum.messages import Request
+from tmr.rpc import messages, record_messages
 from tmr.rpc.messages import Query, ReadContainer
 from tmr.rpc.registry import BY_MESSAGE, RPCS, Rpc, Transport, decode_message, encode
 
@@ -49,3 +55,21 @@ def test_a_call_fails_at_half_of_the_lease_unless_it_takes_longer() -> None:
 
 def test_a_message_is_told_by_its_tag() -> None:
     assert decode_message(encode(ReadContainer())) == ReadContainer()
+
+
+def classes(module: ModuleType) -> Iterator[type[msgspec.Struct]]:
+    """The tagged structs that a module defines."""
+    for value in vars(module).values():
+        if (
+            isinstance(value, type)
+            and value.__module__ == module.__name__
+            and issubclass(value, msgspec.Struct)
+        ):
+            yield from [value] if value.__struct_config__.tag is not None else []
+
+
+@pytest.mark.parametrize("module", [quorum_messages, messages, record_messages, commands, outcomes])
+def test_a_tag_is_the_name_of_its_class(module: ModuleType) -> None:
+    tags = {one.__name__: one.__struct_config__.tag for one in classes(module)}
+    assert tags
+    assert tags == {name: re.sub(r"(?<=.)(?=[A-Z])", "-", name).lower() for name in tags}

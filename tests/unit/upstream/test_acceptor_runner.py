@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The rim around the acceptor: when an answer may leave, and what wakes who follows."""
+"""Asyncio runtime of the acceptor: the time at which an answer may leave, and news for subscribers."""
 
 import asyncio
 import sqlite3
@@ -30,7 +30,7 @@ from tmr.quorum.messages import (
     Subscribe,
     Subscribed,
 )
-from tmr.rpc.registry import FOLLOW_WAIT
+from tmr.rpc.registry import SUBSCRIBE_WAIT
 from tmr.runtime.clock import boottime, wall_ms
 from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
 from tmr.upstream.store import Store
@@ -338,7 +338,7 @@ async def test_a_poll_without_news_is_answered_soon(tmp_path: Path) -> None:
             again = await it.runner.call(Subscribe(A, 0, 0, first.holder, first.holder_epoch))
         assert isinstance(again, Subscribed)
         assert again.entries == ()
-        assert FOLLOW_WAIT <= 1.0
+        assert SUBSCRIBE_WAIT <= 1.0
 
 
 @scenario

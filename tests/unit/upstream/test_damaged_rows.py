@@ -17,7 +17,7 @@ from tmr.upstream.store_errors import DamagedRows
 from tmr.upstream.store_schema import DAMAGED_FILE, FILE
 
 MACHINE = "a" * 64
-OWNER = ProposerId("tmr1", "nonce")
+OWNER = ProposerId("tmr1", "run")
 
 
 @pytest.fixture
@@ -47,9 +47,9 @@ def change(directory: Path, statement: str) -> None:
         ("DELETE FROM journal WHERE idx = 6", "journal entry 6 is missing"),
         ("UPDATE snapshot SET time_ms = 2", "snapshot"),
         ("UPDATE meta SET promised = 3", "promise"),
-        ("UPDATE meta SET nonce = 'other'", "promise"),
+        ("UPDATE meta SET incarnation = 'other'", "promise"),
         ("UPDATE meta SET voting = 0", "promise"),
-        ("UPDATE meta SET disk = 'other'", "promise"),
+        ("UPDATE meta SET replica_id = 'other'", "promise"),
         ("UPDATE lease SET granted_ms = 976", "promise"),
         ("UPDATE lease SET released = 1", "promise"),
         ("UPDATE term SET epoch = 4103", "promise"),
@@ -75,7 +75,7 @@ def test_a_changed_row_is_found_and_the_upstream_begins_anew(
     assert ContainerStore.open(store, "up1", "lab-1", directory).container.serial == serial
     assert (directory / DAMAGED_FILE).stat().st_mode & 0o777 == 0o600
     with sqlite3.connect(directory / DAMAGED_FILE) as kept:
-        assert kept.execute("SELECT disk FROM meta").fetchone()[0] in (former.replica_id, "other")
+        assert kept.execute("SELECT replica_id FROM meta").fetchone()[0] in (former.replica_id, "other")
     kept.close()
     store.write([VotingWrite(voting=True)])
     assert store.load().damage == ""

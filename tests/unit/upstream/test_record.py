@@ -64,7 +64,7 @@ def fill(record: Record, head: Head, page: int) -> None:
         if gap is None:
             return
         first, last = max(gap[0], gap[1] - page + 1), gap[1]
-        assert record.fill(TRUTH[first - 1 : last], head).stored == last - first + 1
+        assert record.store(TRUTH[first - 1 : last], head).stored == last - first + 1
     raise AssertionError("never whole")
 
 
@@ -134,11 +134,11 @@ def test_lines_that_lead_nowhere_are_not_stored() -> None:
             [*TRUTH[:9], replace(TRUTH[9], line=TRUTH[9].line + b" ")],
             TRUTH[20:25],  # later than the own ledger
         ):
-            answer = record.fill(bad, head)
+            answer = record.store(bad, head)
             assert answer.stored == 0
             assert answer.reason
         assert everything(record) == TRUTH[10:20]
-        assert record.fill(TRUTH[:10], head).stored == 10
+        assert record.store(TRUTH[:10], head).stored == 10
         assert everything(record) == TRUTH[:20]
 
 

@@ -35,7 +35,7 @@ from tmr.upstream.store_errors import StoreError
 from tmr.upstream.store_schema import FILE
 
 MACHINE = "a" * 64
-OWNER = ProposerId("tmr1", "nonce")
+OWNER = ProposerId("tmr1", "run")
 MEMBERS = Membership(("d1", "d2", "d3"), ("d0",))
 
 
@@ -79,16 +79,16 @@ def test_every_kind_of_write_is_found_again(tmp_path: Path) -> None:
     assert (durable.snapshot.index, durable.snapshot.membership, durable.entries) == (9, None, [])
     assert durable.voting is False
     assert (durable.term, durable.acked) == (0, ())
-    marks = (AckedPosition("d1", 7, 6, 12), AckedPosition("d2", 7))
+    acked = (AckedPosition("d1", 7, 6, 12), AckedPosition("d2", 7))
     store.write(
         [
             TermWrite(6),
             AckedPositionsWrite((AckedPosition("gone", 1),)),
             TermWrite(7),
-            AckedPositionsWrite(marks),
+            AckedPositionsWrite(acked),
         ]
     )
-    assert (store.load().term, store.load().acked) == (7, marks)
+    assert (store.load().term, store.load().acked) == (7, acked)
     store.close()
 
 
@@ -108,12 +108,12 @@ def test_a_release_is_found_again_until_the_next_promise(tmp_path: Path) -> None
     store.close()
 
 
-def test_a_store_of_a_version_without_marks_is_used_on(tmp_path: Path) -> None:
+def test_a_store_of_a_version_without_acked_positions_is_used_on(tmp_path: Path) -> None:
     store = Store.open(tmp_path, MACHINE)
     disk = store.load().replica_id
     store.close()
     with sqlite3.connect(tmp_path / FILE) as raw:
-        raw.executescript("DROP TABLE term; DROP TABLE mark;")
+        raw.executescript("DROP TABLE term; DROP TABLE acked_position;")
     raw.close()
     store = Store.open(tmp_path, MACHINE)
     assert (store.load().replica_id, store.load().term, store.load().acked) == (disk, 0, ())
