@@ -35,6 +35,7 @@ from tmr.licensing import (
     open_request,
     public_key_from_pem,
 )
+from tmr.licensing.spelling import instant, iso_time
 
 SHOWN: Final = 40
 """Lines that `show` prints unless told otherwise."""
@@ -258,7 +259,7 @@ def _tables(lines: Iterable[Line], count: int, products: Iterable[Product]) -> l
     shown = 0
     for line in lines:
         shown += 1
-        moment = layout.moment(_datetime(line.time_ms), "%Y-%m-%d %H:%M:%S")
+        moment = layout.moment(instant(line.time_ms), "%Y-%m-%d %H:%M:%S")
         licence = f"{line.product_code}" + (f" #{line.tmr_id}" if line.tmr_id is not None else "")
         user = line.user or line.client or "-"
         table.add_row(str(line.seq), moment, line.event, licence, user, line.station or "-", _what(line))
@@ -279,7 +280,7 @@ def _what(line: Line) -> str:
     parts += [part for part in (line.reason, line.detail) if part]
     parts += [f"rule {line.rule}"] if line.rule else []
     if line.until_ms is not None:
-        parts.append(f"until {layout.moment(_datetime(line.until_ms))}")
+        parts.append(f"until {layout.moment(instant(line.until_ms))}")
     return ", ".join(parts) or line.mode or "-"
 
 
@@ -373,9 +374,4 @@ def _bound(time_ms: int | None, otherwise: str) -> str:
 
 
 def _written(time_ms: int) -> str:
-    return _datetime(time_ms).isoformat(timespec="milliseconds")
-
-
-def _datetime(time_ms: int) -> dt.datetime:
-    bounded = min(max(time_ms, 0), 253402300799999)
-    return dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(milliseconds=bounded)
+    return iso_time(time_ms, timespec="milliseconds")

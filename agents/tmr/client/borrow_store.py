@@ -13,10 +13,9 @@ that was set back. It does not stop a user who deletes it, or who takes the prog
 import contextlib
 import os
 import re
-import sys
 import tempfile
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,6 +23,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tmr.client.borrow_problems import BadBorrowFile, BorrowStoreError, ClockSetBack, Tampered
 from tmr.client.borrowed import CLOCK_TOLERANCE, FILE_MAX, BorrowedLicence, describe, verify
+from tmr.files import sync_directory
+from tmr.licensing.spelling import instant, milliseconds, written_time
 
 SUFFIX: Final = ".borrow"
 CLOCK_SUFFIX: Final = ".clock"
@@ -146,12 +147,12 @@ class BorrowStore:
         latest = self._latest(path)
         if latest is not None and now < latest - CLOCK_TOLERANCE:
             raise ClockSetBack(
-                f"This machine's clock shows {now.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, but the borrowing "
-                f"of {licence.label} was used at {latest:%Y-%m-%d %H:%M:%S} UTC",
+                f"This machine's clock shows {written_time(now)}, but the borrowing "
+                f"of {licence.label} was used at {written_time(latest)}",
                 "Set the clock of this machine. If it was wrong then, borrow the licence anew.",
             )
         if latest is None or now > latest:
-            clock = _Clock(latest_ms=(now - _EPOCH) // timedelta(milliseconds=1))
+            clock = _Clock(latest_ms=milliseconds(now) or 0)
             self._write(path, clock.model_dump_json().encode())
 
     def _latest(self, path: Path) -> datetime | None:
@@ -160,8 +161,8 @@ class BorrowStore:
             if data is None:
                 return None
             clock = _Clock.model_validate_json(data)
-            return _EPOCH + timedelta(milliseconds=clock.latest_ms)
-        except (ValidationError, OverflowError):
+            return instant(clock.latest_ms)
+        except ValidationError:
             raise BorrowStoreError(
                 f"{path}: this is not what was written there", "Borrow the licence anew."
             ) from None
@@ -195,7 +196,7 @@ class BorrowStore:
             except BaseException:
                 Path(name).unlink(missing_ok=True)
                 raise
-            _sync_directory(self.directory)
+            sync_directory(self.directory)
         except OSError as error:
             raise self._unusable(path, error) from None
 
@@ -210,15 +211,3 @@ class BorrowStore:
         return BorrowStoreError(
             f"{path}: {error.strerror or error}", "Check owner and mode of the directory, and the disk."
         )
-
-
-_EPOCH: Final = datetime.fromtimestamp(0, UTC)
-
-
-def _sync_directory(directory: Path) -> None:
-    if sys.platform != "win32":
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -11,7 +11,7 @@ described in the reference, page "Borrow files".
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from tmr.api.errors import ConfigError
@@ -44,7 +44,7 @@ from tmr.licensing.borrow_file import (
 )
 from tmr.licensing.dsse import Envelope
 from tmr.licensing.signing import signature_holds
-from tmr.licensing.spelling import written_bits, written_time
+from tmr.licensing.spelling import TIME_MS_MAX, instant, instant_or_none, written_bits, written_time
 from tmr.licensing.strict_json import IllFormed, OtherSpelling
 from tmr.licensing.update import UPDATE_TYPE
 
@@ -148,22 +148,22 @@ class BorrowedLicence:
     @property
     def expiration(self) -> datetime | None:
         """Expiration Time."""
-        return _optional(self.item.expiration_ms)
+        return instant_or_none(self.item.expiration_ms)
 
     @property
     def activation(self) -> datetime | None:
         """Activation Time."""
-        return _optional(self.item.activation_ms)
+        return instant_or_none(self.item.activation_ms)
 
     @property
     def maintenance_start(self) -> datetime | None:
         """Start of the Maintenance Period."""
-        return _optional(self.item.maintenance_start_ms)
+        return instant_or_none(self.item.maintenance_start_ms)
 
     @property
     def maintenance_end(self) -> datetime | None:
         """End of the Maintenance Period."""
-        return _optional(self.item.maintenance_end_ms)
+        return instant_or_none(self.item.maintenance_end_ms)
 
     @property
     def label(self) -> str:
@@ -349,14 +349,12 @@ def _check_licence(lent: BorrowPayload, update: BorrowUpdate, signers: tuple[Upd
 
 
 def _licence(lent: BorrowPayload, signers: tuple[UpdatePart, ...]) -> BorrowedLicence:
-    try:
-        since, until = _time(lent.from_ms), _time(lent.until_ms)
-    except (OverflowError, ValueError, OSError):
-        raise BadBorrowFile("The borrow file holds a time that does not exist", _AGAIN) from None
+    if not all(0 <= ms <= TIME_MS_MAX for ms in (lent.from_ms, lent.until_ms)):
+        raise BadBorrowFile("The borrow file holds a time that does not exist", _AGAIN)
     return BorrowedLicence(
         borrow=lent.borrow,
-        since=since,
-        until=until,
+        since=instant(lent.from_ms),
+        until=instant(lent.until_ms),
         client=lent.client,
         station=lent.station,
         user=lent.user,
@@ -377,14 +375,6 @@ def _vendor_key(pem: bytes | str) -> bytes:
             "The vendor's key is no Ed25519 public key in PEM",
             "Give the FIRMCODE.pem that the vendor hands out.",
         ) from None
-
-
-def _time(ms: int) -> datetime:
-    return datetime.fromtimestamp(ms // 1000, UTC) + timedelta(milliseconds=ms % 1000)
-
-
-def _optional(ms: int | None) -> datetime | None:
-    return None if ms is None else _time(ms)
 
 
 def _shown(text: str, size: int = 64) -> str:

@@ -21,6 +21,7 @@ import msgspec
 
 from tmr.licensing.spelling import (
     SECONDS_MAX,
+    TIME_MS_MAX,
     exact_period,
     features,
     iso_time,
@@ -33,7 +34,7 @@ from tmr.licensing.spelling import (
 CODE_MAX: Final = 2**32 - 1
 """Firm Codes, Product Codes and TMR-Ids have 32 bits."""
 QUANTITY_MAX: Final = 2**31 - 1
-EXPIRATION_MS_MAX: Final = 253_402_300_799_999
+EXPIRATION_MS_MAX: Final = TIME_MS_MAX
 """The last millisecond of the year 9999."""
 NAME_MAX: Final = 256
 """Characters in the name of a Product Item, in its Text and in its Customer Owned License Information."""

@@ -9,8 +9,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 YEAR_MAX: Final = 9998
+TIME_MS_MAX: Final = 253_402_300_799_999
+"""Last millisecond of the year 9999, Unix time."""
 SECONDS_MAX: Final = 100 * 366 * 86_400
 """A hundred years."""
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _PERIODS: Final = {"w": 7 * 86_400, "d": 86_400, "h": 3_600, "min": 60, "s": 1}
 
 
@@ -73,9 +76,24 @@ def written_time(time: datetime | int) -> str:
     return f"{time.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
+def instant(ms: int) -> datetime:
+    """Unix milliseconds as a time in UTC. Times before 1970 and after 9999 become these bounds."""
+    return _EPOCH + timedelta(milliseconds=min(max(0, ms), TIME_MS_MAX))
+
+
+def instant_or_none(ms: int | None) -> datetime | None:
+    """As `instant`; None stays None."""
+    return None if ms is None else instant(ms)
+
+
+def milliseconds(time: datetime | None) -> int | None:
+    """A time with its offset as Unix milliseconds, within the bounds of `instant`; None stays None."""
+    return None if time is None else min(max(0, round(time.timestamp() * 1000)), TIME_MS_MAX)
+
+
 def iso_time(ms: int, *, timespec: str = "seconds") -> str:
-    """Unix milliseconds as RFC 3339, UTC."""
-    return (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms)).isoformat(timespec=timespec)
+    """Unix milliseconds as RFC 3339, UTC, within the bounds of `instant`."""
+    return instant(ms).isoformat(timespec=timespec)
 
 
 def exact_period(seconds: int) -> str:

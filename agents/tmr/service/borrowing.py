@@ -9,9 +9,10 @@ from tmr.api.borrowing import Borrowing, BorrowingList, BorrowRequest
 from tmr.api.fields import PAGE_MAX
 from tmr.ledger import Borrow, Borrowed, Denied, GiveBack, Outcome
 from tmr.ledger import Borrowing as Lent
+from tmr.licensing.spelling import instant
 from tmr.net.identity import Identity
-from tmr.service.container_view import instant, milliseconds
 from tmr.service.guard import RequestGuard, watch
+from tmr.service.members import licence_members, request_members
 from tmr.service.pagination import Cursor, Page
 from tmr.service.problems import problem
 from tmr.service.sessions import new_id
@@ -51,19 +52,10 @@ class BorrowingService:
             raise problem("borrow-failed", "A borrow file is bound to a certificate, and there is none here.")
         await guard.former(peer, request_id, keys)
         command = Borrow(
-            request_id=request_id,
-            client=peer.account,
+            **request_members(request_id, peer.account, address, asked, guard.available(keys)),
             borrow=new_id(guard.wall_ms()),
-            firm_code=asked.firm_code,
-            product_code=asked.product_code,
-            keys=guard.available(keys),
             seconds=asked.seconds,
             borrower=borrower,
-            station=asked.station,
-            user=asked.user,
-            address=address,
-            features=asked.features,
-            released_ms=milliseconds(asked.released),
             only=(asked.tmr_id, asked.reference),
         )
         outcome = await guard.outcome(guard.ask(command, keys))
@@ -148,10 +140,7 @@ def _shown(lent: Lent) -> Borrowing:
         {
             "id": lent.id,
             "client": lent.client,
-            "firm_code": lent.key.firm_code,
-            "product_code": lent.key.product_code,
-            "tmr_id": lent.key.tmr_id,
-            "reference": lent.key.reference,
+            **licence_members(lent.key),
             "station": lent.station,
             "user": lent.user,
             "from": instant(lent.from_ms),

@@ -7,7 +7,6 @@ Pure: the ledger, the state of the upstreams and the time are passed in.
 """
 
 import base64
-import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -26,8 +25,9 @@ from tmr.api.licences import (
 from tmr.api.status import LicenceStatus
 from tmr.ledger import Ledger, constituents
 from tmr.licensing import LicenceKey, ProductItem, Serial, SerialUse, Statement, virtual_serial
-from tmr.licensing.options import EXPIRATION_MS_MAX, OPTIONS, ItemOptions, Option
-from tmr.licensing.spelling import written_time
+from tmr.licensing.options import OPTIONS, ItemOptions, Option
+from tmr.licensing.spelling import instant, instant_or_none, written_time
+from tmr.service.members import licence_members
 
 
 class UpstreamState(msgspec.Struct, frozen=True):
@@ -63,21 +63,6 @@ class Licence(msgspec.Struct, frozen=True):
     """Available, identical constituents."""
     state: LicenceState
     constituents: tuple[Constituent, ...]
-
-
-def instant(ms: int) -> dt.datetime:
-    """Unix milliseconds as a time in UTC."""
-    return dt.datetime.fromtimestamp(ms / 1000, dt.UTC)
-
-
-def milliseconds(time: dt.datetime | None) -> int | None:
-    """A time with its offset as Unix milliseconds, from 1970 to the end of 9999."""
-    return None if time is None else min(max(0, round(time.timestamp() * 1000)), EXPIRATION_MS_MAX)
-
-
-def doubtful(ms: int | None) -> dt.datetime | None:
-    """Times that clocks show, where certified time does not follow them; they may show any number."""
-    return None if ms is None else instant(min(max(0, ms), EXPIRATION_MS_MAX))
 
 
 class ContainerView:
@@ -232,8 +217,8 @@ class ContainerView:
             tmr_id=item.tmr_id,
             in_use=use.seats,
             exclusive=bool(use.exclusive),
-            first_use=_instant(self._ledger.first_use_ms(licence.key)),
-            ends=_instant(self._ledger.ends_ms(item)),
+            first_use=instant_or_none(self._ledger.first_use_ms(licence.key)),
+            ends=instant_or_none(self._ledger.ends_ms(item)),
             units_remaining=self._ledger.remaining(item),
             borrowed=len(use.borrowings),
             constituents=licence.constituents,
@@ -253,10 +238,7 @@ class ContainerView:
             item = licence.item or self._any_item(key)
             found.append(
                 Unavailable(
-                    firm_code=key.firm_code,
-                    product_code=key.product_code,
-                    tmr_id=key.tmr_id,
-                    reference=key.reference,
+                    **licence_members(key),
                     name=item.name if item else "",
                     quantity=item.quantity if item else None,
                     constituents=licence.constituents,
@@ -273,10 +255,7 @@ class ContainerView:
             product = (licence.key.firm_code, licence.key.product_code)
             found.append(
                 LicenceStatus(
-                    firm_code=licence.key.firm_code,
-                    product_code=licence.key.product_code,
-                    tmr_id=licence.key.tmr_id,
-                    reference=licence.key.reference,
+                    **licence_members(licence.key),
                     name=item.name if item else "",
                     quantity=item.quantity if item else None,
                     in_use=use.seats,
@@ -286,9 +265,9 @@ class ContainerView:
                     units=item.units if item else None,
                     units_remaining=self._ledger.remaining(item) if item else None,
                     emergency=item is not None and item.emergency,
-                    activation=_instant(item.activation_ms) if item else None,
-                    first_use=_instant(self._ledger.first_use_ms(licence.key)),
-                    ends=_instant(self._ledger.ends_ms(item)) if item else None,
+                    activation=instant_or_none(item.activation_ms) if item else None,
+                    first_use=instant_or_none(self._ledger.first_use_ms(licence.key)),
+                    ends=instant_or_none(self._ledger.ends_ms(item)) if item else None,
                     waiting=len(self._ledger.queues.get(product, ())),
                     constituents=licence.constituents,
                 )
@@ -354,15 +333,11 @@ def members(item: ItemOptions, table: Mapping[str, Option] = OPTIONS) -> dict[st
     for field, option in table.items():
         value = getattr(item, field)
         if field.endswith("_ms"):
-            value = _instant(value)
+            value = instant_or_none(value)
         elif isinstance(value, bytes):
             value = base64.b64encode(value).decode()
         found[option.member or field] = value
     return found
-
-
-def _instant(ms: int | None) -> dt.datetime | None:
-    return None if ms is None else instant(ms)
 
 
 def _expired(item: ProductItem, time_ms: int) -> bool:

@@ -7,10 +7,11 @@ from tmr.api.explain import Candidate, ExplainRequest, Explanation
 from tmr.api.licences import LicenceState
 from tmr.ledger import Borrow, Denied, Grant
 from tmr.licensing import LicenceKey
+from tmr.licensing.spelling import instant
 from tmr.net.identity import Identity
-from tmr.service.container_view import instant, milliseconds
 from tmr.service.guard import RequestGuard
 from tmr.service.holders import holders, next_end
+from tmr.service.members import licence_members, request_members
 from tmr.service.problems import problem
 from tmr.service.sessions import new_id
 
@@ -58,10 +59,7 @@ class Explainer:
             denied = Denied("licence-unavailable", "too few constituents are available")
         ends = None if item is None else ledger.ends_ms(item)
         return Candidate(
-            firm_code=key.firm_code,
-            product_code=key.product_code,
-            tmr_id=key.tmr_id,
-            reference=key.reference,
+            **licence_members(key),
             name="" if item is None else item.name,
             state=LicenceState(licence.state),
             granted=denied is None,
@@ -85,40 +83,10 @@ def _command(
 ) -> Grant | Borrow:
     """The command that would decide, with an idempotency key that nobody uses."""
     unique = new_id(now_ms)
-    client, address = asked.client or peer.account, asked.address or address
-    released = milliseconds(asked.released)
+    shared = request_members(unique, asked.client or peer.account, asked.address or address, asked, keys)
     if asked.borrow_seconds is not None:
-        return Borrow(
-            request_id=unique,
-            client=client,
-            borrow=unique,
-            firm_code=asked.firm_code,
-            product_code=asked.product_code,
-            keys=keys,
-            seconds=asked.borrow_seconds,
-            borrower="",
-            station=asked.station,
-            user=asked.user,
-            address=address,
-            features=asked.features,
-            released_ms=released,
-        )
-    return Grant(
-        request_id=unique,
-        client=client,
-        session=unique,
-        firm_code=asked.firm_code,
-        product_code=asked.product_code,
-        keys=keys,
-        mode=asked.access_mode.value,
-        ttl=60,
-        station=asked.station,
-        user=asked.user,
-        address=address,
-        features=asked.features,
-        released_ms=released,
-        units=asked.units,
-    )
+        return Borrow(**shared, borrow=unique, seconds=asked.borrow_seconds, borrower="")
+    return Grant(**shared, session=unique, mode=asked.access_mode.value, ttl=60, units=asked.units)
 
 
 def _operators_only() -> NoReturn:

@@ -19,10 +19,10 @@ from tmr.ledger import (
 )
 from tmr.ledger import Session as Held
 from tmr.licensing import LicenceKey
-from tmr.licensing.spelling import written_time
+from tmr.licensing.spelling import instant, written_time
 from tmr.net.identity import Identity
 from tmr.net.problem import Problem
-from tmr.service.container_view import UpstreamState, instant
+from tmr.service.container_view import UpstreamState
 from tmr.service.guard import RETRY_AFTER, RequestGuard
 from tmr.service.liveness import LivenessTable
 from tmr.service.problems import problem

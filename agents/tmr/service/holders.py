@@ -12,7 +12,7 @@ from tmr.api.licences import (
 )
 from tmr.ledger import Ledger
 from tmr.licensing import LicenceKey
-from tmr.service.container_view import instant
+from tmr.licensing.spelling import instant
 
 HOLDERS_SHOWN: Final = 50
 """Holders named in one problem."""

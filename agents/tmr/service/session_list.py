@@ -13,10 +13,11 @@ from tmr.ledger import Session as Held
 from tmr.ledger import (
     Waiter,
 )
+from tmr.licensing.spelling import instant
 from tmr.net.identity import Identity
 from tmr.runtime.turns import give_way
-from tmr.service.container_view import instant
 from tmr.service.held_sessions import HeldSessions
+from tmr.service.members import session_members
 from tmr.service.pagination import Cursor, Page
 
 LIST_CHUNK: Final = 200
@@ -61,15 +62,8 @@ class SessionLister:
 
     def _shown(self, now: float, held: Held) -> HeldSession:
         return HeldSession(
-            id=held.id,
+            **session_members(held),
             client=held.client,
-            firm_code=held.key.firm_code,
-            product_code=held.key.product_code,
-            tmr_id=held.key.tmr_id,
-            reference=held.key.reference,
-            access_mode=AccessMode(held.mode),
-            ttl=held.ttl,
-            granted_at=instant(held.granted_ms),
             station=held.station,
             user=held.user,
             process=held.process,

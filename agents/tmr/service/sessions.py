@@ -6,7 +6,6 @@ import secrets
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Final
 
-from tmr.api.fields import AccessMode
 from tmr.api.sessions import (
     QueuePlace,
     Session,
@@ -23,13 +22,13 @@ from tmr.ledger import (
 )
 from tmr.ledger import Session as Held
 from tmr.licensing import LicenceKey
-from tmr.licensing.spelling import written_time
+from tmr.licensing.spelling import instant, written_time
 from tmr.net.identity import Identity
 from tmr.quorum.outputs import NotActive, Overloaded
-from tmr.service.container_view import instant, milliseconds
 from tmr.service.guard import watch
 from tmr.service.held_sessions import HeldSessions
 from tmr.service.holders import next_end
+from tmr.service.members import request_members, session_members
 from tmr.service.problems import problem
 
 EXPIRIES: Final = 500
@@ -121,21 +120,12 @@ class SessionService:
     ) -> Outcome | asyncio.Future[Outcome]:
         guard = self.guard
         grant = Grant(
-            request_id=request_id,
-            client=peer.account,
+            **request_members(request_id, peer.account, address, asked, guard.available(keys)),
             session=new_id(guard.wall_ms()),
-            firm_code=asked.firm_code,
-            product_code=asked.product_code,
-            keys=guard.available(keys),
             mode=asked.access_mode.value,
             ttl=asked.ttl,
-            station=asked.station,
-            user=asked.user,
             process=asked.process,
-            address=address,
             instance=asked.instance,
-            features=asked.features,
-            released_ms=milliseconds(asked.released),
             units=asked.units,
             wait=asked.wait,
             only=(asked.tmr_id, asked.reference),
@@ -169,15 +159,8 @@ class SessionService:
 
     def _session(self, held: Held, granted: Granted) -> Session:
         return Session(
-            id=held.id,
+            **session_members(held),
             container=str(self.view.serial),
-            firm_code=held.key.firm_code,
-            product_code=held.key.product_code,
-            tmr_id=held.key.tmr_id,
-            reference=held.key.reference,
-            access_mode=AccessMode(held.mode),
-            ttl=held.ttl,
-            granted_at=instant(held.granted_ms),
             in_use=granted.in_use,
             quantity=granted.quantity,
             epoch=self.command_log.epoch,

@@ -5,11 +5,10 @@ import logging
 
 from tmr.api.operations import TimeAccepted, TimeRequest
 from tmr.ledger import AcceptTime
-from tmr.licensing.spelling import written_time
+from tmr.licensing.spelling import instant, milliseconds, written_time
 from tmr.net.identity import Identity
 from tmr.quorum.consensus_clock import ACCEPTED_MS
 from tmr.runtime.logs import fields
-from tmr.service.container_view import doubtful, instant, milliseconds
 from tmr.service.guard import RequestGuard
 from tmr.service.problems import problem
 
@@ -37,7 +36,7 @@ class TimeDoubt:
             f"{deployment.clocks} {written_time(shown)}, {days:.1f} days after what the journal knows "
             f"({written_time(time_ms)}), and {deployment.unsynchronised}: "
             "sessions that are held go on; new ones, units and borrowings are refused. If that is the time: "
-            f"`tmr accept-time {doubtful(shown):%Y-%m-%dT%H:%MZ}` as an operator. If not: `chronyc tracking` "
+            f"`tmr accept-time {instant(shown):%Y-%m-%dT%H:%MZ}` as an operator. If not: `chronyc tracking` "
             "on each upstream, set the clocks right, and this ends by itself"
         ]
 

@@ -18,6 +18,7 @@ from tmr.net.identity import Identity
 from tmr.net.problem import Problem
 from tmr.service.denials import DeniedRequest
 from tmr.service.held_sessions import HeldSessions
+from tmr.service.members import licence_members
 
 
 class UnitService:
@@ -90,10 +91,7 @@ class UnitService:
         assert isinstance(outcome, Consumed)  # noqa: S101
         return Consumption(
             session=session,
-            firm_code=outcome.key.firm_code,
-            product_code=outcome.key.product_code,
-            tmr_id=outcome.key.tmr_id,
-            reference=outcome.key.reference,
+            **licence_members(outcome.key),
             units=outcome.units,
             remaining=outcome.remaining,
             epoch=self.command_log.epoch,

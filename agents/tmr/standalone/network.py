@@ -11,6 +11,7 @@ from tmr.api.status import Role, Status, UpstreamStatus
 from tmr.http.metrics import Metrics
 from tmr.ledger import ContainersStated, StateContainers, Trust
 from tmr.licensing import BadBorrowSignature, Serial, check_share, seal_borrow_file
+from tmr.licensing.spelling import instant, instant_or_none
 from tmr.net.problem import Problem
 from tmr.quorum.outputs import Applied, NotActive, Overloaded
 from tmr.rpc.record_messages import Answer, Question
@@ -18,7 +19,7 @@ from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.service.container_alarms import container_alarms
-from tmr.service.container_view import ContainerView, doubtful, instant
+from tmr.service.container_view import ContainerView
 from tmr.service.guard import RequestGuard
 from tmr.service.health import HealthFacts, alarms, health
 from tmr.service.licence_service import LicenceService
@@ -186,7 +187,7 @@ class NetworkServer:
             vip=(),
             version=self._version,
             certified_time=instant(time_ms),
-            time_in_doubt=doubtful(self.command_log.time_waits),
+            time_in_doubt=instant_or_none(self.command_log.time_waits),
             upstreams=facts.upstreams,
             licences=facts.licences,
             sessions=len(self.command_log.ledger.sessions),

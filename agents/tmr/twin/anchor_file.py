@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from tmr.files import sync_directory
 from tmr.quorum.anchor import Anchor
 from tmr.runtime.logs import fields
 
@@ -74,7 +75,7 @@ class AnchorFile:
                 file.flush()
                 os.fsync(file.fileno())
             fresh.replace(self._path)
-            self._sync_directory()
+            sync_directory(self._path.parent)
         except OSError as error:
             self._failed("written", str(error))
         else:
@@ -84,18 +85,11 @@ class AnchorFile:
         """Forget what was kept, synced."""
         try:
             self._path.unlink(missing_ok=True)
-            self._sync_directory()
+            sync_directory(self._path.parent)
         except OSError as error:
             self._failed("removed", str(error))
         else:
             self.problem = ""
-
-    def _sync_directory(self) -> None:
-        directory = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
 
     def _failed(self, what: str, why: str) -> None:
         problem = (

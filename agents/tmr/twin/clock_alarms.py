@@ -4,11 +4,10 @@
 from collections.abc import Iterable
 from typing import Final
 
-from tmr.licensing.options import EXPIRATION_MS_MAX
+from tmr.licensing.spelling import written_time
 from tmr.quorum.consensus_clock import AGREE_MS, CertifiedClock
 from tmr.quorum.progress import Progress
 from tmr.quorum.steady_clock import SteadyClock
-from tmr.service.container_view import instant
 
 FAST_ALARM: Final = 3600.0
 """Seconds that a monotonic clock of this machine that ran fast stays an alarm."""
@@ -17,9 +16,9 @@ FAST_ALARM: Final = 3600.0
 def clock_alarms(certified: CertifiedClock, now_ms: float) -> list[str]:
     """Alarms at monotonic `now_ms`: clocks that confirm none, or else those that are off."""
     if shown := certified.unconfirmed(now_ms):
-        told = ", ".join(f"{name} shows {_text(ms)}" for name, ms in sorted(shown.items()))
+        told = ", ".join(f"{name} shows {written_time(ms)}" for name, ms in sorted(shown.items()))
         return [
-            f"no two upstreams' clocks agree within {AGREE_MS // 1000} s ({told}, UTC): certified time goes "
+            f"no two upstreams' clocks agree within {AGREE_MS // 1000} s ({told}): certified time goes "
             "on by the active twin's monotonic clock. Run `chronyc tracking` on each; set the clocks right"
         ]
     off = sorted(certified.deviations(now_ms).items())
@@ -49,8 +48,3 @@ def fast_clock_alarms(steady: SteadyClock, now: float) -> list[str]:
         "and certified time go by the slower clocks; look at this machine's clock source "
         "(/sys/devices/system/clocksource/clocksource0/current_clocksource)"
     ]
-
-
-def _text(ms: int) -> str:
-    """An upstream may show any number."""
-    return f"{instant(min(max(0, ms), EXPIRATION_MS_MAX)):%Y-%m-%d %H:%M:%S}"

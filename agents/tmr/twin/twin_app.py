@@ -15,6 +15,7 @@ from tmr.http.metrics import Metrics
 from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS
 from tmr.licensing.redundancy import MAJORITY
+from tmr.licensing.spelling import instant, instant_or_none
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Report, encode
@@ -28,7 +29,7 @@ from tmr.runtime import systemd
 from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
 from tmr.service.container_alarms import container_alarms
-from tmr.service.container_view import ContainerView, doubtful, instant
+from tmr.service.container_view import ContainerView
 from tmr.service.guard import RequestGuard
 from tmr.service.health import HealthFacts, TakeOver, alarms, health
 from tmr.service.licence_service import LicenceService
@@ -323,7 +324,7 @@ class TwinApp:
             peer=other_holder(self.replicator.twin),
             version=self._version,
             certified_time=instant(time_ms) if time_ms else None,
-            time_in_doubt=doubtful(self.replicator.time_waits),
+            time_in_doubt=instant_or_none(self.replicator.time_waits),
             upstreams=facts.upstreams,
             licences=facts.licences,
             sessions=len(self.replicator.ledger.sessions),

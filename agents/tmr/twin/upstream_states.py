@@ -8,8 +8,9 @@ import msgspec
 
 from tmr.api.status import UpstreamStatus
 from tmr.licensing.redundancy import MAJORITY
+from tmr.licensing.spelling import instant
 from tmr.quorum.proposer import Proposer
-from tmr.service.container_view import ContainerView, UpstreamState, instant
+from tmr.service.container_view import ContainerView, UpstreamState
 
 
 class Reachability(msgspec.Struct):

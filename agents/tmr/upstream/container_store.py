@@ -10,6 +10,7 @@ from typing import Final, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.api.deployment import TMR, Deployment
+from tmr.files import sync_directory
 from tmr.ledger.export import FORMAT, Attestation, RecordSpan, attest
 from tmr.licensing import (
     BadKey,
@@ -170,10 +171,10 @@ def _create(store: Store, directory: Path, act_id: str) -> tuple[Container, Ed25
         file.write(private_key_to_pem(key))
         file.flush()
         os.fsync(file.fileno())
-    _sync_directory(directory)
+    sync_directory(directory)
     store.save_container(container)
     fresh.rename(final)
-    _sync_directory(directory)
+    sync_directory(directory)
     log.info("container created", extra=fields(container=container.serial, act_id=act_id))
     return container, key
 
@@ -182,7 +183,7 @@ def _load_key(directory: Path, container: Container) -> Ed25519PrivateKey:
     final, fresh = directory / KEY_FILE, directory / f"{KEY_FILE}.new"
     if not final.exists() and fresh.exists():
         fresh.rename(final)
-        _sync_directory(directory)
+        sync_directory(directory)
     otherwise = (
         f"restore it, or move the whole directory {directory} away and start again: this upstream then joins "
         "as a new member with a new container, for which the vendor reissues the licences"
@@ -203,12 +204,3 @@ def _load_key(directory: Path, container: Container) -> Ed25519PrivateKey:
     if raw_public_key(key) != container.key:
         raise StoreError(f"{final}: this is not the key of the container {container.serial}; {otherwise}")
     return key
-
-
-def _sync_directory(directory: Path) -> None:
-    if sys.platform != "win32":
-        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -18,6 +18,7 @@ import click
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tmr.files import sync_directory
 from tmr.licensing import (
     ENVELOPE_MAX,
     LicensingError,
@@ -121,9 +122,4 @@ def publish(path: Path, data: bytes, mode: int) -> None:
         path.hardlink_to(temporary)
     finally:
         temporary.unlink()
-    if os.name == "posix":  # elsewhere a directory cannot be synced
-        directory = os.open(path.absolute().parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    sync_directory(path.absolute().parent)
