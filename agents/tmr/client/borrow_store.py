@@ -19,12 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tmr.client.borrow_problems import BadBorrowFile, BorrowStoreError, ClockSetBack, Tampered
 from tmr.client.borrowed import CLOCK_TOLERANCE, FILE_MAX, BorrowedLicence, describe, verify
 from tmr.files import sync_directory
-from tmr.licensing.spelling import instant, milliseconds, written_time
+from tmr.licensing.spelling import TIME_MS_MAX, instant, milliseconds, written_time
 
 SUFFIX: Final = ".borrow"
 CLOCK_SUFFIX: Final = ".clock"
@@ -42,7 +42,7 @@ class Stored(NamedTuple):
 class _Clock(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    latest_ms: int
+    latest_ms: int = Field(ge=0, le=TIME_MS_MAX)
 
 
 def default_directory(environment: Mapping[str, str] = os.environ) -> Path:

@@ -5,7 +5,7 @@ import itertools
 
 import pytest
 
-from tests.unit.cli.test_tables import DEGRADED, status
+from tests.unit.cli.render.test_tables import DEGRADED, status
 from tmr.api.status import Health, HealthReason, HealthState, Role, Status
 from tmr.cli.health import EXIT_CODES, system_health
 from tmr.cli.render.status_tables import TwinView

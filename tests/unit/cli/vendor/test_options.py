@@ -13,6 +13,8 @@ from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.licensing.strategies import items
+from tests.unit.licensing.system import FIRM, containers, key_of
 from tmr.api.deployment import NETWORK, TMR
 from tmr.cli.vendor.commands import vendor
 from tmr.cli.vendor.item_file import read_items
@@ -20,9 +22,6 @@ from tmr.cli.vendor.options import CHANGEABLE, OF_AN_ITEM
 from tmr.cli.vendor.show import describe_item, describe_options
 from tmr.licensing import Container, Licence, ProductItem, activate, make_request, public_key_from_pem
 from tmr.licensing.spelling import SECONDS_MAX, exact_period, moment, period
-
-from .strategies import items
-from .system import FIRM, containers, key_of
 
 
 def ms(*parts: int) -> int:
@@ -34,8 +33,8 @@ def run(*arguments: object) -> Result:
     return CliRunner().invoke(vendor, [str(argument) for argument in arguments])
 
 
-class Desk:
-    """A vendor's desk, and a system whose containers take what it issues."""
+class VendorSite:
+    """Files of a vendor, and a system whose containers take what it issues."""
 
     def __init__(self, where: Path, network: bool = False) -> None:
         self.where, self.network = where, network
@@ -84,13 +83,13 @@ class Desk:
 
 
 @pytest.fixture
-def licence_service(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def site(tmp_path: Path) -> VendorSite:
+    return VendorSite(tmp_path)
 
 
 @pytest.fixture
-def network(tmp_path: Path) -> Desk:
-    return Desk(tmp_path, network=True)
+def network(tmp_path: Path) -> VendorSite:
+    return VendorSite(tmp_path, network=True)
 
 
 EVERY_OPTION: dict[str, Any] = {
@@ -146,43 +145,37 @@ def as_arguments(options: dict[str, Any]) -> list[str]:
     return [word for name, value in options.items() for word in (f"--{name}", str(value))]
 
 
-def test_issue_with_every_option(licence_service: Desk) -> None:
-    told = licence_service.does("issue", *as_arguments(EVERY_OPTION))
-    assert licence_service.items == (ITEM,)
-    shown = run("show", licence_service.out, "--key", licence_service.home / f"{FIRM}.pem").output
+def test_issue_with_every_option(site: VendorSite) -> None:
+    told = site.does("issue", *as_arguments(EVERY_OPTION))
+    assert site.items == (ITEM,)
+    shown = run("show", site.out, "--key", site.home / f"{FIRM}.pem").output
     for text in SHOWN:
         assert text in told
         assert text in shown
 
 
-def test_an_emergency_licence(licence_service: Desk) -> None:
-    told = licence_service.does(
-        "issue", "--product", 1, "--quantity", 3, "--emergency", "--usage-period", "12h"
-    )
-    assert licence_service.items[0].emergency
-    assert licence_service.items[0].usage_s == 12 * 3600
+def test_an_emergency_licence(site: VendorSite) -> None:
+    told = site.does("issue", "--product", 1, "--quantity", 3, "--emergency", "--usage-period", "12h")
+    assert site.items[0].emergency
+    assert site.items[0].usage_s == 12 * 3600
     assert "no ordinary licence" in told
-    assert "without a Usage Period" in licence_service.fails(
-        "issue", "--product", 1, "--quantity", 3, "--emergency"
-    )
+    assert "without a Usage Period" in site.fails("issue", "--product", 1, "--quantity", 3, "--emergency")
 
 
-def test_user_data_of_a_file(licence_service: Desk) -> None:
-    (licence_service.where / "data").write_bytes(b"config\n")
-    licence_service.does(
-        "issue", "--product", 1, "--quantity", 1, "--user-data", f"@{licence_service.where / 'data'}"
-    )
-    assert licence_service.items[0].user_data == b"config\n"
-    (licence_service.where / "data").write_bytes(bytes(256))
+def test_user_data_of_a_file(site: VendorSite) -> None:
+    (site.where / "data").write_bytes(b"config\n")
+    site.does("issue", "--product", 1, "--quantity", 1, "--user-data", f"@{site.where / 'data'}")
+    assert site.items[0].user_data == b"config\n"
+    (site.where / "data").write_bytes(bytes(256))
     for value, told in (
-        (f"@{licence_service.where / 'data'}", "at most 255 bytes"),
-        (f"@{licence_service.where / 'none'}", "No such file"),
-        (f"@{licence_service.where}", "cannot be read"),
+        (f"@{site.where / 'data'}", "at most 255 bytes"),
+        (f"@{site.where / 'none'}", "No such file"),
+        (f"@{site.where}", "cannot be read"),
         ("00" * 256, "at most 255 bytes"),
         ("0g", "hexadecimal"),
         ("000", "hexadecimal"),
     ):
-        assert told in licence_service.fails("issue", "--product", 1, "--quantity", 1, "--user-data", value)
+        assert told in site.fails("issue", "--product", 1, "--quantity", 1, "--user-data", value)
 
 
 @pytest.mark.parametrize(
@@ -215,18 +208,16 @@ def test_user_data_of_a_file(licence_service: Desk) -> None:
         ("reference", "-1", "whole number"),
     ],
 )
-def test_what_is_refused(licence_service: Desk, option: str, value: str, told: str) -> None:
+def test_what_is_refused(site: VendorSite, option: str, value: str, told: str) -> None:
     options = [f"--{name}={value}" for name, value in EVERY_OPTION.items() if name != option]
-    assert told.lower() in licence_service.fails("issue", *options, f"--{option}={value}").lower()
+    assert told.lower() in site.fails("issue", *options, f"--{option}={value}").lower()
 
 
-def test_one_of_options_and_file(licence_service: Desk) -> None:
-    (licence_service.where / "items.toml").write_text("[[item]]\nproduct = 1\nquantity = 1\n")
-    assert "stand in the file" in licence_service.fails(
-        "issue", "--items", licence_service.where / "items.toml", "--text", "x"
-    )
-    assert "--product" in licence_service.fails("issue", "--quantity", 1)
-    assert "--quantity" in licence_service.fails("issue", "--product", 1)
+def test_one_of_options_and_file(site: VendorSite) -> None:
+    (site.where / "items.toml").write_text("[[item]]\nproduct = 1\nquantity = 1\n")
+    assert "stand in the file" in site.fails("issue", "--items", site.where / "items.toml", "--text", "x")
+    assert "--product" in site.fails("issue", "--quantity", 1)
+    assert "--quantity" in site.fails("issue", "--product", 1)
 
 
 # -- a file of items ---------------------------------------------------------------------------------------
@@ -257,15 +248,15 @@ activation = 2026-01-01T12:30:00Z
 """
 
 
-def test_a_file_of_items(licence_service: Desk) -> None:
-    (licence_service.where / "data").write_bytes(b"\x00\xff\x10")
-    (licence_service.where / "items.toml").write_text(TOML)
-    licence_service.does("issue", "--items", licence_service.where / "items.toml")
-    first, second = licence_service.items
+def test_a_file_of_items(site: VendorSite) -> None:
+    (site.where / "data").write_bytes(b"\x00\xff\x10")
+    (site.where / "items.toml").write_text(TOML)
+    site.does("issue", "--items", site.where / "items.toml")
+    first, second = site.items
     assert first == ITEM
     assert (second.tmr_id, second.quantity, second.emergency) == (2, None, True)
     assert second.activation_ms == ms(2026, 1, 1, 12, 30)
-    assert len(list((licence_service.home / "issued").iterdir())) == 1
+    assert len(list((site.home / "issued").iterdir())) == 1
 
 
 def test_json_says_the_same(tmp_path: Path) -> None:
@@ -279,12 +270,12 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     )
 
 
-def test_twelve_products_with_one_update(licence_service: Desk) -> None:
-    (licence_service.where / "items.toml").write_text(
+def test_twelve_products_with_one_update(site: VendorSite) -> None:
+    (site.where / "items.toml").write_text(
         "\n".join(f"[[item]]\nproduct = {1000 + n}\nquantity = {10 * n}\n" for n in range(1, 13))
     )
-    told = licence_service.does("issue", "--items", licence_service.where / "items.toml")
-    assert [i.tmr_id for i in licence_service.items] == list(range(1, 13))
+    told = site.does("issue", "--items", site.where / "items.toml")
+    assert [i.tmr_id for i in site.items] == list(range(1, 13))
     assert told.count("Issued ") == 12
 
 
@@ -317,10 +308,10 @@ ONE = "[[item]]\nproduct=1\nquantity=1\n"
         ("a.json", '{"item": [{"product": null, "quantity": 1}]}', "product: this is no text"),
     ],
 )  # fmt: skip
-def test_mistakes_in_a_file_of_items(licence_service: Desk, name: str, text: str, told: str) -> None:
-    path = licence_service.where / name
+def test_mistakes_in_a_file_of_items(site: VendorSite, name: str, text: str, told: str) -> None:
+    path = site.where / name
     path.write_text(text)
-    message = licence_service.fails("issue", "--items", path)
+    message = site.fails("issue", "--items", path)
     assert str(path) in message
     assert any(each in message for each in told.split("|")), message
     assert message.isprintable()
@@ -357,50 +348,48 @@ def test_rubbish_in_a_file_of_items_is_told(
 # -- change, refill, remove --------------------------------------------------------------------------------
 
 
-def test_change_refill_remove(licence_service: Desk) -> None:
-    licence_service.does("issue", *as_arguments(EVERY_OPTION))
-    licence_service.does("issue", "--product", 1002, "--quantity", 1)
-    told = licence_service.does(
-        "change", "--tmr-id", 1, "--quantity", 9, "--expires", "never", "--borrow", "none"
-    )
+def test_change_refill_remove(site: VendorSite) -> None:
+    site.does("issue", *as_arguments(EVERY_OPTION))
+    site.does("issue", "--product", 1002, "--quantity", 1)
+    told = site.does("change", "--tmr-id", 1, "--quantity", 9, "--expires", "never", "--borrow", "none")
     assert "Changed 6000010:1001 TMR-Id 1, quantity 9, never expires" in told
-    (first, second) = licence_service.items
+    (first, second) = site.items
     assert (first.quantity, first.expiration_ms, first.borrow_s, first.borrow_seats) == (9, None, None, None)
     assert (first.units, first.text) == (1000, "Editor of texts")
-    assert "1500 units" in licence_service.does("refill", "--tmr-id", 1, "--units", "+500")
-    assert licence_service.items[0].units == 1500
-    assert "Removed 6000010:1002 TMR-Id 2" in licence_service.does("remove", "--tmr-id", 2)
-    assert second not in licence_service.items
-    licence_service.does("remove", "--tmr-id", 1, "--product", 1001)
-    assert licence_service.items == ()
-    assert "none: all items of the firm are removed" in run("show", licence_service.out).output
+    assert "1500 units" in site.does("refill", "--tmr-id", 1, "--units", "+500")
+    assert site.items[0].units == 1500
+    assert "Removed 6000010:1002 TMR-Id 2" in site.does("remove", "--tmr-id", 2)
+    assert second not in site.items
+    site.does("remove", "--tmr-id", 1, "--product", 1001)
+    assert site.items == ()
+    assert "none: all items of the firm are removed" in run("show", site.out).output
 
 
-def test_none_takes_every_option_away(licence_service: Desk) -> None:
-    licence_service.does("issue", *as_arguments(EVERY_OPTION))
+def test_none_takes_every_option_away(site: VendorSite) -> None:
+    site.does("issue", *as_arguments(EVERY_OPTION))
     gone = ["activation", "expires", "usage-period", "maintenance", "borrow", "features", "user-data"]
     options = [word for name in gone for word in (f"--{name}", "none")]
-    licence_service.does("change", "--tmr-id", 1, *options, "--text", "", "--customer", "", "--name", "")
-    assert licence_service.items == (ProductItem(FIRM, 1001, 1, quantity=5, expiration_ms=None, units=1000),)
+    site.does("change", "--tmr-id", 1, *options, "--text", "", "--customer", "", "--name", "")
+    assert site.items == (ProductItem(FIRM, 1001, 1, quantity=5, expiration_ms=None, units=1000),)
 
 
-def test_what_change_refill_and_remove_refuse(licence_service: Desk) -> None:
-    licence_service.does("issue", *as_arguments(EVERY_OPTION))
-    licence_service.does("issue", "--product", 1002, "--quantity", 1)
-    assert "which licence" in licence_service.fails("change", "--quantity", 1)
-    assert "Nothing is changed" in licence_service.fails("change", "--tmr-id", 1)
-    assert "1000 units issued in all" in licence_service.fails("change", "--tmr-id", 1, "--units", 999)
-    assert "has no licence TMR-Id 3" in licence_service.fails("remove", "--tmr-id", 3)
-    assert "no licence product 1001 reference 0" in licence_service.fails("remove", "--product", 1001)
-    assert "no Unit Counter" in licence_service.fails("refill", "--tmr-id", 2, "--units", "+5")
+def test_what_change_refill_and_remove_refuse(site: VendorSite) -> None:
+    site.does("issue", *as_arguments(EVERY_OPTION))
+    site.does("issue", "--product", 1002, "--quantity", 1)
+    assert "which licence" in site.fails("change", "--quantity", 1)
+    assert "Nothing is changed" in site.fails("change", "--tmr-id", 1)
+    assert "1000 units issued in all" in site.fails("change", "--tmr-id", 1, "--units", 999)
+    assert "has no licence TMR-Id 3" in site.fails("remove", "--tmr-id", 3)
+    assert "no licence product 1001 reference 0" in site.fails("remove", "--product", 1001)
+    assert "no Unit Counter" in site.fails("refill", "--tmr-id", 2, "--units", "+5")
     for units in ("0", "-5", "+", "many"):
-        assert "+500" in licence_service.fails("refill", "--tmr-id", 1, "--units", units)
-    assert "not before its Expiration Time" in licence_service.fails(
+        assert "+500" in site.fails("refill", "--tmr-id", 1, "--units", units)
+    assert "not before its Expiration Time" in site.fails(
         "change", "--tmr-id", 1, "--activation", "3001-01-01"
     )
 
 
-def test_a_network_licence_server(network: Desk) -> None:
+def test_a_network_licence_server(network: VendorSite) -> None:
     told = network.does("issue", "--product", 1001, "--quantity", 5, "--units", 10)
     assert "Issued 6000010:1001, quantity 5" in told
     assert "Product Item Reference 1" in network.fails("issue", "--product", 1001, "--quantity", 2)
@@ -421,8 +410,8 @@ def test_a_network_licence_server(network: Desk) -> None:
     assert "three" in network.fails("reissue")
 
 
-def test_network_takes_one_request(licence_service: Desk) -> None:
-    assert "one container" in licence_service.fails("issue", "--network", "--product", 1, "--quantity", 1)
+def test_network_takes_one_request(site: VendorSite) -> None:
+    assert "one container" in site.fails("issue", "--network", "--product", 1, "--quantity", 1)
 
 
 # -- words -------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from tests.unit.licensing.system import ACT_ID, FIRM, containers, key_of, private_key
 from tmr.cli.vendor.commands import vendor
 from tmr.licensing import (
     Container,
@@ -24,8 +25,6 @@ from tmr.licensing import (
     public_key_from_pem,
     raw_public_key,
 )
-
-from .system import ACT_ID, FIRM, containers, key_of, private_key
 
 COMMAND = [sys.executable, "-c", "from tmr.cli.vendor.commands import vendor; vendor()"]
 
