@@ -12,21 +12,9 @@ from typing import Any
 import msgspec
 
 from tests.simulation.licences import SimContainer
+from tests.support.durable import carry_out
 from tmr.ledger import Ledger, RecordDenials, encode
-from tmr.quorum.durable import (
-    AckedPositionsWrite,
-    AppendWrite,
-    CommitWrite,
-    CutWrite,
-    Durable,
-    PromiseWrite,
-    RecordWrite,
-    ReleaseWrite,
-    SnapshotWrite,
-    TermWrite,
-    VotingWrite,
-    Write,
-)
+from tmr.quorum.durable import Durable, RecordWrite, SnapshotWrite, Write
 from tmr.quorum.entries import Entry, Membership
 from tmr.quorum.log import Log
 
@@ -105,34 +93,13 @@ class Disk:
         return Survived(kept, lost, torn)
 
     def _put(self, writes: list[Write]) -> None:
-        kept = self._kept
         for write in writes:
             match write:
-                case PromiseWrite(epoch, owner, granted_ms):
-                    kept.promised, kept.owner, kept.granted_ms = epoch, owner, granted_ms
-                    kept.released = False
-                case ReleaseWrite(epoch):
-                    kept.released = epoch == kept.promised
-                case CutWrite(after):
-                    kept.entries = [e for e in kept.entries if e.index <= after]
-                case AppendWrite(entries):
-                    kept.entries = [*kept.entries, *entries]
-                case CommitWrite(commit):
-                    kept.commit = commit
-                case TermWrite(epoch):
-                    kept.term = epoch
-                case AckedPositionsWrite(acked):
-                    kept.acked = acked
-                case VotingWrite(voting):
-                    kept.voting = voting
-                    kept.damage = "" if voting else kept.damage
                 case RecordWrite(lines):
                     self.record.update({(line.firm_code, line.seq): line for line in lines})
-                case SnapshotWrite(snapshot, keep_tail):
-                    if snapshot.index > kept.commit:
-                        self.skipped.append((kept.commit + 1, snapshot.index))
-                    kept.snapshot = snapshot
-                    kept.entries = [e for e in kept.entries if e.index > snapshot.index] if keep_tail else []
+                case SnapshotWrite(snapshot, _) if snapshot.index > self._kept.commit:
+                    self.skipped.append((self._kept.commit + 1, snapshot.index))
+            carry_out(self._kept, write)
 
     def flip(self, share: float) -> bool:
         """One bit of a committed row of the journal changes. Whether there was such a row."""

@@ -10,22 +10,11 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.durable import carry_out
 from tmr.ledger import Ledger, RecordDenials
 from tmr.ledger import encode as encode_command
 from tmr.quorum.acceptor import Acceptor
-from tmr.quorum.durable import (
-    AckedPositionsWrite,
-    AppendWrite,
-    CommitWrite,
-    CutWrite,
-    Durable,
-    PromiseWrite,
-    ReleaseWrite,
-    SnapshotWrite,
-    TermWrite,
-    VotingWrite,
-    Write,
-)
+from tmr.quorum.durable import Durable, TermWrite, Write
 from tmr.quorum.entries import AckedPosition, Membership, ProposerId, Snapshot
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Promise, ReplicaState, Reply, Subscribe, decode_reply, encode
@@ -55,31 +44,8 @@ class Upstream:
         self.start(now)
 
     def sync(self, writes: Sequence[Write]) -> None:
-        kept = self.durable
         for write in writes:
-            match write:
-                case PromiseWrite(epoch, owner, granted_ms):
-                    kept.promised, kept.owner, kept.granted_ms = epoch, owner, granted_ms
-                    kept.released = False
-                case ReleaseWrite(epoch):
-                    kept.released = epoch == kept.promised
-                case AppendWrite(entries):
-                    kept.entries = [*kept.entries, *entries]
-                case CutWrite(after):
-                    kept.entries = [entry for entry in kept.entries if entry.index <= after]
-                case CommitWrite(commit):
-                    kept.commit = commit
-                case TermWrite(epoch):
-                    kept.term = epoch
-                case AckedPositionsWrite(positions):
-                    kept.acked = positions
-                case SnapshotWrite(snapshot, _):
-                    kept.snapshot = snapshot
-                    kept.entries = [entry for entry in kept.entries if entry.index > snapshot.index]
-                case VotingWrite(voting):
-                    kept.voting = voting
-                case _:
-                    raise AssertionError(write)
+            carry_out(self.durable, write)
 
 
 class System:
