@@ -23,7 +23,7 @@ from tmr.client.borrowed import BorrowedLicence, fingerprint, verify
 from tmr.ledger import Borrow, Command, GiveBack, StateContainers, encode
 from tmr.ledger.outcomes import Borrowed
 from tmr.licensing import Container, LicenceKey, check_share, open_request, public_key_to_pem, raw_public_key
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.quorum.entries import Entry, Membership, ProposerId
 from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Bootstrapped, NotVoting, Promise
 from tmr.quorum.read_index import ReadIndex
@@ -168,9 +168,9 @@ async def refusal(link: UpstreamLink, borrow: str) -> str:
 
 
 async def failure(links: dict[str, UpstreamLink], borrow: str, patience: float = 0.5) -> dict[str, Any]:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ProblemError) as caught:
         await borrow_file(links, borrow, lambda: READ, patience=patience)
-    document = caught.value.document
+    document = caught.value.problem.model_dump()
     assert document["type"] == "urn:tmr:problem:borrow-not-signed"
     assert document["remedy"]
     return document
@@ -328,7 +328,7 @@ async def _lent_by_the_active_twin(directory: Path) -> None:
         assert (payload["borrow"], payload["until_ms"] - payload["from_ms"]) == ("bor-1", 3_600_000)
         system.upstreams[0].cut()
         assert await borrow_file(links, "bor-1", read)
-        with pytest.raises(Problem, match="no borrowing bor-2"):
+        with pytest.raises(ProblemError, match="no borrowing bor-2"):
             await borrow_file(links, "bor-2", read, patience=0.2)
 
 

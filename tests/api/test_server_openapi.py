@@ -12,7 +12,8 @@ from pydantic import BaseModel
 
 from tests.support.openapi import DOCUMENTS, REFERENCE, text_of
 from tests.support.tmr_system import System
-from tmr.api.problems import MEDIA_TYPE, PROBLEMS
+from tmr.api.problem import MEDIA_TYPE
+from tmr.api.problems import PROBLEMS
 from tmr.http.openapi import complete, documented
 
 

@@ -35,7 +35,7 @@ from tmr.licensing import (
     sign,
 )
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.net.tls import TlsFiles
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.messages import Reply, Request, Subscribe, decode_reply, decode_request, encode
@@ -177,8 +177,8 @@ class Upstream:
             raise LinkRefused(self.name, code, code)
         try:
             return share(lent_terms(self.ledger, borrow), self.box, self._key)
-        except Problem as problem:
-            raise LinkRefused(self.name, str(problem), problem.document["refusal"]) from None
+        except ProblemError as problem:
+            raise LinkRefused(self.name, str(problem), problem.problem.refusal) from None
         except NotSigned as error:
             raise LinkRefused(self.name, error.reason, error.code) from None
 

@@ -1,17 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
 """Model of a problem document (RFC 9457): the reason why a request was not fulfilled."""
 
-from typing import Any
+import re
+from typing import Any, Final, Self
 
-from pydantic import AwareDatetime, Field
+from pydantic import AwareDatetime, BaseModel, Field, ValidationError
 
 from tmr.api.fields import AnswerModel
 from tmr.api.licences import Constituent, Holder, Unavailable
 from tmr.api.sessions import EndedSession
 
+MEDIA_TYPE: Final = "application/problem+json"
+TYPE_PREFIX: Final = "urn:tmr:problem:"
+_EXCERPT: Final = 200
+"""Bytes shown of an answer that is no problem document."""
+
 
 class Problem(AnswerModel):
-    """Reason why a request was not fulfilled (RFC 9457, `application/problem+json`)."""
+    """Reason why a request was not fulfilled (RFC 9457, `application/problem+json`).
+
+    Servers, upstreams, the client, the command and the frames of the twins use this one type. Within a
+    server it is raised as `tmr.net.problem.ProblemError`, in the client as `tmr.api.errors`.
+    """
 
     type: str = Field(description="`urn:tmr:problem:` and the slug.", examples=["urn:tmr:problem:no-quorum"])
     title: str = Field(description="The same for every problem of this type.")
@@ -32,7 +42,44 @@ class Problem(AnswerModel):
     ended: EndedSession | None = Field(default=None, description="How the session ended.")
     mistakes: tuple[str, ...] = Field(default=(), description="Everything that is wrong with the request.")
 
+    refusal: str = Field(
+        default="", description="Code of an upstream's reason, such as `not-committed`; empty: none."
+    )
+
+    @classmethod
+    def read(cls, body: bytes, status: int) -> Self:
+        """The problem in an answer with this HTTP status. Never raises, whatever the body is.
+
+        A body that is no problem document gives the type `about:blank`.
+        """
+        for form in (cls, _Essence):
+            try:
+                found = form.model_validate_json(body)
+            except ValidationError:
+                continue  # a newer server may explain in a form that this version cannot read
+            return found if isinstance(found, cls) else cls.model_construct(**found.model_dump())
+        text = body[:_EXCERPT].decode("utf-8", "replace")
+        said = re.sub(r"[^\x20-\x7e]+", " ", text).strip()
+        return cls(
+            type="about:blank",
+            title="The answer is no problem document",
+            status=status if 100 <= status <= 599 else 500,
+            detail=f"HTTP status {status} without an explanation{': ' + said if said else ''}",
+            remedy="Check that the address and the port are those of a TMR server.",
+        )
+
     @property
     def slug(self) -> str:
         """The last part of `type`, such as `no-more-licences`."""
         return self.type.rpartition(":")[2]
+
+
+class _Essence(BaseModel):
+    """Members that every version has."""
+
+    type: str
+    title: str
+    status: int
+    detail: str = ""
+    code: int | None = None
+    remedy: str = ""

@@ -34,10 +34,7 @@ from tmr.api.errors import (
     TwinNotReady,
     WrongRole,
 )
-from tmr.api.problem import Problem
-
-MEDIA_TYPE: Final = "application/problem+json"
-TYPE_PREFIX: Final = "urn:tmr:problem:"
+from tmr.api.problem import TYPE_PREFIX, Problem
 
 
 class ProblemType(NamedTuple):

@@ -95,35 +95,7 @@ def problem_of(answer: Answer) -> Problem | None:
     """The problem that an answer tells, or None for a success. Never raises, whatever the body is."""
     if 200 <= answer.status < 300:
         return None
-    try:
-        return Problem.model_validate_json(answer.body)
-    except ValidationError:
-        pass
-    try:
-        # A newer server may explain in a form that this version cannot read: keep what matters.
-        return _Essence.model_validate_json(answer.body).problem()
-    except ValidationError:
-        text = answer.body[:_EXCERPT].decode("utf-8", "replace")
-        said = re.sub(r"[^\x20-\x7e]+", " ", text).strip()
-        return Problem(
-            type="about:blank",
-            title="The answer is no problem document",
-            status=answer.status if 100 <= answer.status <= 599 else 500,
-            detail=f"HTTP status {answer.status} without an explanation{': ' + said if said else ''}",
-            remedy="Check that the address and the port are those of a TMR server.",
-        )
-
-
-class _Essence(BaseModel):
-    type: str
-    title: str
-    status: int
-    detail: str = ""
-    code: int | None = None
-    remedy: str = ""
-
-    def problem(self) -> Problem:
-        return Problem.model_construct(**self.model_dump())
+    return Problem.read(answer.body, answer.status)
 
 
 def containers() -> Operation[tuple[Container, ...]]:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from tmr.http.load_limits import Priority
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.runtime.turns import Turns, set_next_turn
 from tmr.service.problems import problem
 
@@ -61,7 +61,7 @@ class FairShare:
     # -- bounds --------------------------------------------------------------------------------------------
 
     async def enter(self, client: Client) -> None:
-        """Count a request of `client` until `leave`. Raises Problem overloaded if it has too many."""
+        """Count a request of `client` until `leave`. Raises ProblemError overloaded if it has too many."""
         count = self._requests.get(client.account, 0)
         if count >= OF_CLIENT_MAX:
             await self._turn(client, Priority.CRITICAL, 1.0)  # else a loop without pauses is answered at once
@@ -74,7 +74,7 @@ class FairShare:
         _less(self._requests, client.account)
 
     async def slowly(self, client: Client) -> None:
-        """A body is slow. Raises Problem overloaded if too many bodies of `client` are."""
+        """A body is slow. Raises ProblemError overloaded if too many bodies of `client` are."""
         count = self._slow.get(client.account, 0)
         if count >= SLOW_OF_CLIENT_MAX:
             await self._turn(client, Priority.CRITICAL, 1.0)
@@ -90,7 +90,7 @@ class FairShare:
     async def turn(self, client: Client, priority: Priority, size: int = 0) -> None:
         """Wait for the turn of a request with a body of `size` bytes, from which on it is the current one.
 
-        Raises Problem overloaded if that takes too long because its client has many requests.
+        Raises ProblemError overloaded if that takes too long because its client has many requests.
         """
         set_next_turn(partial(self.more, client, priority))
         waited = await self._turn(client, priority, 1.0 + size / COST_BYTES)
@@ -105,7 +105,7 @@ class FairShare:
         """Wait for the turn; seconds that it took."""
         return await self.turns.passed((client.account, client.address, priority), cost, WEIGHTS[priority])
 
-    def _refusal(self, reason: str, detail: str) -> Problem:
+    def _refusal(self, reason: str, detail: str) -> ProblemError:
         self._limited(reason)
         return problem("overloaded", detail, retry_after=RETRY_AFTER)
 

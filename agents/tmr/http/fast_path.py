@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 
 FAST_ROUTES: Final = frozenset(
     {
@@ -83,6 +83,6 @@ class FastPathRouter:
         scope["route"] = route
         try:
             response = await endpoint(Request(scope, receive), **parameters)
-        except Problem as problem:
+        except ProblemError as problem:
             response = problem.response()
         await response(scope, receive, send)

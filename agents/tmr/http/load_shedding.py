@@ -14,7 +14,7 @@ from tmr.http.fair_share import REASONS, SLOW, Client, FairShare
 from tmr.http.load_limits import Load, LoadLimits, Priority
 from tmr.http.metrics import Metrics
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.service.guard import RequestGuard
 from tmr.service.problems import problem
 
@@ -123,7 +123,7 @@ class LoadShedder:
         request = _Request(self, scope, receive, send, priority)
         try:
             await request.pass_on(self._app)
-        except Problem as limited:
+        except ProblemError as limited:
             if request.answered:
                 raise
             await limited.response()(scope, receive, send)
@@ -147,7 +147,7 @@ class LoadShedder:
         """A request that was in work is answered."""
         self._in_work[priority] -= 1
 
-    def refusal(self, priority: Priority) -> Problem | None:
+    def refusal(self, priority: Priority) -> ProblemError | None:
         """The answer to a request of this kind where there is too much to do; None: it is taken on."""
         if not self._guard.command_log.holds:
             return None  # it refuses everything at once, and says why
@@ -190,7 +190,7 @@ class _Request:
         self.answered = False
 
     async def pass_on(self, app: ASGIApp) -> None:
-        """Have the request answered. Raises Problem in place of an answer."""
+        """Have the request answered. Raises ProblemError in place of an answer."""
         await self._share.enter(self._client)
         self._entered = True
         if self._scope["method"] not in ("POST", "PUT"):
@@ -219,7 +219,7 @@ class _Request:
         return message
 
     async def _next(self) -> Message:
-        """More of the body. A body that takes long as a whole counts as slow. Raises Problem."""
+        """More of the body. A body that takes long as a whole counts as slow. Raises ProblemError."""
         if self._slow:
             return await self._receive()
         try:

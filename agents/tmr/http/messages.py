@@ -21,7 +21,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 def client_of(request: Request) -> Identity:
-    """The peer, which may use licences. Raises Problem 403 wrong-role."""
+    """The peer, which may use licences. Raises ProblemError 403 wrong-role."""
     peer = peer_of(request)
     demand(peer, "client", "operator")
     return peer
@@ -40,7 +40,7 @@ def answer(model: BaseModel, status: int = 200) -> Response:
 
 
 async def body_of(request: Request, kind: type[M]) -> M:
-    """The request's body. Raises Problem bad-request, which names each wrong member."""
+    """The request's body. Raises ProblemError bad-request, which names each wrong member."""
     body = await read_body(request, BODY_LIMIT)
     try:
         return kind.model_validate_json(body)
@@ -55,7 +55,7 @@ async def body_of(request: Request, kind: type[M]) -> M:
 
 
 def idempotency_key_of(request: Request) -> str:
-    """The idempotency key that names the request. Raises Problem bad-request."""
+    """The idempotency key that names the request. Raises ProblemError bad-request."""
     key = request.headers.get(IDEMPOTENCY_HEADER, "")
     if not _KEY.fullmatch(key):
         given = (

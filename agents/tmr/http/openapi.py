@@ -10,8 +10,8 @@ from fastapi import FastAPI, Path, Query
 from pydantic import BaseModel
 
 from tmr.api.fields import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY, PAGE_MAX
-from tmr.api.problem import Problem
-from tmr.api.problems import MEDIA_TYPE, PROBLEMS
+from tmr.api.problem import MEDIA_TYPE, Problem
+from tmr.api.problems import PROBLEMS
 from tmr.service.pagination import AFTER
 
 CLIENTS: Final = ("client", "operator")

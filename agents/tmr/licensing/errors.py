@@ -18,7 +18,7 @@ Functions here raise nothing else for any input of the documented type, however 
 
 
 class LicensingError(ValueError):
-    """A mistake in licence data.
+    """A mistake in licence data. No problem document: a vendor's tools raise it without a server.
 
     `code` is a stable slug for programs, `reason` says what is wrong and where, `remedy` what to do about it.
     """

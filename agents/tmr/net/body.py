@@ -5,14 +5,14 @@ import asyncio
 
 from starlette.requests import ClientDisconnect, Request
 
-from tmr.net.problem import Problem, bad_request
+from tmr.net.problem import ProblemError, bad_request
 
 READ_TIMEOUT = 10.0
 """Seconds in which a request's body must have arrived."""
 
 
 async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body of at most `limit` bytes. Raises Problem: 413 too large, 408 too slow."""
+    """The whole body of at most `limit` bytes. Raises ProblemError: 413 too large, 408 too slow."""
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length) > limit:
         raise _too_large(limit)
@@ -31,5 +31,5 @@ async def read_body(request: Request, limit: int) -> bytes:
     return bytes(body)
 
 
-def _too_large(limit: int) -> Problem:
+def _too_large(limit: int) -> ProblemError:
     return bad_request(f"The body is larger than {limit} bytes.", "Send less in one request.", status=413)

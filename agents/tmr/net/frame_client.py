@@ -5,8 +5,7 @@ import asyncio
 import ssl
 from typing import Final
 
-import msgspec
-
+from tmr.api.problem import Problem
 from tmr.net import framing
 from tmr.net.frame_server import IDLE
 
@@ -17,10 +16,9 @@ REPLY_LIMIT: Final = 256 * 2**20
 class PeerRefused(Exception):
     """The other end answered with a problem document."""
 
-    def __init__(self, document: dict[str, object]) -> None:
-        super().__init__(str(document.get("detail", "")))
-        self.status = document.get("status")
-        self.document = document
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
 
 
 class _Connection(asyncio.Protocol):
@@ -53,12 +51,7 @@ class _Connection(asyncio.Protocol):
         if frame.kind == framing.MESSAGE:
             waiting.set_result(frame.body)
             return
-        try:
-            document = msgspec.json.decode(frame.body, type=dict[str, object])
-        except msgspec.MsgspecError as error:
-            waiting.set_exception(ValueError(f"its answer is not understood ({error})"))
-        else:
-            waiting.set_exception(PeerRefused(document))
+        waiting.set_exception(PeerRefused(Problem.read(frame.body, 500)))
 
     def _fail(self, error: Exception) -> None:
         waiting, self.open = list(self.open.values()), {}

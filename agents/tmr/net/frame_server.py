@@ -7,11 +7,9 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
-
 from tmr.net import framing
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.runtime.logs import fields
 
 log = logging.getLogger(__name__)
@@ -26,7 +24,7 @@ LIMIT: Final = 8 * 2**20
 """Bytes of one message."""
 
 Answerer = Callable[[Identity, str, bytes], Awaitable[bytes]]
-"""The answer to one question of a peer that asks from an address. Raises Problem."""
+"""The answer to one question of a peer that asks from an address. Raises ProblemError."""
 
 
 class FrameServer:
@@ -105,8 +103,8 @@ class FrameServer:
     async def _answer(self, frame: framing.Frame) -> None:
         try:
             body, kind = await self._answerer(frame.body), framing.MESSAGE
-        except Problem as problem:
-            body, kind = msgspec.json.encode(problem.document), framing.PROBLEM
+        except ProblemError as problem:
+            body, kind = problem.body, framing.PROBLEM
         except Exception:
             log.exception("a question could not be answered")
             self._close()

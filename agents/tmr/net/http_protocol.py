@@ -20,7 +20,7 @@ from tmr.net.fair_selector import Share, turns_of_sockets
 from tmr.net.frame_server import Answerer, FrameServer
 from tmr.net.http_rules import head_refusal
 from tmr.net.identity import BadIdentity, Identity, of_certificate
-from tmr.net.problem import Problem, bad_request
+from tmr.net.problem import ProblemError, bad_request
 
 HEAD_TIMEOUT: Final = 5.0
 """Seconds in which a request's head must arrive once it began."""
@@ -50,8 +50,8 @@ class PeerProtocol(HttpToolsProtocol):
     resting_since: float | None = None
     _serial: int = 0
     _not_after: float = float("inf")
-    _refusal: Problem | None = None
-    _fault: Problem | None = None
+    _refusal: ProblemError | None = None
+    _fault: ProblemError | None = None
     _in_head: bool = False
     _in_body: bool = False
     _head_timer: asyncio.TimerHandle | None = None
@@ -268,9 +268,9 @@ class PeerProtocol(HttpToolsProtocol):
             self.resting_since = self.loop.time()
 
 
-def unknown_peer(reason: str) -> Problem:
+def unknown_peer(reason: str) -> ProblemError:
     """403 wrong-role: the certificate does not say who its holder is."""
-    return Problem(
+    return ProblemError(
         "wrong-role",
         403,
         "Unknown peer",
@@ -279,7 +279,7 @@ def unknown_peer(reason: str) -> Problem:
     )
 
 
-def path_refusal(url: bytes) -> Problem | None:
+def path_refusal(url: bytes) -> ProblemError | None:
     """400 for a path of which two programs might think differently (RFC 3986, sections 2.3, 6.2.2)."""
     path = url.partition(b"?")[0]
     if _PLAIN.fullmatch(path):

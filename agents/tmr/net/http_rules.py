@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from tmr.net.problem import Problem, bad_request
+from tmr.net.problem import ProblemError, bad_request
 
 VERSIONS: Final = frozenset({"1.0", "1.1"})
 SINGLE: Final = frozenset(
@@ -25,7 +25,7 @@ SINGLE: Final = frozenset(
 """Header fields of which a request has one at most."""
 
 
-def head_refusal(version: str, headers: Sequence[tuple[bytes, bytes]]) -> Problem | None:
+def head_refusal(version: str, headers: Sequence[tuple[bytes, bytes]]) -> ProblemError | None:
     """400 for a head that is refused; None for one that is not. `headers`: names in lower case."""
     if version not in VERSIONS:
         return _refusal(f"HTTP/{version} is not spoken here.", "Speak HTTP/1.1.")
@@ -47,5 +47,5 @@ def head_refusal(version: str, headers: Sequence[tuple[bytes, bytes]]) -> Proble
     return None
 
 
-def _refusal(detail: str, remedy: str) -> Problem:
+def _refusal(detail: str, remedy: str) -> ProblemError:
     return bad_request(detail, remedy, status=400)

@@ -9,7 +9,7 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.runtime.turns import Turns
 
 TURN_COST: Final = 4.0
@@ -34,12 +34,12 @@ class PeerRequests:
 
     @asynccontextmanager
     async def one(self, peer: Identity | None, address: str, size: int) -> AsyncIterator[None]:
-        """One request of `size` bytes, from its turn to its answer. Raises Problem overloaded."""
+        """One request of `size` bytes, from its turn to its answer. Raises ProblemError overloaded."""
         name = "" if peer is None else str(peer)
         if self._open[name] >= OF_PEER_MAX:
             await self._turns.passed((name, address))  # else one without pauses is answered at once
             self._limited("" if peer is None else peer.role)
-            raise Problem(
+            raise ProblemError(
                 "overloaded",
                 503,
                 "Too many requests",
@@ -75,7 +75,7 @@ class InTurns:
             async with self._requests.one(scope.get("state", {}).get("peer"), address, size):
                 begun = True
                 await self._app(scope, receive, send)
-        except Problem as refused:
+        except ProblemError as refused:
             if begun:
                 raise
             await refused.response()(scope, receive, send)

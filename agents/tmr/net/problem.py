@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Errors for people and programs: RFC 9457 problem documents."""
+"""Problem documents (RFC 9457) as exceptions of a server, and as its HTTP responses."""
 
 from collections.abc import Mapping
 from typing import Any
 
-import msgspec
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -12,11 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
 
-MEDIA_TYPE = "application/problem+json"
+from tmr.api.problem import MEDIA_TYPE, TYPE_PREFIX, Problem
 
 
-class Problem(Exception):
-    """Ends a request with a problem document of type `urn:tmr:problem:SLUG`.
+class ProblemError(Exception):
+    """Ends a request with a problem document.
 
     `code` is CodeMeter's number where one exists; `members` are further members of the document.
     """
@@ -36,29 +35,33 @@ class Problem(Exception):
         super().__init__(detail)
         self.status = status
         self.headers = dict(headers or {})
-        self.document = {
-            "type": f"urn:tmr:problem:{slug}",
-            "title": title,
-            "status": status,
-            "detail": detail,
-            "code": code,
-            "remedy": remedy,
+        self.problem = Problem(
+            type=TYPE_PREFIX + slug,
+            title=title,
+            status=status,
+            detail=detail,
+            code=code,
+            remedy=remedy,
             **members,
-        }
+        )
+
+    @property
+    def body(self) -> bytes:
+        """The document as JSON: the members that were given."""
+        return self.problem.model_dump_json(include=self.problem.model_fields_set).encode()
 
     def response(self) -> Response:
         """The HTTP response."""
-        body = msgspec.json.encode(self.document)
-        return Response(body, self.status, self.headers, MEDIA_TYPE)
+        return Response(self.body, self.status, self.headers, MEDIA_TYPE)
 
 
-def bad_request(detail: str, remedy: str, status: int = 422) -> Problem:
+def bad_request(detail: str, remedy: str, status: int = 422) -> ProblemError:
     """The request itself is wrong."""
-    return Problem("bad-request", status, "Bad request", detail, remedy)
+    return ProblemError("bad-request", status, "Bad request", detail, remedy)
 
 
 async def _problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)  # noqa: S101
+    assert isinstance(error, ProblemError)  # noqa: S101
     return error.response()
 
 
@@ -67,7 +70,7 @@ async def _http(request: Request, error: Exception) -> Response:
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(_methods(request))
-    problem = Problem(
+    problem = ProblemError(
         "bad-request",
         error.status_code,
         str(error.detail),
@@ -97,9 +100,9 @@ async def _internal(_: Request, __: Exception) -> Response:
     return internal().response()
 
 
-def internal() -> Problem:
+def internal() -> ProblemError:
     """500: a fault of the server itself, which its log tells about."""
-    return Problem(
+    return ProblemError(
         "internal-error",
         500,
         "Internal error",
@@ -111,7 +114,7 @@ def internal() -> Problem:
 
 def install(app: FastAPI) -> None:
     """Make every error of `app` a problem document."""
-    app.add_exception_handler(Problem, _problem)
+    app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(Exception, _internal)

@@ -31,7 +31,7 @@ from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.frame_server import Answerer
 from tmr.net.http_protocol import PeerProtocol, unknown_peer
 from tmr.net.identity import LOCAL_OPERATOR, Identity, public_key_hash
-from tmr.net.problem import Problem, internal
+from tmr.net.problem import ProblemError, internal
 from tmr.net.tls import Renewal
 from tmr.runtime import systemd
 from tmr.runtime.logs import fields
@@ -143,7 +143,7 @@ class ShutdownMiddleware:
         except asyncio.CancelledError:
             if scope["type"] != "http" or started:
                 raise
-            problem = Problem(
+            problem = ProblemError(
                 "not-active",
                 503,
                 "This server is not active",
@@ -346,7 +346,7 @@ class PeerServer(Server):
 def peer_of(request: Request) -> Identity:
     """Identity of the sender of the request.
 
-    Raises Problem 403 wrong-role where the certificate does not say.
+    Raises ProblemError 403 wrong-role where the certificate does not say.
     """
     peer: Identity | None = getattr(request.state, "peer", None)
     if peer is None:
@@ -365,9 +365,9 @@ def public_key_of(request: Request) -> str:
 
 
 def demand_local(request: Request) -> None:
-    """Raise Problem 403 wrong-role unless the request came through the administration socket."""
+    """Raise ProblemError 403 wrong-role unless the request came through the administration socket."""
     if not getattr(request.state, "local", False):
-        raise Problem(
+        raise ProblemError(
             "wrong-role",
             403,
             "Only on the machine itself",
@@ -377,9 +377,9 @@ def demand_local(request: Request) -> None:
 
 
 def demand(peer: Identity, *roles: str) -> None:
-    """Raise Problem 403 wrong-role unless `peer` has one of `roles`."""
+    """Raise ProblemError 403 wrong-role unless `peer` has one of `roles`."""
     if peer.role not in roles:
-        raise Problem(
+        raise ProblemError(
             "wrong-role",
             403,
             "Wrong role",

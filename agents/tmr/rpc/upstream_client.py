@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar, overload
 import aiohttp
 import msgspec
 
+from tmr.api.problem import Problem
 from tmr.net import framing
 from tmr.net.frame_client import FrameLink, PeerRefused
 from tmr.net.identity import Role
@@ -134,7 +135,7 @@ class UpstreamLink:
         except TimeoutError:
             raise LinkError(self.name, f"no answer within {patience:g} s") from None
         except PeerRefused as refused:
-            raise LinkError(self.name, f"refused ({refused.status}): {refused}") from None
+            raise LinkError(self.name, f"refused ({refused.problem.status}): {refused}") from None
         except (OSError, ValueError) as error:
             raise LinkError(self.name, explain(error)) from None
 
@@ -203,14 +204,10 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 
 async def _refusal(name: str, response: aiohttp.ClientResponse) -> LinkError:
-    """The refusal in words: the `detail` of a problem document where there is one."""
-    try:
-        document = msgspec.json.decode(await response.content.read(65_536), type=dict[str, object])
-        reason = f"refused ({response.status}): {document['detail']}"
-    except (msgspec.MsgspecError, KeyError, UnicodeDecodeError, RecursionError):
-        return LinkError(name, f"refused with HTTP status {response.status}")
-    code = document.get("refusal")
-    return LinkRefused(name, reason, code) if isinstance(code, str) else LinkError(name, reason)
+    """The refusal in words."""
+    problem = Problem.read(await response.content.read(65_536), response.status)
+    reason = f"refused ({response.status}): {problem.detail}"
+    return LinkRefused(name, reason, problem.refusal) if problem.refusal else LinkError(name, reason)
 
 
 _REASONS: Final = {

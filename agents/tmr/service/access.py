@@ -19,21 +19,21 @@ class AccessControl:
         self._ledger = guard.ledger
 
     def current(self) -> AccessList:
-        """The list that is in force. Raises Problem."""
+        """The list that is in force. Raises ProblemError."""
         self._guard.check()
         found = _shown(self._ledger.access, self._ledger.access_version)
         self._guard.confirm()
         return found
 
     def check(self, wanted: AccessList) -> AccessList:
-        """The list, if nothing is wrong with it. Raises Problem bad-request with all mistakes."""
+        """The list, if nothing is wrong with it. Raises ProblemError bad-request with all mistakes."""
         self._guard.check()
         rules = _read(wanted)
         self._guard.confirm()
         return _shown(rules, wanted.version)
 
     async def replace(self, peer: Identity, wanted: AccessList) -> AccessList:
-        """Put the list into force, all of it or nothing. Raises Problem."""
+        """Put the list into force, all of it or nothing. Raises ProblemError."""
         self._guard.check()
         command = SetAccess(_read(wanted), wanted.version, str(peer))
         if not self._ledger.access_version - 1 <= wanted.version <= self._ledger.access_version:
@@ -50,7 +50,7 @@ class AccessControl:
 
 
 def _read(wanted: AccessList) -> Rules:
-    """The rules for the ledger. Raises Problem bad-request, which names every mistake."""
+    """The rules for the ledger. Raises ProblemError bad-request, which names every mistake."""
     rules = msgspec.convert(wanted.model_dump(mode="json", exclude={"version"}, exclude_none=True), Rules)
     wrong = [str(mistake) for mistake in mistakes(rules)]
     if wrong:

@@ -5,10 +5,9 @@ from collections.abc import Coroutine, Sequence
 from typing import Any, Final
 
 from tmr.api.batch import BatchResult, OpenStep, ReleaseStep, Step, StepResult, UnitsStep
-from tmr.api.problem import Problem
 from tmr.api.sessions import Consumption, QueuePlace, Session
-from tmr.net import problem
 from tmr.net.identity import Identity
+from tmr.net.problem import ProblemError
 from tmr.runtime.turns import give_way
 from tmr.service.sessions import SessionService
 from tmr.service.units import UnitService
@@ -17,7 +16,7 @@ STRETCH: Final = 10
 """Steps begun, or answered, in one turn of the loop: meanwhile no lease is renewed and nobody else heard."""
 
 
-Begun = Coroutine[Any, Any, Session | QueuePlace | Consumption | None] | problem.Problem
+Begun = Coroutine[Any, Any, Session | QueuePlace | Consumption | None] | ProblemError
 """A step that the journal was asked about, or its refusal."""
 
 
@@ -29,7 +28,7 @@ class Batches:
         self._units = units
 
     async def carry_out(self, peer: Identity, address: str, steps: Sequence[Step]) -> BatchResult:
-        """One result for each step. Raises Problem where this server does not serve at all."""
+        """One result for each step. Raises ProblemError where this server does not serve at all."""
         self._service.guard.check()
         begun = list[Begun]()
         try:
@@ -45,7 +44,7 @@ class Batches:
             return BatchResult(results=tuple(results))
         finally:
             for one in begun:
-                if not isinstance(one, problem.Problem):
+                if not isinstance(one, ProblemError):
                     one.close()
 
     def _begin(self, peer: Identity, address: str, step: Step) -> Begun:
@@ -59,13 +58,13 @@ class Batches:
                     return self._units.consume(peer, step.key, step.session, step.units)
                 case ReleaseStep():
                     return service.release(peer, step.session)
-        except problem.Problem as refusal:
+        except ProblemError as refusal:
             return refusal
 
 
 async def _result(begun: Begun) -> StepResult:
     try:
-        if isinstance(begun, problem.Problem):
+        if isinstance(begun, ProblemError):
             raise begun
         match await begun:
             case Session() as session:
@@ -76,6 +75,5 @@ async def _result(begun: Begun) -> StepResult:
                 return StepResult(status=200, consumption=taken)
             case None:
                 return StepResult(status=204)
-    except problem.Problem as refusal:
-        told = Problem.model_validate_json(bytes(refusal.response().body))
-        return StepResult(status=refusal.status, problem=told)
+    except ProblemError as refusal:
+        return StepResult(status=refusal.status, problem=refusal.problem)

@@ -21,7 +21,7 @@ from tmr.service.sessions import new_id
 class BorrowingService:
     """Requests of clients about borrowings. `fatal` ends the process: its state cannot be trusted.
 
-    `sign(borrowing)` gives the signed borrow file; it raises Problem.
+    `sign(borrowing)` gives the signed borrow file; it raises ProblemError.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class BorrowingService:
     async def borrow(
         self, peer: Identity, address: str, borrower: str, request_id: str, asked: BorrowRequest
     ) -> Borrowing:
-        """Take a seat out; the same borrowing for the same `request_id`. Raises Problem.
+        """Take a seat out; the same borrowing for the same `request_id`. Raises ProblemError.
 
         `borrower`: SHA-256 of the public key in the peer's certificate, or empty where it has none.
         """
@@ -66,7 +66,7 @@ class BorrowingService:
         return _shown(self.own(peer, outcome.borrow))
 
     async def file(self, peer: Identity, borrowing: str) -> bytes:
-        """The signed file of the peer's borrowing, any number of times. Raises Problem."""
+        """The signed file of the peer's borrowing, any number of times. Raises ProblemError."""
         mark = self.guard.check()
         async with self.guard.proving(mark):
             self.own(peer, borrowing)
@@ -76,7 +76,7 @@ class BorrowingService:
         return data
 
     async def give_back(self, peer: Identity, borrowing: str) -> None:
-        """End a borrowing; one that has ended already is no error. Raises Problem."""
+        """End a borrowing; one that has ended already is no error. Raises ProblemError."""
         mark = self.guard.check()
         lent = self.ledger.borrowings.get(borrowing)
         if lent is not None:
@@ -90,7 +90,7 @@ class BorrowingService:
         await self.guard.proved(mark)
 
     async def list(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> BorrowingList:
-        """A page of the peer's borrowings, the oldest first; an operator sees all. Raises Problem."""
+        """A page of the peer's borrowings, the oldest first; an operator sees all. Raises ProblemError."""
         mark = self.guard.check()
         everybody = peer.role == "operator"
         lent = self.ledger.borrowings if everybody else self.ledger.borrowings_of(peer.account)
@@ -100,7 +100,7 @@ class BorrowingService:
         return BorrowingList(borrowings=shown, next=page.next)
 
     def own(self, peer: Identity, borrowing: str) -> Lent:
-        """The borrowing, if it is the peer's. Raises Problem."""
+        """The borrowing, if it is the peer's. Raises ProblemError."""
         lent = self.ledger.borrowings.get(borrowing)
         if lent is None:
             raise problem("borrowing-ended", f"There is no borrowing {borrowing}: it has ended or never was.")

@@ -23,7 +23,7 @@ class Explainer:
         self._guard = guard
 
     async def explain(self, peer: Identity, address: str, asked: ExplainRequest) -> Explanation:
-        """Prediction of the ledger. Raises Problem."""
+        """Prediction of the ledger. Raises ProblemError."""
         guard = self._guard
         mark = guard.check()
         guard.demand_time()

@@ -13,7 +13,7 @@ from tmr.licensing import LicenceKey
 from tmr.licensing.redundancy import MAJORITY
 from tmr.licensing.spelling import written_time
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.quorum.outputs import NotActive, Overloaded
 from tmr.quorum.steady_clock import SteadyClock
 from tmr.service.container_view import ContainerView, UpstreamState
@@ -136,7 +136,7 @@ class RequestGuard:
     # -- whether to answer ---------------------------------------------------------------------------------
 
     def check(self, keys: Sequence[LicenceKey] | None = None) -> float:
-        """Raise Problem no-quorum or not-active unless requests are taken. `keys`: asked about.
+        """Raise ProblemError no-quorum or not-active unless requests are taken. `keys`: asked about.
 
         Returns the mark of the request: its answer may leave once that is `proved`.
         """
@@ -145,12 +145,12 @@ class RequestGuard:
         return self.command_log.read_mark()
 
     def confirm(self, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Raise Problem as `check` does unless an answer may leave, also while stepping down."""
+        """Raise ProblemError as `check` does unless an answer may leave, also while stepping down."""
         if not self.command_log.holds:
             self._not_serving(keys)
 
     async def proved(self, mark: float, keys: Sequence[LicenceKey] | None = None) -> None:
-        """Wait until an answer from this server's memory may leave. Raises Problem as `confirm` does.
+        """Wait until an answer from this server's memory may leave. Raises ProblemError as `confirm` does.
 
         The clock by which the lease is counted stands still while the host pauses this machine. So a
         majority must have confirmed the term after the request came in.
@@ -163,10 +163,10 @@ class RequestGuard:
 
     @contextlib.asynccontextmanager
     async def proving(self, mark: float, keys: Sequence[LicenceKey] | None = None) -> AsyncIterator[None]:
-        """Have what the block finds `proved` after it, a Problem that it raises as well."""
+        """Have what the block finds `proved` after it, a ProblemError that it raises as well."""
         try:
             yield
-        except Problem as refusal:
+        except ProblemError as refusal:
             if refusal.status != UNAVAILABLE:  # that says nothing about what is held
                 await self.proved(mark, keys)
             raise
@@ -206,7 +206,7 @@ class RequestGuard:
         )
 
     def demand_space(self) -> None:
-        """Raise Problem storage-full where something new can hardly be stored: what is held comes first."""
+        """Raise ProblemError storage-full where hardly anything new can be stored."""
         if short := self.view.short(self.command_log.upstreams()):
             raise problem(
                 "storage-full",
@@ -216,7 +216,7 @@ class RequestGuard:
             )
 
     def demand_time(self) -> None:
-        """Raise Problem time-in-doubt where it is not known what time it is: nothing new is decided."""
+        """Raise ProblemError time-in-doubt where it is not known what time it is: nothing new is decided."""
         time_ms = self.command_log.certified_ms()
         if (shown := self.command_log.time_waits) is not None:
             raise problem(
@@ -230,7 +230,7 @@ class RequestGuard:
     # -- the journal ---------------------------------------------------------------------------------------
 
     async def outcome(self, asked: Outcome | asyncio.Future[Outcome]) -> Outcome:
-        """Outcome of a command, also if the client goes away. Raises Problem where that is not known."""
+        """Outcome of a command, also if the client goes away. Raises ProblemError where that is not known."""
         if not isinstance(asked, asyncio.Future):
             return asked
         try:
@@ -244,7 +244,7 @@ class RequestGuard:
             raise problem("overloaded", detail, retry_after=RETRY_AFTER) from None
 
     async def decided(self, decision: asyncio.Future[Outcome]) -> None:
-        """Wait until the fate of a command is certain, whatever it is. Raises Problem if it stays open."""
+        """Wait until the fate of a command is certain. Raises ProblemError if it stays open."""
         try:
             await self.command_log.answer(decision)
         except Undecided:
@@ -267,7 +267,7 @@ class RequestGuard:
         return (peer.account, request_id) in self._deciding
 
     async def former(self, peer: Identity, request_id: str, keys: Sequence[LicenceKey] = ()) -> None:
-        """Wait for an attempt of the same request that is still being decided. Raises Problem."""
+        """Wait for an attempt of the same request that is still being decided. Raises ProblemError."""
         former = self._deciding.get((peer.account, request_id))
         if former is not None:  # a retry must not be refused while the first attempt may still be granted
             await self.decided(former)
@@ -288,7 +288,7 @@ class RequestGuard:
         will.
 
         `keys`: the licences that it may mean, available or not. `again(outcome)`: the journal must hear a
-        request once more that had this outcome. Raises Problem.
+        request once more that had this outcome. Raises ProblemError.
         """
         denied = self.ledger.review(request, self.command_log.certified_ms())
         known = self.ledger.remembered(request.client, request.request_id)
@@ -326,7 +326,7 @@ class RequestGuard:
         if self.ledger.keeps_record(refused.firm_code) and not self.view.short(self.command_log.upstreams()):
             self.denials.add(refused, denied.reason, denied.rule)
 
-    def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> Problem:
+    def unavailable(self, keys: Sequence[LicenceKey], upstreams: Sequence[UpstreamState]) -> ProblemError:
         """Fewer than two constituents of the licences are available."""
         unavailable = self.view.unavailable(upstreams, self.command_log.certified_ms(), keys)
         constituents = [constituent for licence in unavailable for constituent in licence.constituents]

@@ -10,7 +10,7 @@ from tmr.api.sessions import (
 )
 from tmr.licensing import LicenceKey
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.runtime.turns import give_way
 from tmr.service.held_sessions import HeldSessions
 
@@ -29,7 +29,7 @@ class HeartbeatService:
         self._held = held
 
     async def heartbeat(self, peer: Identity, session: str) -> Heartbeat:
-        """A fresh time to live. Raises Problem."""
+        """A fresh time to live. Raises ProblemError."""
         async with self.guard.proving(self.guard.check()):
             held = self._held.own(peer, session)
             unusable = self._held.unusable(held.key, self.command_log.upstreams())
@@ -39,11 +39,11 @@ class HeartbeatService:
         return Heartbeat(id=held.id, ttl=held.ttl, epoch=self.command_log.epoch)
 
     async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> Heartbeats:
-        """A fresh time to live for each session held whose licence is available. Raises Problem."""
+        """A fresh time to live for each session held whose licence is available. Raises ProblemError."""
         mark, account = self.guard.check(), peer.account
         alive, lost, unavailable = list[str](), list[str](), list[str]()
         upstreams, now = self.command_log.upstreams(), self.command_log.clock()
-        licences: dict[LicenceKey, Problem | None] = {}
+        licences: dict[LicenceKey, ProblemError | None] = {}
         for number, session in enumerate(sessions, 1):
             if number % BEATS == 0:
                 await give_way()  # the lease must be renewed meanwhile, and others heard
@@ -64,7 +64,7 @@ class HeartbeatService:
                 continue
             try:
                 await self._held.living(peer, session)  # its end may be under way
-            except Problem as refusal:
+            except ProblemError as refusal:
                 (unavailable if refusal.status == 503 else lost).append(session)
             else:
                 alive.append(session)

@@ -21,7 +21,7 @@ from tmr.ledger import Session as Held
 from tmr.licensing import LicenceKey
 from tmr.licensing.spelling import instant, written_time
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.service.container_view import UpstreamState
 from tmr.service.guard import RETRY_AFTER, RequestGuard
 from tmr.service.liveness import LivenessTable
@@ -73,7 +73,7 @@ class HeldSessions:
     # -- one session ---------------------------------------------------------------------------------------
 
     def own(self, peer: Identity, session: str) -> Held:
-        """The session, which must be the peer\'s. Raises Problem."""
+        """The session, which must be the peer\'s. Raises ProblemError."""
         held = self.ledger.sessions.get(session)
         if held is None:
             raise self.lost(peer, session)
@@ -82,10 +82,10 @@ class HeldSessions:
         return held
 
     def not_yours(self, session: str) -> NoReturn:
-        """Refuse a session of another client. Raises Problem access-denied."""
+        """Refuse a session of another client. Raises ProblemError access-denied."""
         raise problem("access-denied", f"Session {session} belongs to another client.")
 
-    def lost(self, peer: Identity, session: str, remedy: str | None = None) -> Problem:
+    def lost(self, peer: Identity, session: str, remedy: str | None = None) -> ProblemError:
         """The session has ended: how, as far as that is remembered."""
         ended = self.how_ended(peer, session)
         if ended is None:
@@ -107,7 +107,7 @@ class HeldSessions:
             return None
         return EndedSession(id=session, by=EndedBy(ended.by), who=ended.who, at=instant(ended.time_ms))
 
-    def unusable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> Problem | None:
+    def unusable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> ProblemError | None:
         """Reason why a session on the licence is not kept alive: a held session needs its licence, too."""
         if not self.view.available(key, upstreams):
             return self.guard.unavailable([key], upstreams)
@@ -127,7 +127,7 @@ class HeldSessions:
             await self.wait_for_end(session)
 
     async def wait_for_end(self, session: str) -> None:
-        """Wait for the end that is under way. Raises Problem."""
+        """Wait for the end that is under way. Raises ProblemError."""
         ending = self.ending.get(session)
         if ending is None:
             self.guard.confirm()

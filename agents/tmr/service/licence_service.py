@@ -22,7 +22,7 @@ from tmr.service.units import UnitService
 class LicenceService:
     """The parts of the client API. `fatal` ends the process: its state cannot be trusted.
 
-    `sign(borrowing)` has the borrow file signed by those who hold the containers; it raises Problem.
+    `sign(borrowing)` has the borrow file signed by those who hold the containers; it raises ProblemError.
     """
 
     def __init__(

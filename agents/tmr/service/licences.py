@@ -13,7 +13,7 @@ class Catalogue:
         self._guard = guard
 
     async def container(self) -> Container:
-        """The container that clients see. Raises Problem."""
+        """The container that clients see. Raises ProblemError."""
         guard, command_log = self._guard, self._guard.command_log
         mark = guard.check()
         container = guard.view.container(
@@ -23,7 +23,7 @@ class Catalogue:
         return container
 
     async def items(self, serial: str) -> ItemList:
-        """Licences that can be used, and those that cannot, with the reason. Raises Problem."""
+        """Licences that can be used, and those that cannot, with the reason. Raises ProblemError."""
         guard, command_log = self._guard, self._guard.command_log
         mark = guard.check()
         if serial != str(guard.view.serial):

@@ -37,7 +37,7 @@ class SessionLister:
     async def page(self, peer: Identity, limit: int = PAGE_MAX, after: str | None = None) -> SessionList:
         """A page of the peer's sessions and places in queues; of all of them for an operator.
 
-        Sessions first, the oldest first. Raises Problem.
+        Sessions first, the oldest first. Raises ProblemError.
         """
         mark = self.guard.check()
         ledger, now = self.ledger, self.command_log.clock()

@@ -93,7 +93,7 @@ class SessionService:
         """A session, or a place in the queue; the same one for the same `request_id`.
 
         Asked of the journal at once, unless an attempt of the same request is still being decided. Raises
-        Problem, now or in the coroutine.
+        ProblemError, now or in the coroutine.
         """
         keys = self.view.of_product(asked.firm_code, asked.product_code, asked.tmr_id, asked.reference)
         mark = self.guard.check(keys)
@@ -220,7 +220,7 @@ class SessionService:
     def release(self, peer: Identity, session: str) -> Coroutine[Any, Any, None]:
         """End the session, or leave the queue, at once; one that has ended already is no error.
 
-        Raises Problem, now or in the coroutine.
+        Raises ProblemError, now or in the coroutine.
         """
         mark = self.guard.check()
         waiter, held = self._held.waiter(session), self.ledger.sessions.get(session)

@@ -52,7 +52,7 @@ class TimeDoubt:
             log.warning("the time is known again", extra=fields(time=written_time(time_ms)))
 
     async def accept(self, peer: Identity, asked: TimeRequest) -> TimeAccepted:
-        """Have certified time go on from what the clocks show, if that is near `asked`. Raises Problem."""
+        """Accept the time that the clocks show, if it is near `asked`. Raises ProblemError."""
         guard, command_log = self._guard, self._guard.command_log
         guard.check()
         before_ms, wanted = command_log.certified_ms(), milliseconds(asked.time) or 0

@@ -14,7 +14,7 @@ from tmr.ledger import ChainedLine, Head, RecordDenials, decode_line, unbroken
 from tmr.ledger import export as form
 from tmr.ledger.export import RecordSpan
 from tmr.licensing.spelling import iso_time
-from tmr.net.problem import Problem, bad_request
+from tmr.net.problem import ProblemError, bad_request
 from tmr.rpc.record_messages import (
     Answer,
     AttestRecord,
@@ -81,7 +81,7 @@ class Tracking:
         self._applied = applied
 
     async def vouched(self, firm_code: int, from_ms: int | None, to_ms: int | None) -> VouchedRecord:
-        """Have the record vouched for, as it is now. Raises Problem."""
+        """Have the record vouched for, as it is now. Raises ProblemError."""
         self._guard.check()
         # An entry of now: no line that comes later can be of a time before it.
         await self._guard.outcome(self._command_log.submit(RecordDenials(())))
@@ -125,7 +125,7 @@ class Tracking:
             else NotAttested("it is not understood")
         )
 
-    def _unvouched(self, answers: list[RecordAttested | NotAttested]) -> Problem:
+    def _unvouched(self, answers: list[RecordAttested | NotAttested]) -> ProblemError:
         told = [
             f"{source.name}: {'it vouches' if isinstance(one, RecordAttested) else one.reason}"
             for source, one in zip(self._archives, answers, strict=True)

@@ -15,7 +15,7 @@ from tmr.ledger import (
     Outcome,
 )
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.service.denials import DeniedRequest
 from tmr.service.held_sessions import HeldSessions
 from tmr.service.members import licence_members
@@ -40,11 +40,11 @@ class UnitService:
             return self._consume_after(mark, peer, request_id, session, units)
         try:
             came = self._spend(peer, request_id, session, units)
-        except Problem as refusal:
+        except ProblemError as refusal:
             return self._refused(mark, refusal)
         return self._consumed(mark, session, units, came)
 
-    async def _refused(self, mark: float, refusal: Problem) -> NoReturn:
+    async def _refused(self, mark: float, refusal: ProblemError) -> NoReturn:
         """Raise what was found from memory, once it is proved."""
         async with self.guard.proving(mark):
             raise refusal

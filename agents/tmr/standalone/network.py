@@ -12,7 +12,7 @@ from tmr.http.metrics import Metrics
 from tmr.ledger import ContainersStated, StateContainers, Trust
 from tmr.licensing import BadBorrowSignature, Serial, check_share, seal_borrow_file
 from tmr.licensing.spelling import instant, instant_or_none
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.quorum.outputs import Applied, NotActive, Overloaded
 from tmr.rpc.record_messages import Answer, Question
 from tmr.rpc.upstream_client import LinkError
@@ -142,13 +142,13 @@ class NetworkServer:
     # -- borrow files --------------------------------------------------------------------------------------
 
     async def _borrow_file(self, borrowing: str) -> bytes:
-        """The file of a borrowing: the own container alone signs it. Raises Problem."""
+        """The file of a borrowing: the own container alone signs it. Raises ProblemError."""
         try:
             share = await self._borrowings.share(borrowing, None)
             await asyncio.to_thread(check_share, share)
             return await asyncio.to_thread(seal_borrow_file, [share])
-        except Problem as error:
-            detail, remedy = str(error), str(error.document["remedy"])
+        except ProblemError as error:
+            detail, remedy = str(error), error.problem.remedy
         except BadBorrowSignature as error:
             detail, remedy = f"{error.reason}.", f"{error.remedy}."
         raise problem("borrow-not-signed", detail, remedy=remedy)

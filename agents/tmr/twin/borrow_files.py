@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from tmr.licensing import BadBorrowSignature, BorrowSignature, check_share, seal_borrow_file
 from tmr.licensing.borrow_file import SIGNERS
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.quorum.read_index import ReadIndex
 from tmr.rpc.messages import SignBorrowing
 from tmr.rpc.upstream_client import LinkError, LinkRefused
@@ -29,7 +29,7 @@ async def borrow_file(
     """The borrow file of the borrowing `borrow`, signed by two of the upstreams `links` (by name).
 
     `read` gives the asker's term, and how far it has committed: an upstream signs of no less.
-    All are asked at once, and again while they have not applied the borrowing yet. Raises Problem
+    All are asked at once, and again while they have not applied the borrowing yet. Raises ProblemError
     `borrow-not-signed` after `patience` seconds, or as soon as too few can sign: what is missing where.
     """
     return await _Collection(links, borrow, read).gather(patience)
@@ -105,7 +105,7 @@ class _Collection:
             if len(equal) >= needed and not self._decided.done():
                 self._decided.set_result(seal_borrow_file(list(equal.values())[:needed]))
 
-    def _failed(self) -> Problem:
+    def _failed(self) -> ProblemError:
         found = [
             f"{name}: it signs, with the update {self._updates[name]}"
             if name in self._shares

@@ -21,7 +21,7 @@ from tmr.licensing import (
     open_statement,
 )
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem, bad_request
+from tmr.net.problem import ProblemError, bad_request
 from tmr.rpc.messages import ReadContainer
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.logs import fields
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 _FINGERPRINT: Final = re.compile("[0-9a-f]{64}")
 
 
-def refused(detail: str, remedy: str | None = None) -> Problem:
+def refused(detail: str, remedy: str | None = None) -> ProblemError:
     """The container is not believed, and nothing has changed."""
     return problem("container-refused", detail, remedy=remedy)
 
@@ -48,7 +48,7 @@ class Truster:
         self._act_id = act_id
 
     async def trust(self, peer: Identity, asked: TrustRequest) -> Trusted:
-        """Believe the container that the upstream shows now, if it has this fingerprint. Raises Problem."""
+        """Trust the container that the upstream shows, if it has this fingerprint. Raises ProblemError."""
         self._guard.check()
         wanted = re.sub(r"[\s:-]", "", asked.fingerprint).lower()
         if not _FINGERPRINT.fullmatch(wanted):
@@ -91,7 +91,7 @@ class Truster:
             raise refused(f"{upstream} shows a container that is not believed: {error}.") from None
 
     def _fits(self, upstream: str, statement: Statement) -> None:
-        """Raise Problem where the ledger would not believe it, whatever its key."""
+        """Raise ProblemError where the ledger would not believe it, whatever its key."""
         others = {
             name: one for name, one in self._guard.command_log.ledger.statements.items() if name != upstream
         }

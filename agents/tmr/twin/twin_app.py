@@ -184,8 +184,8 @@ class TwinApp:
     def switchover(self) -> str:
         """An operator asks this twin to step down; the name of it.
 
-        Raises Problem where it does not serve, and while the other twin could not take over at once: nobody
-        would serve then.
+        Raises ProblemError where it does not serve, and while the other twin could not take over at once: no
+        twin would serve then.
         """
         self.guard.check()
         other = self.other_twin()
@@ -263,7 +263,7 @@ class TwinApp:
         return ask
 
     async def _borrow_file(self, borrowing: str) -> bytes:
-        """The file of a borrowing, signed by two upstreams. Raises Problem."""
+        """The file of a borrowing, signed by two upstreams. Raises ProblemError."""
         twin = self.replicator.twin
         links = dict(zip(twin.names, self.replicator.links, strict=True))
         return await borrow_file(links, borrowing, lambda: ReadIndex(twin.epoch, twin.owner, twin.applied))

@@ -20,6 +20,8 @@ class CommandFailed(Exception):
 
 
 class _Problem(msgspec.Struct):
+    """Members of a `tmr.api.problem.Problem` that are shown; importing pydantic takes too long for a command."""
+
     detail: str
     remedy: str
 

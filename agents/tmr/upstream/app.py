@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from tmr.licensing import ENVELOPE_MAX, LicensingError
 from tmr.net.body import read_body
-from tmr.net.problem import Problem, bad_request, install
+from tmr.net.problem import ProblemError, bad_request, install
 from tmr.net.server import demand, demand_local, peer_of
 from tmr.runtime.logs import fields
 from tmr.upstream.acceptor_runner import AcceptorRunner
@@ -103,7 +103,7 @@ def _outside_tmr(metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         peer = peer_of(request)
         metrics.refused.labels(peer.role).inc()
-        raise Problem(
+        raise ProblemError(
             "tmr-id-outside-tmr",
             403,
             "A licence with a TMR-Id works in its TMR system only",
@@ -163,7 +163,7 @@ def _update(
             except LicensingError as error:
                 metrics.activations.labels(error.code).inc()
                 log.warning("update refused", extra=fields(code=error.code, reason=error.reason))
-                raise Problem(
+                raise ProblemError(
                     "update-refused",
                     409,
                     "The container refuses the update",

@@ -11,7 +11,7 @@ from typing import Final
 
 from tmr.ledger import Ledger, constituents
 from tmr.licensing import BorrowSignature, BorrowTerms, NotSigned, fingerprint
-from tmr.net.problem import Problem, bad_request
+from tmr.net.problem import ProblemError, bad_request
 from tmr.quorum.read_index import Obstacle, ReadIndex
 from tmr.upstream.acceptor_runner import AcceptorRunner
 from tmr.upstream.container_store import ContainerStore
@@ -37,7 +37,7 @@ class Borrowings:
         """This container's share for the borrowing, once everything that it rests on is on disk.
 
         `asked`: by which term, and how far it has committed; None: by this server itself, which is alone.
-        Raises Problem `borrow-failed`, `refusal` says why: `not-committed`, `unavailable`, `no-update`,
+        Raises ProblemError `borrow-failed`, `refusal` says why: `not-committed`, `unavailable`, `no-update`,
         `item-differs`, or an `Obstacle`; NodeFailed.
         """
         if _ID.fullmatch(borrow) is None:
@@ -63,7 +63,7 @@ class Borrowings:
 
 
 def lent_terms(ledger: Ledger, borrow: str) -> BorrowTerms:
-    """Terms of the borrowing by the ledger. Raises Problem `borrow-failed`."""
+    """Terms of the borrowing by the ledger. Raises ProblemError `borrow-failed`."""
     borrowing = ledger.borrowings.get(borrow)
     if borrowing is None:
         raise refused(
@@ -92,6 +92,6 @@ def lent_terms(ledger: Ledger, borrow: str) -> BorrowTerms:
     )
 
 
-def refused(code: str, status: int, detail: str, remedy: str) -> Problem:
+def refused(code: str, status: int, detail: str, remedy: str) -> ProblemError:
     """Reason why this upstream does not sign."""
-    return Problem("borrow-failed", status, "The borrowing is not signed", detail, remedy, refusal=code)
+    return ProblemError("borrow-failed", status, "The borrowing is not signed", detail, remedy, refusal=code)

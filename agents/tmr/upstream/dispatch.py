@@ -13,7 +13,7 @@ from tmr.net.body import read_body
 from tmr.net.frame_server import Answerer
 from tmr.net.identity import Identity
 from tmr.net.peer_requests import PeerRequests
-from tmr.net.problem import Problem, bad_request
+from tmr.net.problem import ProblemError, bad_request
 from tmr.quorum import messages as quorum
 from tmr.quorum.entries import FORMAT, ProposerId
 from tmr.rpc.messages import ReadContainer, SignBorrowing
@@ -125,7 +125,7 @@ class Dispatch:
 
 
 def _decoded(body: bytes, what: str) -> Any:
-    """The message in the body or frame. Raises Problem bad-request."""
+    """The message in the body or frame. Raises ProblemError bad-request."""
     try:
         return decode_message(body)
     except (msgspec.MsgspecError, ValueError) as error:
@@ -133,9 +133,9 @@ def _decoded(body: bytes, what: str) -> Any:
 
 
 def _speaks_for(owner: ProposerId, twin: str) -> None:
-    """Raise Problem unless the certificate is of the twin that the message names."""
+    """Raise ProblemError unless the certificate is of the twin that the message names."""
     if owner.name != twin:
-        raise Problem(
+        raise ProblemError(
             "wrong-role",
             403,
             "Wrong twin",
@@ -144,9 +144,9 @@ def _speaks_for(owner: ProposerId, twin: str) -> None:
         )
 
 
-def failed() -> Problem:
+def failed() -> ProblemError:
     """The store failed: nothing can be answered any more."""
-    return Problem(
+    return ProblemError(
         "overloaded",
         503,
         "Store failed",

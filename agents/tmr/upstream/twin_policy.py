@@ -8,7 +8,7 @@ from starlette.requests import Request
 
 from tmr.net.addresses import place, places
 from tmr.net.identity import Identity
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.net.server import demand, peer_of
 from tmr.runtime.logs import fields
 from tmr.upstream.metrics import Metrics
@@ -27,14 +27,14 @@ class TwinCertificatePolicy:
         self._places = {name: places(known) for name, known in (addresses or {}).items()}
 
     def admit_request(self, request: Request) -> str:
-        """The name of the twin that asks. Raises Problem 403 wrong-role."""
+        """The name of the twin that asks. Raises ProblemError 403 wrong-role."""
         return self.admit(peer_of(request), request.client.host if request.client is not None else "")
 
     def admit(self, peer: Identity, address: str) -> str:
-        """The name of the twin that asks from `address`. Raises Problem 403 wrong-role."""
+        """The name of the twin that asks from `address`. Raises ProblemError 403 wrong-role."""
         try:
             demand(peer, "twin")
-        except Problem:
+        except ProblemError:
             self._metrics.refused.labels(peer.role).inc()
             raise
         if self._places:
@@ -48,7 +48,7 @@ class TwinCertificatePolicy:
         self._metrics.misplaced.inc()
         log.warning("twin at a foreign address", extra=fields(twin=name, address=address))
         expected = " or ".join(sorted(map(str, known))) or "no address that this upstream knows"
-        raise Problem(
+        raise ProblemError(
             "wrong-role",
             403,
             "Wrong place",

@@ -11,7 +11,7 @@ import pytest
 from tmr.http import fair_share
 from tmr.http.fair_share import MANY, TURN_COST, Client, FairShare
 from tmr.http.load_limits import Priority
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.runtime.turns import give_way
 
 FLOOD, NEIGHBOUR = Client("flood", "10.0.0.1"), Client("neighbour", "10.0.0.2")
@@ -132,7 +132,7 @@ def test_one_client_has_so_many_requests_and_no_more(monkeypatch: pytest.MonkeyP
         story = Story()
         for _ in range(3):
             await story.share.enter(FLOOD)
-        with pytest.raises(Problem, match="3 requests of flood wait or are in work") as caught:
+        with pytest.raises(ProblemError, match="3 requests of flood wait or are in work") as caught:
             await story.share.enter(Client("flood", "10.0.0.9"))
         assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "2"})
         await story.share.enter(NEIGHBOUR)
@@ -150,7 +150,7 @@ def test_one_client_has_so_many_slow_bodies_and_no_more(monkeypatch: pytest.Monk
         story = Story()
         for _ in range(2):
             await story.share.slowly(FLOOD)
-        with pytest.raises(Problem, match="The bodies of 2 requests of flood are slow"):
+        with pytest.raises(ProblemError, match="The bodies of 2 requests of flood are slow"):
             await story.share.slowly(FLOOD)
         await story.share.slowly(NEIGHBOUR)
         story.share.arrived(FLOOD)
@@ -171,7 +171,7 @@ def test_who_has_few_requests_is_never_refused_for_waiting(
         for _ in range(requests):
             await story.share.enter(FLOOD)
         came = await asyncio.gather(*(story.request(FLOOD) for _ in range(requests)), return_exceptions=True)
-        refused = [one for one in came if isinstance(one, Problem)]
+        refused = [one for one in came if isinstance(one, ProblemError)]
         assert bool(refused) is (requests > MANY)
         assert story.limited["waited"] == len(refused)
 

@@ -117,7 +117,7 @@ def test_a_refusal_is_a_problem_document_and_the_connection_goes_on(served: Serv
     async def story(link: FrameLink) -> None:
         with pytest.raises(PeerRefused, match="never that") as caught:
             await link.ask(b"bad", PATIENCE)
-        assert caught.value.status == 422
+        assert caught.value.problem.status == 422
         assert await link.ask(b"good", PATIENCE) == b"twin tmr1 from 127.0.0.1: good"
 
     told(served, system.twin("tmr1"), story)

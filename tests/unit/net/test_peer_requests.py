@@ -12,7 +12,7 @@ from starlette.types import Message, Receive, Scope, Send
 from tmr.net import peer_requests
 from tmr.net.identity import Identity
 from tmr.net.peer_requests import InTurns, PeerRequests
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 
 FLOOD, NEIGHBOUR = Identity("twin", "tmr2"), Identity("twin", "tmr1")
 
@@ -26,7 +26,7 @@ def test_a_peer_has_so_many_requests_and_no_more(monkeypatch: pytest.MonkeyPatch
         async with contextlib.AsyncExitStack() as stack:
             for number in range(3):
                 await stack.enter_async_context(requests.one(FLOOD, f"10.0.0.{number}", 100))
-            with pytest.raises(Problem, match="3 requests of twin tmr2 are being worked on") as caught:
+            with pytest.raises(ProblemError, match="3 requests of twin tmr2 are being worked on") as caught:
                 await stack.enter_async_context(requests.one(FLOOD, "10.0.0.9", 0))
             assert (caught.value.status, caught.value.headers) == (503, {"Retry-After": "1"})
             await stack.enter_async_context(requests.one(NEIGHBOUR, "10.0.0.1", 0))
@@ -67,7 +67,7 @@ def test_http_requests_are_counted_as_well(
         async def app(scope: Scope, receive: Receive, send: Send) -> None:
             await go.wait()
             if scope["path"] == "/refused":
-                raise Problem("bad-request", 400, "", "", "")
+                raise ProblemError("bad-request", 400, "", "", "")
             await send({"type": "http.response.start", "status": 200, "headers": []})
 
         async def send(message: Message) -> None:
@@ -89,7 +89,7 @@ def test_http_requests_are_counted_as_well(
         go.set()
         await first
         assert sent == [503, None, 200]
-        with pytest.raises(Problem):
+        with pytest.raises(ProblemError):
             await asked(scope("/refused"), receive, send)
         await asked(scope(), receive, send)
         assert sent[3:] == [200]

@@ -17,7 +17,7 @@ from tmr.licensing import (
     seal_borrow_file,
     share,
 )
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.read_index import ReadIndex
 from tmr.rpc.messages import SignBorrowing
@@ -56,10 +56,10 @@ def asked(*upstreams: Upstream, patience: float = 20.0) -> bytes:
 
 
 def failed(*upstreams: Upstream) -> str:
-    with pytest.raises(Problem) as caught:
+    with pytest.raises(ProblemError) as caught:
         asked(*upstreams, patience=0.3)
-    assert caught.value.document["type"] == "urn:tmr:problem:borrow-not-signed"
-    return str(caught.value.document["detail"])
+    assert caught.value.problem.type == "urn:tmr:problem:borrow-not-signed"
+    return str(caught.value.problem.detail)
 
 
 def test_two_true_upstreams_are_enough_whatever_the_third_does() -> None:

@@ -12,7 +12,7 @@ from tests.support.lending import ACT_ID, FIRM, FROM_MS, Lender, item
 from tests.unit.upstream.test_acceptor_runner import A, B, Rig, rig, scenario, turns
 from tmr.ledger import Borrow, Command, GiveBack, Ledger, StateContainers, Trust, Withdraw, encode
 from tmr.licensing import Container, LicenceKey, ProductItem, check_share, raw_public_key, share, sign
-from tmr.net.problem import Problem
+from tmr.net.problem import ProblemError
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.entries import Entry
 from tmr.quorum.messages import Append, Release
@@ -62,9 +62,9 @@ class Upstream:
         self.read = ReadIndex(1, A, commit)
 
     async def refusal(self, borrow: str = "bor-1") -> str:
-        with pytest.raises(Problem) as caught:
+        with pytest.raises(ProblemError) as caught:
             await self.borrowings.share(borrow, self.read)
-        code: str = caught.value.document["refusal"]
+        code: str = caught.value.problem.refusal
         return code
 
 
