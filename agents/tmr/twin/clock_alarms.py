@@ -4,7 +4,7 @@
 from collections.abc import Iterable
 from typing import Final
 
-from tmr.licensing.spelling import written_time
+from tmr.licensing.spelling import instant, written_time
 from tmr.quorum.consensus_clock import AGREE_MS, CertifiedClock
 from tmr.quorum.progress import Progress
 from tmr.quorum.steady_clock import SteadyClock
@@ -16,7 +16,7 @@ FAST_ALARM: Final = 3600.0
 def clock_alarms(certified: CertifiedClock, now_ms: float) -> list[str]:
     """Alarms at monotonic `now_ms`: clocks that confirm none, or else those that are off."""
     if shown := certified.unconfirmed(now_ms):
-        told = ", ".join(f"{name} shows {written_time(ms)}" for name, ms in sorted(shown.items()))
+        told = ", ".join(f"{name} shows {written_time(instant(ms))}" for name, ms in sorted(shown.items()))
         return [
             f"no two upstreams' clocks agree within {AGREE_MS // 1000} s ({told}): certified time goes "
             "on by the active twin's monotonic clock. Run `chronyc tracking` on each; set the clocks right"

@@ -20,7 +20,7 @@ class CommandFailed(Exception):
 
 
 class _Problem(msgspec.Struct):
-    """Members of a `tmr.api.problem.Problem` that are shown; importing pydantic takes too long for a command."""
+    """Members of a `tmr.api.problem.Problem` that are shown; importing pydantic takes too long."""
 
     detail: str
     remedy: str

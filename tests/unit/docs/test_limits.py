@@ -34,6 +34,7 @@ NO_LIMITS = {
     "tmr.licensing.borrow_file.FILE_MAX",
     "tmr.licensing.options.CODE_MAX",
     "tmr.licensing.options.EXPIRATION_MS_MAX",
+    "tmr.licensing.spelling.TIME_MS_MAX",
     "tmr.licensing.serial.NUMBER_MAX",
     "tmr.licensing.statement.COUNT_MAX",
     "tmr.licensing.strict_json.DIGITS_MAX",
