@@ -80,7 +80,7 @@ class Observed:
     ) -> Operation:
         """Send a request until it is answered or given up. `told` fills in what a success says.
 
-        Whoever gives up does not know whether it was carried out, whatever the last answer was.
+        A client that gives up does not know whether it was carried out, whatever the last answer was.
         """
         self._number += 1
         operation = msgspec.structs.replace(

@@ -59,7 +59,7 @@ def _power_cut(source: random.Random) -> Step:
 
 
 def _freeze(source: random.Random) -> Step:
-    """Longer than a lease: whoever wakes has to notice that it is nobody any more."""
+    """Longer than a lease: a process that wakes has to notice that its lease is over."""
     return Step(0, "freeze", (source.choice([ACTIVE, ACTIVE, *UPSTREAMS]),), source.uniform(2.5, 5.0))
 
 
@@ -158,7 +158,7 @@ def _lease_set(source: random.Random) -> Step:
 
 
 def _host_pause(source: random.Random) -> Step:
-    """From one to three leases: whoever wakes finds its own clocks where they were."""
+    """From one to three leases: a machine that wakes finds its own clocks where they were."""
     target = source.choice([ACTIVE, ACTIVE, *UPSTREAMS])
     return Step(0, "host-pause", (target,), source.uniform(1.0, 3.0) * LEASE_S)
 

@@ -28,7 +28,7 @@ class HeldInterval:
     promised: float
     """Until when it has to live: the latest time that an answer named, or when it was asked to give it back.
 
-    There is no gap before: whoever answers that a session is alive says that it has not ended until then.
+    There is no gap before: an answer that a session is alive says that it has not ended until then.
     """
 
 

@@ -12,8 +12,8 @@ TmrError
 ├── SessionLost             the session has ended at the server
 └── Refused                 a clear no; `problem`: the server's explanation
     ├── EntryNotFound       no such licence
-    ├── NoMoreLicences      all seats are taken; `problem.holders`: by whom
-    ├── ExclusiveConflict   one wants the licence for itself alone, another has it
+    ├── NoMoreLicences      all seats are taken; `problem.holders`: the sessions that have them
+    ├── ExclusiveConflict   an exclusive session is asked for or held
     ├── AccessDenied        this client may not use the licence
     ├── LicenceExpired      past its Expiration Time or Usage Period
     ├── LicenceNotActive    before its Activation Time

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Model of a problem document (RFC 9457): the reason why a request was not fulfilled."""
+"""Model of a problem document (RFC 9457): the reason why a request was not fulfilled.
+
+Servers, upstreams, the client, the command and the frames of the twins use this one type. A server raises it
+as `tmr.net.problem.ProblemError`, the client as an error of `tmr.api.errors`.
+"""
 
 import re
 from typing import Any, Final, Self
@@ -17,11 +21,7 @@ _EXCERPT: Final = 200
 
 
 class Problem(AnswerModel):
-    """Reason why a request was not fulfilled (RFC 9457, `application/problem+json`).
-
-    Servers, upstreams, the client, the command and the frames of the twins use this one type. Within a
-    server it is raised as `tmr.net.problem.ProblemError`, in the client as `tmr.api.errors`.
-    """
+    """Reason why a request was not fulfilled (RFC 9457, `application/problem+json`)."""
 
     type: str = Field(description="`urn:tmr:problem:` and the slug.", examples=["urn:tmr:problem:no-quorum"])
     title: str = Field(description="The same for every problem of this type.")

@@ -46,7 +46,7 @@ _EXCERPT: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, whoever it goes to.
+    """One request, to any server.
 
     `repeatable`: sent twice, it does what it does once. That holds for reading, and for all that carries an
     idempotency key or names its target.

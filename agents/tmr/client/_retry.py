@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One call over as many attempts as it takes: whom to ask when, and when to give up. No I/O, no clock.
+"""One call over several attempts: the server to ask, the pause before, the end of patience. No I/O, no clock.
 
 A failover looks like this to a client: a connection breaks or stays silent, new ones are refused or not
 answered, perhaps a twin says that it is not active; then the other twin answers at the same address. So every

@@ -11,7 +11,7 @@ from tmr.api.errors import SessionLost
 from tmr.api.sessions import QueuePlace, Session, SessionRequest
 
 NEXT: Final = 0.5
-"""Seconds between requests of whoever is next …"""
+"""Seconds between requests of the first in the queue …"""
 OTHERS: Final = 2.0
 """… and of the others."""
 TRIES: Final = 5

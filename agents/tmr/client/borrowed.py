@@ -67,7 +67,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BorrowedLicence:
-    """A verified borrowing: the Product Item as issued, and for whom and how long it is lent."""
+    """A verified borrowing: the Product Item as issued, the borrower, and the time."""
 
     borrow: str
     """Id of the borrowing."""
@@ -239,7 +239,7 @@ def verify(
 
 
 def read(data: bytes, vendor_key: bytes | str) -> BorrowedLicence:
-    """The licence in the file if the signatures hold, whoever the borrower is and whatever the time.
+    """The licence in the file if the signatures hold; neither borrower nor time is checked.
 
     For tools that show a file; a program that wants to run calls `verify`.
     """

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Commands that come at the same time share journal entries: one of those costs hardly more than a command.
 
-A command alone is an entry as ever. Whoever submits them and whoever waits for their outcomes counts alike:
+A command alone is an entry as ever. Submission and outcomes have the same order:
 `outcomes.each` has one outcome for each command, in the order in which they were joined.
 """
 

@@ -136,7 +136,7 @@ class Borrow(msgspec.Struct, frozen=True, tag="borrow", forbid_unknown_fields=Tr
 
 
 class Free(msgspec.Struct, frozen=True, tag="free", forbid_unknown_fields=True):
-    """End a session, or give up a place in the queue. `client` None: whoever's it is (expiry, operator)."""
+    """End a session, or give up a place in the queue. `client` None: of any client (expiry, operator)."""
 
     session: str
     client: str | None
@@ -146,7 +146,7 @@ class Free(msgspec.Struct, frozen=True, tag="free", forbid_unknown_fields=True):
 
 
 class GiveBack(msgspec.Struct, frozen=True, tag="give-back", forbid_unknown_fields=True):
-    """End a borrowing. `client` None: whoever's it is (its time has come, operator)."""
+    """End a borrowing. `client` None: of any client (its time has come, operator)."""
 
     borrow: str
     client: str | None

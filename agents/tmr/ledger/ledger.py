@@ -80,7 +80,7 @@ class Ledger:
     def unreadable(self, body: bytes, entry_format: int = FIRST) -> str:
         """Reason why this version cannot carry the body's commands out; empty: it can.
 
-        Whoever stores an entry asks first: to deny what a newer version carries out makes another state.
+        A replica asks before it stores one: to deny what a newer version carries out makes another state.
         """
         try:
             command = decode(body)

@@ -43,7 +43,7 @@ class LedgerState:
         for waiter in stored.waiting:
             self.queues.add(waiter)
         self.passed_over: set[Product] = set(self.queues.by_product)
-        """Queues with somebody whom a limit on sessions alone keeps from a seat. Others may be among them:
+        """Queues with a request that only a limit on sessions keeps from a seat. Others may be among them:
         to look at those changes nothing."""
         self.plan()
 
@@ -83,7 +83,7 @@ class LedgerState:
         self.memory.forget()
 
     def plan(self) -> None:
-        """Note when licences become valid, and when they end: whoever waits is looked at then."""
+        """Note when licences become valid, and when they end: queues are looked at then."""
         items = [licence.item for licence in self.containers.licences.values()]
         self.turns: TimerQueue[Product] = TimerQueue(
             (time_ms, (item.firm_code, item.product_code))

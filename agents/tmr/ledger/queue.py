@@ -13,7 +13,7 @@ from tmr.licensing import LicenceKey
 MAX_WAITING: Final = 10_000
 """Places in all queues together."""
 MAX_QUEUE: Final = 1_000
-"""Places in the queue of one product: whoever frees a seat has all of them looked at."""
+"""Places in the queue of one product: all of them are looked at when a seat becomes free."""
 MAX_OF_CLIENT: Final = MAX_QUEUE // 2
 """Places of one client in the queue of a product: others may wait, too."""
 

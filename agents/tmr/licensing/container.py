@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The state of one CmContainer, its requests, and how it activates updates. Whoever serves it persists it."""
+"""The state of one CmContainer, its requests, and how it activates updates. Its server persists it."""
 
 import hashlib
 from collections.abc import Iterable, Mapping
@@ -24,7 +24,7 @@ class Firm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     `counter`: updates activated so far, `update_id`: the last of them, `vendor_key`: the public key (raw,
     32 bytes) that signed the first, and must sign all that follow. `update`: the last update's envelope with
-    this one signature, at most `ENVELOPE_MAX` bytes, for whoever has to prove offline that the vendor named
+    this one signature, at most `ENVELOPE_MAX` bytes, for a proof offline that the vendor named
     this container; empty if a version activated it that kept none.
     """
 

@@ -175,7 +175,7 @@ if sys.platform == "linux":
         return reads | (select.EPOLLOUT if events & selectors.EVENT_WRITE else 0)
 
     def _events(found: int) -> int:
-        """An error, or the end of the connection, is for whoever reads or writes."""
+        """An error, or the end of the connection, wakes readers and writers."""
         reads = selectors.EVENT_READ if found & ~select.EPOLLOUT else 0
         return reads | (selectors.EVENT_WRITE if found & ~select.EPOLLIN else 0)
 

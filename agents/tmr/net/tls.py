@@ -174,7 +174,7 @@ def client_context(files: TlsFiles, system: str, role: Role, spoken: str = HTTP)
 class Renewal:
     """Takes renewed files into contexts in use: connections made from then on see nothing of the former.
 
-    `admission`: whom the files in use admit; connections made before may be of others.
+    `admission`: certificates that the files in use admit; earlier connections may have others.
     """
 
     def __init__(self, files: TlsFiles, *contexts: Renewable) -> None:

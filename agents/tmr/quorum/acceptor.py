@@ -180,7 +180,7 @@ class Acceptor(LeaseGrants):
         return Answer(RequestRefused(self.state(wall_ms), formats.too_new(self.log.format, message.format)))
 
     def _refuse_newer(self, wall_ms: int, why: str) -> Answer:
-        """This replica could not apply it: nobody is at fault but whoever left the older version here."""
+        """This replica could not apply it: an older version was left here."""
         self.outdated = why
         return Answer(RequestRefused(self.state(wall_ms), why))
 

@@ -15,7 +15,7 @@ FIRST: Final = 1
 """Format that a new journal begins in."""
 
 BODY_MAX: Final = 7 * 2**20
-"""Bytes in the body of one entry: it must fit one append (8 MiB), whoever sends it on."""
+"""Bytes in the body of one entry: it must fit one append (8 MiB) of any twin."""
 
 # Bounds are the decoder's. SQLite and the ledger's digest take 64 bits with a sign.
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53 - 1)]

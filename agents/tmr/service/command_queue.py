@@ -82,7 +82,7 @@ class CommandQueue:
 
 
 def _settle(future: asyncio.Future[Outcome], fate: Fate | Undecided) -> None:
-    """Hand a fate, or that it is open, to whoever waits for the future, if anybody does."""
+    """Hand a fate, or that it is open, to the task that waits for the future, if one does."""
     if isinstance(fate, Exception):
         fail(future, type(fate)())
     elif not future.done():

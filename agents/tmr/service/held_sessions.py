@@ -40,7 +40,7 @@ class HeldSessions:
         self.ending: dict[str, asyncio.Future[Outcome]] = {}
 
     def begin_term(self, now: float) -> None:
-        """Every session gets a fresh time to live: nobody knows whom the former active heard last."""
+        """Every session gets a fresh time to live: the former active twin alone knew the heartbeats."""
         held = [(held.id, held.ttl) for held in self.ledger.sessions.values()]
         waiting = [
             (place, waiter.grant.ttl)

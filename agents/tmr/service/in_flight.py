@@ -18,7 +18,7 @@ from tmr.quorum.outputs import NotActive, Overloaded
 
 
 class Undecided(Exception):
-    """A command is not committed yet, and whoever asked has waited long enough: its fate is open."""
+    """A command is not committed yet, and its client has waited long enough: its fate is open."""
 
 
 Fate = Outcome | NotActive | Overloaded

@@ -56,7 +56,7 @@ class LocalCommandLog:
     """Decides and stores alone; the `CommandLog` of the service. Use in one event loop.
 
     `clock`: CLOCK_BOOTTIME in seconds, `wall_ms`: the wall clock. `observe(now, applied)` is called for each
-    entry that was carried out, before whoever asked hears of it.
+    entry that was carried out, before its client hears of it.
     """
 
     def __init__(

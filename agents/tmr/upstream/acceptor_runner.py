@@ -275,7 +275,7 @@ class AcceptorRunner:
         return wall_ms
 
     def _tell(self, twin: str, reply: Reply) -> None:
-        """Say once what was refused: whoever floods the log must change the reason each time."""
+        """Log once what was refused: a flood of the log needs another reason each time."""
         if isinstance(reply, RequestRefused) and reply.reason != self._told:
             self._told = reply.reason
             log.warning("message refused", extra=fields(twin=twin, reason=reply.reason))

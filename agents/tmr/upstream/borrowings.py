@@ -2,8 +2,8 @@
 """The upstream's share of a borrow file: signed because its own committed ledger says so, and only then.
 
 Nothing of the content comes from the twin that asks. It names a borrowing; what is signed stands in the
-journal, and the licence in it is one that the vendor gave this container. So whoever holds a twin's
-certificate can have signed only what a majority has committed anyway.
+journal, and the licence in it is one that the vendor gave this container. So a stolen twin's
+certificate gets only signatures for what a majority has committed anyway.
 """
 
 import re

@@ -39,7 +39,7 @@ class Ping(msgspec.Struct, frozen=True, tag_field="op", tag="ping"):
 
 
 class Hello(msgspec.Struct, frozen=True, tag_field="event", tag="hello"):
-    """First message to whoever connects."""
+    """First message in a connection."""
 
     version: int
     carrier: bool

@@ -2,6 +2,7 @@
 """Docstrings begin with a noun or a verb (CONTRIBUTING)."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -12,6 +13,8 @@ ROOT: Final = Path(__file__).parents[3]
 QUESTIONS: Final = frozenset(
     {"who", "whose", "what", "which", "whether", "how", "when", "where", "why", "whoever", "whom"}
 )
+PERSONS: Final = frozenset({"whoever", "whom", "whomever"})
+"""Words that stood for machines, messages and tasks only: a name of the glossary is clearer."""
 WHOLE: Final = ("agents", "lab", "testbed", "demo", "chaos", "bench")
 """Folders of which all docstrings are looked at, not those of modules alone."""
 MODULES: Final = sorted(
@@ -71,3 +74,14 @@ def test_no_docstring_of_the_package_begins_with_a_question() -> None:
         if first_word(docstring) in QUESTIONS
     ]
     assert not found, "begin these docstrings with a noun or a verb"
+
+
+def test_no_docstring_of_the_package_speaks_of_whoever() -> None:
+    found = [
+        f"{path.relative_to(ROOT)}: {docstring.splitlines()[0]}"
+        for folder in WHOLE
+        for path in (ROOT / folder).rglob("*.py")
+        for docstring in docstrings(path.read_text())
+        if PERSONS & set(re.findall(r"\w+", docstring.lower()))
+    ]
+    assert not found, "name the machine, the message or the role"
