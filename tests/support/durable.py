@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Writes of an acceptor carried out in memory, as a store carries them out on disk."""
 
 from tmr.quorum.durable import (

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Members that several commands and answers of the client API have in common."""
 
 from collections.abc import Sequence

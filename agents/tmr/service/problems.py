@@ -1,9 +1,5 @@
-<<<<<<< HEAD
 # SPDX-License-Identifier: Apache-2.0
 """Problem documents of the client API, each with the explanation that belongs to it."""
-=======
-"""ProblemError documents of the client API, each with the explanation that belongs to it."""
->>>>>>> a595165 (Problems: one type for server, client, command line and frames)
 
 from typing import Any
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The two pages about campaigns name the files and the faults that the code has."""
 
 import re

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Directories that are synced; anything else is an error."""
 
 from pathlib import Path
