@@ -35,7 +35,7 @@ class Ports(msgspec.Struct, tag=True):
 
 
 class Job(msgspec.Struct, omit_defaults=True):
-    """Work of a load process. It fails after `seconds`: whoever started it may be gone."""
+    """Work of a load process. It fails after `seconds`: its parent process may be gone."""
 
     case: str
     target: Target | Leader | Ports
