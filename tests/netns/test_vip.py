@@ -445,19 +445,19 @@ def test_start_says_what_is_wrong(front: Front) -> None:
     good = config.read_text()
     done = start(good.replace('"eth0"', '"eth9"'))
     assert done.returncode == 1
-    assert "eth9 does not exist" in done.stdout
-    assert "eth0" in done.stdout
+    assert "eth9 does not exist" in done.stderr
+    assert "eth0" in done.stderr
     done = start(good.replace('"root"', '"tmr-nobody"'))
     assert done.returncode == 2
-    assert "there is no user 'tmr-nobody'" in done.stdout
+    assert "there is no user 'tmr-nobody'" in done.stderr
     done = start(good.replace("upstream-up1", "absent").replace("twin-tmr1.key", "absent.key"))
     assert done.returncode == 2
-    assert "release.key" in done.stdout
+    assert "release.key" in done.stderr
     config.write_text(good)
     running = front.manager("tmr1")
     done = start(good)
     assert done.returncode == 2
-    assert "another tmr-vip listens" in done.stdout
+    assert "another tmr-vip listens" in done.stderr
     front.commander(running).expect("hello")
 
 
