@@ -38,6 +38,7 @@ WORDS: Final = (
 """Regular expressions for code, in their order, with their replacements."""
 PHRASES: Final = {
     "_async.py": (
+        ("import asyncio\n", ""),
         (
             "The client for asyncio programs. `_sync.py` is generated from this module.",
             "The client for threaded programs. Generated from `_async.py`: do not edit.",
@@ -46,6 +47,12 @@ PHRASES: Final = {
         ("in a task of their own", "on a thread of their own"),
         ("called in that task", "called on that thread"),
         ("an `async with` block", "a `with` block"),
+    ),
+    "_async_session.py": (
+        (
+            "A session of an asyncio program. `_sync_session.py` is generated from this module.",
+            "A session of a threaded program. Generated from `_async_session.py`: do not edit.",
+        ),
         ("an async context manager", "a context manager"),
     ),
     "_async_transport.py": (

@@ -5,6 +5,7 @@ TmrError
 ├── ConfigError             client.toml, or a file that it names, cannot be used
 ├── Untrusted               mutual TLS failed: one end does not trust the other's certificate
 ├── BadAnswer               what answered is no TMR server of this version
+├── OtherProcess            the client belongs to the process that this one was forked from
 ├── NoService               nobody answered in time; `reasons`: what each twin said
 │   ├── NotActive           … the twins that answer are passive
 │   ├── NoQuorum            … they have no majority of upstreams
@@ -60,6 +61,10 @@ class Untrusted(TmrError):
 
 class BadAnswer(TmrError):
     """The answer is of no TMR server, or of a version that this client does not understand."""
+
+
+class OtherProcess(TmrError):
+    """The client belongs to the process that this one was forked from, and so do its sessions."""
 
 
 class TwinAnswer(NamedTuple):

@@ -4,14 +4,15 @@
 import datetime as dt
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from tmr.api.fields import TTL_DEFAULT, TTL_MAX, TTL_MIN, UNITS_MAX
-from tmr.api.sessions import QueuePlace
+from tmr.api.sessions import EndedBy, QueuePlace
 from tmr.cli import hold
 from tmr.cli.common import (
     Settings,
@@ -23,7 +24,10 @@ from tmr.cli.common import (
     version_options,
 )
 from tmr.cli.render import layout
-from tmr.client import Client, Policy
+from tmr.client import Client, ClientSession, Policy, TmrError
+
+if TYPE_CHECKING:
+    from tmr.client.borrowed import BorrowedLicence
 
 
 @click.command(
@@ -55,6 +59,14 @@ from tmr.client import Client, Policy
     "--wait-at-most", type=click.FloatRange(min=0.0), metavar="SECONDS", help="The same, but no longer."
 )
 @click.option("--borrowed", is_flag=True, help="Use a licence borrowed on this machine, without the network.")
+@click.option(
+    "--take-again",
+    is_flag=True,
+    help="Ask anew for a licence that was lost for want of heartbeats, as after suspend.",
+)
+@click.option(
+    "--main-only", is_flag=True, help="Give the licence back when COMMAND ends, whatever it leaves running."
+)
 @click.option("--verbose", "-v", is_flag=True, help="Tell what was granted.")
 @click.argument("command", nargs=-1, required=True, metavar="COMMAND...", type=click.UNPROCESSED)
 @common(json_too=False)
@@ -72,6 +84,8 @@ def run(
     wait: bool,
     wait_at_most: float | None,
     borrowed: bool,
+    take_again: bool,
+    main_only: bool,
     verbose: bool,
     command: Sequence[str],
 ) -> None:
@@ -81,13 +95,16 @@ def run(
         tmr run --firm 6000010 --product 201 -- simulate --steps 1000
 
     Ends with the exit code of COMMAND (126, 127: it could not be started; 128 + n: ended by signal n).
-    Signals are passed on to it. It goes on during a failover; should the licence be lost, this is told on
-    stderr.
+    Signals are passed on to it. The licence is held until COMMAND and all processes that it left behind have
+    ended. COMMAND goes on during a failover; should the licence be lost, this is told on stderr.
     """
     tell_on_stderr()
     hold.end_on_signals()
     if borrowed:
-        sys.exit(_run_borrowed(settings, firm, product, tmr_id, features, released, verbose, command))
+        from tmr.cli.borrowing import usable  # noqa: PLC0415
+
+        find = partial(usable, settings.config(), firm, product, tmr_id, features, released)
+        sys.exit(_run_borrowed(find, partial(_run, command, main_only), verbose))
     with (
         Client(settings.config(), policy=settings.policy(Policy())) as client,
         client.session(
@@ -102,6 +119,7 @@ def run(
             instance=instance,
             wait=True if wait and wait_at_most is None else wait_at_most or 0.0,
             on_wait=_Waiting(),
+            on_lost=_take_again if take_again else None,
             process=f"{Path(command[0]).name}[{os.getpid()}]",
         ) as session,
     ):
@@ -114,36 +132,38 @@ def run(
                 f"licence {granted.label} of container {granted.container}: session {granted.id}, "
                 f"{granted.access_mode}, {granted.in_use} of {seats} in use"
             )
-        code = _run(command)
+        code = _run(command, main_only)
     sys.exit(code)
 
 
-def _run(command: Sequence[str]) -> int:
+def _take_again(session: ClientSession) -> None:
+    """Take a session again that ended because this machine was not heard, as after suspend."""
+    if session.ended is not None and session.ended.by is not EndedBy.EXPIRY:
+        return
     try:
-        return hold.run(command)
+        session.take_again()
+    except TmrError as error:
+        say(f"the licence could not be taken again: {error}")
+    else:
+        say(f"the licence was taken again: session {session.id} on {session.licence.label}")
+
+
+def _run(command: Sequence[str], main_only: bool) -> int:
+    try:
+        return hold.run(command, say, main_only=main_only)
     except hold.NotStarted as error:
         say(str(error))
         return error.code
 
 
-def _run_borrowed(
-    settings: Settings,
-    firm: int,
-    product: int,
-    tmr_id: int | None,
-    features: int,
-    released: dt.datetime | None,
-    verbose: bool,
-    command: Sequence[str],
-) -> int:
-    from tmr.cli.borrowing import Watch, usable  # noqa: PLC0415
+def _run_borrowed(find: "Callable[[], BorrowedLicence]", run: Callable[[], int], verbose: bool) -> int:
+    from tmr.cli.borrowing import Watch  # noqa: PLC0415
 
-    find = partial(usable, settings.config(), firm, product, tmr_id, features, released)
     licence = find()
     if verbose:
         say(f"licence {licence.label}: borrowing {licence.borrow}, until {layout.moment(licence.until)}")
     with Watch(find, say):
-        return _run(command)
+        return run()
 
 
 class _Waiting:

@@ -30,6 +30,7 @@ from tmr.api.errors import (
     NoService,
     NotActive,
     NotEnoughUnits,
+    OtherProcess,
     OutsideTmr,
     Overloaded,
     Refused,
@@ -42,10 +43,12 @@ from tmr.api.errors import (
     WrongRole,
 )
 from tmr.api.fields import AccessMode
-from tmr.client._async import AsyncClient, AsyncClientSession
+from tmr.client._async import AsyncClient
+from tmr.client._async_session import AsyncClientSession
 from tmr.client._heartbeats import SessionState
 from tmr.client._retry import Policy
-from tmr.client._sync import Client, ClientSession
+from tmr.client._sync import Client
+from tmr.client._sync_session import ClientSession
 from tmr.client.config import Config, TlsFiles, load
 
 __all__ = [
@@ -74,6 +77,7 @@ __all__ = [
     "NoService",
     "NotActive",
     "NotEnoughUnits",
+    "OtherProcess",
     "OutsideTmr",
     "Overloaded",
     "Policy",

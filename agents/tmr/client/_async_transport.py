@@ -8,6 +8,7 @@ from typing import TypeVar
 import httpx
 
 from tmr.client._operations import Operation, Request
+from tmr.client._process import OwnerProcess
 from tmr.client._retry import Call, Done, Policy, Send, Wait
 from tmr.client._transport import (
     Credentials,
@@ -32,12 +33,25 @@ class AsyncTransport:
         self.config = config or load()
         self.policy = policy or Policy()
         self.clock = clock
+        self._process = OwnerProcess()
         self._credentials = Credentials(self.config)
-        self._pools: Pools[httpx.AsyncClient] = Pools(
+        self._pools = self._new_pools()
+        self._forsaken: list[Pools[httpx.AsyncClient]] = []
+        """Connections of the process before. They are neither used nor closed here: their numbers may stand
+        for other files by now."""
+
+    def _new_pools(self) -> Pools[httpx.AsyncClient]:
+        return Pools(
             lambda: httpx.AsyncClient(
                 **client_options(self._credentials.context, httpx.AsyncHTTPTransport, self.config.source)
             )
         )
+
+    def _connect_anew(self) -> None:
+        """This process holds the sessions from now on, with connections of its own."""
+        self._forsaken.append(self._pools)
+        self._pools = self._new_pools()
+        self._process.adopt()
 
     async def _run(
         self,
@@ -48,6 +62,7 @@ class AsyncTransport:
         twins: Sequence[str] | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> T:
+        self._process.check()
         call = Call(
             operation.request,
             self.config.servers if servers is None else servers,

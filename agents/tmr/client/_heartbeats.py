@@ -32,13 +32,15 @@ class SessionState(StrEnum):
 
     `held`: the server confirmed it, and its time to live has not passed since. `unknown`: nobody has answered
     for a whole time to live; it may live on, since a new active twin gives every session a fresh one.
-    `lost`: the server said so. `released`: given back.
+    `lost`: the server said so. `released`: given back. `foreign`: this process was forked from the one that
+    holds it.
     """
 
     HELD = "held"
     UNKNOWN = "unknown"
     LOST = "lost"
     RELEASED = "released"
+    FOREIGN = "foreign"
 
 
 @dataclass(slots=True)
@@ -46,6 +48,8 @@ class _Beat:
     ttl: float
     confirmed: float
     due: float
+    unknown: bool = False
+    """Nobody has answered for its time to live, and that was told."""
 
 
 class HeartbeatSchedule:
@@ -73,6 +77,11 @@ class HeartbeatSchedule:
         if beat is None:
             return SessionState.RELEASED
         return SessionState.HELD if now < beat.confirmed + beat.ttl else SessionState.UNKNOWN
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """The sessions that heartbeats are sent for."""
+        return tuple(self._beats)
 
     def wait(self, now: float) -> float | None:
         """Seconds until the next heartbeat is due (0: now), or None without sessions."""
@@ -104,7 +113,7 @@ class HeartbeatSchedule:
             if session not in asked:
                 continue
             if session in alive:
-                beat.confirmed = sent
+                beat.confirmed, beat.unknown = sent, False
                 beat.due = sent + beat.ttl / BEATS
             elif session in lost:
                 del self._beats[session]
@@ -113,6 +122,20 @@ class HeartbeatSchedule:
             else:
                 beat.due = retry_at
         return tuple(found)
+
+    def newly_unknown(self, now: float) -> dict[str, float]:
+        """Sessions that became unknown since the last call → seconds since they were confirmed."""
+        found = {}
+        for session, beat in self._beats.items():
+            if not beat.unknown and now >= beat.confirmed + beat.ttl:
+                beat.unknown = True
+                found[session] = now - beat.confirmed
+        return found
+
+    def demand(self, now: float) -> None:
+        """All sessions are due at once."""
+        for beat in self._beats.values():
+            beat.due = min(beat.due, now)
 
     def unanswered(self, asked: Iterable[str], retry_at: float) -> None:
         """A heartbeat of `asked` was given up; it is due again at `retry_at`."""
@@ -132,6 +155,10 @@ class _Session(Protocol):
     def id(self) -> str: ...
 
     def _is_lost(self, ended: EndedSession | None) -> None: ...
+
+    def _is_unknown(self, silent: float) -> None: ...
+
+    def _adopted(self, *, held: bool) -> None: ...
 
 
 S = TypeVar("S", bound=_Session)
@@ -173,6 +200,18 @@ class _Loop(Generic[S]):
         lost = self.schedule.answered(due, answer.alive, answer.lost, sent, again)
         return [self._sessions[each] for each in lost]
 
+    def _unknown(self) -> list[tuple[S, float]]:
+        """The sessions that are unknown since just now, and for how many seconds nobody has answered."""
+        found = self.schedule.newly_unknown(self._clock())
+        return [(self._sessions[each], silent) for each, silent in found.items() if each in self._sessions]
+
+    def _take_over(self) -> None:
+        """Another process goes on: it asks at once how each session is."""
+        self.schedule.demand(self._clock())
+        held = set(self.schedule.held)
+        for session in self.sessions:
+            session._adopted(held=session.id in held)
+
 
 def _tell(lost: list[S], answer: Heartbeats) -> None:
     ended = {one.id: one for one in answer.ended}
@@ -198,9 +237,19 @@ class HeartbeatTask(_Loop[S]):
         """Keep the session alive; it was granted to a request sent at `sent`."""
         self._sessions[session.id] = session
         self.schedule.add(session.id, session.licence.ttl, sent)
+        self._begin()
+        self._changed.set()
+
+    def _begin(self) -> None:
         if self._task is None:
             self._task = asyncio.create_task(self._beat(), name=NAME)
-        self._changed.set()
+
+    def adopt(self) -> None:
+        """Go on in a forked child, whose event loop is another one."""
+        self._changed, self._task = asyncio.Event(), None
+        self._take_over()
+        if self.sessions:
+            self._begin()
 
     def remove(self, session: S) -> bool:
         """Send no more heartbeats of the session. Gives whether it was held until now."""
@@ -229,6 +278,8 @@ class HeartbeatTask(_Loop[S]):
     async def _beat(self) -> None:
         while True:
             due = await self._next()
+            for session, silent in self._unknown():
+                session._is_unknown(silent)
             sent = self._clock()
             try:
                 answer = await self._ask(due)
@@ -261,10 +312,20 @@ class HeartbeatThread(_Loop[S]):
         with self._changed:
             self._sessions[session.id] = session
             self.schedule.add(session.id, session.licence.ttl, sent)
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._beat, name=NAME, daemon=True)
-                self._thread.start()
+            self._begin()
             self._changed.notify()
+
+    def _begin(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._beat, name=NAME, daemon=True)
+            self._thread.start()
+
+    def adopt(self) -> None:
+        """Go on in a forked child, where the thread is not, and its locks may be held for ever."""
+        self._changed, self._stop, self._thread = threading.Condition(), threading.Event(), None
+        self._take_over()
+        if self.sessions:
+            self._begin()
 
     def remove(self, session: S) -> bool:
         """Send no more heartbeats of the session. Gives whether it was held until now."""
@@ -294,6 +355,10 @@ class HeartbeatThread(_Loop[S]):
 
     def _beat(self) -> None:
         while due := self._next():
+            with self._changed:
+                unknown = self._unknown()
+            for session, silent in unknown:
+                session._is_unknown(silent)
             sent = self._clock()
             try:
                 answer = self._ask(due, self._sleep)

@@ -82,6 +82,27 @@ def log_lost(session: Session, ended: EndedSession | None) -> None:
     log.error("session %s on licence %s was lost%s", session.id, session.label, _how(ended))
 
 
+def log_unknown(session: Session, silent: float) -> None:
+    """Nobody has confirmed a session for its time to live."""
+    log.warning(
+        "session %s on licence %s may be lost: no heartbeat was answered for %.0f s, and its time to live is "
+        "%d s",
+        session.id,
+        session.label,
+        silent,
+        session.ttl,
+    )
+
+
+def log_kept_by_parent(session: Session) -> None:
+    """A forked child left the block of its parent's session."""
+    log.info(
+        "session %s on licence %s is not given back: it belongs to the process that this one was forked from",
+        session.id,
+        session.label,
+    )
+
+
 def lost_error(session: Session, ended: EndedSession | None) -> SessionLost:
     """Error that `check` raises."""
     detail = f"Session {session.id} on {session.label} has ended{_how(ended)}"

@@ -2,11 +2,9 @@
 """The client for threaded programs. Generated from `_async.py`: do not edit."""
 
 import datetime as dt
-import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from types import TracebackType
 from typing import Self
 
 from tmr.api.access import AccessList
@@ -15,11 +13,10 @@ from tmr.api.borrowing import Borrowing, BorrowRequest
 from tmr.api.errors import SessionLost, TmrError
 from tmr.api.explain import ExplainRequest, Explanation
 from tmr.api.fields import TTL_DEFAULT, AccessMode
-from tmr.api.licences import Container, Item, ItemList
+from tmr.api.licences import Container, ItemList
 from tmr.api.operations import Switchover, TimeAccepted, Trusted
 from tmr.api.sessions import (
     Consumption,
-    EndedSession,
     Heartbeat,
     Heartbeats,
     HeldSession,
@@ -32,9 +29,10 @@ from tmr.api.sessions import (
 from tmr.api.status import Status
 from tmr.client import _operations, _waiting
 from tmr.client._clock import elapsed
-from tmr.client._heartbeats import HeartbeatThread, SessionState
+from tmr.client._heartbeats import HeartbeatThread
 from tmr.client._retry import Policy
-from tmr.client._session import SessionView, default_request, log, log_lost, log_unreleased, lost_error
+from tmr.client._session import default_request, log
+from tmr.client._sync_session import ClientSession
 from tmr.client._sync_transport import SyncTransport
 from tmr.client.config import Config
 
@@ -70,11 +68,27 @@ class Client(SyncTransport):
         self.close()
 
     def close(self) -> None:
-        """Release the sessions that are still held, and close all connections."""
+        """Release the sessions that are still held, and close all connections.
+
+        In a forked child it does nothing: all that is the parent's.
+        """
+        if not self._process.here:
+            return
         for session in self._heartbeats.sessions:
             session.release()
         self._heartbeats.close()
         self._close_connections()
+
+    def adopt(self) -> None:
+        """Take over, in a forked child, the sessions that were held when it was forked.
+
+        For a program that daemonizes: call it in the process that stays. The process before must end without
+        giving the sessions back: by `os._exit`, as daemonizing does. In the own process it does nothing.
+        """
+        if self._process.here:
+            return
+        self._connect_anew()
+        self._heartbeats.adopt()
 
     # -- sessions ------------------------------------------------------------------------------------------
 
@@ -96,8 +110,9 @@ class Client(SyncTransport):
         user: str | None = None,
         process: str | None = None,
         on_wait: Callable[[QueuePlace], None] | None = None,
-        on_lost: Callable[["ClientSession"], None] | None = None,
-    ) -> "ClientSession":
+        on_lost: Callable[[ClientSession], None] | None = None,
+        on_unknown: Callable[[ClientSession], None] | None = None,
+    ) -> ClientSession:
         """A licence for the length of a `with` block; it is asked for when the block begins.
 
         `ttl`: seconds without a heartbeat after which the server takes it back; heartbeats go by themselves,
@@ -107,7 +122,8 @@ class Client(SyncTransport):
         the session that a crashed predecessor left. `wait`: queue for a seat, True or at most so many
         seconds; `on_wait` is called with the place in the queue each time it was asked for. `station`,
         `user`, `process`: shown to others who find the licence taken; by default those of this process.
-        `on_lost`: called on that thread if the server has ended the session.
+        `on_lost`: called on that thread if the server has ended the session. `on_unknown`: the same if nobody
+        has answered for a whole time to live, as after suspend: it may be lost.
         """
         request = default_request(
             firm_code=firm_code,
@@ -125,7 +141,7 @@ class Client(SyncTransport):
             user=user,
             process=process,
         )
-        return ClientSession(self, request, _waiting.patience(wait), on_wait, on_lost)
+        return ClientSession(self, request, _waiting.patience(wait), on_wait, on_lost, on_unknown)
 
     def acquire(
         self,
@@ -306,79 +322,6 @@ class Client(SyncTransport):
         Needs an operator's certificate. Raises Refused, and nothing has changed.
         """
         return self._run(_operations.accept_time(time))
-
-
-class ClientSession(SessionView):
-    """A licence held by a program; made by `Client.session`, and used as a context manager.
-
-    `lost` is set when the server has ended the session, not when it is merely silent for a while.
-    """
-
-    def __init__(
-        self,
-        client: Client,
-        request: SessionRequest,
-        patience: float | None,
-        on_wait: Callable[[QueuePlace], None] | None,
-        on_lost: Callable[["ClientSession"], None] | None,
-    ) -> None:
-        self._client = client
-        self._request = request
-        self._patience = patience
-        self._on_wait = on_wait
-        self._on_lost = on_lost
-        self.lost = threading.Event()
-
-    def __enter__(self) -> Self:
-        self.licence, sent = self._client._acquire(self._request, None, self._patience, self._on_wait)
-        self._client._heartbeats.add(self, sent)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.release()
-
-    @property
-    def state(self) -> SessionState:
-        """State of the session now."""
-        if self.lost.is_set():
-            return SessionState.LOST
-        return self._client._heartbeats.schedule.state(self.id, self._client.clock())
-
-    def check(self) -> None:
-        """Raise SessionLost if the server has ended the session."""
-        if self.lost.is_set():
-            raise lost_error(self.licence, self.ended)
-
-    def consume(self, units: int) -> Consumption:
-        """Take units from the licence, exactly once over all retries."""
-        return self._client.consume(self.id, units)
-
-    def item(self) -> Item | None:
-        """The licence that is held, with its Feature Map, Text, User Data …; None: it cannot be used now."""
-        found = self._client.items(self.licence.container)
-        return next((item for item in found.items if item.label == self.licence.label), None)
-
-    def release(self) -> None:
-        """Give the licence back. If nobody answers, this is logged: the server takes it back by itself."""
-        if not self._client._heartbeats.remove(self):
-            return
-        try:
-            policy = self._client.policy.for_release()
-            self._client._run(_operations.release(self.id), policy=policy)
-        except TmrError as error:
-            log_unreleased(self.licence, error)
-
-    def _is_lost(self, ended: EndedSession | None) -> None:
-        self.ended = ended
-        self.lost.set()
-        log_lost(self.licence, ended)
-        if self._on_lost is not None:
-            try:
-                self._on_lost(self)
-            except Exception:
-                log.exception("on_lost of session %s failed", self.id)
 
 
 def _now_ms() -> int:

@@ -8,6 +8,7 @@ from typing import TypeVar
 import httpx
 
 from tmr.client._operations import Operation, Request
+from tmr.client._process import OwnerProcess
 from tmr.client._retry import Call, Done, Policy, Send, Wait
 from tmr.client._transport import (
     Credentials,
@@ -32,12 +33,25 @@ class SyncTransport:
         self.config = config or load()
         self.policy = policy or Policy()
         self.clock = clock
+        self._process = OwnerProcess()
         self._credentials = Credentials(self.config)
-        self._pools: Pools[httpx.Client] = Pools(
+        self._pools = self._new_pools()
+        self._forsaken: list[Pools[httpx.Client]] = []
+        """Connections of the process before. They are neither used nor closed here: their numbers may stand
+        for other files by now."""
+
+    def _new_pools(self) -> Pools[httpx.Client]:
+        return Pools(
             lambda: httpx.Client(
                 **client_options(self._credentials.context, httpx.HTTPTransport, self.config.source)
             )
         )
+
+    def _connect_anew(self) -> None:
+        """This process holds the sessions from now on, with connections of its own."""
+        self._forsaken.append(self._pools)
+        self._pools = self._new_pools()
+        self._process.adopt()
 
     def _run(
         self,
@@ -48,6 +62,7 @@ class SyncTransport:
         twins: Sequence[str] | None = None,
         sleep: Callable[[float], object] = time.sleep,
     ) -> T:
+        self._process.check()
         call = Call(
             operation.request,
             self.config.servers if servers is None else servers,

@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from tests.support.pki import System
 from tests.unit.cli.conftest import Tmr, command, environment
 from tests.unit.client.peer import Peer, State, drop, problem
+from tmr.api.sessions import EndedBy
 
 RUN = ("run", "--firm", "6000010", "--product", "201")
 
@@ -169,6 +171,7 @@ def test_a_pause_and_a_loss_are_told(peer: Peer, start: Callable[..., subprocess
     until(lambda: peer.state.sessions)
     peer.always = drop
     assert "no answer to a heartbeat; the session goes on" in process.stderr.readline()
+    assert "session s-1 on licence 6000010:201 #1 may be lost" in process.stderr.readline()
     peer.always = None
     assert process.stderr.readline() == "tmr: heartbeats are answered again\n"
     peer.state.sessions.clear()
@@ -176,6 +179,186 @@ def test_a_pause_and_a_loss_are_told(peer: Peer, start: Callable[..., subprocess
     assert process.poll() is None, "the command goes on"
     process.send_signal(signal.SIGTERM)
     assert process.wait(20) == 128 + signal.SIGTERM
+
+
+def test_a_lost_licence_is_taken_again(peer: Peer, start: Callable[..., subprocess.Popen[str]]) -> None:
+    """As after suspend; but not where a person, or the program itself, has ended the session."""
+    peer.state.ttl = 1
+    process = start(*RUN, "--take-again", "--", "sleep", "60")
+    assert process.stderr is not None
+    until(lambda: peer.state.sessions)
+    peer.state.end("s-1", EndedBy.EXPIRY)
+    assert "no heartbeat came for its time to live" in next(_lines(process, "was lost"))
+    told = "tmr: the licence was taken again: session s-2 on licence 6000010:201 #1\n"
+    assert next(_lines(process, "taken again")) == told.replace("on licence", "on")
+    peer.state.others = peer.state.quantity
+    peer.state.end("s-2", EndedBy.EXPIRY)
+    assert "could not be taken again: all 5 seats are taken" in next(_lines(process, "taken again"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 128 + signal.SIGTERM
+
+
+def _lines(process: subprocess.Popen[str], part: str) -> Iterator[str]:
+    """Lines of its standard error with this part."""
+    assert process.stderr is not None
+    return (line for line in process.stderr if part in line)
+
+
+DAEMON = """
+import os, sys, time
+if os.fork():
+    sys.exit(5)
+os.setsid()
+if os.fork():
+    os._exit(0)
+os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+os.dup2(1, 2)
+while not os.path.exists(sys.argv[1]):
+    time.sleep(0.02)
+"""
+
+
+def test_a_command_that_becomes_a_daemon_keeps_its_licence(
+    peer: Peer, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """The licence is held until the last process that the command left behind has ended."""
+    stop = tmp_path / "stop"
+    process = start(*RUN, "--", sys.executable, "-c", DAEMON, str(stop))
+    told = next(_lines(process, "has ended; the licence is held for what it left running: "))
+    assert re.search(r"python[\d.]*\[\d+\]$", told.rstrip())
+    assert process.poll() is None
+    assert list(peer.state.sessions) == ["s-1"]
+    stop.touch()
+    assert process.wait(60) == 5, "the exit code is the command's"
+    assert peer.state.sessions == {}
+
+
+def test_signals_reach_what_a_command_left_behind(
+    peer: Peer, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    process = start(*RUN, "--", sys.executable, "-c", DAEMON, str(tmp_path / "never"))
+    next(_lines(process, "has ended; the licence is held"))
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 5
+    assert peer.state.sessions == {}
+
+
+def test_only_the_command_itself_is_waited_for_if_asked(tmr: Tmr, peer: Peer, tmp_path: Path) -> None:
+    stop = tmp_path / "stop"
+    try:
+        answer = tmr(*RUN, "--main-only", "--", sys.executable, "-c", DAEMON, str(stop))
+    finally:
+        stop.touch()
+    assert (answer.returncode, answer.stderr) == (5, "")
+    assert peer.state.sessions == {}
+
+
+def test_the_command_goes_on_after_its_wrapper_was_killed(
+    peer: Peer, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    """Without a licence: nobody sends heartbeats any more, so the server takes the seat back."""
+    sign, stop = tmp_path / "alive", tmp_path / "stop"
+    script = 'while ! [ -e "$1" ]; do touch "$0"; sleep 0.05; done'
+    process = start(*RUN, "--", "/bin/sh", "-c", script, str(sign), str(stop))
+    until(sign.exists)
+    process.kill()
+    process.wait(60)
+    try:
+        sign.unlink()
+        until(sign.exists)
+        assert [one for one in peer.seen if one.method == "DELETE"] == []
+    finally:
+        stop.touch()
+
+
+def test_a_second_signal_does_not_keep_the_seat(
+    peer: Peer, start: Callable[..., subprocess.Popen[str]]
+) -> None:
+    """The command has ended by the first; the second comes while the seat is given back."""
+    process = start(*RUN, "--", "sleep", "60")
+    until(lambda: peer.state.sessions)
+    until(lambda: _children(process.pid))
+    entered, go_on = threading.Event(), threading.Event()
+
+    def slow(handler: object) -> bool:
+        entered.set()
+        return go_on.wait(60)
+
+    peer.always = slow
+    process.send_signal(signal.SIGTERM)
+    assert entered.wait(60)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGTERM):
+        process.send_signal(number)
+    peer.always = None
+    go_on.set()
+    assert process.wait(60) == 128 + signal.SIGTERM
+    until(lambda: not peer.state.sessions)
+
+
+def _children(pid: int) -> str:
+    """Ids of its child processes; a process that has begun to run its command is not the interpreter's."""
+    found = subprocess.run(
+        ["ps", "--ppid", str(pid), "-o", "comm="], capture_output=True, text=True, check=False
+    )
+    return found.stdout if "sleep" in found.stdout else ""
+
+
+SERVICE = """
+import os, sys
+from pathlib import Path
+os.environ["SYSTEMD_EXEC_PID"] = str(os.getpid())
+from tmr.cli import service_manager
+service_manager.CGROUP = Path(sys.argv.pop(1))
+from tmr.cli.main import main
+main()
+"""
+COUNTING = """
+import signal, sys, time
+seen = []
+def term(*_):
+    seen.append(1)
+    print("term", flush=True)
+signal.signal(signal.SIGTERM, term)
+signal.signal(signal.SIGUSR1, lambda *_: sys.exit(10 + len(seen)))
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("mode", ["control-group", "mixed"])
+def test_a_service_managers_signal_comes_once(peer: Peer, config: Path, tmp_path: Path, mode: str) -> None:
+    """systemd signals all processes of a service; with `mixed` the main one alone, which passes it on."""
+    cgroup, systemctl = tmp_path / "cgroup", tmp_path / "systemctl"
+    cgroup.write_text("0::/user.slice/user-7.slice/user@7.service/app.slice/plant.service\n")
+    systemctl.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/asked\necho {mode}\n')
+    systemctl.chmod(0o755)
+    process = subprocess.Popen(
+        [*HEEDING, sys.executable, "-c", SERVICE, str(cgroup), *RUN, "--", sys.executable, "-c", COUNTING],
+        env=environment(config, PATH=f"{tmp_path}:{os.environ['PATH']}"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        assert process.stdout.readline() == "ready\n"
+        if mode == "control-group":
+            os.killpg(process.pid, signal.SIGTERM)
+            assert "the service manager has sent it to the command, too" in process.stderr.readline()
+        else:
+            process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "term\n"
+        process.send_signal(signal.SIGUSR1)
+        assert process.wait(60) == 11
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+    assert (tmp_path / "asked").read_text() == "--user show --property=KillMode --value -- plant.service\n"
+    assert peer.state.sessions == {}
 
 
 def test_no_service(tmr: Tmr, peer: Peer) -> None:

@@ -24,6 +24,7 @@ from tests.unit.client.peer import (
     raw,
     silent_address,
 )
+from tmr.api.sessions import EndedBy
 from tmr.client import (
     AsyncClient,
     BadAnswer,
@@ -104,6 +105,9 @@ class Driver:
     async def consume(self, session: Any, units: int) -> Any:
         return await self._do(lambda: session.consume(units))
 
+    async def again(self, session: Any) -> None:
+        await self._do(session.take_again)
+
     async def item(self, session: Any) -> Any:
         return await self._do(session.item)
 
@@ -155,6 +159,46 @@ def test_a_machine_that_wakes_does_not_believe_in_its_session(both: Both, peer: 
             session.check()
 
     both.run(work, config, clock=lambda: elapsed() + slept)
+
+
+def test_a_machine_that_wakes_is_told_and_takes_its_licence_again(
+    both: Both, peer: Peer, config: Config
+) -> None:
+    """At once that it may be lost; then that it is. Asked to, the client takes the licence again."""
+    slept = 0.0
+    heard: list[str] = []
+    peer.state.units = 100
+
+    async def work(client: Driver) -> None:
+        nonlocal slept
+        session = await client.enter(
+            ttl=3600,
+            units=12,
+            on_unknown=lambda one: heard.append(f"unknown {one.id}"),
+            on_lost=lambda one: heard.append(f"lost {one.id}"),
+        )
+        await client.again(session)
+        assert session.id == "s-1", "what is held is not asked for anew"
+        peer.state.end("s-1", EndedBy.EXPIRY)
+        slept = 3601.0
+        await until(lambda: session.state == "lost", 60.0)
+        await until(lambda: heard == ["unknown s-1", "lost s-1"], 60.0)
+        peer.state.others = peer.state.quantity
+        with pytest.raises(NoMoreLicences):
+            await client.again(session)
+        assert session.state == "lost"
+        peer.state.others = 0
+        await client.again(session)
+        assert (session.state, session.id, session.ended) == ("held", "s-3", None)
+        session.check()
+        assert peer.state.units == 88, "the units are not taken again"
+        assert client.client._heartbeats.sessions == [session]
+        slept = 7203.0
+        await until(lambda: heard[2:] == ["unknown s-3"], 60.0)
+        await until(lambda: session.state == "held", 60.0)
+
+    both.run(work, config, clock=lambda: elapsed() + slept)
+    assert peer.state.sessions == {}
 
 
 @pytest.mark.skipif(not hasattr(time, "CLOCK_BOOTTIME"), reason="a clock of Linux")
