@@ -218,7 +218,7 @@ def test_upstreams_at_different_updates_sign_nothing_together(site: Site) -> Non
     async def story(links: dict[str, UpstreamLink]) -> None:
         await site.found(links)
         await site.commit(links, site.borrow("bor-1"))
-        before = await borrow_file(links, "bor-1", lambda: READ)
+        before = await borrow_file(links, "bor-1", lambda: READ, patience=60)
         in_thread = asyncio.get_running_loop().run_in_executor
         await in_thread(None, lambda: site.update("up1"))
         site.upstreams[2].kill()
@@ -322,12 +322,12 @@ async def _lent_by_the_active_twin(directory: Path) -> None:
         def read() -> ReadIndex:
             return ReadIndex(replicator.twin.epoch, replicator.twin.owner, replicator.twin.applied)
 
-        tree = json.loads(await borrow_file(links, "bor-1", read))
+        tree = json.loads(await borrow_file(links, "bor-1", read, patience=60))
         assert len(tree["borrowing"]["signatures"]) == 2
         payload = json.loads(base64.b64decode(tree["borrowing"]["payload"]))
         assert (payload["borrow"], payload["until_ms"] - payload["from_ms"]) == ("bor-1", 3_600_000)
         system.upstreams[0].cut()
-        assert await borrow_file(links, "bor-1", read)
+        assert await borrow_file(links, "bor-1", read, patience=60)
         with pytest.raises(ProblemError, match="no borrowing bor-2"):
             await borrow_file(links, "bor-2", read, patience=0.2)
 

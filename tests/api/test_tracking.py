@@ -85,7 +85,7 @@ async def test_an_export_does_not_wait_for_the_renewal_of_the_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lasting_lease(monkeypatch)
-    monkeypatch.setattr(tracking, "PATIENCE", 0.0)
+    monkeypatch.setattr(tracking, "EXPORT_WITHIN", 0.0)
     async with running(tmp_path, item()) as system:
         await sessions(system.active, 1)
         lines, _ = verified(system, await export(system.active))

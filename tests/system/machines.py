@@ -335,6 +335,17 @@ class Machines:
 
     def activate(self, *licences: Licence) -> None:
         """The vendor issues `licences`, and they are activated on all three upstreams."""
+        self.take(self.issue(*licences), *self.upstreams)
+
+    def take(self, file: bytes, *upstreams: Upstream) -> None:
+        """The update is activated on these upstreams."""
+        for upstream in upstreams:
+            with upstream.admin() as admin:
+                answer = admin.post("/v1/updates", content=file)
+                assert answer.status_code in (200, 201, 204), answer.text
+
+    def issue(self, *licences: Licence) -> bytes:
+        """The vendor's next update, which issues `licences`."""
         with contextlib.ExitStack() as stack:
             admins = [stack.enter_context(upstream.admin()) for upstream in self.upstreams]
             requests = []
@@ -352,9 +363,7 @@ class Machines:
                 update_id=uuid.uuid4().hex,
             )
             self._issued.append(issued.update)
-            for admin in admins:
-                answer = admin.post("/v1/updates", content=issued.file)
-                assert answer.status_code in (200, 201, 204), answer.text
+            return issued.file
 
     def forget_issued(self) -> None:
         """The containers are new: the vendor begins anew with them."""

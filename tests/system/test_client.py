@@ -21,8 +21,10 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.system.front import OWN, VIP, Front
 from tests.system.machines import FIRM, TTL, Machines, Twin, until
 from tests.system.told import told
+from tmr.api.borrowing import BorrowRequest
 from tmr.api.status import Health, HealthState
 from tmr.client import (
+    BorrowFailed,
     Client,
     Config,
     LicenceUnavailable,
@@ -32,6 +34,7 @@ from tmr.client import (
     SessionState,
     TlsFiles,
 )
+from tmr.licensing import Licence
 
 log = logging.getLogger(__name__)
 
@@ -141,6 +144,32 @@ def test_asking_while_the_active_dies_takes_one_seat(site: Site) -> None:
                 assert seats(client, 22) == 1
             active.kill()
         assert seats(client, 22) == 0
+
+
+def test_a_borrow_file_that_is_not_signed(site: Site) -> None:
+    """The client waits for the reason: one upstream is away, and two have different updates."""
+    machines = site.machines
+    machines.serve(product=34, quantity=1)
+    machines.activate(Licence(product_code=35, quantity=1, borrow_s=86_400))
+    with Client(site.config()) as client:
+        until(lambda: 35 in [item.product_code for item in client.items().items], "the licence is there")
+        asked = BorrowRequest(firm_code=FIRM, product_code=35, seconds=3600, station="laptop-3")
+        lent = client.borrow(asked).id
+        file = machines.issue(Licence(product_code=36, quantity=1))
+        first, second, third = machines.upstreams
+        machines.take(file, first)
+        third.kill()
+        with pytest.raises(BorrowFailed) as caught:
+            client.borrow_file(lent)
+        assert caught.value.problem.slug == "borrow-not-signed"
+        for upstream in (first, second, third):
+            assert f"{upstream.name}: " in caught.value.message
+        machines.take(file, second)
+        assert client.borrow_file(lent)
+        client.give_back(lent)
+        third.start()
+        until(lambda: third.admin().get("/v1/status").status_code == 200, "the third is back")
+        machines.take(file, third)
 
 
 def test_full_and_the_reason(site: Site) -> None:

@@ -275,6 +275,7 @@ _ALL: Final = (
         "The borrow file is not signed",
         "Two of the three upstreams must sign it: repair what the detail names, and fetch the file again.",
         BorrowFailed,
+        passing=True,
     ),
     ProblemType(
         "conflicting-key",

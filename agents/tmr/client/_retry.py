@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Final
 
 from tmr.api.errors import NoService, TmrError, TwinAnswer
+from tmr.api.patience import ANSWER_WAIT
 from tmr.api.problem import Problem
 from tmr.api.problems import PROBLEMS, to_error
 from tmr.client._operations import Answer, Request, problem_of
@@ -65,7 +66,7 @@ class Policy:
     refusal_patience: float = 5.0
     connect: float = 0.5
     longest_connect: float = 1.5
-    read: float = 2.5
+    read: float = ANSWER_WAIT
     first_pause: float = 0.025
     longest_pause: float = 0.25
     longest_refused_pause: float = 1.0

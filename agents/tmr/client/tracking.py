@@ -3,18 +3,16 @@
 
 import datetime as dt
 import time
-from typing import BinaryIO, Final, Literal
+from typing import BinaryIO, Literal
 from urllib.parse import urlencode
 
 import httpx
 
+from tmr.api.patience import EXPORT_WAIT
 from tmr.client._operations import Answer, Request
 from tmr.client._retry import Call, Done, Send, Wait
 from tmr.client._sync import Client
 from tmr.client._transport import answer_of, failure_of, http_request
-
-READ: Final = 30.0
-"""Seconds that the next part of an export may take: upstreams read it from their disks."""
 
 
 def tracking(
@@ -36,6 +34,7 @@ def download(client: Client, request: Request, sink: BinaryIO) -> None:
 
     Needs an operator's certificate. Raises TmrError; what is in `sink` is then of no use.
     """
+    client._process.check()
     config = client.config
     call = Call(request, config.servers, config.twins, client.policy, client.clock())
     while True:
@@ -56,7 +55,7 @@ def _attempt(client: Client, request: Request, send: Send, call: Call, sink: Bin
     pool = client._pools.take(send.address)
     retire = True
     options = http_request(request, send, client.config.port)
-    options["timeout"] = httpx.Timeout(READ, connect=send.connect)
+    options["timeout"] = httpx.Timeout(EXPORT_WAIT, connect=send.connect)
     try:
         with pool.client.stream(**options) as response:
             if response.status_code == httpx.codes.OK:

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from tmr.api.patience import ANSWER_WITHIN
 from tmr.http.load_limits import Priority
 from tmr.net.problem import ProblemError
 from tmr.runtime.turns import Turns, set_next_turn
@@ -27,7 +28,7 @@ SLOW_OF_CLIENT_MAX: Final = 32
 """Requests of one client whose bodies have been on their way for longer than SLOW."""
 SLOW: Final = 1.0
 """Seconds after which a body counts as slow."""
-WAIT_MAX: Final = 2.0
+WAIT_MAX: Final = ANSWER_WITHIN
 """Seconds after which a request that still waits is refused, if its client has many: it would time out."""
 MANY: Final = 16
 """Requests of one client up to which none is refused for having waited."""

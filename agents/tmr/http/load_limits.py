@@ -43,7 +43,7 @@ LIMITS: Final[Mapping[Priority, Load]] = {
     Priority.NEW: Load(in_work=300, waiting=2_000, oldest=1.0, lag=0.75),
     Priority.READ_ONLY: Load(in_work=50, waiting=2_000, oldest=1.0, lag=0.5),
 }
-"""A client waits 2.5 s for an answer: one that would come later had better not be begun."""
+"""A client waits ANSWER_WAIT for an answer: one that would come later had better not be begun."""
 HYSTERESIS: Final = 0.75
 """Part of a limit below which all measures must be before requests are taken on again."""
 RETRY_MAX: Final = 5

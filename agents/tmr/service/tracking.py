@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from tmr.api.patience import EXPORT_WITHIN
 from tmr.ledger import ChainedLine, Head, RecordDenials, decode_line, unbroken
 from tmr.ledger import export as form
 from tmr.ledger.export import RecordSpan
@@ -31,8 +32,6 @@ from tmr.service.problems import problem
 
 log = logging.getLogger(__name__)
 
-PATIENCE: Final = 3.0
-"""Seconds in which two upstreams must have applied what the twin has."""
 PAUSE: Final = 0.1
 COLUMNS: Final = (
     "seq", "time", "event", "product_code", "tmr_id", "reference", "id", "client", "user", "station",
@@ -95,7 +94,7 @@ class Tracking:
                 f"to is later than now ({_written(now_ms)}): nobody can vouch for what has not happened.",
                 "Leave it out for all until now, or ask again when that time has come.",
             )
-        end = self._command_log.clock() + PATIENCE
+        end = self._command_log.clock() + EXPORT_WITHIN
         while True:
             answers = await asyncio.gather(*(self._ask(source, asked) for source in self._archives))
             found = self._agreed(answers)

@@ -5,6 +5,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from tmr.api.patience import ANSWER_WITHIN
 from tmr.licensing import BadBorrowSignature, BorrowSignature, check_share, seal_borrow_file
 from tmr.licensing.borrow_file import SIGNERS
 from tmr.net.problem import ProblemError
@@ -14,8 +15,6 @@ from tmr.rpc.upstream_client import LinkError, LinkRefused
 from tmr.service.problems import problem
 from tmr.twin.replicator import Link
 
-PATIENCE: Final = 5.0
-"""Seconds: an upstream learns of a commit with the next message, many times within one lease."""
 PAUSE: Final = 0.05
 """Seconds after which an upstream is asked again; doubles each time."""
 PAUSE_MAX: Final = 0.5
@@ -24,12 +23,13 @@ _FINAL: Final = frozenset({"no-update"})
 
 
 async def borrow_file(
-    links: Mapping[str, Link], borrow: str, read: Callable[[], ReadIndex], *, patience: float = PATIENCE
+    links: Mapping[str, Link], borrow: str, read: Callable[[], ReadIndex], *, patience: float = ANSWER_WITHIN
 ) -> bytes:
     """The borrow file of the borrowing `borrow`, signed by two of the upstreams `links` (by name).
 
     `read` gives the asker's term, and how far it has committed: an upstream signs of no less.
-    All are asked at once, and again while they have not applied the borrowing yet. Raises ProblemError
+    All are asked at once, and again while they have not applied the borrowing yet: an upstream learns of a
+    commit with the next message, many times within one lease. Raises ProblemError
     `borrow-not-signed` after `patience` seconds, or as soon as too few can sign: what is missing where.
     """
     return await _Collection(links, borrow, read).gather(patience)

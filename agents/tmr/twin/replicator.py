@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, TypeVar, overload
 
+from tmr.api.patience import ANSWER_WITHIN
 from tmr.ledger import Command, Ledger, Outcome, continuity, each, together
 from tmr.quorum import formats, validation
 from tmr.quorum.messages import Promise, Release, Reply, Request, Subscribe, Subscribed
@@ -29,8 +30,8 @@ R = TypeVar("R")
 log = logging.getLogger(__name__)
 
 COMMIT_PATIENCE: Final = 2.0
-"""TTLs that a client waits for a command to be committed. Then it is told that the outcome is not known yet;
-the command stays on its way."""
+"""TTLs that a client waits for a command to be committed, ANSWER_WITHIN at most. Then it is told that the
+outcome is not known yet; the command stays on its way."""
 RELEASE_PATIENCE: Final = 0.5
 """Seconds that a release of the lease may take before the process ends."""
 
@@ -80,7 +81,7 @@ class Replicator:
         self._states: tuple[UpstreamState, ...] | None = None
         self._holds_until: float | None = None
         """Findings about the twin since its last input, or None: nothing else changes them."""
-        self.queue = CommandQueue(clock, self._wake, COMMIT_PATIENCE * twin.timing.ttl)
+        self.queue = CommandQueue(clock, self._wake, min(COMMIT_PATIENCE * twin.timing.ttl, ANSWER_WITHIN))
         self.in_flight = self.queue.in_flight
         self._reads: deque[tuple[float, asyncio.Future[None]]] = deque()
         """Reads to be confirmed, by their marks, the oldest first."""
@@ -197,6 +198,16 @@ class Replicator:
             elif not future.done():
                 future.set_result(None)
 
+    def _lose_reads(self, before: float) -> None:
+        """Reads with marks before this have waited too long: it is not known whether this term goes on."""
+        if not self._reads or min(mark for mark, _ in self._reads) >= before:
+            return
+        late = [future for mark, future in self._reads if mark < before]
+        self._reads = deque((mark, future) for mark, future in self._reads if mark >= before)
+        for future in late:
+            if not future.done():
+                future.set_exception(NotActive())
+
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Commit and apply the command. The future is its fate: see `CommandQueue.submit`.
 
@@ -266,6 +277,7 @@ class Replicator:
         self.twin.tick(now)
         self._carry_out(now)
         self.in_flight.lose_patience(now)
+        self._lose_reads(now - ANSWER_WITHIN)
         wait = self.twin.renewal / 8
         if self.twin.role == "active":  # exactly at the deadline too: between two ticks it only moves away
             wait = min(wait, max(0.0005, self.twin.deadline - now))

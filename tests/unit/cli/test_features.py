@@ -271,8 +271,9 @@ def test_a_borrowed_licence_without_the_vendors_key(away: Tmr) -> None:
 
 
 def test_a_file_that_could_not_be_fetched_is_fetched_again(away: Tmr, peer: Peer) -> None:
-    peer.faults.extend([lambda _: True, problem("borrow-not-signed")])
+    peer.faults.extend([lambda _: True, *[problem("borrow-not-signed")] * 100])  # it is asked for again
     answer = away("borrow", *PRODUCT, "--for", "3d")
+    peer.faults.clear()
     assert answer.returncode == 1
     assert "The seat is borrowed, but its file could not be fetched or kept" in answer.stderr
     (borrowing,) = peer.state.borrowings
