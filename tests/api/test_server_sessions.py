@@ -2,8 +2,10 @@
 """Sessions over the client API: grants, refusals, retries, heartbeats, ends."""
 
 import asyncio
+import datetime as dt
 import time
 from pathlib import Path
+from typing import Any
 
 from tests.support.tmr_system import ALICE, BOB, FIRM, OLGA, ask, item, key, running, scenario, until
 
@@ -15,6 +17,8 @@ async def test_one_container_shows_the_licence(tmp_path: Path) -> None:
         assert container["serial"].startswith("131-")
         assert container["items"] == 1
         assert [upstream["state"] for upstream in container["upstreams"]] == ["available"] * 3
+        status = (await client.get("/v1/status")).json()
+        assert (status["container"], status["act_id"]) == (container["serial"], container["act_id"])
         answer = (await client.get(f"/v1/containers/{container['serial']}/items")).json()
         (shown,) = answer["items"]
         assert (shown["firm_code"], shown["product_code"], shown["tmr_id"]) == (FIRM, 1, 1)
@@ -126,11 +130,50 @@ async def test_an_expired_licence_is_refused_with_its_date(tmp_path: Path) -> No
 async def test_a_licence_that_ends_is_not_kept_alive(tmp_path: Path) -> None:
     ends = round(time.time() * 1000) + 3_000
     async with running(tmp_path, item(expiration_ms=ends)) as system, system.active.client() as client:
-        session = (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"]
+        session, other = [
+            (await client.post("/v1/sessions", json=ask(), headers=key())).json()["id"] for _ in "12"
+        ]
         assert (await client.put(f"/v1/sessions/{session}/heartbeat")).status_code == 200
         await until(lambda: system.active.agent.replicator.certified_ms() > ends, "the licence ends")
         answer = await client.put(f"/v1/sessions/{session}/heartbeat")
         assert (answer.status_code, answer.json()["type"]) == (409, "urn:tmr:problem:licence-expired")
+        assert answer.json()["ended"]["by"] == "licence-expired"
+        answer = await client.post("/v1/heartbeats", json={"sessions": [other, session]})
+        assert (answer.json()["lost"], answer.json()["alive"]) == ([other, session], [])
+        assert answer.json()["unavailable"] == []
+        for ended in answer.json()["ended"]:
+            assert ended["by"] == "licence-expired"
+            assert dt.datetime.fromisoformat(ended["at"]).timestamp() * 1000 >= ends, (
+                "and not before it ended"
+            )
+        answer = await client.put(f"/v1/sessions/{other}/heartbeat")
+        assert answer.status_code == 404
+        assert answer.json()["detail"].endswith(": its licence had expired.")
+        (licence,) = (await client.get("/v1/status")).json()["licences"]
+        assert (licence["state"], licence["in_use"]) == ("expired", 0)
+
+
+@scenario
+async def test_a_licence_that_is_removed_ends_its_sessions_with_that_reason(tmp_path: Path) -> None:
+    """It may come back with another update: so they live on for their time to live. Who was not heard is
+    told that."""
+    async with running(tmp_path, item(), item(9, product=5)) as system, system.active.client() as client:
+        session, quiet = [
+            (await client.post("/v1/sessions", json=ask(ttl=ttl), headers=key())).json()["id"]
+            for ttl in (10, 5)
+        ]
+        for upstream in system.upstreams:
+            upstream.hold(item(9, product=5))
+        answers: list[dict[str, Any]] = []
+        while not answers or not answers[-1]["lost"]:
+            answers.append((await client.post("/v1/heartbeats", json={"sessions": [session]})).json())
+            await asyncio.sleep(0.1)
+        assert answers[0]["alive"] == [session]
+        assert [session] in [answer["unavailable"] for answer in answers], "first it is not kept alive"
+        assert answers[-1]["lost"] == [session]
+        assert [ended["by"] for ended in answers[-1]["ended"]] == ["licence-removed"]
+        answer = await client.put(f"/v1/sessions/{quiet}/heartbeat")
+        assert (answer.status_code, answer.json()["ended"]["by"]) == (404, "expiry")
 
 
 @scenario

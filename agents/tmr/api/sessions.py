@@ -163,12 +163,20 @@ class SessionList(AnswerModel):
 
 
 class EndedBy(StrEnum):
-    """Way in which a session ended. `replaced`: the same instance of the application asked again."""
+    """Way in which a session ended.
+
+    `expiry`: no heartbeat came. `replaced`: the same instance of the application asked again. Then those
+    whose licence ended: it expired, is not active yet, was removed by an update, or had too few constituents.
+    """
 
     RELEASE = "release"
     EXPIRY = "expiry"
     OPERATOR = "operator"
     REPLACED = "replaced"
+    LICENCE_EXPIRED = "licence-expired"
+    LICENCE_NOT_ACTIVE = "licence-not-active"
+    LICENCE_REMOVED = "licence-removed"
+    LICENCE_UNAVAILABLE = "licence-unavailable"
 
 
 class EndedSession(AnswerModel):

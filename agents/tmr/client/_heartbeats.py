@@ -19,7 +19,7 @@ from tmr.api.fields import HEARTBEATS_MAX
 from tmr.api.sessions import EndedSession, Heartbeats, Session
 from tmr.client._clock import LONGEST_WAIT
 from tmr.client._retry import Policy
-from tmr.client._session import log
+from tmr.client._session import log, log_unavailable
 
 BEATS: Final = 3
 """Heartbeats in one time to live."""
@@ -173,6 +173,8 @@ class _Loop(Generic[S]):
         self._policy = policy
         self._sessions: dict[str, S] = {}
         self._silent = False
+        self._unavailable: set[str] = set()
+        """Sessions that were not kept alive when they were beaten last."""
 
     @property
     def sessions(self) -> list[S]:
@@ -196,6 +198,10 @@ class _Loop(Generic[S]):
         if self._silent:
             log.info("heartbeats are answered again")
         self._silent = False
+        for each in set(answer.unavailable) - self._unavailable:
+            if each in self._sessions:
+                log_unavailable(self._sessions[each].licence)
+        self._unavailable = self._unavailable.difference(due).union(answer.unavailable)
         again = self._clock() + self._policy.beat_again
         lost = self.schedule.answered(due, answer.alive, answer.lost, sent, again)
         return [self._sessions[each] for each in lost]

@@ -94,6 +94,17 @@ def log_unknown(session: Session, silent: float) -> None:
     )
 
 
+def log_unavailable(session: Session) -> None:
+    """A heartbeat was heard, and the session is not kept alive."""
+    log.warning(
+        "session %s is not kept alive, because too few constituents of the licence %s are available; it ends "
+        "within %d s unless that changes",
+        session.id,
+        session.label,
+        session.ttl,
+    )
+
+
 def log_kept_by_parent(session: Session) -> None:
     """A forked child left the block of its parent's session."""
     log.info(
@@ -121,3 +132,11 @@ def _how(ended: EndedSession | None) -> str:
             return ": no heartbeat came for its time to live"
         case EndedBy.RELEASE:
             return ": it was released"
+        case EndedBy.LICENCE_EXPIRED:
+            return ": the licence has expired"
+        case EndedBy.LICENCE_NOT_ACTIVE:
+            return ": the licence is not valid yet"
+        case EndedBy.LICENCE_REMOVED:
+            return ": the licence was removed by an update"
+        case EndedBy.LICENCE_UNAVAILABLE:
+            return ": too few constituents of the licence were available"

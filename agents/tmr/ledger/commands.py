@@ -26,6 +26,8 @@ AccessMode = Literal["user-limit", "no-user-limit", "exclusive", "station-share"
 """As CodeMeter has them: each session takes a seat; takes none; sole holder; one seat for each station."""
 
 FreedBy = Literal["release", "expiry", "operator"]
+LicenceEnd = Literal["licence-expired", "licence-not-active", "licence-removed", "licence-unavailable"]
+"""Ends of a session that is heard, but whose licence cannot be used."""
 
 
 class StateContainers(msgspec.Struct, frozen=True, tag="state-containers", forbid_unknown_fields=True):
@@ -140,7 +142,7 @@ class Free(msgspec.Struct, frozen=True, tag="free", forbid_unknown_fields=True):
 
     session: str
     client: str | None
-    by: FreedBy
+    by: FreedBy | LicenceEnd
     who: str = ""
     """The operator."""
 

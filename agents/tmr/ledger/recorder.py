@@ -19,6 +19,7 @@ _ENDS: Final[dict[str, Event]] = {
     "operator": "ended",
     "replaced": "replaced",
 }
+"""Events of the ends of sessions. Those whose licence ended have expired: the reason says why."""
 
 MAX_FIRMS: Final = 100
 """Records for firms of which no container holds anything begin only while there are fewer records."""
@@ -59,7 +60,10 @@ class Recorder:
 
     def ended(self, session: Session, by: str, who: str) -> None:
         """A session ended."""
-        self._session(_ENDS[by], session, reason=who)
+        if by in _ENDS:
+            self._session(_ENDS[by], session, reason=who)
+        else:
+            self._session("expired", session, reason=by)
 
     def units(self, session: Session, units: int) -> None:
         """A session took units."""

@@ -44,7 +44,7 @@ def begin(ledger_state: LedgerState, grant: Grant, item: ProductItem, replaced: 
 
 
 def end(ledger_state: LedgerState, session: Session, by: str, who: str) -> None:
-    """The session is over. `by`: release, expiry, operator (`who`) or replaced (by the session `who`)."""
+    """The session is over. `by`: as in `Free`, or replaced (by the session `who`). `who`: the operator."""
     ledger_state.seats.end(session)
     ledger_state.memory.end(
         Ended(

@@ -90,7 +90,7 @@ class Waiter(msgspec.Struct, frozen=True, array_like=True):
 class Ended(msgspec.Struct, frozen=True, array_like=True):
     """End of a session, or of a place in the queue (`key` None).
 
-    `by`: release, expiry, operator (`who`) or replaced (by the session `who`).
+    `by`: as in `Free`, operator with `who`; or replaced, by the session `who`.
     """
 
     session: str

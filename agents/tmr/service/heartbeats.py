@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Heartbeats of clients: a fresh time to live for a session, or for many."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,11 +10,14 @@ from tmr.api.sessions import (
     Heartbeat,
     Heartbeats,
 )
+from tmr.ledger import Free, LicenceEnd, Outcome
 from tmr.licensing import LicenceKey
 from tmr.net.identity import Identity
 from tmr.net.problem import ProblemError
 from tmr.runtime.turns import give_way
+from tmr.service.container_view import UpstreamState
 from tmr.service.held_sessions import HeldSessions
+from tmr.service.problems import problem
 
 BEATS: Final = 100
 """Sessions kept alive in one turn of the event loop."""
@@ -29,21 +34,29 @@ class HeartbeatService:
         self._held = held
 
     async def heartbeat(self, peer: Identity, session: str) -> Heartbeat:
-        """A fresh time to live. Raises ProblemError."""
+        """A fresh time to live. Raises ProblemError; a session whose licence is over has then ended."""
         async with self.guard.proving(self.guard.check()):
             held = self._held.own(peer, session)
-            unusable = self._held.unusable(held.key, self.command_log.upstreams())
-            if unusable is not None:
-                raise unusable
+            unavailable = self._held.unavailable(held.key, self.command_log.upstreams())
+            if unavailable is not None:
+                self._held.liveness.refuse(session)
+                raise unavailable
+            if over := self._held.over(held.key):
+                await self.guard.decided(self._held.end(Free(session, None, over[0])))
+                raise problem(*over, ended=self._held.how_ended(peer, session))
             held = await self._held.living(peer, session)
         return Heartbeat(id=held.id, ttl=held.ttl, epoch=self.command_log.epoch)
 
     async def heartbeats(self, peer: Identity, sessions: Sequence[str]) -> Heartbeats:
-        """A fresh time to live for each session held whose licence is available. Raises ProblemError."""
+        """A fresh time to live for each session held whose licence is available. Raises ProblemError.
+
+        Sessions whose licence is over end with that, and are told so.
+        """
         mark, account = self.guard.check(), peer.account
         alive, lost, unavailable = list[str](), list[str](), list[str]()
+        ending: dict[str, asyncio.Future[Outcome]] = {}
         upstreams, now = self.command_log.upstreams(), self.command_log.clock()
-        licences: dict[LicenceKey, ProblemError | None] = {}
+        licences: dict[LicenceKey, bool | LicenceEnd] = {}
         for number, session in enumerate(sessions, 1):
             if number % BEATS == 0:
                 await give_way()  # the lease must be renewed meanwhile, and others heard
@@ -54,23 +67,36 @@ class HeartbeatService:
                 lost.append(session)  # no problem document for each: that would take most of the time
                 continue
             if held.key not in licences:
-                licences[held.key] = self._held.unusable(held.key, upstreams)
-            unusable = licences[held.key]
-            if unusable is not None:
-                (unavailable if unusable.status == 503 else lost).append(session)
-                continue
-            if self._held.liveness.heartbeat(now, session) == "alive":
+                licences[held.key] = self._usable(held.key, upstreams)
+            usable = licences[held.key]
+            if usable is False:
+                self._held.liveness.refuse(session)
+                unavailable.append(session)
+            elif usable is not True:
+                ending[session] = self._held.end(Free(session, None, usable))
+            elif self._held.liveness.heartbeat(now, session) == "alive":
                 alive.append(session)
-                continue
-            try:
-                await self._held.living(peer, session)  # its end may be under way
-            except ProblemError as refusal:
-                (unavailable if refusal.status == 503 else lost).append(session)
             else:
-                alive.append(session)
-            now = self.command_log.clock()
+                try:
+                    await self._held.living(peer, session)  # its end may be under way
+                except ProblemError as refusal:
+                    (unavailable if refusal.status == 503 else lost).append(session)
+                else:
+                    alive.append(session)
+                now = self.command_log.clock()
+        for session, end in ending.items():
+            with contextlib.suppress(ProblemError):
+                await self.guard.decided(end)
+            (unavailable if session in self.ledger.sessions else lost).append(session)
         await self.guard.proved(mark)
         ended = [one for session in lost if (one := self._held.how_ended(peer, session)) is not None]
         return Heartbeats(
             alive=tuple(alive), lost=tuple(lost), unavailable=tuple(unavailable), ended=tuple(ended)
         )
+
+    def _usable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> bool | LicenceEnd:
+        """Whether sessions on the licence are kept alive; if it is over, how."""
+        if not self.view.available(key, upstreams):
+            return False
+        over = self._held.over(key)
+        return True if over is None else over[0]

@@ -12,7 +12,9 @@ from tmr.api.sessions import (
 from tmr.ledger import (
     Free,
     Freed,
+    FreedBy,
     Granted,
+    LicenceEnd,
     Outcome,
     Waiter,
     Waiting,
@@ -96,6 +98,10 @@ class HeldSessions:
                 EndedBy.EXPIRY: "it was not heard for its time to live",
                 EndedBy.OPERATOR: f"{ended.who} ended it",
                 EndedBy.REPLACED: f"the same instance asked again and got session {ended.who}",
+                EndedBy.LICENCE_EXPIRED: "its licence had expired",
+                EndedBy.LICENCE_NOT_ACTIVE: "its licence is not valid yet",
+                EndedBy.LICENCE_REMOVED: "its licence was removed by an update of the vendor",
+                EndedBy.LICENCE_UNAVAILABLE: "too few constituents of its licence were available",
             }[ended.by]
             detail = f"Session {session} ended {written_time(ended.at)}: {how}."
         return problem("session-lost", detail, remedy=remedy, ended=ended)
@@ -107,14 +113,34 @@ class HeldSessions:
             return None
         return EndedSession(id=session, by=EndedBy(ended.by), who=ended.who, at=instant(ended.time_ms))
 
-    def unusable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> ProblemError | None:
-        """Reason why a session on the licence is not kept alive: a held session needs its licence, too."""
-        if not self.view.available(key, upstreams):
-            return self.guard.unavailable([key], upstreams)
+    def unavailable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> ProblemError | None:
+        """Reason why a session on the licence is not kept alive for now; None: its constituents are there."""
+        return None if self.view.available(key, upstreams) else self.guard.unavailable([key], upstreams)
+
+    def over(self, key: LicenceKey) -> tuple[LicenceEnd, str] | None:
+        """Reason why sessions on an available licence end now, and the same in words; None: they do not."""
         invalid = self.ledger.invalid(self.ledger.licences[key].item, self.command_log.certified_ms())
-        if invalid is not None:
-            return problem(invalid.reason, f"{invalid.detail[:1].upper()}{invalid.detail[1:]}.")
-        return None
+        if invalid is None:
+            return None
+        by: LicenceEnd = "licence-expired" if invalid.reason == "licence-expired" else "licence-not-active"
+        return by, f"{invalid.detail[:1].upper()}{invalid.detail[1:]}."
+
+    def unusable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> ProblemError | None:
+        """Reason why a session can do nothing with its licence: it is unavailable, or over."""
+        if unavailable := self.unavailable(key, upstreams):
+            return unavailable
+        over = self.over(key)
+        return None if over is None else problem(*over)
+
+    def reason(self, session: str) -> FreedBy | LicenceEnd:
+        """Reason why a session whose time to live is over ends: it was not heard, or was refused."""
+        held = self.ledger.sessions.get(session)
+        if held is None or not self.liveness.refused(session):
+            return "expiry"
+        known = held.key in self.ledger.licences or any(
+            incomplete.key == held.key for incomplete in self.ledger.merged.incomplete
+        )
+        return "licence-unavailable" if known else "licence-removed"
 
     async def living(self, peer: Identity, session: str, remedy: str | None = None) -> Held:
         """The session, heard just now. While its end is under way, nobody may say that it lives."""

@@ -36,6 +36,8 @@ class _LastSeen(msgspec.Struct):
     ttl: float
     slot: int = 0
     ending: bool = False
+    refused: bool = False
+    """It was heard, but its licence cannot be used."""
 
     @property
     def due(self) -> float:
@@ -91,8 +93,18 @@ class LivenessTable:
             return "unknown"
         if heard.ending:
             return "ending"
-        heard.at = self._steady.read(now)
+        heard.at, heard.refused = self._steady.read(now), False
         return "alive"
+
+    def refuse(self, session: str) -> None:
+        """The session was heard, and is not kept alive: its licence cannot be used."""
+        if session in self._heard:
+            self._heard[session].refused = True
+
+    def refused(self, session: str) -> bool:
+        """Tells whether the session was heard last only to be refused."""
+        heard = self._heard.get(session)
+        return heard is not None and heard.refused
 
     def remaining_ms(self, now: float, session: str) -> int | None:
         """Milliseconds until the session ends unless it is heard; None: not known."""

@@ -61,7 +61,7 @@ class SessionService:
     def expire(self, now: float, time_ms: int) -> None:
         """Send to their end the sessions not heard in time, and refusals into the record."""
         for session in self._held.liveness.expired(now, max(0, EXPIRIES - len(self._held.ending))):
-            watch(self._held.end(Free(session, None, "expiry")), self._fatal)
+            watch(self._held.end(Free(session, None, self._held.reason(session))), self._fatal)
         late = time_ms - self.command_log.last_ms >= IDLE_MS
         self.write_refusals(now, at_once=late or self.ledger.ripe(time_ms))
 

@@ -338,6 +338,10 @@ def test_the_licence_of_a_session(both: Both, peer: Peer, config: Config) -> Non
         (EndedBy.REPLACED, "s-2", "the same instance of the program asked again"),
         (EndedBy.EXPIRY, "", "no heartbeat came for its time to live"),
         (EndedBy.RELEASE, "", "it was released"),
+        (EndedBy.LICENCE_EXPIRED, "", "the licence has expired"),
+        (EndedBy.LICENCE_NOT_ACTIVE, "", "the licence is not valid yet"),
+        (EndedBy.LICENCE_REMOVED, "", "the licence was removed by an update"),
+        (EndedBy.LICENCE_UNAVAILABLE, "", "too few constituents of the licence were available"),
     ],
 )
 def test_how_a_session_ended_is_told(

@@ -36,6 +36,19 @@ def test_a_heartbeat_starts_a_fresh_time_to_live() -> None:
     assert memory.expired(105.001 + LATEST, 10) == ["a"]
 
 
+def test_a_session_that_is_refused_is_not_kept_alive_and_that_is_remembered() -> None:
+    memory = term("a", "b")
+    memory.refuse("a")
+    memory.refuse("c")
+    assert (memory.refused("a"), memory.refused("b"), memory.refused("c")) == (True, False, False)
+    assert sorted(memory.expired(100.001 + LATEST, 10)) == ["a", "b"]
+    assert memory.refused("a")
+    memory = term("a")
+    memory.refuse("a")
+    memory.heartbeat(105, "a")
+    assert not memory.refused("a"), "the licence came back"
+
+
 def test_a_session_whose_end_is_under_way_is_never_alive() -> None:
     memory = term("a")
     assert memory.expired(200, 10) == ["a"]
