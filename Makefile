@@ -56,10 +56,10 @@ lint: venv ## ruff, the generated sync client, import layers, yamllint, ansible-
 	$(BIN)/yamllint --strict .
 	$(BIN)/ansible-lint
 
-types: venv ## mypy --strict; what an upstream needs also for Windows
+types: venv ## mypy --strict; what an upstream or a client needs also for Windows
 	$(say) 'types'
 	$(BIN)/mypy
-	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.standalone -p tmr.http -p tmr.service -p tmr.rpc -p tmr.net -p tmr.runtime -p tmr.quorum -p tmr.ledger -p tmr.licensing
+	$(BIN)/mypy --platform win32 -p tmr.upstream -p tmr.standalone -p tmr.http -p tmr.service -p tmr.rpc -p tmr.net -p tmr.runtime -p tmr.quorum -p tmr.ledger -p tmr.licensing -p tmr.client -p tmr.cli -p tmr.api
 	$(BIN)/mypy lab testbed demo chaos bench tests agents/unasync.py
 
 audit: venv ## known weaknesses of the locked packages; says so where it cannot look (AUDIT=required: fails)

@@ -345,7 +345,9 @@ async def test_a_seat_is_borrowed_used_offline_and_given_back(tmp_path: Path) ->
             more = await alice.post("/v1/borrowings", json=wish, headers=key())
             assert (slug(more), "1 of 1" in more.json()["detail"]) == ("borrow-failed", True)
             longer = await alice.post("/v1/borrowings", json={**wish, "seconds": 90_000}, headers=key())
-            assert "86400" in longer.json()["detail"]
+            assert longer.json()["detail"].endswith("can be borrowed for 1d, not for 25h.")
+            assert longer.json()["remedy"] == "Borrow for 1d at most, or ask the vendor."
+            assert more.json()["remedy"].startswith("Wait until a borrowed seat comes back")
             path = f"/v1/borrowings/{first.json()['id']}"
             file = (await alice.get(f"{path}/file")).content
             for refused in (await bob.get(f"{path}/file"), await bob.delete(path)):

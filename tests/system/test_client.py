@@ -168,7 +168,7 @@ def test_a_borrow_file_that_is_not_signed(site: Site) -> None:
         assert client.borrow_file(lent)
         client.give_back(lent)
         third.start()
-        until(lambda: third.admin().get("/v1/status").status_code == 200, "the third is back")
+        machines.whole()
         machines.take(file, third)
 
 

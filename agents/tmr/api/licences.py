@@ -160,3 +160,4 @@ class Holder(AnswerModel):
     until: AwareDatetime | None = Field(
         default=None, description="When a borrowing ends; null: when the session is released."
     )
+    process: str = Field(default="", description="What uses it, as it was asked for.")

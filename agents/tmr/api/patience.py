@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Seconds that a client waits for an answer, and in which servers answer. The second are fewer.
 
 A server that cannot do better in its time says why. If the client had gone by then, it would end with another

@@ -129,3 +129,9 @@ class Status(AnswerModel):
         default="tmr",
         description="Kind of system: `network` is one server alone, without twins.",
     )
+    container: str = Field(
+        default="",
+        description="Serial of the container that clients see: the virtual one of a TMR system.",
+        examples=["131-560068967"],
+    )
+    act_id: str = Field(default="", description="Its CmActId.", examples=["lab-0123456789abcdef"])

@@ -15,6 +15,7 @@ from tmr.api.access import AccessList, AccessRule, SubjectMatch
 from tmr.cli.common import FILE, READ_POLICY, Settings, common
 from tmr.cli.render.layout import FAINT, grid
 from tmr.client import Client, ConfigError, Policy
+from tmr.licensing.strict_json import not_json
 
 
 @click.group()
@@ -92,9 +93,10 @@ def _read(path: Path, version: int) -> AccessList:
         raise ConfigError(
             f"{path}: it is nested too deeply", "Write one [[rules]] for each rule, and its members below."
         ) from None
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: {not_json(error)}", "Correct that place.") from None
     except ValueError as error:
-        kind = "JSON" if path.suffix == ".json" else "TOML"
-        raise ConfigError(f"{path}: not valid {kind}: {error}", "Correct that place.") from None
+        raise ConfigError(f"{path}: not valid TOML: {error}", "Correct that place.") from None
     try:
         return AccessList.model_validate({"version": version, **tree} if isinstance(tree, dict) else tree)
     except ValidationError as error:

@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Options, configuration, output and errors that the commands share which ask servers."""
 
+import contextlib
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import wraps
 from pathlib import Path
@@ -46,6 +47,28 @@ P = ParamSpec("P")
 _C = TypeVar("_C", bound=Callable[..., object])
 
 
+def echo_json(document: object, *, err: bool = False) -> None:
+    """Print a document to stdout, or with `err` to stderr."""
+    click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False), err=err)
+
+
+@contextlib.contextmanager
+def errors_as_json(as_json: bool) -> Iterator[None]:
+    """Print the error that ends the block as JSON, if `as_json`. Wrong usage is told as always."""
+    try:
+        yield
+    except click.UsageError:
+        raise
+    except click.ClickException as error:
+        if not as_json:
+            raise
+        echo_json({"error": "Failed", "message": error.message}, err=True)
+        sys.exit(error.exit_code)
+
+
+json_option: Final = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
 class Settings:
     """Settings of the command: the configuration, and the form of the answer."""
 
@@ -77,14 +100,14 @@ class Settings:
     def show(self, renderables: Iterable[RenderableType], document: object) -> None:
         """Print to stdout: tables, or the document with --json."""
         if self.json:
-            click.echo(json.dumps(_plain(document), indent=2, ensure_ascii=False))
+            echo_json(document)
         else:
             _print(sys.stdout, renderables)
 
     def fail(self, error: TmrError) -> NoReturn:
         """Tell the error on stderr, and exit."""
         if self.json:
-            click.echo(json.dumps(_error_document(error), indent=2, ensure_ascii=False), err=True)
+            echo_json(_error_document(error), err=True)
         else:
             _print(sys.stderr, problem_tables.error(error))
         sys.exit(exit_code(error))
@@ -122,7 +145,7 @@ def common(
 
         wrapped: Any = run
         if json_too:
-            wrapped = click.option("--json", "as_json", is_flag=True, help="Print JSON.")(wrapped)
+            wrapped = json_option(wrapped)
         wrapped = click.option(
             "--patience",
             type=click.FloatRange(min=0.0),

@@ -16,6 +16,7 @@ from tmr.cli.spelling import PERIOD
 from tmr.client import Client
 from tmr.client._operations import explain_request
 from tmr.client._session import own_station, own_user
+from tmr.licensing.spelling import counted
 
 
 @click.command(short_help="Say what would happen to a request, and why.")
@@ -82,7 +83,8 @@ def shown(found: Explanation) -> list[RenderableType]:
     if found.detail:
         out.append(f"{found.detail[:1].upper()}{found.detail[1:]} ({found.problem}).")
     if found.waiting:
-        out.append(f"{found.waiting} requests wait for a seat.")
+        waits = "waits" if found.waiting == 1 else "wait"
+        out.append(f"{counted(found.waiting, 'request')} {waits} for a seat.")
     for each in found.licences:
         out += ["", *_candidate(each)]
     return out

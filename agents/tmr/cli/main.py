@@ -6,6 +6,8 @@ of its command once that was started; `tmr status` ends with 0 healthy, 1 degrad
 """
 
 import importlib
+import os
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -62,4 +64,12 @@ def cli(ctx: click.Context, config: Path | None) -> None:
 
 def main() -> None:
     """Entry point of the `tmr` command."""
-    cli.main(prog_name="tmr")
+    try:
+        cli.main(prog_name="tmr")
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        # What is left in the buffer cannot be written at the end of the process either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.stderr.write(f"tmr: the output cannot be written: {error.strerror}\n")
+        sys.exit(1)

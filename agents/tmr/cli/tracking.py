@@ -22,12 +22,13 @@ from rich.console import RenderableType
 from tmr.api.deployment import NETWORK, TMR, Deployment
 from tmr.cli import common
 from tmr.cli.render import layout
+from tmr.cli.render.record_lines import description, too_few, written
 from tmr.cli.usage import Product, Usage
 from tmr.client import Client, TmrError
 from tmr.client.tracking import download
 from tmr.client.tracking import tracking as request_for
 from tmr.ledger import Line
-from tmr.ledger.export import END_MAX, BadExport, Reader, Voucher
+from tmr.ledger.export import END_MAX, BadExport, Reader
 from tmr.licensing import (
     BadKey,
     BadRequest,
@@ -35,7 +36,7 @@ from tmr.licensing import (
     open_request,
     public_key_from_pem,
 )
-from tmr.licensing.spelling import instant, iso_time
+from tmr.licensing.spelling import instant
 
 SHOWN: Final = 40
 """Lines that `show` prints unless told otherwise."""
@@ -91,7 +92,7 @@ _to = click.option("--to", "end", callback=_moment, metavar="TIME", help="Only w
     metavar="FILE",
     help="Otherwise stdout.",
 )
-@common.common(json_too=False)
+@common.common()
 def export(
     settings: common.Settings,
     firm: int,
@@ -104,7 +105,11 @@ def export(
 
     Two containers vouch for it by their signatures, or that of a network licence server; the vendor verifies
     it by `tmr tracking verify`. Needs a certificate of the role `operator`. A time without offset is local.
+    With --json it says what was written; the record itself goes to the file then.
     """
+    if settings.json and output is None:
+        raise click.UsageError("With --json the record goes to a file: give --output FILE.")
+    document: dict[str, object] = {"file": str(output), "format": form}
     if output is not None and output.exists():
         raise click.ClickException(f"{output} exists. Choose another name.")
     with _fetched(settings, firm, begin, end, form) as (file, path):
@@ -115,13 +120,20 @@ def export(
             if not span.whole:
                 common.say("older lines of this span were no longer kept: the record is not whole")
             if span.to_ms is None:
-                common.say(f"{count} lines; the next export goes on with --from {_written(_last(reader))}")
+                common.say(f"{count} lines; the next export goes on with --from {written(_last(reader))}")
+            document |= {
+                "lines": count,
+                "span": msgspec.to_builtins(span),
+                "next_from": written(_last(reader)) if span.to_ms is None else None,
+            }
         file.seek(0)
         if output is None:
             shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
         else:
             _publish(path, output)
+    if settings.json:
+        common.echo_json(document)
 
 
 @tracking.command(short_help="Verify an export, offline.")
@@ -149,8 +161,14 @@ def export(
     help="It is of a network licence server: one container vouches.",
 )
 @click.option("--chain-only", is_flag=True, help="Do not ask who vouches for it.")
+@common.json_option
 def verify(
-    file: Path, requests: tuple[Path, ...], given: tuple[str, ...], deployment: Deployment, chain_only: bool
+    file: Path,
+    requests: tuple[Path, ...],
+    given: tuple[str, ...],
+    deployment: Deployment,
+    chain_only: bool,
+    as_json: bool,
 ) -> None:
     """Verify that FILE is a record as a TMR system exported it.
 
@@ -158,11 +176,37 @@ def verify(
     request files; with --network, of the one container of a network licence server. Exits with 1 where
     anything does not hold, and says where.
     """
-    keys = _keys(requests, given)
-    if not keys and not chain_only:
-        raise click.UsageError(
-            "Whose signatures? Give the containers' request files with --request, or --chain-only."
+    with common.errors_as_json(as_json):
+        keys = _keys(requests, given)
+        if not keys and not chain_only:
+            raise click.UsageError(
+                "Whose signatures? Give the containers' request files with --request, or --chain-only."
+            )
+        reader, last_ms = _read_through(file)
+        vouchers = reader.vouchers(keys)
+        if not as_json:
+            for line in description(reader, last_ms, vouchers):
+                click.echo(line)
+        sound = sum(not voucher.problem for voucher in vouchers)
+        if not chain_only and sound < deployment.majority:
+            raise click.ClickException(too_few(file, sound, deployment))
+    if as_json:
+        common.echo_json(
+            {
+                "span": msgspec.to_builtins(reader.span),
+                "lines": reader.count,
+                "vouchers": [msgspec.structs.asdict(voucher) for voucher in vouchers],
+                "verified": not chain_only,
+            }
         )
+    elif chain_only:
+        click.echo("Signatures were not asked for: this proves no origin.")
+    else:
+        click.echo(f"Verified: {sound} container{'s vouch' if sound > 1 else ' vouches'} for it.")
+
+
+def _read_through(file: Path) -> tuple[Reader, int]:
+    """The reader of a sound record, at its end, and the time of the last line."""
     with file.open("rb") as stream:
         reader = Reader(_lines(stream))
         last_ms = 0
@@ -171,34 +215,7 @@ def verify(
                 last_ms = line.time_ms
         except BadExport as error:
             raise click.ClickException(f"{file}, {error}. Remedy: {error.remedy}.") from error
-    span = reader.span
-    click.echo(f"Record of the firm {span.firm_code}")
-    click.echo(
-        f"  span             {_bound(span.from_ms, 'the beginning')} to {_bound(span.to_ms, 'the end')}"
-    )
-    if reader.count:
-        click.echo(f"  lines            {span.first_seq} to {span.last_seq}, the last of {_written(last_ms)}")
-    else:
-        click.echo("  lines            none")
-    click.echo("  chain            unbroken")
-    whole = "yes" if span.whole else "NO: older lines of the span were no longer kept"
-    click.echo(f"  whole            {whole}")
-    vouchers = reader.vouchers(keys)
-    for voucher in vouchers:
-        click.echo(f"  vouched for by   {_voucher(voucher)}")
-    sound = sum(not voucher.problem for voucher in vouchers)
-    if chain_only:
-        click.echo("Signatures were not asked for: this proves no origin.")
-    elif sound < (needed := deployment.majority):
-        whose = (
-            "the request files of all three containers" if needed > 1 else "the request file of the server"
-        )
-        raise click.ClickException(
-            f"{sound} of the containers known vouch for {file}, and {needed} "
-            f"{'is' if needed == 1 else 'are'} needed. Give {whose}, or ask the operator for a new export."
-        )
-    else:
-        click.echo(f"Verified: {sound} container{'s vouch' if sound > 1 else ' vouches'} for it.")
+    return reader, last_ms
 
 
 @tracking.command(short_help="Show the record as tables.")
@@ -357,21 +374,7 @@ def _keys(requests: Iterable[Path], given: Iterable[str]) -> dict[str, bytes]:
     return {str(container_serial(key)): key for key in found}
 
 
-def _voucher(voucher: Voucher) -> str:
-    at = f", as of {_written(voucher.time_ms)}" if voucher.time_ms else ""
-    verdict = f"NOT COUNTED: {voucher.problem}" if voucher.problem else "valid"
-    return f"{voucher.container} of {voucher.upstream}{at}: {verdict}"
-
-
 def _last(reader: Reader) -> int:
     """Certified time up to which nothing more comes, as the attestations say (not verified here)."""
     times = [voucher.time_ms for voucher in reader.vouchers({}) if voucher.time_ms]
     return min(times, default=0)
-
-
-def _bound(time_ms: int | None, otherwise: str) -> str:
-    return otherwise if time_ms is None else _written(time_ms)
-
-
-def _written(time_ms: int) -> str:
-    return iso_time(time_ms, timespec="milliseconds")

@@ -163,11 +163,11 @@ def failure_of(error: httpx.HTTPError | OSError, send: Send) -> Failure:
         cause = cause.__cause__ or cause.__context__
     match error:
         case httpx.ConnectTimeout():
-            return Failure(FailureKind.NOTHING, f"no connection within {send.connect:g} s")
+            return Failure(FailureKind.NOTHING, f"no connection within {send.connect:.2g} s")
         case httpx.ConnectError() | httpx.PoolTimeout():
             return Failure(FailureKind.NOTHING, text or "the connection broke at once")
         case httpx.ReadTimeout() | httpx.WriteTimeout():
-            return Failure(FailureKind.BROKEN, f"no answer within {send.read:g} s")
+            return Failure(FailureKind.BROKEN, f"no answer within {send.read:.2g} s")
         case _:
             return Failure(FailureKind.BROKEN, text or "the connection broke")
 

@@ -5,6 +5,7 @@ import argparse
 import asyncio
 import logging
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from tmr.net.connection_limits import ConnectionLimiter
@@ -31,6 +32,7 @@ KNOWN_PATIENCE = 3.0
 def main(arguments: list[str] | None = None) -> int:
     """Run until SIGTERM. Exit status: 0 after an orderly stop, 1 internal error, 2 it cannot start."""
     parser = argparse.ArgumentParser(prog="tmr-server", description="The TMR agent of one twin.")
+    parser.add_argument("--version", action="version", version=f"tmr-server {version('tmr')}")
     parser.add_argument("--config", type=Path, default=Path("/etc/tmr/server.toml"), help="TOML file")
     parser.add_argument(
         "--accept-loss",

@@ -4,6 +4,7 @@
 import argparse
 import importlib
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
@@ -41,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="tmr-upstream", description="One upstream of a TMR system. Without a command: run it."
     )
+    parser.add_argument("--version", action="version", version=f"tmr-upstream {version('tmr')}")
     parser.add_argument("--config", type=Path, default=config.DEFAULT, help="TOML file (%(default)s)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     request = commands.add_parser("request", help="print the container's request file for one firm")

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import signal
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
@@ -30,6 +31,7 @@ _WANTED_SYSCTLS = {"arp_ignore": 1, "arp_announce": 2}
 def main() -> None:
     """Entry point. Exit status: 0 orderly end, 1 cannot go on, 2 wrong configuration or privileges."""
     parser = argparse.ArgumentParser(prog="tmr-vip", description="Holds the virtual address of a TMR system.")
+    parser.add_argument("--version", action="version", version=f"tmr-vip {version('tmr')}")
     parser.add_argument("--config", type=Path, default=Path("/etc/tmr/vip.toml"), help="default: %(default)s")
     parser.add_argument("--clear", action="store_true", help="remove a VIP that was left behind, and exit")
     arguments = parser.parse_args()

@@ -17,6 +17,7 @@ from tmr.ledger.state import Product
 from tmr.ledger.usage_counters import UsageCounters
 from tmr.ledger.use import SeatUse
 from tmr.licensing import LicenceKey, ProductItem
+from tmr.licensing.spelling import counted, exact_period
 
 MAX_SESSIONS: Final = 200_000
 """Sessions that one system holds; beyond, requests are denied."""
@@ -180,10 +181,11 @@ class LicenceChooser:
         if not takes_a_seat:
             return None
         if asked.mode == "exclusive" and not use.idle:
-            taken = f"{len(use.sessions)} sessions and {len(use.borrowings)} borrowings are in use"
+            sessions, borrowings = len(use.sessions), len(use.borrowings)
+            taken = f"{counted(sessions, 'session')} and {counted(borrowings, 'borrowing')} are in use"
             return Denial(Denied("exclusive-conflict", taken), True, frozenset((item.key,)))
         if item.quantity is not None and use.seats >= item.quantity:
-            taken = f"{use.seats} of {item.quantity} seats of {item.key} are in use"
+            taken = _in_use(use.seats, item)
             return Denial(Denied("no-more-licences", taken), True)
         return self._kept(item, use, asked.subject)
 
@@ -197,12 +199,16 @@ class LicenceChooser:
         for_others = sum(rule.seats or 0 for rule in others)
         # First what waiting cannot change: so whether it helps does not depend on who holds what.
         if others and (asked.mode == "exclusive" or for_others >= (item.quantity or math.inf)):
-            told = f"the access rule {others[0].name!r} keeps {for_others} seats of {item.key} for others"
+            kept = counted(for_others, "seat")
+            told = f"the access rule {others[0].name!r} keeps {kept} of {item.key} for others"
             return Denial(Denied("access-denied", told, others[0].name))
         for rule in rules:
             taken, seats = counts.get(rule.name, 0), rule.seats or 0
             if rule.effect == "limit" and rule.name in mine and taken >= seats:
-                told = f"the access rule {rule.name!r} admits {seats} seats, and {taken} are in use"
+                are = "is" if taken == 1 else "are"
+                told = (
+                    f"the access rule {rule.name!r} admits {counted(seats, 'seat')}, and {taken} {are} in use"
+                )
                 return Denial(Denied("access-denied", told, rule.name), True)
         return None
 
@@ -219,10 +225,7 @@ class LicenceChooser:
                 kept, holder = kept + free, holder or rule.name
         if use.seats + kept < item.quantity:
             return None
-        told = (
-            f"{use.seats} of {item.quantity} seats of {item.key} are in use, and the access rule {holder!r} "
-            f"keeps {kept} for others"
-        )
+        told = f"{_in_use(use.seats, item)}, and the access rule {holder!r} keeps {kept} for others"
         return Denial(Denied("access-denied", told, holder), True)
 
     def _not_borrowable(self, item: ProductItem, asked: LicenceQuery) -> Denied | None:
@@ -233,9 +236,17 @@ class LicenceChooser:
         if asked.borrow_s > item.borrow_s:
             return Denied(
                 "borrow-failed",
-                f"{item.key} can be borrowed for {item.borrow_s} s, not for {asked.borrow_s} s",
+                f"{item.key} can be borrowed for {exact_period(item.borrow_s)}, "
+                f"not for {exact_period(asked.borrow_s)}",
             )
         out = len(self._seats.use(item.key).borrowings)
         if item.borrow_seats is not None and out >= item.borrow_seats:
-            return Denied("borrow-failed", f"{out} of {item.borrow_seats} seats of {item.key} are borrowed")
+            seats, are = counted(item.borrow_seats, "seat"), "is" if out == 1 else "are"
+            return Denied("borrow-failed", f"{out} of {seats} of {item.key} {are} borrowed")
         return None
+
+
+def _in_use(seats: int, item: ProductItem) -> str:
+    """Seats of a limited licence that are taken."""
+    are = "is" if seats == 1 else "are"
+    return f"{seats} of {counted(item.quantity or 0, 'seat')} of {item.key} {are} in use"

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Serials of CmContainers: `MASK-NUMBER`, where the mask byte tells the kind of container."""
+"""Serials of CmContainers: `MASK-NUMBER`, where the mask byte tells the kind of container.
+
+That of a cloud container may have a third part, `140-NUMBER-NUMBER`.
+"""
 
 import hashlib
 import re
@@ -11,7 +14,7 @@ import msgspec
 from tmr.licensing.errors import BadSerial
 
 NUMBER_MAX: Final = 2**32 - 1
-_SHAPE: Final = re.compile(r"(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,9})", re.ASCII)
+_SHAPE: Final = re.compile(r"(0|[1-9][0-9]{0,2})-(0|[1-9][0-9]{0,9})(?:-(0|[1-9][0-9]{0,9}))?", re.ASCII)
 
 
 class Kind(StrEnum):
@@ -28,6 +31,7 @@ MASKS: Final[dict[int, Kind]] = {
     1: Kind.CM_DONGLE,
     2: Kind.CM_DONGLE,
     3: Kind.CM_DONGLE,
+    127: Kind.CM_ACT_LICENSE,
     128: Kind.CM_ACT_LICENSE,
     129: Kind.CM_ACT_LICENSE,
     130: Kind.CM_ACT_LICENSE_UNIVERSAL,
@@ -60,10 +64,14 @@ _FOREIGN: Final = {
 
 
 class Serial(msgspec.Struct, frozen=True, order=True):
-    """One serial. `number` has 32 bits, `mask` is one of `MASKS`; else `BadSerial`."""
+    """One serial. Numbers have 32 bits, `mask` is one of `MASKS`; else `BadSerial`.
+
+    `second`: number of a cloud container besides the first; None: there is none.
+    """
 
     mask: int
     number: int
+    second: int | None = None
 
     def __post_init__(self) -> None:
         if self.mask not in MASKS:
@@ -72,16 +80,23 @@ class Serial(msgspec.Struct, frozen=True, order=True):
                 f"serial {self}: no kind of container has the mask {self.mask}",
                 f"known masks are {', '.join(map(str, MASKS))}",
             )
-        if type(self.number) is not int or not 0 <= self.number <= NUMBER_MAX:
+        if self.second is not None and self.kind is not Kind.CM_CLOUD_CONTAINER:
+            raise BadSerial(
+                "ill-formed",
+                f"serial {self}: a {self.kind} has one number",
+                "write MASK-NUMBER; only the serial of a cloud container has a third part",
+            )
+        numbers = [self.number] if self.second is None else [self.number, self.second]
+        if not all(type(number) is int and 0 <= number <= NUMBER_MAX for number in numbers):
             raise BadSerial(
                 "out-of-range",
-                f"serial {self}: the number is outside 0 to {NUMBER_MAX}",
+                f"serial {self}: a number is outside 0 to {NUMBER_MAX}",
                 "copy the serial from the container itself",
             )
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The serial written as `130-1234567`: decimal, without leading zeros. Raises `BadSerial`."""
+        """The serial written as `130-1234567`, in decimal without leading zeros. Raises `BadSerial`."""
         match = _SHAPE.fullmatch(text)
         if match is None:
             raise BadSerial(
@@ -89,7 +104,7 @@ class Serial(msgspec.Struct, frozen=True, order=True):
                 f"{text[:40]!r} is no serial of a container",
                 "write MASK-NUMBER without leading zeros, for example 130-1234567",
             )
-        return cls(int(match[1]), int(match[2]))
+        return cls(int(match[1]), int(match[2]), None if match[3] is None else int(match[3]))
 
     @property
     def kind(self) -> Kind:
@@ -118,7 +133,7 @@ class Serial(msgspec.Struct, frozen=True, order=True):
         )
 
     def __str__(self) -> str:
-        return f"{self.mask}-{self.number}"
+        return f"{self.mask}-{self.number}" + ("" if self.second is None else f"-{self.second}")
 
 
 def container_serial(public_key: bytes) -> Serial:

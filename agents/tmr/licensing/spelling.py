@@ -110,6 +110,11 @@ def written_period(seconds: float) -> str:
     return f"{seconds:.0f} s"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things for people: `1 seat`, `2 seats`."""
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def written_bits(feature_map: int, separator: str = ",") -> str:
     """A Feature Map as its bits, `0,3,5`."""
     return separator.join(str(bit) for bit in range(feature_map.bit_length()) if feature_map >> bit & 1)

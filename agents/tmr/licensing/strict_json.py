@@ -38,10 +38,19 @@ def read_json(data: bytes, kind: type[_T], size_max: int) -> _T:
         return msgspec.convert(tree, kind)
     except RecursionError:
         raise IllFormed("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise IllFormed(not_json(error)) from None
     except (
         ValueError
     ) as error:  # UnicodeDecodeError, JSONDecodeError, msgspec.ValidationError and the hooks' own
         raise IllFormed(printable(str(error))) from None
+
+
+def not_json(error: json.JSONDecodeError) -> str:
+    """Place at which a text stops being JSON, for people."""
+    if not error.doc.strip():
+        return "it is empty"
+    return f"it is no JSON from line {error.lineno}, column {error.colno} on"
 
 
 def printable(text: str) -> str:

@@ -133,7 +133,7 @@ class UpstreamLink:
         try:
             return await link.ask(message, patience)
         except TimeoutError:
-            raise LinkError(self.name, f"no answer within {patience:g} s") from None
+            raise LinkError(self.name, f"no answer within {patience:.2g} s") from None
         except PeerRefused as refused:
             raise LinkError(self.name, f"refused ({refused.problem.status}): {refused}") from None
         except (OSError, ValueError) as error:
@@ -171,7 +171,7 @@ class UpstreamLink:
                     raise await _refusal(self.name, response)
                 return await _bounded(response)
         except TimeoutError:
-            raise LinkError(self.name, f"no answer within {patience:g} s") from None
+            raise LinkError(self.name, f"no answer within {patience:.2g} s") from None
         except aiohttp.ClientError as error:
             raise LinkError(self.name, explain(error)) from None
         except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: the session was closed meanwhile

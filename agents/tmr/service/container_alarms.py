@@ -4,6 +4,7 @@
 from collections.abc import Iterable
 
 from tmr.ledger import Ledger
+from tmr.licensing.spelling import counted
 from tmr.service.container_view import ContainerView, UpstreamState
 
 
@@ -33,7 +34,7 @@ def container_alarms(view: ContainerView, ledger: Ledger, upstreams: Iterable[Up
     found = [*ledger.merged.alarms, *_lacking(view, ledger, upstreams)]
     for key, merged in ledger.licences.items():
         if merged.item.emergency and (taken := ledger.use(key).seats):
-            found.append(f"the emergency licence {key} is in use: {taken} seats")
+            found.append(f"the emergency licence {key} is in use: {counted(taken, 'seat')}")
     if not view.deployment.tmr_ids:
         items = [item for one in ledger.statements.values() for item in one.items]
         if constituents := [str(item.key) for item in items if item.tmr_id is not None]:

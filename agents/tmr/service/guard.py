@@ -11,7 +11,7 @@ from tmr.api.sessions import SessionRequest
 from tmr.ledger import Borrow, Command, Denied, Grant, Ledger, Outcome, Request
 from tmr.licensing import LicenceKey
 from tmr.licensing.redundancy import MAJORITY
-from tmr.licensing.spelling import written_time
+from tmr.licensing.spelling import exact_period, written_time
 from tmr.net.identity import Identity
 from tmr.net.problem import ProblemError
 from tmr.quorum.outputs import NotActive, Overloaded
@@ -369,6 +369,7 @@ class RequestGuard:
         raise problem(
             slug,
             f"{detail[:1].upper()}{detail[1:]}.",
+            remedy=self._borrow_remedy(asked, keys) if slug == "borrow-failed" else "",
             retry_after=LIMIT_RETRY_AFTER if slug == "overloaded" else None,
             asked=asked,
             rule=denied.rule,
@@ -381,6 +382,16 @@ class RequestGuard:
                 for constituent in self.view.licence(key, upstreams, time_ms).constituents
             ],
         )
+
+    def _borrow_remedy(self, asked: dict[str, Any], keys: Sequence[LicenceKey]) -> str:
+        """Remedy that can help with a licence that could not be borrowed; empty: that of the table."""
+        items = [self.ledger.licences[key].item for key in keys if key in self.ledger.licences]
+        longest = max((item.borrow_s for item in items if item.borrow_s is not None), default=None)
+        if longest is None:
+            return "Use it in the network, or ask the vendor for a licence that can be borrowed."
+        if asked.get("seconds", 0) > longest:
+            return f"Borrow for {exact_period(longest)} at most, or ask the vendor."
+        return "Wait until a borrowed seat comes back, or ask the vendor."
 
     def _constituents_only(self, product: tuple[int, int], asked: dict[str, Any]) -> bool:
         """A request that finds nothing may be about a licence of a TMR system."""

@@ -95,7 +95,7 @@ class HeartbeatService:
         )
 
     def _usable(self, key: LicenceKey, upstreams: Sequence[UpstreamState]) -> bool | LicenceEnd:
-        """Whether sessions on the licence are kept alive; if it is over, how."""
+        """True: sessions on the licence are kept alive; False: they are not for now; else how they end."""
         if not self.view.available(key, upstreams):
             return False
         over = self._held.over(key)

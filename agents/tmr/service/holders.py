@@ -51,6 +51,7 @@ def holders(ledger: Ledger, keys: Iterable[LicenceKey]) -> list[Holder]:
                 access_mode=AccessMode(session.mode),
                 since=instant(session.granted_ms),
                 seats=seats,
+                process=session.process,
             )
         )
     found += [

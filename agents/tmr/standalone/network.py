@@ -195,6 +195,8 @@ class NetworkServer:
             health=condition,
             alarms=alarms(condition),
             deployment=NETWORK.name,
+            container=str(self.view.serial),
+            act_id=self.view.act_id,
         )
 
     def alarms(self) -> list[str]:

@@ -331,6 +331,8 @@ class TwinApp:
             commit=twin.commit,
             health=condition,
             alarms=alarms(condition),
+            container=str(self.view.serial),
+            act_id=self.view.act_id,
         )
 
     def _take_over(self) -> TakeOver:

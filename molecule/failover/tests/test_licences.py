@@ -113,7 +113,7 @@ def test_a_seat_leaves_the_network_and_comes_back(products: Products) -> None:
     )
     code, _, errors = tmr("borrow", wanted(product), "--for", "1h")
     assert code == 1
-    assert "1 of 1 seats" in errors
+    assert "1 of 1 seat of" in errors
 
     lab("cut", "client", "front")
     assert offline(["list", "--patience", "1"]).returncode == 3, "the client machine is off the network"

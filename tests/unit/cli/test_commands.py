@@ -86,6 +86,22 @@ def test_list_as_json_and_in_a_pipe(tmr: Tmr, peer: Peer) -> None:
     assert all(len(line) <= 80 for line in tmr("list", COLUMNS="80").stdout.splitlines())
 
 
+@pytest.mark.parametrize("arguments", [["list"], ["list", "--json"], ["--help"], ["vendor", "--help"]])
+def test_output_that_cannot_be_written(config: Path, arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        answer = subprocess.run(
+            command(*arguments),
+            env=environment(config),
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert answer.returncode == 1
+    assert answer.stderr == "tmr: the output cannot be written: No space left on device\n"
+
+
 def test_a_terminal_gets_colours(config: Path) -> None:
     main, other = pty.openpty()
     process = subprocess.Popen(

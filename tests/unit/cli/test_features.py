@@ -362,7 +362,7 @@ def test_access_set_show_change(tmr: Tmr, peer: Peer, tmp_path: Path) -> None:
     [
         ("a.toml", "[[rules]\n", "not valid TOML"),
         ("a.toml", "x = " + "[" * 5000, "nested too deeply"),
-        ("a.json", "{", "not valid JSON"),
+        ("a.json", "{", "it is no JSON from line 1, column 2 on"),
         ("a.json", "[" * 100_000, "nested too deeply"),
         ("a.json", "[1]", "the file: Input should be"),
         ("a.toml", 'rule = "x"\n', "rule: Extra inputs are not permitted"),

@@ -46,6 +46,17 @@ def serving(body: bytes, kind: str = "application/jsonl") -> Fault:
     return fault
 
 
+def test_export_says_as_json_what_it_wrote(tmr: Tmr, peer: Peer, tmp_path: Path) -> None:
+    peer.always = serving(b"".join(exported(TRUTH)))
+    out = tmp_path / "out.jsonl"
+    done = tmr("tracking", "export", "--firm", str(FIRM), "--output", str(out), "--json")
+    told = json.loads(done.stdout)
+    assert (told["file"], told["lines"], told["span"]["last_seq"]) == (str(out), 12, 12)
+    assert out.read_bytes() == b"".join(exported(TRUTH))
+    unnamed = tmr("tracking", "export", "--firm", str(FIRM), "--json")
+    assert (unnamed.returncode, "give --output FILE" in unnamed.stderr) == (2, True)
+
+
 def test_verify_believes_what_two_known_containers_signed(tmr: Tmr, file: Path, requests: list[str]) -> None:
     done = tmr("tracking", "verify", str(file), *requests)
     assert (done.returncode, done.stderr) == (0, "")

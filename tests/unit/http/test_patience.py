@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Times of servers and clients against one another: no client is gone before the reason is told."""
 
 import inspect

@@ -28,11 +28,13 @@ from .system import ACT_ID, CONTAINER_KEYS, FIRM, containers
         ("1-7", Kind.CM_DONGLE),
         ("2-1234567", Kind.CM_DONGLE),
         ("3-0", Kind.CM_DONGLE),
+        ("127-5", Kind.CM_ACT_LICENSE),
         ("128-5", Kind.CM_ACT_LICENSE),
         ("129-5", Kind.CM_ACT_LICENSE),
         ("130-1234567", Kind.CM_ACT_LICENSE_UNIVERSAL),
         ("131-4294967295", Kind.TMR_VIRTUAL),
         ("140-9", Kind.CM_CLOUD_CONTAINER),
+        ("140-560129638-1439315497", Kind.CM_CLOUD_CONTAINER),
     ],
 )
 def test_mask_tells_the_kind(text: str, kind: Kind) -> None:
@@ -55,6 +57,11 @@ def test_mask_tells_the_kind(text: str, kind: Kind) -> None:
         ("\u0661\u0663\u0660-\u0661", "ill-formed"),  # digits, but not ASCII
         ("130-99999999999", "ill-formed"),
         ("130-4294967296", "out-of-range"),
+        ("140-1-4294967296", "out-of-range"),
+        ("140-1-", "ill-formed"),
+        ("140-1-01", "ill-formed"),
+        ("140-1-2-3", "ill-formed"),
+        ("130-1-2", "ill-formed"),
         ("4-1", "unknown-mask"),
         ("999-1", "unknown-mask"),
     ],
@@ -81,6 +88,12 @@ def test_round_trip(mask: int, number: int) -> None:
     assert Serial.parse(str(serial)) == serial
 
 
+@given(st.integers(0, NUMBER_MAX), st.integers(0, NUMBER_MAX))
+def test_round_trip_of_three_parts(number: int, second: int) -> None:
+    serial = Serial(140, number, second)
+    assert Serial.parse(str(serial)) == serial
+
+
 def test_derived_serials_are_fixed_for_ever() -> None:
     # a change here would rename every container in the field
     assert str(container_serial(bytes(32))) == "130-3869582238"
@@ -94,7 +107,7 @@ def test_derived_serials_are_fixed_for_ever() -> None:
         (SerialUse.NETWORK_SERVER, 130, None),
         (SerialUse.TMR_SERVER, 131, None),
         *((place, mask, "tools of its maker") for place in SerialUse for mask in (1, 2, 3)),
-        *((place, mask, "no Universal Firm Code") for place in SerialUse for mask in (128, 129)),
+        *((place, mask, "no Universal Firm Code") for place in SerialUse for mask in (127, 128, 129)),
         *((place, 140, "maker's service") for place in SerialUse),
         (SerialUse.LICENCE_FILE, 131, "holds nothing itself"),
         (SerialUse.NETWORK_SERVER, 131, "only a TMR server"),

@@ -26,7 +26,7 @@ from tmr.cli.render.layout import (
     more,
 )
 from tmr.licensing.options import OPTIONS, Option
-from tmr.licensing.spelling import written_bits, written_period
+from tmr.licensing.spelling import counted, written_bits, written_period
 
 SOON: Final = dt.timedelta(days=30)
 """A licence that expires within this time is marked."""
@@ -192,7 +192,7 @@ def _maintenance(item: Item) -> str:
 
 
 def _borrowing(item: Item) -> str:
-    seats = "all seats" if item.borrow_seats is None else f"{item.borrow_seats} seats"
+    seats = "all seats" if item.borrow_seats is None else counted(item.borrow_seats, "seat")
     return f"{seats} for up to {written_period(item.borrow_seconds or 0)}; {item.borrowed} out"
 
 

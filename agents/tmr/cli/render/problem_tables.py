@@ -9,8 +9,9 @@ from rich.text import Text
 
 from tmr.api.errors import NoService, TmrError, TwinAnswer
 from tmr.api.licences import Constituent, Holder
-from tmr.cli.render.layout import BAD, FAINT, PROBLEM_ROWS, grid, moment, more
+from tmr.cli.render.layout import BAD, FAINT, PROBLEM_ROWS, chosen, grid, moment, more
 from tmr.cli.render.licence_tables import CONSTITUENT_STYLES, missing
+from tmr.licensing.spelling import counted
 
 
 def error(raised: TmrError) -> list[RenderableType]:
@@ -36,7 +37,8 @@ def error(raised: TmrError) -> list[RenderableType]:
     if problem is not None and problem.next_end is not None:
         out.append(f"A seat comes back at the latest {moment(problem.next_end)}.")
     if problem is not None and problem.waiting:
-        out.append(f"{problem.waiting} requests wait for a seat already.")
+        waits = "waits" if problem.waiting == 1 else "wait"
+        out.append(f"{counted(problem.waiting, 'request')} {waits} for a seat already.")
     if isinstance(raised, NoService) and raised.reasons:
         out += ["", _reasons(raised.reasons, raised.message)]
     remedy = raised.remedy
@@ -59,16 +61,20 @@ def _problem_constituents(found: Sequence[Constituent]) -> Table:
 
 def holders(found: Sequence[Holder]) -> Table:
     """Table of the holders of the seats, with the end where that is known."""
-    table = grid("Held by", "Station", "Mode", "Since", ">Seats", "Until")
-    for each in found[:PROBLEM_ROWS]:
-        table.add_row(
+    titles = ("Held by", "Station", "Process", "Mode", "Since", ">Seats", "Until")
+    rows = [
+        (
             each.user or "-",
             each.station,
+            each.process or "-",
             each.access_mode or "borrowed",
             moment(each.since),
             str(each.seats),
             "released" if each.until is None else moment(each.until),
         )
+        for each in found[:PROBLEM_ROWS]
+    ]
+    table = chosen(titles, rows, () if any(each.process for each in found) else ("Process",))
     more(table, len(found))
     return table
 

@@ -47,6 +47,8 @@ def status(health: HealthState, vips: Sequence[TwinView], twins: Sequence[TwinVi
         else:
             line.append(f"{vip.status.name}, {vip.status.role}", _ROLES[vip.status.role])
         out.append(line)
+    if container := _container([view.status for view in (*twins, *vips) if view.status is not None]):
+        out.insert(1, container)
     shown = list(twins) or [vip for vip in vips if vip.status is not None][:1]
     if shown:
         out += ["", _twins(shown)]
@@ -58,6 +60,12 @@ def status(health: HealthState, vips: Sequence[TwinView], twins: Sequence[TwinVi
     out += ["", _upstreams(seen), ""] if DEPLOYMENTS[best.deployment].replicas > 1 else [""]
     out += _licences(best.licences) if best.licences else [Text("No licences are known.")]
     return out + alarms(_alarms_of(seen))
+
+
+def _container(seen: Sequence[Status]) -> str:
+    """The container that users work with, as those that answered name it; empty: nobody did."""
+    named = dict.fromkeys(f"{each.container}, {each.act_id}" for each in seen if each.container)
+    return f"Container {' or '.join(named)}" if named else ""
 
 
 def _alarms_of(seen: Sequence[Status]) -> list[str]:

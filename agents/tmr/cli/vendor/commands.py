@@ -4,17 +4,24 @@
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 import click
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tmr.api.deployment import NETWORK, TMR, Deployment
+from tmr.cli import common
 from tmr.cli.vendor.directory import open_directory, publish, read_file
 from tmr.cli.vendor.issuing import record_and_write
 from tmr.cli.vendor.item_file import read_items
 from tmr.cli.vendor.options import CHANGEABLE, OF_AN_ITEM, gathered, with_options
-from tmr.cli.vendor.show import describe_request, describe_update
+from tmr.cli.vendor.show import (
+    Shown,
+    describe_request,
+    describe_update,
+    request_document,
+    update_document,
+)
 from tmr.licensing import (
     Change,
     Licence,
@@ -42,17 +49,28 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def explained(command: Callable[P, R]) -> Callable[P, R]:
-    """A command whose licensing and file errors end as one line for a person, with exit code 1."""
+def explained(command: Callable[..., Shown]) -> Callable[..., None]:
+    """A command that prints what it returns, as JSON with --json.
 
+    Licensing and file errors end as one line for a person, with exit code 1.
+    """
+
+    @common.json_option
     @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        try:
-            return command(*args, **kwargs)
-        except LicensingError as error:
-            raise click.ClickException(str(error)) from error
-        except OSError as error:
-            raise click.ClickException(f"{error.filename or 'a file'}: {error.strerror or error}.") from error
+    def run(*args: Any, as_json: bool, **kwargs: Any) -> None:
+        with common.errors_as_json(as_json):
+            try:
+                shown = command(*args, **kwargs)
+            except LicensingError as error:
+                raise click.ClickException(str(error)) from error
+            except OSError as error:
+                text = f"{error.filename or 'a file'}: {error.strerror or error}."
+                raise click.ClickException(text) from error
+        if as_json:
+            common.echo_json(shown.document)
+        else:
+            for line in shown.lines:
+                click.echo(line)
 
     return run
 
@@ -94,7 +112,7 @@ def vendor() -> None:
 )
 @dir_option
 @explained
-def init(firm_code: int, directory: Path) -> None:
+def init(firm_code: int, directory: Path) -> Shown:
     """Make the firm's signing key and an empty record."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     key_file, pem = directory / f"{firm_code}.key", directory / f"{firm_code}.pem"
@@ -109,8 +127,13 @@ def init(firm_code: int, directory: Path) -> None:
     # else an earlier init was cut off between the two files
     public = raw_public_key(open_directory(directory).key)
     publish(pem, public_key_to_pem(public), 0o644)
-    click.echo(f"Firm {firm_code}: key fingerprint {fingerprint(public)}")
-    click.echo(f"Give {pem} to whoever runs a TMR system; keep everything else to yourself, and back it up.")
+    return Shown(
+        [
+            f"Firm {firm_code}: key fingerprint {fingerprint(public)}",
+            f"Give {pem} to whoever runs a TMR system; keep everything else to yourself, and back it up.",
+        ],
+        {"firm_code": firm_code, "fingerprint": fingerprint(public), "public_key": str(pem)},
+    )
 
 
 def issuing(command: Callable[P, R]) -> Callable[P, R]:
@@ -159,7 +182,7 @@ def issue_licence(
     out: Path,
     items_file: Path | None,
     **given: Fields | None,
-) -> None:
+) -> Shown:
     """Issue licences to the containers that made the request files.
 
     Each gets the next TMR-Id, or with --network none.
@@ -174,7 +197,7 @@ def issue_licence(
             if field not in fields:
                 raise click.UsageError(f"Missing option '--{name}', or --items with a file of licences.")
         licences = [Licence(**fields)]
-    record_and_write(directory, requests, licences, out, deployment)
+    return record_and_write(directory, requests, licences, out, deployment)
 
 
 @vendor.command()
@@ -191,13 +214,13 @@ def change(
     product: int | None,
     reference: int,
     **given: Fields | None,
-) -> None:
+) -> Shown:
     """Change options of a licence. The word none, or an empty text, takes an option away."""
     fields = gathered(given)
     if not fields:
         raise click.UsageError("Nothing is changed. Give the options that shall have a new value.")
     change = Change(which(tmr_id, product, reference), fields)
-    record_and_write(directory, requests, [change], out, deployment)
+    return record_and_write(directory, requests, [change], out, deployment)
 
 
 @vendor.command()
@@ -214,13 +237,15 @@ def refill(
     product: int | None,
     reference: int,
     units: str,
-) -> None:
+) -> Shown:
     """Add units to a licence."""
     try:
         more = whole(units.removeprefix("+"), 1, CODE_MAX)
     except ValueError as error:
         raise click.BadParameter(f"{error}, such as +500", param_hint="--units") from None
-    record_and_write(directory, requests, [Refill(which(tmr_id, product, reference), more)], out, deployment)
+    return record_and_write(
+        directory, requests, [Refill(which(tmr_id, product, reference), more)], out, deployment
+    )
 
 
 @vendor.command()
@@ -235,9 +260,11 @@ def remove(
     tmr_id: int | None,
     product: int | None,
     reference: int,
-) -> None:
+) -> Shown:
     """Take a licence away."""
-    record_and_write(directory, requests, [Removal(which(tmr_id, product, reference))], out, deployment)
+    return record_and_write(
+        directory, requests, [Removal(which(tmr_id, product, reference))], out, deployment
+    )
 
 
 @vendor.command()
@@ -251,18 +278,18 @@ def remove(
 @explained
 def reissue(
     directory: Path, requests: tuple[Path, ...], deployment: Deployment, out: Path, former_lost: bool
-) -> None:
+) -> Shown:
     """Issue again what a system has, for instance when a new container replaces a broken one."""
     if not deployment.tmr_ids and former_lost:
         raise click.UsageError("A network licence server's new container inherits nothing: issue anew.")
-    record_and_write(directory, requests, [], out, deployment, former_lost=former_lost)
+    return record_and_write(directory, requests, [], out, deployment, former_lost=former_lost)
 
 
 @vendor.command()
 @click.argument("file", type=FILE)
 @click.option("--key", "key_file", type=FILE, help="The vendor's public key, to verify an update with.")
 @explained
-def show(file: Path, key_file: Path | None) -> None:
+def show(file: Path, key_file: Path | None) -> Shown:
     """Print a request or update file for a person, and verify what can be verified.
 
     A request is verified with the key of its container. An update is verified with --key, else that is said.
@@ -273,19 +300,17 @@ def show(file: Path, key_file: Path | None) -> None:
     except IllFormed as error:
         raise click.ClickException(f"{file} is no licence file: {error}.") from error
     if envelope.payload_type == REQUEST_TYPE:
-        lines = describe_request(open_request(data))
-    elif envelope.payload_type == UPDATE_TYPE:
-        if key_file is None:
-            update = read_update(envelope.payload)
-            verdict = f"NOT VERIFIED: give --key {update.firm_code}.pem"
-        else:
-            public = public_key_from_pem(read_file(key_file))
-            update = open_update(data, public)
-            verdict = f"valid, by the key {fingerprint(public)}"
-        lines = describe_update(update, verdict)
-    else:
+        request = open_request(data)
+        return Shown(describe_request(request), request_document(request))
+    if envelope.payload_type != UPDATE_TYPE:
         raise click.ClickException(
             f"{file} has the type {printable(envelope.payload_type)}. Give a request or an update file."
         )
-    for line in lines:
-        click.echo(line)
+    if key_file is None:
+        update = read_update(envelope.payload)
+        verdict = f"NOT VERIFIED: give --key {update.firm_code}.pem"
+    else:
+        public = public_key_from_pem(read_file(key_file))
+        update = open_update(data, public)
+        verdict = f"valid, by the key {fingerprint(public)}"
+    return Shown(describe_update(update, verdict), update_document(update, verified=key_file is not None))

@@ -11,7 +11,7 @@ import click
 
 from tmr.api.deployment import Deployment
 from tmr.cli.vendor.directory import open_directory, open_named_request, publish
-from tmr.cli.vendor.show import describe_item, describe_options
+from tmr.cli.vendor.show import Shown, describe_item, describe_options, item_document
 from tmr.licensing import (
     NotIssued,
     issue,
@@ -30,8 +30,8 @@ def record_and_write(
     deployment: Deployment,
     *,
     former_lost: bool = False,
-) -> None:
-    """Issue, put the update on record, write it to `out`, and tell what it does."""
+) -> Shown:
+    """Issue, put the update on record, write it to `out`. Gives what it does."""
     opened = open_directory(directory)
     if out.exists():
         raise click.ClickException(f"{out} exists. Choose another name for the update file.")
@@ -73,14 +73,13 @@ def record_and_write(
             f"The update is issued and on record, but {out} could not be written: {error.strerror}. "
             f"Copy {recorded} instead."
         ) from error
-    click.echo(f"Update {issued.update.update_id} for the system {issued.update.act_id} written to {out}")
-    for done, items in (
-        ("Issued", issued.added),
-        ("Changed", issued.changed),
-        ("Removed", issued.removed),
-    ):
+    lines = [f"Update {issued.update.update_id} for the system {issued.update.act_id} written to {out}"]
+    done = {"Issued": issued.added, "Changed": issued.changed, "Removed": issued.removed}
+    for what, items in done.items():
         for item in items:
-            click.echo(f"{done} {describe_item(item)}")
-            if done != "Removed":
-                for name, value in describe_options(item):
-                    click.echo(f"  {name}: {value}")
+            lines.append(f"{what} {describe_item(item)}")
+            if what != "Removed":
+                lines += [f"  {name}: {value}" for name, value in describe_options(item)]
+    told = {what.lower(): [item_document(item) for item in items] for what, items in done.items()}
+    update = issued.update
+    return Shown(lines, {"update": update.update_id, "act_id": update.act_id, "file": str(out), **told})

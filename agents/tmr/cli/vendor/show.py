@@ -2,10 +2,54 @@
 """Licence files and Product Items, written for a person."""
 
 from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
 
 from tmr.licensing import ProductItem, Request, Update, fingerprint
 from tmr.licensing.options import OPTIONS, ItemOptions, Option
 from tmr.licensing.spelling import iso_time
+
+
+class Shown(NamedTuple):
+    """Answer of a command: `lines` for a person, `document` for programs."""
+
+    lines: list[str]
+    document: dict[str, Any]
+
+
+def item_document(item: ProductItem) -> dict[str, Any]:
+    """One licence, for programs."""
+    return {
+        "firm_code": item.firm_code,
+        "product_code": item.product_code,
+        "tmr_id": item.tmr_id,
+        "reference": item.reference,
+        "name": item.name,
+        "quantity": item.quantity,
+        "expiration": None if item.expiration_ms is None else iso_time(item.expiration_ms),
+        "options": dict(describe_options(item)),
+    }
+
+
+def request_document(request: Request) -> dict[str, Any]:
+    """A request that was verified, for programs."""
+    return {"kind": "request", "verified": True, **msgspec.to_builtins(request)}
+
+
+def update_document(update: Update, *, verified: bool) -> dict[str, Any]:
+    """An update, for programs."""
+    return {
+        "kind": "update",
+        "verified": verified,
+        "update": update.update_id,
+        "firm_code": update.firm_code,
+        "act_id": update.act_id,
+        "network": not update.deployment.tmr_ids,
+        "issued": iso_time(update.issued_ms),
+        "containers": [{"container": part.container, "counter": part.counter} for part in update.parts],
+        "items": [item_document(item) for item in update.parts[0].items],
+    }
 
 
 def describe_item(item: ProductItem) -> str:

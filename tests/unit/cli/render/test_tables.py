@@ -13,7 +13,7 @@ from rich.console import Console, RenderableType
 from tests.unit.client.documents import problem_answer
 from tmr.api.borrowing import Borrowing
 from tmr.api.errors import NoQuorum, NoService, TmrError, TwinAnswer
-from tmr.api.licences import Constituent, Container, ContainerUpstream, Item, ItemList, Unavailable
+from tmr.api.licences import Constituent, Container, ContainerUpstream, Holder, Item, ItemList, Unavailable
 from tmr.api.problems import problem, to_error
 from tmr.api.sessions import HeldSession, QueuedRequest
 from tmr.api.status import Health, HealthReason, HealthState, LicenceStatus, Status, UpstreamStatus
@@ -157,6 +157,8 @@ def status(name: str, role: str, **changed: object) -> Status:
         "epoch": 7,
         "lease_remaining_ms": 1640 if role == "active" else None,
         "vip": ["10.20.0.100"],
+        "container": "131-560068967",
+        "act_id": "lab-0123456789abcdef",
         "version": "0.1.0",
         "certified_time": NOON,
         "upstreams": [
@@ -199,6 +201,7 @@ def test_status() -> None:
         shown(status_tables.status(HealthState.DEGRADED, [vip], [one, two]))
         == """\
 Health: degraded
+Container 131-560068967, lab-0123456789abcdef
 Virtual address 10.20.0.100: tmr1, active
 
                 tmr1          no answer
@@ -427,6 +430,16 @@ What to do: Ask the operator of the licence server for access."""
     )
 
 
+def test_holders_of_one_user_are_told_apart_by_their_processes() -> None:
+    holder = {"user": "ada", "station": "cad-07", "access_mode": "user-limit", "since": NOON, "seats": 1}
+    found = [Holder.model_validate({**holder, "process": f"simulate[{pid}]"}) for pid in (4711, 4712)]
+    assert shown([problem_tables.holders(found)]) == (
+        "Held by  Station  Process         Mode        Since             Seats  Until\n"
+        "ada      cad-07   simulate[4711]  user-limit  2026-03-01 12:00      1  released\n"
+        "ada      cad-07   simulate[4712]  user-limit  2026-03-01 12:00      1  released"
+    )
+
+
 def test_many_mistakes_are_told_one_to_a_line() -> None:
     wrong = to_error(problem("bad-request", "All of it.", "Correct it.", mistakes=("one", "two")))
     assert shown(problem_tables.error(wrong)) == (
@@ -437,13 +450,13 @@ def test_many_mistakes_are_told_one_to_a_line() -> None:
 def test_an_error_that_says_who_holds_the_seats() -> None:
     holder = {"user": "ada", "station": "cad-07", "access_mode": "user-limit", "since": NOON, "seats": 1}
     refused = to_error(
-        problem("no-more-licences", "1 of 1 seats are in use.", holders=(holder,), constituents=ALL)
+        problem("no-more-licences", "1 of 1 seat is in use.", holders=(holder,), constituents=ALL)
     )
     assert (
         shown(problem_tables.error(refused))
         == """\
 Error: All seats are taken (CodeMeter error 212)
-1 of 1 seats are in use.
+1 of 1 seat is in use.
 
 Held by  Station  Mode        Since             Seats  Until
 ada      cad-07   user-limit  2026-03-01 12:00      1  released
