@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from chaos.plan import UPSTREAMS
-from chaos.records import CAMPAIGN, OPERATIONS, TRACKING, Campaign, Licence, Operation, append
+from chaos.records import CAMPAIGN, OPERATIONS, TRACKING, Campaign, Licence, append
 from chaos.watcher import Look, Watcher
 from chaos.workload import TTL_S
 from testbed.deployment import Say
@@ -18,6 +18,7 @@ from testbed.operator import Operator
 from testbed.site import BIN, Done, Site
 from testbed.steps import StepFailed, wait_for
 from testbed.vendor import FIRM, Vendor, ours
+from testbed.workload.operations import Operation
 from tmr.api.licences import Item
 
 _OPERATOR = "operator"

@@ -8,16 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import msgspec
-
 from chaos.address_watch import EVERY_S, AddressLog
 from chaos.aftermath import Aftermath, licences
 from chaos.nemesis import Nemesis
-from chaos.plan import plan
-from chaos.records import CAMPAIGN, FAULTS, HOLDERS, OPERATIONS, SAMPLES, TRACKING, Campaign
+from chaos.plan import plan as plan_faults
+from chaos.records import CAMPAIGN, FAULTS, HOLDERS, OPERATIONS, SAMPLES, TRACKING, Campaign, append
 from chaos.watcher import Watcher
-from chaos.worker import Setting
-from chaos.workload import TTL_S, habits, items
+from chaos.workload import TTL_S, clients, items
 from lab.errors import LabError
 from lab.names import LabNames
 from testbed.addresses import LEASE_S, VIP
@@ -29,9 +26,9 @@ from testbed.site import Site
 from testbed.steps import StepFailed, wait_for
 from testbed.vendor import FIRM, Vendor, trust_all
 from testbed.vip_watcher import VipWatcher
+from testbed.workload.plan import Plan
 from tmr.client import TmrError
 
-_FILES = ("records.py", "workload.py", "observed.py", "worker.py")
 _WHOLE_S = 60.0
 _END_S = 90
 
@@ -77,7 +74,10 @@ class _Play:
         given = licences(self._operator.items(), first)
         certified = self._operator.certified_time().isoformat()
         began = boottime()
-        campaign = Campaign(seed, seconds, LEASE_S, TTL_S, len(habits()), given, certified_before=certified)
+        work = Plan(FIRM, clients(first), TTL_S, seed, began)
+        campaign = Campaign(
+            seed, seconds, LEASE_S, TTL_S, len(work.clients), given, certified_before=certified
+        )
         say = _timed(self._say, began)
         say(f"{campaign.clients} clients, {len(given)} licences, seed {seed}, {seconds:.0f} s")
         watcher = Watcher(self._site.names, self._directory, began, given)
@@ -87,8 +87,8 @@ class _Play:
             nemesis = Nemesis(
                 self._faults, watcher, self._operator, self._vendor, self._directory, began, say
             )
-            with self._clients(Setting(seed, began, FIRM, first)):
-                nemesis.play(plan(seed, seconds), seconds)
+            with self._clients(work):
+                nemesis.play(plan_faults(seed, seconds), seconds)
                 time.sleep(max(0.0, began + seconds - boottime()))
                 self._faults.mend()
                 say("all faults are mended")
@@ -112,33 +112,19 @@ class _Play:
             raise StepFailed(f"{when} the system is not whole within {_WHOLE_S:.0f} s: {lacks}")
 
     @contextmanager
-    def _clients(self, setting: Setting) -> Iterator[None]:
+    def _clients(self, plan: Plan) -> Iterator[None]:
         """The clients work on the client machine meanwhile; what they wrote is fetched in any case."""
-        clients = ClientProgram(self._site, "clients", _FILES, Path(__file__).parent)
-        clients.start(msgspec.json.encode(setting).decode(), f"{clients.directory}/operations", stop_s=_END_S)
+        program = ClientProgram(self._site, "chaos")
+        program.start(plan, _END_S)
         try:
             yield
-            if not clients.alive():
-                raise LabError(f"the clients ended by themselves: {clients.said()}")
+            if not program.alive():
+                raise LabError(f"the clients ended by themselves: {program.said()}")
         finally:
-            clients.stop(_END_S)
-            raw = self._directory / f"{OPERATIONS}.raw"
-            clients.fetch("operations", raw)
-            settle(raw, self._directory / OPERATIONS)
-        if clients.failed():
-            raise LabError(f"the clients failed at their end: {clients.said()}")
-
-
-def settle(raw: Path, target: Path) -> None:
-    """Of each request the last line that its client wrote, in the order in which they were sent."""
-    last: dict[tuple[str, int], bytes] = {}
-    for line in raw.read_bytes().splitlines(keepends=True):
-        if line.endswith(b"\n"):
-            operation = msgspec.json.decode(line)
-            last[(operation["client"], operation["number"])] = line
-    with target.open("ab") as file:
-        file.writelines(sorted(last.values(), key=lambda line: float(msgspec.json.decode(line)["sent"])))
-    raw.unlink()
+            program.stop(_END_S)
+            append(self._directory / OPERATIONS, program.operations())
+        if program.failed():
+            raise LabError(f"the clients failed at their end: {program.said()}")
 
 
 def _timed(say: Say, began: float) -> Say:

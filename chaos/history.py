@@ -14,7 +14,8 @@ from typing import Final
 import msgspec
 
 from chaos import records
-from chaos.records import Campaign, Fault, Holders, Licence, Operation, Sample
+from chaos.records import Campaign, Fault, Holders, Licence, Sample
+from testbed.workload.operations import Operation
 from tmr.ledger.record import Line, decode_line
 
 BODY: Final = 82

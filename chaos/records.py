@@ -2,7 +2,7 @@
 """The files of a campaign: one directory, one JSON document `campaign.json` and files of JSON Lines.
 
 All times are seconds since the campaign began, on the host's CLOCK_BOOTTIME, which every machine of the lab
-shares. What a client did not learn stays None: an operation without answer may have been carried out or not.
+shares.
 
 | file | one line for each |
 |---|---|
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -31,8 +31,6 @@ OPERATIONS, FAULTS, SAMPLES, HOLDERS, TRACKING = (
     "tracking.jsonl",
 )
 CAMPAIGN = "campaign.json"
-
-Verb = Literal["checkout", "release", "heartbeat", "consume", "borrow", "return", "wait", "read"]
 
 
 class Licence(msgspec.Struct, frozen=True):
@@ -65,43 +63,6 @@ class Campaign(msgspec.Struct):
     """The three upstreams' copies of the record verified, each one's chain unbroken, and are the same."""
     journal: dict[str, int] = {}
     """Last committed index of each upstream when all had caught up."""
-
-
-class Operation(msgspec.Struct):
-    """One request as its client saw it, all retries with the same idempotency key together."""
-
-    client: str
-    number: int
-    verb: Verb
-    product: int
-    key: str
-    sent: float
-    answered: float | None = None
-    outcome: str = ""
-    """granted, freed, consumed, borrowed, returned, waiting, alive, gone, read, refused; "" unanswered."""
-    status: int | None = None
-    """HTTP status of the last answer."""
-    problem: str = ""
-    """Slug of the problem document where it was refused, for instance no-more-licences."""
-    tries: int = 1
-    session: str = ""
-    """Session or borrowing that was granted or meant."""
-    tmr_id: int = 0
-    units: int = 0
-    """Units asked for by `consume`."""
-    remaining: int | None = None
-    """Units that were left, as answered."""
-    in_use: int | None = None
-    quantity: int | None = None
-    epoch: int | None = None
-    valid_until: float | None = None
-    """Until when the client believes that it may use the session: with a grant or a heartbeat."""
-    given_up: float | None = None
-    """Time at which it stopped asking, unanswered; `status` and `problem` then say what it was told last."""
-    mode: str = ""
-    """Access mode of a request for a seat."""
-    station: str = ""
-    """Station of a request for a seat."""
 
 
 class Fault(msgspec.Struct):
@@ -159,8 +120,3 @@ def read(path: Path, kind: type[T]) -> Iterator[T]:
     with path.open("rb") as file:
         for line in file:
             yield decoder.decode(line)
-
-
-def tracking(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines of the merged licence tracking record."""
-    return read(path, dict[str, Any])

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clients of a campaign and their work, from a seed. Pure; on the client machine, too."""
+"""Licences and clients of a campaign. Pure."""
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final
+
+from testbed.workload.plan import FOREVER, Client, Use
 
 UNITS: Final = 1_000_000
 TTL_S: Final = 10
-BORROW_S: Final = 60
+PATIENCE_S: Final = (45.0, 30.0, 4.0)
+"""Some clients ask for long; some give up soon, and never learn what became of their requests."""
 
 SEATS, QUEUE, METER, LOAN, ALONE, STATION = range(6)
 """Products of a campaign, counted from its first Product Code."""
@@ -28,56 +28,26 @@ def items(first: int) -> list[dict[str, Any]]:
     ]
 
 
-@dataclass(frozen=True)
-class Habit:
-    """Task of one client, over and over. `patience`: seconds until it stops asking while nobody answers."""
-
-    name: str
-    product: int
-    kind: str = "use"
-    """use, meter, borrow, read"""
-    mode: str = "user-limit"
-    station: str = ""
-    wait: bool = False
-    patience: float = 30.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """One use: after so many seconds, for so long. `forgets`: it ends without giving the seat back."""
-
-    pause: float
-    hold: float
-    units: int
-    forgets: bool
-    leaves: bool
-    """It gives its place in a queue up when the time of `hold` is over."""
-
-
-def habits() -> tuple[Habit, ...]:
-    """All clients of a campaign. Some ask for long, some give up soon, and never learn what became of it."""
-    patience = (45.0, 30.0, 4.0)
-    found = [Habit(f"seat-{n}", SEATS, patience=patience[n % 3]) for n in range(7)]
-    found += [Habit(f"queue-{n}", QUEUE, wait=True, patience=patience[n % 3]) for n in range(5)]
-    found += [Habit(f"meter-{n}", METER, "meter", patience=patience[n % 3]) for n in range(5)]
-    found += [Habit(f"loan-{n}", LOAN, "borrow", patience=patience[n % 3]) for n in range(3)]
-    found += [Habit(f"alone-{n}", ALONE, mode="exclusive") for n in range(2)]
-    found += [Habit(f"amid-{n}", ALONE, mode="user-limit") for n in range(3)]
-    found += [
-        Habit(f"share-{n}", STATION, mode="station-share", station=f"station-{n % 3}") for n in range(6)
-    ]
-    found += [Habit(f"read-{n}", n, "read", patience=4.0) for n in range(2)]
-    return tuple(found)
-
-
-def jobs(seed: int, habit: Habit) -> Iterator[Job]:
-    """Jobs of a client, without end."""
-    source = random.Random(f"{seed} {habit.name}")  # noqa: S311 - a workload, no secret
-    while True:
-        yield Job(
-            pause=min(4.0, source.expovariate(1 / 0.8)),
-            hold=min(9.0, source.expovariate(1 / 3.0)),
-            units=source.randint(1, 9),
-            forgets=source.random() < 0.04,
-            leaves=source.random() < 0.2,
+def clients(first: int) -> tuple[Client, ...]:
+    """All clients of a campaign."""
+    kinds = (
+        ("seat", 7, Use(first + SEATS, forgets=0.04)),
+        ("queue", 5, Use(first + QUEUE, wait=FOREVER, leaves=0.2, forgets=0.04)),
+        ("meter", 5, Use(first + METER, more_units=(1, 9), every=0.7, forgets=0.04)),
+        ("loan", 3, Use(first + LOAN, "borrow")),
+        ("alone", 2, Use(first + ALONE, mode="exclusive", forgets=0.04)),
+        ("amid", 3, Use(first + ALONE, forgets=0.04)),
+        ("share", 6, Use(first + STATION, mode="station-share", forgets=0.04)),
+    )
+    found = [
+        Client(
+            f"{name}-{number}",
+            ((use, 1),),
+            station=f"station-{number % 3}" if use.mode == "station-share" else "",
+            patience=PATIENCE_S[number % 3],
         )
+        for name, count, use in kinds
+        for number in range(count)
+    ]
+    found += [Client(f"read-{n}", ((Use(first + n, "read"), 1),), patience=4.0) for n in range(2)]
+    return tuple(found)

@@ -20,6 +20,7 @@ from lab.errors import LabError
 from lab.names import LabNames, state_root
 from testbed import deployment
 from testbed.addresses import LEASE_S
+from testbed.fault_injector import FaultInjector
 from testbed.operator import Operator
 from testbed.site import KILL, Done, Site
 from testbed.steps import Board, Step, StepFailed, check, table
@@ -141,11 +142,12 @@ def _report_rerun(step: Step, done: Done, changes: int) -> None:
 
 def _story(board: Board, site: Site, operator: Operator) -> list[Row]:
     """The licence survives whatever is done to the machines."""
-    story = Story(site, operator, Witness(site))
+    injector = FaultInjector(site.names)
+    story = Story(site, operator, injector, Witness(site))
     try:
         outages.look(board, story)
         outages.hold(board, story, _TTL)
-        faults = _faults(site, operator)
+        faults = _faults(site, operator, injector)
         for fault in faults:
             takeover.play(board, story, fault)
         outages.lose(board, story)
@@ -159,7 +161,7 @@ def _story(board: Board, site: Site, operator: Operator) -> list[Row]:
     return [*rows, ("the application's heartbeats", f"{beats}, longest wait {longest:.1f} s", "no error")]
 
 
-def _faults(site: Site, operator: Operator) -> list[Fault]:
+def _faults(site: Site, operator: Operator, faults: FaultInjector) -> list[Fault]:
     rounds = os.environ.get("DEMO_ROUNDS")
     many, few = (max(1, int(rounds)),) * 2 if rounds else (7, 3)
 
@@ -174,12 +176,18 @@ def _faults(site: Site, operator: Operator) -> list[Fault]:
         Fault("planned switchover", lambda _: operator.switchover(), nothing, many, 200),
         Fault(
             "power cut of the active twin",
-            lambda twin: site.power_off([twin]),
-            site.power_on,
+            faults.power_off,
+            faults.power_on,
             few,
             _LEASE_TTL_MS + 500,
         ),
-        Fault("the active twin's front cable pulled", site.cut, site.heal, 1, _LEASE_TTL_MS + 500),
+        Fault(
+            "the active twin's front cable pulled",
+            lambda twin: faults.cut(twin, "front"),
+            lambda twin: faults.heal(twin, "front"),
+            1,
+            _LEASE_TTL_MS + 500,
+        ),
     ]
 
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 
-from testbed import application
 from testbed.addresses import SERVER_PORT, VIP
-from testbed.application import Request
 from testbed.client_program import ClientProgram
 from testbed.probing import Probing, probing
 from testbed.site import Site
+from testbed.workload.operations import Operation
+from testbed.workload.plan import FOREVER, Client, Plan, Use
+
+_PATIENCE_S = 300.0
+_FEW = 8
+"""Lines that hold the last answered heartbeat for sure: of each there are two."""
 
 
 class Witness:
@@ -20,25 +24,37 @@ class Witness:
 
     def __init__(self, site: Site) -> None:
         self._site, self._stack = site, ExitStack()
-        self._holder = ClientProgram(site, "application")
+        self._holder = ClientProgram(site, "holder")
 
     def start(self, firm: int, product: int, ttl: int) -> None:
         """Start both anew; the prober is answered."""
-        self._stack.enter_context(self._holder.running("hold", firm, product, ttl))
+        holds = Client(
+            "demo",
+            ((Use(product, hold=FOREVER), 1),),
+            pause=0.0,
+            beat=0.25,
+            patience=_PATIENCE_S,
+            beat_patience=_PATIENCE_S,
+        )
+        self._stack.enter_context(self._holder.running(Plan(firm, (holds,), ttl)))
         self.prober = self._stack.enter_context(probing(self._site.names, VIP, SERVER_PORT))
 
     def stop(self) -> None:
         """End both; the application gives its licence back."""
         self._stack.close()
 
-    def beats(self, last: int | None = None) -> list[Request]:
-        """Requests of the application, or its `last` ones."""
-        return [application.read(line) for line in self._holder.lines(last)]
+    def beats(self, last: int | None = None) -> list[Operation]:
+        """Heartbeats of the application whose outcome is known: all, or those of the `last` lines."""
+        return [
+            one
+            for one in self._holder.operations(last)
+            if one.verb == "heartbeat" and (one.failed or one.answered is not None)
+        ]
 
-    def beat_since(self, since_ns: int) -> Request | None:
-        """The last heartbeat, if it was answered after `since_ns`."""
-        beats = self.beats(last=2)
-        return beats[-1] if beats and beats[-1].answered > since_ns and not beats[-1].error else None
+    def beat_since(self, since: float) -> Operation | None:
+        """The last heartbeat, if it was confirmed after `since` (CLOCK_BOOTTIME)."""
+        beats = self.beats(_FEW)
+        return beats[-1] if beats and not beats[-1].failed and (beats[-1].answered or 0.0) > since else None
 
     def said(self) -> str:
         """Standard error of the application."""

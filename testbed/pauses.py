@@ -10,7 +10,7 @@ import msgspec
 
 
 class Attempt(msgspec.Struct, frozen=True):
-    """One TCP connection that was asked for. Nanoseconds of CLOCK_MONOTONIC; `outcome`: `ok`, or why not."""
+    """One TCP connection that was asked for. Nanoseconds of CLOCK_BOOTTIME; `outcome`: `ok`, or why not."""
 
     began_ns: int
     ended_ns: int
@@ -23,7 +23,7 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Pause(msgspec.Struct, frozen=True):
-    """The longest time around an event in which no attempt succeeded. Nanoseconds of CLOCK_MONOTONIC."""
+    """The longest time around an event in which no attempt succeeded. Nanoseconds of CLOCK_BOOTTIME."""
 
     from_ns: int
     """End of the last success before it …"""

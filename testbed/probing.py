@@ -47,26 +47,30 @@ class Probing:
         self._process.terminate()
         self._process.wait(_END_S)
 
-    def answered_since(self, since_ns: int) -> None:
-        """Wait until all attempts of half a second have succeeded that began since then."""
+    def answered_since(self, since: float) -> None:
+        """Wait until all attempts of half a second have succeeded that began since then (CLOCK_BOOTTIME)."""
 
         def lacks() -> str:
             if self._process.poll() is not None:
                 raise StepFailed(f"the prober ended with {self._process.returncode}")
             attempts = self.attempts
             last = attempts[-1:]
-            if steady(attempts, since_ns, _STEADY_NS):
+            if steady(attempts, _ns(since), _STEADY_NS):
                 return ""
             return f"its last attempt: {last[0].outcome}" if last else "it has attempted nothing"
 
-        wait_for(lacks, _AGAIN_S if since_ns else _FIRST_S, "the address answers the prober")
+        wait_for(lacks, _AGAIN_S if since else _FIRST_S, "the address answers the prober")
 
-    def pause(self, since_ns: int) -> Pause:
+    def pause(self, since: float) -> Pause:
         """The pause around an event that began then."""
-        found = pauses.pause(self.attempts, since_ns)
+        found = pauses.pause(self.attempts, _ns(since))
         if found is None:
             raise StepFailed("the prober was not answered after the event")
         return found
+
+
+def _ns(seconds: float) -> int:
+    return int(seconds * 1e9)
 
 
 @contextmanager

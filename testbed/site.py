@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from lab import fabric, machine
-from lab.lock import locked
 from lab.names import ROOT, LabNames
 from lab.topology import machine_named
 from testbed.steps import StepFailed
@@ -111,34 +109,13 @@ class Site:
         """Run the users' command on the client machine."""
         return self.inside("client", f"COLUMNS={_WIDTH} /opt/tmr/current/bin/tmr {arguments}", timeout_s)
 
-    def put(self, name: str, source: Path, target: str) -> None:
-        """Copy a file into the machine."""
-        self.must("scp", "-q", "-F", self.names.ssh_config, source, f"{name}:{target}")
+    def put(self, name: str, source: Path | Sequence[Path], target: str) -> None:
+        """Copy a file, or several, into the machine."""
+        files = [source] if isinstance(source, Path) else source
+        self.must("scp", "-q", "-F", self.names.ssh_config, *files, f"{name}:{target}")
 
     def reaches(self, source: str, address: str, port: int) -> bool:
         """True if a TCP connection can be opened within two seconds, from a machine or from `fabric`."""
         namespace = self.names.fabric if source == "fabric" else self.names.namespace(machine_named(source))
         connect = f"exec 3<>/dev/tcp/{address}/{port}"
         return self.run("ip", "netns", "exec", namespace, "timeout", "2", "bash", "-c", connect).code == 0
-
-    # -- faults ----------------------------------------------------------------------------------------------
-
-    def power_off(self, names: Sequence[str]) -> None:
-        """Power cut."""
-        with locked(self.names.directory):
-            machine.power_off(self.names, [machine_named(name) for name in names])
-
-    def power_on(self, name: str) -> float:
-        """Boot; seconds that it took."""
-        with locked(self.names.directory):
-            return machine.power_on(self.names, machine_named(name))
-
-    def cut(self, name: str) -> None:
-        """Pull the front cable."""
-        one = machine_named(name)
-        fabric.cut(self.names, one, one.network("front"))
-
-    def heal(self, name: str) -> None:
-        """Put it back."""
-        one = machine_named(name)
-        fabric.heal(self.names, one, one.network("front"))

@@ -14,19 +14,17 @@ from bench.deployed.figures import (
     AT_WORK,
     CABLE,
     HOLDER,
-    KEEPALIVED,
     PLANNED,
     POWER,
     SERVER,
     TMR,
     Figures,
-    Gap,
-    Holding,
     Missing,
 )
 from bench.deployed.keepalived import DEFAULT, QUICK, Keepalived
 from bench.deployed.report import describe
 from bench.deployed.stand import Stand
+from bench.deployed.system import System
 from bench.deployed.tmr import Tmr
 from lab import host
 from lab.errors import LabError
@@ -101,17 +99,17 @@ class Run:
 
     def _tmr(self, tmr: Tmr, number: int) -> None:
         events = (SERVER, AT_WORK) if self._short else (SERVER, CABLE, PLANNED, AT_WORK, POWER)
-        self._events(f"{TMR}, {tmr.setting}", tmr.event, events, number)
-        self._holder(TMR, tmr.holder, number)
+        self._events(tmr, events, number)
+        self._holder(tmr, number)
 
     def _keepalived(self, keepalived: Keepalived, number: int) -> None:
         events = (PLANNED,) if self._short else (PLANNED, CABLE, POWER)
         with keepalived.running(DEFAULT):
-            self._events(f"{KEEPALIVED}, {DEFAULT.name}", keepalived.event, events, number)
-            self._holder(KEEPALIVED, keepalived.holder, number)
+            self._events(keepalived, events, number)
+            self._holder(keepalived, number)
         if not self._short:
             with keepalived.running(QUICK):
-                self._events(f"{KEEPALIVED}, {QUICK.name}", keepalived.event, (POWER,), number)
+                self._events(keepalived, (POWER,), number)
 
     def _shorter(self, tmr: Tmr, seconds: float) -> None:
         tmr.setting = lease(seconds)
@@ -124,30 +122,32 @@ class Run:
         started = time.time()
         if self._attempt(f"{TMR}, {tmr.setting}", configured):
             for number in range(self._figures.rounds):
-                self._events(f"{TMR}, {tmr.setting}", tmr.event, (POWER,), number)
+                self._events(tmr, (POWER,), number)
         else:
             told = self._stand.journal(started)
             (self._directory / f"deployed-lease-{seconds:g}.txt").write_text("\n".join([*told, ""]))
 
-    def _events(
-        self, system: str, play: Callable[[str, int], Gap], events: Sequence[str], number: int
-    ) -> None:
+    def _events(self, system: System, events: Sequence[str], number: int) -> None:
+        name = f"{system.name}, {system.setting}"
         for event in events:
-            found = self._attempt(f"{system}: {event}, round {number + 1}", partial(play, event, number))
+            play = partial(system.event, event, number)
+            found = self._attempt(f"{name}: {event}, round {number + 1}", play)
             if found is not None:
                 self._figures.gaps.append(found)
                 self._stand.say(
-                    f"round {number + 1}  {system}: {event} of {found.victim}: {found.gap_ms:.1f} ms"
+                    f"round {number + 1}  {name}: {event} of {found.victim}: {found.gap_ms:.1f} ms"
                 )
 
-    def _holder(self, system: str, play: Callable[[int], Holding], number: int) -> None:
-        found = self._attempt(f"{system}: {HOLDER}, round {number + 1}", partial(play, number))
+    def _holder(self, system: System, number: int) -> None:
+        play = partial(system.holder, HOLDER, number)
+        found = self._attempt(f"{system.name}: {HOLDER}, round {number + 1}", play)
         if found is not None:
             self._figures.holdings.append(found)
             seen = found.seen
             self._stand.say(
-                f"round {number + 1}  {system}: {HOLDER} on {found.victim}: on {seen.most} at most, on two "
-                f"for {seen.both_s:.1f} s of {seen.seconds:.1f} s, {seen.looks} looks; {found.gap_ms:.1f} ms"
+                f"round {number + 1}  {system.name}: {HOLDER} on {found.victim}: on {seen.most} at most, on "
+                f"two for {seen.both_s:.1f} s of {seen.seconds:.1f} s, {seen.looks} looks; "
+                f"{found.gap_ms:.1f} ms"
             )
 
     def _attempt(self, what: str, play: Callable[[], T]) -> T | None:

@@ -13,14 +13,12 @@ from typing import Final
 import msgspec
 
 from bench import debs
-from bench.deployed import events
-from bench.deployed.figures import CABLE, KEEPALIVED, PLANNED, POWER, Gap, Holding
+from bench.deployed.figures import CABLE, KEEPALIVED, PLANNED, POWER
 from bench.deployed.stand import SETTLE_S, Stand
-from bench.deployed.tmr import gap
+from bench.deployed.system import Deed, System, Took
 from lab import image
 from lab.command import run
 from lab.topology import machine_named
-from testbed import vip_watcher
 from testbed.addresses import TWINS, other
 from testbed.steps import wait_for
 
@@ -74,36 +72,38 @@ vrrp_instance bench {{
 """
 
 
-class Keepalived:
+class Keepalived(System):
     """On both twins. It runs while the block of `running` does."""
 
+    name, address, port = KEEPALIVED, ADDRESS, PORT
+
     def __init__(self, stand: Stand) -> None:
-        self._stand = stand
+        super().__init__(stand)
         self._setting = DEFAULT
 
     def install(self) -> None:
         """Copy it, and the libraries that the machines lack, to where nothing else looks."""
         tree = debs.fetch(["keepalived"], debs.ROOT / "machines", machine=image.ensure())
-        bundle = self._stand.names.directory / "keepalived.tar"
+        bundle = self.stand.names.directory / "keepalived.tar"
         with tarfile.open(bundle, "w") as packed:
             packed.add(tree / _BINARY, _BINARY)
             for library in sorted(tree.glob("**/*-linux-gnu/*.so*")):
                 packed.add(library, f"lib/{library.name}")
         accept = Path(__file__).with_name("accept.py")
         for twin in TWINS:
-            self._stand.site.must_inside(twin, f"mkdir -p {_HOME}")
-            self._stand.site.put(twin, accept, f"{_HOME}/accept.py")
-            self._stand.site.put(twin, bundle, f"{_HOME}/bundle.tar")
-            self._stand.site.must_inside(twin, f"cd {_HOME} && tar xf bundle.tar && rm bundle.tar && sync")
+            self.stand.site.must_inside(twin, f"mkdir -p {_HOME}")
+            self.stand.site.put(twin, accept, f"{_HOME}/accept.py")
+            self.stand.site.put(twin, bundle, f"{_HOME}/bundle.tar")
+            self.stand.site.must_inside(twin, f"cd {_HOME} && tar xf bundle.tar && rm bundle.tar && sync")
 
     @contextmanager
     def running(self, setting: Setting) -> Iterator[None]:
         """Both twins run it so."""
-        self._setting = setting
+        self._setting, self.setting = setting, setting.name
         try:
             for twin in TWINS:
                 self._begin(twin)
-            self._settle()
+            self.settle()
             yield
         finally:
             for twin in TWINS:
@@ -111,33 +111,24 @@ class Keepalived:
 
     # -- events ----------------------------------------------------------------------------------------------
 
-    def event(self, event: str, number: int) -> Gap:
-        """Strikes the holder of the address, and makes all whole again."""
-        stand = self._stand
-        deeds: dict[str, tuple[events.Deed, events.Deed]] = {
-            POWER: (stand.faults.power_off, self._boot),
-            CABLE: (stand.site.cut, stand.site.heal),
+    def deeds(self) -> dict[str, tuple[Deed, Deed]]:
+        faults = self.stand.faults
+        return {
+            POWER: (faults.power_off, self._boot),
+            CABLE: (lambda twin: faults.cut(twin, "front"), lambda twin: faults.heal(twin, "front")),
             PLANNED: (self._stop, self._begin),
         }
-        deed, mend = deeds[event]
-        self._settle()
-        victim = vip_watcher.holders(stand.names, ADDRESS)[0]
-        took = events.take_over(stand, ADDRESS, PORT, victim, deed)
-        mend(victim)
-        self._settle()
-        return gap(event, KEEPALIVED, self._setting.name, number, victim, took)
 
-    def holder(self, number: int) -> Holding:
-        """All processes of keepalived are killed where the address is. Debian's unit does not restart it."""
-        self._settle()
-        victim = vip_watcher.holders(self._stand.names, ADDRESS)[0]
-        took, seen = events.watch(
-            self._stand, ADDRESS, PORT, victim, lambda twin: self._stand.kill(twin, _UNIT)
-        )
-        self._end(victim)
-        self._begin(victim)
-        self._settle()
-        return Holding(KEEPALIVED, self._setting.name, number, victim, seen, took.pause.ms)
+    def kill_holder(self, twin: str) -> None:
+        """All processes of keepalived. Debian's unit does not restart it."""
+        self.stand.kill(twin, _UNIT)
+
+    def restart_holder(self, twin: str) -> None:
+        self._end(twin)
+        self._begin(twin)
+
+    def keep(self, event: str, number: int, victim: str, took: Took) -> None:
+        """Nothing: keepalived's journal is not looked at."""
 
     # -- on a twin -------------------------------------------------------------------------------------------
 
@@ -153,14 +144,14 @@ class Keepalived:
             f"--setenv=LD_LIBRARY_PATH={_HOME}/lib "
             f"{_HOME}/{_BINARY} --dont-fork --use-file={_HOME}/keepalived.conf\n"
         )
-        self._stand.faults.inside(twin, script, configuration(self._setting))
+        self.stand.faults.inside(twin, script, configuration(self._setting))
 
     def _stop(self, twin: str) -> None:
-        self._stand.faults.inside(twin, f"systemctl stop {_UNIT}")
+        self.stand.faults.inside(twin, f"systemctl stop {_UNIT}")
 
     def _end(self, twin: str) -> None:
         """It is gone, however it was, and so is what it left."""
-        self._stand.faults.inside(
+        self.stand.faults.inside(
             twin,
             f"systemctl stop {_UNIT} 2>/dev/null || true; "
             f"systemctl reset-failed {_UNIT} 2>/dev/null || true; "
@@ -168,24 +159,24 @@ class Keepalived:
         )
 
     def _boot(self, twin: str) -> None:
-        self._stand.faults.power_on(twin)
+        self.stand.faults.power_on(twin)
         self._begin(twin)
 
     # -- how it is -------------------------------------------------------------------------------------------
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Wait until TMR is whole, one twin has the address, and the other has heard of it some times."""
-        self._stand.settle()
+        self.stand.settle()
         before: dict[str, int] = {}
 
         def lacks() -> str:
             for twin in TWINS:
                 for unit in (_UNIT, _LISTENER):
-                    if not self._stand.faults.processes(twin, unit):
+                    if not self.stand.faults.processes(twin, unit):
                         return f"{unit} does not run on {twin}"
-            holders = vip_watcher.holders(self._stand.names, ADDRESS)
+            holders = self.holders()
             if len(holders) != 1:
-                return f"{ADDRESS} is on {' and '.join(holders) or 'no twin'}"
+                return self.where(holders)
             listens = other(holders[0])
             heard = self._heard(listens)
             since = before.setdefault(listens, heard)
@@ -195,7 +186,7 @@ class Keepalived:
 
     def _heard(self, twin: str) -> int:
         """Advertisements that came in since the last boot."""
-        namespace = self._stand.names.namespace(machine_named(twin))
+        namespace = self.stand.names.namespace(machine_named(twin))
         told = run("ip", "netns", "exec", namespace, "nft", "-j", "list", "counter", "inet", "tmr", _COUNTER)
         counters = [entry["counter"] for entry in json.loads(told.stdout)["nftables"] if "counter" in entry]
         return int(counters[0]["packets"])

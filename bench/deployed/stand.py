@@ -14,14 +14,14 @@ from bench.deployed.figures import Boot, Playbook
 from lab import lifecycle
 from lab.errors import LabError
 from lab.names import LabNames
-from testbed import deployment, vip_watcher
-from testbed.addresses import TWINS, VIP
+from testbed import deployment
+from testbed.addresses import TWINS
 from testbed.deployment import Say
 from testbed.fault_injector import FaultInjector
 from testbed.health import Health
 from testbed.operator import Operator
 from testbed.site import Site
-from testbed.steps import StepFailed, wait_for
+from testbed.steps import wait_for
 from testbed.vendor import Vendor
 
 SETTLE_S = 60.0
@@ -65,13 +65,6 @@ class Stand:
     def settle(self) -> None:
         """Wait until both twins are up, one of them active, with three upstreams each."""
         wait_for(self.health.unsettled, SETTLE_S, "both twins and three upstreams ready")
-
-    def active(self) -> str:
-        """The twin that has the virtual address."""
-        holders = vip_watcher.holders(self.names, VIP)
-        if len(holders) != 1:
-            raise StepFailed(f"{VIP} is on {' and '.join(holders) or 'no twin'}")
-        return holders[0]
 
     def issue(self) -> int:
         """Licences of the bench, served: the Product Code of one with some seats."""

@@ -3,123 +3,104 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from bench.deployed import application, events
-from bench.deployed.figures import (
-    AT_WORK,
-    CABLE,
-    HOLDER,
-    PLANNED,
-    POWER,
-    SERVER,
-    TMR,
-    Gap,
-    Holding,
-    Requests,
-)
+from bench.deployed.figures import AT_WORK, CABLE, PLANNED, POWER, SERVER, TMR, Gap, Requests
 from bench.deployed.stand import Stand
+from bench.deployed.system import Deed, System, Took
 from testbed.addresses import SERVER_PORT, VIP
+from testbed.client_program import ClientProgram
+from testbed.steps import wait_for
+from testbed.vendor import FIRM
+from testbed.workload.operations import Operation
+from testbed.workload.plan import Client, Plan, Use
+
+_ENOUGH = 40
+_PATIENCE_S = 60.0
+_ERRORS = 3
 
 
-class Tmr:
+def requests(asked: Iterable[Operation], since: float) -> Requests:
+    """Those that were under way at that time or later."""
+    during = [(one, end) for one in asked if (end := one.answered or one.given_up or 0.0) >= since]
+    errors = [f"{one.verb}: {one.problem}" for one, _ in during if one.failed]
+    longest, end = max(during, key=lambda one: one[1] - one[0].sent, default=(None, 0.0))
+    return Requests(
+        asked=len(during),
+        failed=len(errors),
+        longest_ms=1e3 * (end - longest.sent) if longest else 0.0,
+        longest_from_ms=1e3 * (longest.sent - since) if longest else 0.0,
+        errors=tuple(errors[:_ERRORS]),
+    )
+
+
+class Tmr(System):
     """The system on the twins and upstreams; `product`: what an application asks for."""
 
+    name, address, port = TMR, VIP, SERVER_PORT
+
     def __init__(self, stand: Stand, product: int, journals: Path) -> None:
-        self._stand, self._product, self._journals = stand, product, journals
-        self.setting = ""
+        super().__init__(stand)
+        self._journals = journals
+        self._works = ClientProgram(stand.site, "application")
+        churns = Client("bench", ((Use(product, hold=0.0), 1),), pause=0.0)
+        self._plan = Plan(FIRM, (churns,), ttl=60)
 
-    def event(self, event: str, number: int) -> Gap:
-        """The active twin is hit, and all is whole again afterwards."""
-        if event == AT_WORK:
-            return self._at_work(number)
-        deed, mend = self._deeds()[event]
-        return self._hit(event, number, deed, mend)
+    def event(
+        self, event: str, number: int, asked: Callable[[float], Requests | None] = lambda _: None
+    ) -> Gap:
+        """The same; for AT_WORK while an application checks a licence out and gives it back all the time."""
+        if event != AT_WORK:
+            return super().event(event, number, asked)
 
-    def holder(self, number: int) -> Holding:
-        """`tmr-vip` of the active twin is killed."""
-        self._stand.settle()
-        victim = self._stand.active()
-        took, seen = events.watch(
-            self._stand, VIP, SERVER_PORT, victim, lambda twin: self._stand.kill(twin, "tmr-vip")
-        )
-        self._stand.settle()
-        self._keep_journal(HOLDER, number, victim, took)
-        return Holding(TMR, self.setting, number, victim, seen, took.pause.ms)
+        def answered(since: float) -> Requests:
+            self._goes_on()
+            return requests(self._works.operations(), since)
 
-    def _deeds(self) -> dict[str, tuple[events.Deed, events.Deed]]:
-        site, stand = self._stand.site, self._stand
+        with self._works.running(self._plan):
+            self._goes_on()
+            return super().event(event, number, answered)
+
+    def _goes_on(self) -> None:
+        """Wait until the application has been answered some more times."""
+        enough = len(self._works.operations()) + _ENOUGH
+
+        def lacks() -> str:
+            left = enough - len(self._works.operations())
+            return f"{left} answers are missing {self._works.said()}" if left > 0 else ""
+
+        wait_for(lacks, _PATIENCE_S, "the application is answered")
+
+    def deeds(self) -> dict[str, tuple[Deed, Deed]]:
+        stand, faults = self.stand, self.stand.faults
 
         def nothing(_: str) -> None:
             """It comes back by itself."""
 
+        planned = (lambda _: stand.health.operator.switchover(), nothing)
         return {
-            POWER: (stand.faults.power_off, stand.faults.power_on),
-            CABLE: (site.cut, site.heal),
-            PLANNED: (lambda _: stand.health.operator.switchover(), nothing),
+            POWER: (faults.power_off, faults.power_on),
+            CABLE: (lambda twin: faults.cut(twin, "front"), lambda twin: faults.heal(twin, "front")),
+            PLANNED: planned,
+            AT_WORK: planned,
             SERVER: (lambda twin: stand.kill(twin, "tmr-server"), nothing),
         }
 
-    def _at_work(self, number: int) -> Gap:
-        works = application.Application(self._stand.site)
-        with works.at_work(self._product):
+    def settle(self) -> None:
+        self.stand.settle()
 
-            def asked(since_ns: int) -> Requests:
-                works.goes_on()
-                return application.requests(works.asked(), since_ns)
+    def kill_holder(self, twin: str) -> None:
+        self.stand.kill(twin, "tmr-vip")
 
-            deed, mend = self._deeds()[PLANNED]
-            return self._hit(AT_WORK, number, deed, mend, asked)
+    def restart_holder(self, twin: str) -> None:
+        """It comes back by itself."""
 
-    def _hit(
-        self,
-        event: str,
-        number: int,
-        deed: events.Deed,
-        mend: events.Deed,
-        asked: Callable[[int], Requests | None] = lambda _: None,
-    ) -> Gap:
-        self._stand.settle()
-        victim = self._stand.active()
-        took = events.take_over(self._stand, VIP, SERVER_PORT, victim, deed)
-        requests = asked(took.since_ns)
-        mend(victim)
-        self._stand.settle()
-        self._keep_journal(event, number, victim, took)
-        return gap(event, TMR, self.setting, number, victim, took, requests)
-
-    def _keep_journal(self, event: str, number: int, victim: str, took: events.Took) -> None:
-        pause = took.pause
+    def keep(self, event: str, number: int, victim: str, took: Took) -> None:
+        pause, since_ns = took.pause, took.since * 1e9
         head = (
             f"== round {number + 1}, {event} of {victim}, {self.setting}: {pause.ms:.0f} ms, from "
-            f"{(pause.from_ns - took.since_ns) / 1e6:+.1f} to {(pause.to_ns - took.since_ns) / 1e6:+.1f} ms"
+            f"{(pause.from_ns - since_ns) / 1e6:+.1f} to {(pause.to_ns - since_ns) / 1e6:+.1f} ms"
         )
         with self._journals.open("a") as file:
-            file.write("\n".join([head, *self._stand.journal(took.at), "", ""]))
-
-
-def gap(
-    event: str,
-    system: str,
-    setting: str,
-    number: int,
-    victim: str,
-    took: events.Took,
-    requests: Requests | None = None,
-) -> Gap:
-    """The figure of one event."""
-    pause = took.pause
-    return Gap(
-        event=event,
-        system=system,
-        setting=setting,
-        round=number,
-        victim=victim,
-        at=took.at,
-        gap_ms=pause.ms,
-        from_ms=(pause.from_ns - took.since_ns) / 1e6,
-        held_up_ms=pause.held_up_ns / 1e6,
-        outcomes=pause.outcomes,
-        requests=requests,
-    )
+            file.write("\n".join([head, *self.stand.journal(took.at), "", ""]))

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from chaos.history import History, name, over
-from chaos.records import Fault, Operation
+from chaos.records import Fault
 from chaos.rules.excuses import Bounds, Excuse, excuses
 from chaos.rules.finding import Proof
 from chaos.rules.intervals import common, touches, union
+from testbed.workload.operations import Operation
 
 
 @dataclass(frozen=True)

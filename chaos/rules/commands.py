@@ -7,9 +7,9 @@ import math
 from collections import defaultdict
 
 from chaos.history import name
-from chaos.records import Operation
 from chaos.rules.finding import Proof
 from chaos.rules.matching import Matching, Places
+from testbed.workload.operations import Operation
 from tmr.ledger.record import Line
 
 _WHERE = {

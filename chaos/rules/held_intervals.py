@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from chaos.history import History, Key
-from chaos.records import Operation
 from chaos.rules.intervals import union
+from testbed.workload.operations import Operation
 
 Span = tuple[float, float]
 

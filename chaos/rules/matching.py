@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import accumulate
 
 from chaos.history import History, Key
-from chaos.records import Operation
+from testbed.workload.operations import Operation
 from tmr.ledger.record import Line
 
 GRANTS = frozenset({"granted", "emergency"})

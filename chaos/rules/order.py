@@ -14,11 +14,11 @@ from collections import defaultdict
 from itertools import accumulate
 
 from chaos.history import Key, name
-from chaos.records import Operation
 from chaos.rules.finding import Proof
 from chaos.rules.matching import GRANTS, Matching, key_of
 from chaos.rules.seats import apply
 from chaos.rules.use import Use
+from testbed.workload.operations import Operation
 
 _FULL = ("no-more-licences", "exclusive-conflict")
 _State = tuple[int, int, bool, int | None]

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from chaos.history import name
-from chaos.records import Operation
 from chaos.rules.finding import Proof
 from chaos.rules.matching import Matching, key_of
+from testbed.workload.operations import Operation
 
 
 def check(matching: Matching) -> Proof:

@@ -13,19 +13,22 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+import msgspec
+
 from demo import licence
 from demo.plant import records, report, verdict, workload
 from demo.plant.records import Attempt
 from demo.plant.verdict import Figures, Licence
 from testbed.client_program import ClientProgram
+from testbed.fault_injector import boottime
 from testbed.operator import Operator
 from testbed.site import BIN, KILL, Site
 from testbed.steps import Board, Step, check, wait_for
+from testbed.workload.plan import Plan
 from tmr.api.licences import Item
 
 STEPS = 4
 _HERE = Path(__file__).parent
-_FILES = ("records.py", "workload.py", "stations.toml")
 _READY_S = 60.0
 _LOOK_S = 0.5
 
@@ -34,7 +37,7 @@ _LOOK_S = 0.5
 class Minute:
     """Results of the minute. `peaks`: most seats in use of each licence, as the server showed them."""
 
-    plan: workload.Plan
+    plant: workload.Plant
     attempts: list[Attempt]
     seats: dict[Licence, int]
     names: dict[int, str]
@@ -46,7 +49,7 @@ class Minute:
 
     def tables(self) -> None:
         """Print them."""
-        print(f"The plant's {self.plan.seconds:.0f} s, by product:\n")
+        print(f"The plant's {self.plant.plan.seconds:.0f} s, by product:\n")
         report.show(report.products(self.figures, self.names))
         print()
         for one in self.figures:
@@ -81,10 +84,10 @@ class Watched:
 
 def play(board: Board, site: Site, operator: Operator) -> Minute:
     """All steps of the plant."""
-    plan = workload.read((_HERE / "stations.toml").read_text())
+    plant = workload.read((_HERE / "stations.toml").read_text())
     _issue(board, site, operator)
     _rules(board, site, operator)
-    minute, before = _work(board, site, operator, plan)
+    minute, before = _work(board, site, operator, plant)
     _judge(board, site, operator, minute, before)
     return minute
 
@@ -146,22 +149,23 @@ def _tmr(site: Site, *words: str | Path) -> str:
 # -- the minute --------------------------------------------------------------------------------------------
 
 
-def _work(board: Board, site: Site, operator: Operator, plan: workload.Plan) -> tuple[Minute, Before]:
+def _work(board: Board, site: Site, operator: Operator, plant: workload.Plant) -> tuple[Minute, Before]:
     with board.step(
-        f"{len(plan.stations)} stations work for {plan.seconds:.0f} s; "
+        f"{len(plant.stations)} stations work for {plant.plan.seconds:.0f} s; "
         "half-way, kill -9 of the active tmr-server",
         "no station sees an error; the other twin takes over",
     ) as step:
         before = Before(_units(operator), operator.certified_time())
-        stations = ClientProgram(site, "stations", _FILES, _HERE)
-        with _addresses(site, plan):
+        plan = msgspec.structs.replace(plant.plan, began=boottime())
+        stations = ClientProgram(site, "stations")
+        with _addresses(site, plant):
             watched = _watch(site, operator, plan, stations)
-        attempts = records.read(site.must_inside("client", f"cat {stations.directory}/results").out)
+        attempts = records.attempts(stations.operations(), plant)
         items = _plants(operator)
         seats = {(item.product_code, item.tmr_id or 0): item.quantity or 0 for item in items}
         names = {item.product_code: item.name for item in items if not item.emergency}
         minute = Minute(
-            plan,
+            plant,
             attempts,
             seats,
             names,
@@ -199,9 +203,9 @@ def _units(operator: Operator) -> dict[Licence, int]:
 
 
 @contextmanager
-def _addresses(site: Site, plan: workload.Plan) -> Iterator[None]:
+def _addresses(site: Site, plant: workload.Plant) -> Iterator[None]:
     """Their sites' addresses, on the client machine."""
-    addresses = [f"{address}/24 dev eth0" for address in plan.sites.values()]
+    addresses = [f"{address}/24 dev eth0" for address in plant.sites.values()]
     site.must_inside("client", "; ".join(f"ip address replace {address}" for address in addresses))
     try:
         yield
@@ -209,10 +213,10 @@ def _addresses(site: Site, plan: workload.Plan) -> Iterator[None]:
         site.inside("client", "; ".join(f"ip address delete {address}" for address in addresses))
 
 
-def _watch(site: Site, operator: Operator, plan: workload.Plan, stations: ClientProgram) -> Watched:
+def _watch(site: Site, operator: Operator, plan: Plan, stations: ClientProgram) -> Watched:
     """Run the stations, look at the server meanwhile, and kill the active twin in the middle."""
     watched = Watched()
-    stations.start(f"{stations.directory}/results")
+    stations.start(plan)
     began = time.monotonic()
     while stations.alive():
         passed = time.monotonic() - began
@@ -296,7 +300,15 @@ def _judge(board: Board, site: Site, operator: Operator, minute: Minute, before:
 
 def _record(site: Site, minute: Minute, before: Before) -> str:
     """Compare the licence tracking record with what the stations wrote down."""
-    asked = ("--firm", str(minute.plan.firm), "--from", before.time.isoformat(), "--lines", "0", "--json")
+    asked = (
+        "--firm",
+        f"{licence.FIRM}",
+        "--from",
+        before.time.isoformat(),
+        "--lines",
+        "0",
+        "--json",
+    )
     shown = json.loads(_tmr(site, "tracking", "show", *asked))
     recorded = {one["product_code"]: one for one in shown["products"]}
     for one in minute.figures:

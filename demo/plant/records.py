@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records of the stations, and their way from the client machine."""
+"""Attempts of the stations to get a licence, from the records of their requests. Pure."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+
+from demo.plant.workload import Plant
+from testbed.workload.operations import Operation
 
 
 @dataclass
@@ -30,9 +32,7 @@ class Attempt:
     tmr_id: int = 0
     in_use: int = 0
     """Seats taken, as the server said with the grant."""
-    quantity: int = 0
     emergency: bool = False
-    epoch: int = 0
     units: int = 0
     denied: str = ""
     code: int | None = None
@@ -51,11 +51,52 @@ class Attempt:
         return None if self.queued is None else self.answered - self.queued
 
 
-def write(attempts: Iterable[Attempt]) -> str:
-    """JSON Lines."""
-    return "".join(f"{json.dumps(asdict(attempt))}\n" for attempt in attempts)
+def attempts(operations: Iterable[Operation], plant: Plant) -> list[Attempt]:
+    """All attempts; the operations are in the order in which they were sent."""
+    clients = {client.name: client for client in plant.plan.clients}
+    sites = {address: site for site, address in plant.sites.items()}
+    asked: dict[str, Attempt] = {}
+    by_session: dict[str, Attempt] = {}
+    for one in operations:
+        client = clients[one.client]
+        if one.verb in ("checkout", "wait"):
+            made = Attempt(
+                client.station,
+                sites[client.address],
+                client.address,
+                client.user,
+                one.product,
+                one.mode,
+                one.sent,
+            )
+            attempt = asked.setdefault(one.key, made)
+            _asked(attempt, one)
+            by_session[one.session or one.key] = attempt
+        else:
+            _later(by_session[one.session], one)
+    return list(asked.values())
 
 
-def read(text: str) -> list[Attempt]:
-    """Attempts that `write` wrote."""
-    return [Attempt(**json.loads(line)) for line in text.splitlines()]
+def _asked(attempt: Attempt, one: Operation) -> None:
+    attempt.answered = one.answered or one.sent
+    match one.outcome:
+        case "granted":
+            attempt.granted, attempt.tmr_id, attempt.in_use = one.answered, one.tmr_id, one.in_use or 0
+            attempt.emergency, attempt.units = one.emergency, one.units
+        case "waiting" if attempt.queued is None:
+            attempt.queued = one.answered
+        case "refused":
+            attempt.denied, attempt.code, attempt.rule = one.problem, one.code, one.rule
+        case "":
+            attempt.error = one.problem or "no answer"
+
+
+def _later(attempt: Attempt, one: Operation) -> None:
+    if one.failed or one.answered is None:
+        attempt.error = f"{one.verb}: {one.problem or 'no answer'}"
+    elif one.verb == "consume":
+        attempt.units += one.units
+    elif one.verb == "release" and attempt.held:
+        attempt.ended = one.sent
+    elif one.verb == "release":
+        attempt.answered, attempt.denied = one.sent, "left-the-queue"

@@ -20,6 +20,7 @@ _BAR = 8
 _REASONS = {
     "no-more-licences": "all seats taken",
     "access-denied": "access rule",
+    "left-the-queue": "no seat in time",
 }
 
 

@@ -1,94 +1,70 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The workload of 200 stations, from a plan and a seed: the same each time. Pure.
-
-This module and `records` go to the client machine with `stations`, without the rest of `lab`.
-"""
+"""The plant's stations as clients of a plan, from the file stations.toml. Pure."""
 
 from __future__ import annotations
 
-import random
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True)
-class Program:
-    """Use of one product. Times in seconds."""
-
-    product: int
-    hold: float
-    mode: str = "user-limit"
-    wait: float = 0.0
-    units: int = 0
-    more_units: int = 0
-    every: float = 0.0
+from testbed.workload.plan import Client, Plan, Use
 
 
 @dataclass(frozen=True)
-class Station:
-    """One station, who works at it, and how often with which program."""
-
-    name: str
-    site: str
-    user: str
-    programs: tuple[tuple[Program, int], ...]
-
-
-@dataclass(frozen=True)
-class Job:
-    """One use of a program: so long after the last one, for so long."""
-
-    pause: float
-    program: Program
-    hold: float
-
-
-@dataclass(frozen=True)
-class Plan:
+class Plant:
     """The plant. `sites`: the address that each site's stations ask from."""
 
-    firm: int
-    seed: int
-    seconds: float
-    programs_at_once: int
-    pause: float
-    ttl: int
+    plan: Plan
     sites: Mapping[str, str]
-    stations: tuple[Station, ...]
 
-    def jobs(self, station: Station, lane: int) -> Iterator[Job]:
-        """Jobs of one of the `programs_at_once` lanes of a station, without end."""
-        source = random.Random(f"{self.seed} {station.name} {lane}")  # noqa: S311 - a workload, no secret
-        programs = [program for program, _ in station.programs]
-        parts = [part for _, part in station.programs]
-        pause = source.uniform(0.0, 2 * self.pause)
-        while True:
-            (program,) = source.choices(programs, parts)
-            yield Job(pause, program, min(3 * program.hold, source.expovariate(1 / program.hold)))
-            pause = min(3 * self.pause, source.expovariate(1 / self.pause))
+    @property
+    def stations(self) -> frozenset[str]:
+        """All stations: each is several clients, one for each program that it runs at once."""
+        return frozenset(client.station for client in self.plan.clients)
 
 
-def read(text: str) -> Plan:
-    """The plan in a file like stations.toml."""
+def read(text: str) -> Plant:
+    """The plant in a file like stations.toml."""
     tree: dict[str, Any] = tomllib.loads(text)
-    programs = {int(code): Program(int(code), **fields) for code, fields in tree.pop("products").items()}
-    departments = tree.pop("departments")
-    stations = tuple(
-        station
-        for department in departments
-        for site in tree["sites"]
-        for station in _stations(department, site, programs)
+    uses = {int(code): Use(int(code), **_units(fields)) for code, fields in tree["products"].items()}
+    clients = tuple(
+        client
+        for department in tree["departments"]
+        for site, address in tree["sites"].items()
+        for client in _clients(tree, department, site, address, uses)
     )
-    return Plan(**tree, stations=stations)
+    plan = Plan(
+        tree["firm"], clients, tree["ttl"], tree["seed"], seconds=tree["seconds"], together=len(clients)
+    )
+    return Plant(plan, tree["sites"])
 
 
-def _stations(department: Mapping[str, Any], site: str, programs: Mapping[int, Program]) -> Iterator[Station]:
-    uses = tuple((programs[int(code)], part) for code, part in department["products"].items())
+def _units(fields: dict[str, Any]) -> dict[str, Any]:
+    more = fields.get("more_units", 0)
+    return {**fields, "more_units": (more, more)}
+
+
+def _clients(
+    tree: Mapping[str, Any],
+    department: Mapping[str, Any],
+    site: str,
+    address: str,
+    uses: Mapping[int, Use],
+) -> Iterator[Client]:
+    wanted = tuple((uses[int(code)], part) for code, part in department["products"].items())
     interns = department.get("interns", 0)
     for number in range(1, department[site] + 1):
-        name = f"{site}-{department['name']}-{number:02}"
+        station = f"{site}-{department['name']}-{number:02}"
         intern = interns and number % interns == 0
         user = f"{'intern' if intern else department['name']}-{site[0]}{number:02}"
-        yield Station(name, site, user, uses)
+        for program in range(tree["programs_at_once"]):
+            yield Client(
+                f"{station}/{program}",
+                wanted,
+                user=user,
+                station=station,
+                address=address,
+                pause=tree["pause"],
+                beat_patience=30.0,
+            )

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import re
 
-from bench.deployed.application import requests
+import pytest
+
 from bench.deployed.figures import (
     AT_WORK,
     CABLE,
@@ -22,11 +23,10 @@ from bench.deployed.figures import (
 )
 from bench.deployed.keepalived import DEFAULT, QUICK, configuration
 from bench.deployed.report import describe, reference, rows
-from testbed.application import Request
+from bench.deployed.tmr import requests
 from testbed.report import markdown as rendered
 from testbed.vip_watcher import Seen
-
-MS = 1_000_000
+from testbed.workload.operations import Operation
 
 
 def markdown(found: Figures) -> str:
@@ -121,12 +121,14 @@ def test_a_run_that_measured_nothing_has_a_report() -> None:
 
 def test_requests_that_were_under_way_count() -> None:
     asked = [
-        Request("checkout", 0, 4 * MS, ""),
-        Request("release", 4 * MS, 60 * MS, ""),
-        Request("checkout", 60 * MS, 70 * MS, "nobody answers"),
+        Operation("bench", 1, "checkout", 1, "", sent=0.0, answered=0.004),
+        Operation("bench", 2, "release", 1, "", sent=0.004, answered=0.06),
+        Operation("bench", 3, "checkout", 1, "", sent=0.06, given_up=0.07, problem="no-quorum"),
     ]
-    assert requests(asked, 10 * MS) == Requests(2, 1, 56.0, -6.0, ("checkout: nobody answers",))
-    assert requests([], 0) == Requests(0, 0, 0.0, 0.0, ())
+    found = requests(asked, 0.01)
+    assert (found.asked, found.failed, found.errors) == (2, 1, ("checkout: no-quorum",))
+    assert (found.longest_ms, found.longest_from_ms) == pytest.approx((56.0, -6.0))
+    assert requests([], 0.0) == Requests(0, 0, 0.0, 0.0, ())
 
 
 def test_keepalived_s_configuration() -> None:

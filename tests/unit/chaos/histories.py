@@ -17,7 +17,8 @@ import msgspec
 
 from chaos import records
 from chaos.history import History
-from chaos.records import Campaign, Fault, Holders, Licence, Operation, Sample
+from chaos.records import Campaign, Fault, Holders, Licence, Sample
+from testbed.workload.operations import Operation, Verb
 
 FIRM, TTL, SESSION_TTL = 6000013, 2.0, 10.0
 SEATS, METER, ALONE, STATION, LOAN = 300, 301, 302, 303, 304
@@ -63,7 +64,7 @@ class Plant:
     def ask(
         self,
         client: str,
-        verb: records.Verb,
+        verb: Verb,
         product: int,
         *,
         before: float = 0.02,

@@ -13,10 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chaos import nemesis, timeline, workload
-from chaos.campaign import settle
-from chaos.observed import Journal, blank
 from chaos.plan import ACTIVE, KINDS, NEEDS_WHOLE, PASSIVE, TWINS, UPSTREAMS, plan
-from chaos.records import Operation, read
 from chaos.watcher import Look
 from lab.names import ROOT
 from testbed import flood
@@ -140,45 +137,20 @@ def test_every_kind_is_told_what_it_needs(seed: int) -> None:
 # -- the clients -------------------------------------------------------------------------------------------
 
 
-def test_a_client_does_the_same_for_the_same_seed() -> None:
-    for habit in workload.habits():
-        first, second = workload.jobs(7, habit), workload.jobs(7, habit)
-        assert list(itertools.islice(first, 50)) == list(itertools.islice(second, 50))
-
-
 def test_every_licence_is_wanted_by_more_clients_than_it_has_seats(tmp_path: Path) -> None:
     file = tmp_path / "items.json"
     file.write_bytes(msgspec.json.encode({"item": workload.items(3000)}))
+    clients = workload.clients(3000)
     for licence in read_items(file):
         wanted = [
-            h for h in workload.habits() if h.product == licence.product_code - 3000 and h.kind != "read"
+            client
+            for client in clients
+            for use, _ in client.uses
+            if use.product == licence.product_code and use.kind != "read"
         ]
-        stations = {habit.station or habit.name for habit in wanted}
+        stations = {client.station or client.name for client in wanted}
         assert len(stations) >= (licence.quantity or 0), licence.name
-    assert len({habit.name for habit in workload.habits()}) == len(workload.habits())
-
-
-# -- what is written down ----------------------------------------------------------------------------------
-
-
-def test_the_last_word_of_a_client_holds_and_what_was_only_sent_is_kept(tmp_path: Path) -> None:
-    raw, target = tmp_path / "raw", tmp_path / "operations.jsonl"
-    target.touch()
-    journal = Journal(raw, began=0.0)
-
-    def sent(client: str, number: int, at: float) -> Operation:
-        return msgspec.structs.replace(blank("checkout", 3000), client=client, number=number, sent=at)
-
-    later, lost = sent("b", 1, 2.0), sent("a", 2, 3.0)
-    first = sent("a", 1, 1.0)
-    for operation in (later, first, lost):
-        journal.write(operation)
-    answered = msgspec.structs.replace(first, answered=4.0, outcome="granted")
-    journal.write(answered)
-    with raw.open("ab") as file:
-        file.write(b'{"client":"a","number":3,"ve')  # the line in which a crash came
-    settle(raw, target)
-    assert list(read(target, Operation)) == [answered, later, lost]
+    assert len({client.name for client in clients}) == len(clients)
 
 
 # -- what is seen from outside -----------------------------------------------------------------------------

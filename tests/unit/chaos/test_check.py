@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from chaos.check import check, judge
 from chaos.history import BadRecords, History, load
-from chaos.records import Fault, Holders, Operation, Sample
+from chaos.records import Fault, Holders, Sample
+from testbed.workload.operations import Operation
 from tests.unit.chaos.histories import (
     ALONE,
     LOAN,

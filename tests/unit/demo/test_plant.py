@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -12,15 +11,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from demo.plant import records, verdict, workload
-from demo.plant.records import Attempt
+from demo.plant import verdict, workload
+from demo.plant.records import Attempt, attempts
+from testbed.workload.operations import Operation, Verb
 from tmr.cli.vendor.item_file import read_items
 from tmr.ledger import AccessList, mistakes
 
-PLANT = Path(__file__).resolve().parents[3] / "demo/plant"
-PLAN = workload.read((PLANT / "stations.toml").read_text())
-ACCESS: dict[str, Any] = tomllib.loads((PLANT / "access.toml").read_text())
-NORTH, SOUTH = PLAN.sites["north"], PLAN.sites["south"]
+FILES = Path(__file__).resolve().parents[3] / "demo/plant"
+PLANT = workload.read((FILES / "stations.toml").read_text())
+ACCESS: dict[str, Any] = tomllib.loads((FILES / "access.toml").read_text())
+NORTH, SOUTH = PLANT.sites["north"], PLANT.sites["south"]
 
 
 def held(begin: float, end: float, **named: Any) -> Attempt:
@@ -33,7 +33,7 @@ def held(begin: float, end: float, **named: Any) -> Attempt:
 
 
 def test_twelve_products_four_hundred_seats() -> None:
-    licences = read_items(PLANT / "items.toml")
+    licences = read_items(FILES / "items.toml")
     assert len({licence.product_code for licence in licences}) == 12
     assert sum(licence.quantity or 0 for licence in licences) == 400
     assert any(licence.emergency for licence in licences)
@@ -46,24 +46,68 @@ def test_the_access_list_is_right() -> None:
 
 
 def test_two_hundred_stations_use_what_the_vendor_issued() -> None:
-    issued = {licence.product_code for licence in read_items(PLANT / "items.toml")}
-    used = {program.product for station in PLAN.stations for program, _ in station.programs}
-    assert len({station.name for station in PLAN.stations}) == 200
+    issued = {licence.product_code for licence in read_items(FILES / "items.toml")}
+    used = {use.product for client in PLANT.plan.clients for use, _ in client.uses}
+    assert len(PLANT.stations) == 200
     assert used == issued
 
 
-def test_each_run_is_the_same_and_each_station_is_different() -> None:
-    def jobs(number: int) -> list[workload.Job]:
-        return list(itertools.islice(PLAN.jobs(PLAN.stations[number], 0), 20))
-
-    assert jobs(0) == jobs(0)
-    assert jobs(0) != jobs(1)
-    assert all(job.hold <= 3 * job.program.hold and job.pause <= 3 * PLAN.pause for job in jobs(0))
+# -- attempts ----------------------------------------------------------------------------------------------
 
 
-def test_what_is_written_is_read() -> None:
-    attempts = [held(1.0, 2.0), replace(held(3.0, 4.0), denied="access-denied", code=231, rule="weld-south")]
-    assert records.read(records.write(attempts)) == attempts
+CLIENT = next(client for client in PLANT.plan.clients if client.station == "south-weld-01")
+
+
+def operation(verb: Verb, sent: float, **named: Any) -> Operation:
+    """An operation of a station that is answered a tenth of a second later."""
+    usual: dict[str, Any] = {"answered": sent + 0.1, "mode": "user-limit", "session": "s"} | named
+    return Operation(CLIENT.name, int(sent * 10), verb, 2003, usual.pop("key", ""), sent, **usual)
+
+
+def test_an_attempt_is_the_request_and_what_became_of_its_session() -> None:
+    (found,) = attempts(
+        [
+            operation("wait", 1.0, key="k", outcome="waiting"),
+            operation("wait", 2.0, key="k", outcome="granted", units=16, tmr_id=4, in_use=3),
+            operation("heartbeat", 3.0, outcome="alive"),
+            operation("consume", 4.0, outcome="consumed", units=8),
+            operation("release", 5.0, outcome="freed"),
+        ],
+        PLANT,
+    )
+    usual = Attempt("south-weld-01", "south", SOUTH, "weld-s01", 2003, "user-limit", 1.0)
+    assert found == replace(
+        usual, answered=2.1, queued=1.1, granted=2.1, ended=5.0, tmr_id=4, in_use=3, units=24
+    )
+
+
+def test_a_refusal_has_its_reason_and_a_place_that_was_left_is_one() -> None:
+    denied, left = attempts(
+        [
+            operation("checkout", 1.0, key="a", outcome="refused", problem="access-denied", session=""),
+            operation("wait", 2.0, key="b", outcome="waiting"),
+            operation("release", 3.0, outcome="freed"),
+        ],
+        PLANT,
+    )
+    assert (denied.denied, denied.held, denied.error) == ("access-denied", False, "")
+    assert (left.denied, left.waited, left.error) == ("left-the-queue", 3.0 - 2.1, "")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        operation("heartbeat", 3.0, outcome="gone", problem="session-ended"),
+        operation("consume", 3.0, outcome="refused", problem="no-units"),
+        operation("release", 3.0, answered=None),
+        operation("checkout", 1.0, key="k", answered=None, given_up=31.0, session="", problem="NoService"),
+    ],
+    ids=lambda wrong: str(wrong.verb),
+)
+def test_anything_else_is_an_error(wrong: Operation) -> None:
+    granted = operation("checkout", 1.0, key="k", outcome="granted")
+    (found,) = attempts([*([] if wrong.key else [granted]), wrong], PLANT)
+    assert (wrong.problem or "no answer") in found.error
 
 
 # -- figures -----------------------------------------------------------------------------------------------

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import replace
-from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -17,7 +15,7 @@ from tmr.client import AsyncClient, LicenceUnavailable, NoService, Policy, Refus
 from tmr.client import _operations as wire
 from tmr.client._retry import Call, Send
 
-from .records import Operation, Verb
+from .operations import Journal, Operation, Verb
 
 T = TypeVar("T")
 
@@ -38,26 +36,8 @@ class Counting(AsyncClient):
         await super()._attempt(request, send, call)
 
 
-class Journal:
-    """The file of operations. A line when a request is sent, and once more when its outcome is known.
-
-    Of two lines with the same client and number the later one holds; a crash loses no request that was sent.
-    """
-
-    def __init__(self, path: Path, began: float) -> None:
-        self._file = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o600)
-        self._began = began
-
-    def now(self) -> float:
-        """Seconds since the campaign began, on the clock that all machines share."""
-        return round(time.clock_gettime(time.CLOCK_BOOTTIME) - self._began, 6)
-
-    def write(self, operation: Operation) -> None:
-        os.write(self._file, msgspec.json.encode(operation) + b"\n")
-
-
 class Observed:
-    """One client of the campaign: asks, and writes down what it asked and was told."""
+    """One client: asks, and writes down what it asked and was told."""
 
     def __init__(self, name: str, client: Counting, journal: Journal, patience: float) -> None:
         self.name = name
@@ -67,7 +47,7 @@ class Observed:
 
     @property
     def now(self) -> float:
-        """Seconds since the campaign began."""
+        """Seconds since the plan began."""
         return self._journal.now()
 
     async def ask(
@@ -100,6 +80,7 @@ class Observed:
             operation.answered = self.now
             operation.outcome = "gone" if isinstance(error, SessionLost) else "refused"
             operation.problem, operation.status = error.problem.slug, error.problem.status
+            operation.code, operation.rule = error.problem.code, error.problem.rule
         except TmrError as error:
             operation.given_up, operation.problem = self.now, type(error).__name__
         else:
