@@ -7,19 +7,14 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 from bench import fairness, throughput
 from bench.deployed import conduct
 from bench.scale import cases
-from lab import host
-from lab.errors import LabError
-from testbed.steps import StepFailed
-from tmr.client import TmrError
+from testbed import program
 
 Run = Callable[[argparse.Namespace, Callable[[str], None]], int]
 
@@ -45,24 +40,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
-
-
 def main() -> int:
     """Exit status: 0 everything was measured; 1 something was not; 2 it ended early; 130 interrupted."""
     options = _parser().parse_args()
-    host.prepare_environment()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what was started goes
     run: Run = options.run
-    try:
-        return run(options, _say)
-    except (LabError, StepFailed, TmrError) as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
+    return program.run("bench", lambda: run(options, program.say))
 
 
 if __name__ == "__main__":

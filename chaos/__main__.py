@@ -5,9 +5,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
-import signal
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,10 +13,9 @@ from chaos import campaign
 from lab import host, lifecycle
 from lab.errors import LabError
 from lab.names import ROOT, LabNames, state_root
-from testbed import deployment
+from testbed import deployment, program
+from testbed.program import say
 from testbed.site import Site
-from testbed.steps import StepFailed
-from tmr.client import TmrError
 
 Run = Callable[[argparse.Namespace], int]
 
@@ -53,8 +50,8 @@ def _run(arguments: argparse.Namespace) -> int:
     site = Site(LabNames(arguments.lab, state_root()))
     fresh = not site.names.directory.exists()
     try:
-        deployment.ensure(site, _say)
-        campaign.run(site.names, seed, 60.0 * arguments.minutes, directory, _say)
+        deployment.ensure(site, say)
+        campaign.run(site.names, seed, 60.0 * arguments.minutes, directory, say)
     finally:
         if fresh and not arguments.keep:
             lifecycle.down(site.names)
@@ -82,31 +79,18 @@ def _judge(directory: Path, *, report: bool = True) -> int:
         from chaos.report import write  # noqa: PLC0415
 
         write(directory, verdict)
-        _say(f"report: {directory / 'report.md'} and {directory / 'report.html'}")
+        say(f"report: {directory / 'report.md'} and {directory / 'report.html'}")
     for violation in verdict.violations:
-        _say(f"VIOLATED: {violation}")
-    _say("every promise held" if verdict.holds else f"{len(verdict.violations)} promises were broken")
+        say(f"VIOLATED: {violation}")
+    say("every promise held" if verdict.holds else f"{len(verdict.violations)} promises were broken")
     return 0 if verdict.holds else 1
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')}  {text}", flush=True)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Exit code: 0 every promise held; 1 one did not; 2 it could not be played; 130 interrupted."""
     arguments = _parser().parse_args(words)
-    host.prepare_environment()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # faults are mended, and the lab goes
     run: Run = arguments.run
-    try:
-        return run(arguments)
-    except (LabError, StepFailed, TmrError) as error:
-        print(f"chaos: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("chaos: interrupted; the faults are mended", file=sys.stderr)
-        return 130
+    return program.run("chaos", lambda: run(arguments), "; the faults are mended")
 
 
 if __name__ == "__main__":
