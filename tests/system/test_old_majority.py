@@ -132,4 +132,10 @@ def test_an_operator_gives_up_what_two_old_copies_lack(machines: Machines, tmp_p
         status = admin.get("/v1/status").json()
     assert status["voting"] and status["container"] == container
     assert used(machines, active, OTHER_PRODUCT) == 0
+
+    def newer(twin: Twin) -> bool:
+        kept = AnchorFile(twin.config.parent).read()
+        return kept is not None and 0 < kept.used_up < kept.anchor.epoch
+
+    until(lambda: all(newer(twin) for twin in machines.twins), "no epoch is used again that was given up")
     assert not any(objection(machines, twin) for twin in machines.twins)

@@ -32,8 +32,8 @@ class Election(MembershipChanges):
         super().__init__(setup)
         self.eligible = True
         """May be elected. The runtime says no while this machine could not hold the virtual address."""
-        self._seen_epoch = 0
-        """Highest epoch that a replica said to have promised."""
+        self._seen_epoch = setup.newer_than
+        """Highest epoch that a replica said to have promised, or that is known to be used up."""
         self._pre_votes: dict[int, ReplicaState] = {}
         """Replicas that are ready to promise; empty but for a pre-candidate."""
         self._votes: dict[int, tuple[float, Promise]] = {}

@@ -60,8 +60,9 @@ class Proposer(Election):
         jitter: Callable[[], float],
         anchor: Anchor | None = None,
         newest: int = FORMAT,
+        newer_than: int = 0,
     ) -> None:
-        super().__init__(Setup(owner, rank, names, machine, timing, now, jitter, anchor, newest))
+        super().__init__(Setup(owner, rank, names, machine, timing, now, jitter, anchor, newest, newer_than))
         self.paused_at = NEVER
         """Time at which a pause of this machine by its host was noticed last."""
         self.paused_for = 0.0

@@ -46,6 +46,8 @@ class Setup(msgspec.Struct, frozen=True):
     anchor: Anchor | None
     newest: int
     """Newest format of the journal that it can apply."""
+    newer_than: int = 0
+    """Epoch: its terms are newer."""
 
 
 class Term(LedgerCopy):

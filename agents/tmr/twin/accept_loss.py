@@ -13,6 +13,8 @@ from tmr.twin.anchor_file import AnchorDocument, AnchorFile
 
 _FOUNDING: Final = re.compile(r"founding-([0-9a-f]+)-([0-9a-z]+)")
 _ID: Final = re.compile(r"journal-(\d+)\.(\d+)-(\d+)\.(\d+)")
+UNSEEN_EPOCHS: Final = 1_000
+"""Epochs after the anchor's that may have been used without this twin's knowledge: they are skipped."""
 
 
 def units_lost(kept: Mapping[str, int], now: Mapping[str, int]) -> str:
@@ -87,7 +89,10 @@ def accept(state_dir: str, wanted: str) -> int:
             f"{wanted}: the anchor of this twin is entry {kept.anchor.index} of epoch {kept.anchor.epoch}; "
             "copy the id from the alarm of this twin in `tmr status`"
         )
-    file.write(AnchorDocument(Anchor(to_epoch, to_index, 0, founding=kept.anchor.founding)))
+    # An old copy has promised less: without this, a new term could have the epoch of one that is given up.
+    used_up = max(kept.used_up, epoch + UNSEEN_EPOCHS)
+    lowered = Anchor(to_epoch, to_index, 0, founding=kept.anchor.founding)
+    file.write(AnchorDocument(lowered, used_up=used_up))
     if file.problem:
         return _complain(file.problem)
     sys.stdout.write(

@@ -32,6 +32,8 @@ class AnchorDocument(msgspec.Struct, frozen=True):
     anchor: Anchor
     spent: dict[str, int] = {}
     """Licence → units taken of it up to the anchor, to tell an operator what a shorter journal has lost."""
+    used_up: int = 0
+    """Epoch: entries that operators gave up may be of it, or older. This twin's terms are newer. 0: none."""
 
 
 _decoder: Final = msgspec.msgpack.Decoder(AnchorDocument)

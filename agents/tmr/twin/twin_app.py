@@ -82,6 +82,7 @@ class TwinApp:
             now=clock(),
             jitter=random.random,
             anchor=self._anchored.anchor if self._anchored else None,
+            newer_than=self._used_up(),
         )
         self._anchors = AnchorWriter(self._anchor_file, self._to_keep, twin.anchor)
         twin.eligible = False
@@ -344,9 +345,12 @@ class TwinApp:
         """Contents of the anchor file now."""
         twin = self.replicator.twin
         anchor = twin.anchor
-        return (
-            self._anchored if anchor is None or twin.anchors.kept else AnchorDocument(anchor, self._spent())
-        )
+        if anchor is None or twin.anchors.kept:
+            return self._anchored
+        return AnchorDocument(anchor, self._spent(), self._used_up())
+
+    def _used_up(self) -> int:
+        return self._anchored.used_up if self._anchored else 0
 
     def _spent(self) -> dict[str, int]:
         return {

@@ -48,11 +48,21 @@ class World(System):
         for upstream, store in zip(self.upstreams, stores, strict=True):
             upstream.put_back(store, self.now)
 
-    def started(self, rank: int, anchor: Anchor | None) -> Proposer:
+    def started(self, rank: int, anchor: Anchor | None, newer_than: int = 0) -> Proposer:
         """A twin that starts with this anchor on its disk."""
         names = ("up1", "up2", "up3")
         owner = ProposerId(f"tmr{rank + 1}", f"{rank}-{self.now}-{next(RUNS)}")
-        return Proposer(owner, rank, names, Ledger(), Timing(ttl=2.0), self.now, lambda: 0.5, anchor)
+        return Proposer(
+            owner,
+            rank,
+            names,
+            Ledger(),
+            Timing(ttl=2.0),
+            self.now,
+            lambda: 0.5,
+            anchor,
+            newer_than=newer_than,
+        )
 
     def follow(self, twin: Proposer) -> None:
         """Polls are answered at once; those from before were not answered."""

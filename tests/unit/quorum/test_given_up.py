@@ -12,6 +12,7 @@ from tests.unit.quorum.test_rollback import ALL, command
 from tmr.quorum.messages import Subscribe
 from tmr.quorum.outputs import Send
 from tmr.quorum.proposer import Proposer
+from tmr.twin.accept_loss import UNSEEN_EPOCHS
 
 OLD = frozenset({0, 1})
 THIRD = 2
@@ -88,3 +89,40 @@ def test_a_twin_that_knows_what_was_given_up_adopts_no_mixture() -> None:
     assert not [entry for entry in journals[0] if entry.epoch == former.epoch], "it wrote nothing"
     accepted = world.started(0, None)
     assert world.elects(accepted, OLD)
+
+
+def without_a_term(used_up: int) -> tuple[World, Proposer, Proposer]:
+    """The copies are older than the term that is given up: they have promised none of its epochs. The twin
+    of that term, and the one of the same rank that the copies elected."""
+    world = World()
+    world.now += 10
+    first = world.started(0, None)
+    assert world.elects(first)
+    copies = [world.upstreams[at].copy() for at in (1, 2)]
+    first.retire(world.now, "test")
+    world.let(first, 0.1)
+    world.now += 5
+    former = world.started(0, None)
+    assert world.elects(former)
+    for _ in range(3):
+        command(world, former, ALL)
+    world.now += 10
+    for at, copy in zip((1, 2), copies, strict=True):
+        world.upstreams[at].put_back(copy, world.now)
+    world.now += 10
+    active = world.started(0, None, used_up)
+    assert world.elects(active, frozenset({1, 2}))
+    command(world, active, frozenset({1, 2}))
+    return world, former, active
+
+
+def test_an_epoch_that_was_given_up_is_not_used_again() -> None:
+    """Terms are told apart by their epochs alone: the third upstream's would seem to be the newest one."""
+    _, former, active = without_a_term(0)
+    assert active.epoch == former.epoch, "so the old copies alone keep nobody from it"
+    world, former, active = without_a_term(former.epoch + UNSEEN_EPOCHS)
+    assert active.epoch > former.epoch + UNSEEN_EPOCHS
+    twin = world.started(1, None)
+    answers(world, twin, 0, 1, 2)
+    assert twin.commit > 0
+    assert list(twin.log.after_index(0)) == list(active.log.after_index(0, twin.commit))

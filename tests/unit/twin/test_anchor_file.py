@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tmr.quorum.anchor import Anchor, AnchorMismatch
-from tmr.twin.accept_loss import accept, describe, units_lost
+from tmr.twin.accept_loss import UNSEEN_EPOCHS, accept, describe, units_lost
 from tmr.twin.anchor_file import AnchorDocument, AnchorFile
 
 ANCHOR = Anchor(6, 120, 1_800_000_000_000, b"sum")
@@ -59,7 +59,13 @@ def test_an_operator_lowers_the_anchor_to_what_was_shown(
     AnchorFile(tmp_path).write(AnchorDocument(ANCHOR, {"a": 7}))
     assert accept(str(tmp_path), objection().id) == 0
     assert "entry 80" in capsys.readouterr().out
-    assert AnchorFile(tmp_path).read() == AnchorDocument(Anchor(4, 80, 0))
+    assert AnchorFile(tmp_path).read() == AnchorDocument(Anchor(4, 80, 0), used_up=6 + UNSEEN_EPOCHS)
+
+
+def test_epochs_that_were_given_up_stay_used_up(tmp_path: Path) -> None:
+    AnchorFile(tmp_path).write(AnchorDocument(ANCHOR, used_up=9_000))
+    assert accept(str(tmp_path), objection().id) == 0
+    assert AnchorFile(tmp_path).read() == AnchorDocument(Anchor(4, 80, 0), used_up=9_000)
 
 
 @pytest.mark.parametrize("wanted", ["", "journal-6.120", "journal-6.121-4.80", "journal-7.120-4.80"])
@@ -113,4 +119,6 @@ def test_another_founding_is_an_alarm_and_accepted_by_name(
 def test_a_loss_within_a_founding_keeps_the_founding(tmp_path: Path) -> None:
     AnchorFile(tmp_path).write(AnchorDocument(FOUNDED.anchor))
     assert accept(str(tmp_path), "journal-6.120-4.80") == 0
-    assert AnchorFile(tmp_path).read() == AnchorDocument(Anchor(4, 80, 0, founding="aa11"))
+    kept = AnchorFile(tmp_path).read()
+    assert kept is not None
+    assert kept.anchor == Anchor(4, 80, 0, founding="aa11")
