@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
@@ -307,6 +308,7 @@ class Nemesis:
         return (
             not self._replacing
             and self._alike()
+            and self._one_writer()
             and all(
                 one.up
                 and one.acceptor.voting
@@ -317,6 +319,17 @@ class Nemesis:
                 for one in upstreams
             )
         )
+
+    def _one_writer(self) -> bool:
+        """No run of a twin that ran twice may still write, and no journals have forked.
+
+        Of two journals that differ the third upstream tells which one counts: its disk is not to be lost.
+        """
+        upstreams = self.world.upstreams
+        if any(one.acceptor.owner in self.world.twice for one in upstreams):
+            return False
+        logs = [one.acceptor.log for one in upstreams]
+        return not any(_forked(a, b) for a, b in itertools.combinations(logs, 2))
 
     def _bit_flipped(self, fault: Fault) -> bool:
         """The power of all five fails, a bit of a journal changes meanwhile, and that machine is up first."""
@@ -558,6 +571,8 @@ class Nemesis:
 
     def _memory_copied(self, fault: Fault) -> bool:
         """A copy of a running twin goes on beside it: the same run, twice."""
+        if not self.whole():
+            return False
         return self.world.clone(fault.who[0], self._until_calm(fault.seconds), memory=True)
 
     def _memory_put_back(self, fault: Fault) -> bool:
@@ -569,8 +584,9 @@ class Nemesis:
 
         def put_back() -> None:
             stands = world.paused(twin.name) or world.checker.is_stopped(twin.name)
-            if not world.stormy() or stands or twin.boot != boot:
+            if not world.stormy() or stands or twin.boot != boot or not self.whole():
                 return
+            world.twice.add(twin.twin.owner)
             world.stats["memory was put back"] += 1
             world.tell(f"{twin.name} goes on from its memory of {fault.seconds:.2f} s before")
             world.clocks[twin.name].put_back(world.now, memory.reading)
@@ -734,3 +750,9 @@ def _shows(copy: Disk, anchor: Anchor) -> bool:
     """The journal on the disk has the anchor's entry."""
     stored = copy.load()
     return contains(Log.after(stored.snapshot, stored.entries), anchor)
+
+
+def _forked(one: Log, other: Log) -> bool:
+    """Both have an entry of one index and epoch, and not the same."""
+    common = range(max(one.base, other.base) + 1, min(one.last, other.last) + 1)
+    return any(one[at] != other[at] and one[at].epoch == other[at].epoch for at in common)

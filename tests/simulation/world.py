@@ -79,6 +79,8 @@ class World:
         self._disks = 0
         self.copied = set[ProposerId]()
         """Runs of twins that a copy of their memory ran beside."""
+        self.twice = set[ProposerId]()
+        """These, and runs that went on from an older memory."""
         self.lives = 0
         """Processes of twins that were started."""
         self.cut: dict[tuple[str, str], float] = {}
@@ -139,6 +141,7 @@ class World:
         twin = self.twins[copy] = SimTwin(self, copy, original.rank, name, original.anchor)
         if memory:
             self.copied.add(original.twin.owner)
+            self.twice.add(original.twin.owner)
             twin.remember(original.memory())
 
         def gone() -> None:
