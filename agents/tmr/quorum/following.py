@@ -148,7 +148,8 @@ class Following(Term):
         One of an older term may have as committed what operators gave up: it was away when two old copies
         were accepted. Of two that are known, the newer one counts: a majority has taken each term.
         """
-        terms = [one.state.term for one in self.replicas if one.state is not None and not one.foreign]
+        states = [one.state for one in self.replicas if one.state is not None and not one.foreign]
+        terms = [state.term for state in states if state.voting]  # a new store knows of no term
         state = self.replicas[replica].state
         if state is None or replica in self._unread or not self._is_source(replica) or not is_majority(terms):
             return False

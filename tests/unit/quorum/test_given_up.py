@@ -126,3 +126,28 @@ def test_an_epoch_that_was_given_up_is_not_used_again() -> None:
     answers(world, twin, 0, 1, 2)
     assert twin.commit > 0
     assert list(twin.log.after_index(0)) == list(active.log.after_index(0, twin.commit))
+
+
+def test_a_new_store_has_taken_no_term_and_makes_no_older_one_the_newest() -> None:
+    """Of the two that elected the twin, one has lost its store since, and the other one is away now."""
+    world, active, _ = given_up(1)
+    active.retire(world.now, "test")
+    world.exchange_stores(0)
+    world.now += 5
+    twin = world.started(0, None)
+    twin.tick(world.now)
+    polls = [one for one in twin.take() if isinstance(one, Send) and isinstance(one.request, Subscribe)]
+    for poll in polls:
+        world.exchange(twin, poll)
+    known = twin.replicas[1].state
+    assert known is not None
+    assert known.term == active.epoch
+    for _ in range(4):
+        world.now += 0.03
+        twin.tick(world.now)
+        for poll in [one for one in twin.take() if isinstance(one, Send)]:
+            if poll.replica != 1:
+                world.exchange(twin, poll)
+            else:
+                twin.failed(1, poll.at, poll.request)
+    assert twin.commit == 0, "nothing that was given up"
