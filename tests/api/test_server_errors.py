@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tmr_system import ALICE, OLGA, ask, item, key, running, scenario
+from tests.support.tmr_system import ALICE, OLGA, ask, item, key, lasting_lease, running, scenario
 from tmr.net.identity import Identity
 
 
@@ -108,7 +108,10 @@ async def test_roles(tmp_path: Path) -> None:
 
 
 @scenario
-async def test_the_passive_twin_shows_itself_and_refers_to_the_address(tmp_path: Path) -> None:
+async def test_the_passive_twin_shows_itself_and_refers_to_the_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lasting_lease(monkeypatch)
     async with running(tmp_path, item()) as system, system.passive.client() as client:
         status = (await client.get("/v1/status")).json()
         assert (status["role"], status["lease_remaining_ms"]) == ("passive", None)

@@ -12,7 +12,7 @@ import pytest
 
 from tests.api.fuzzed import ALONE, FULL, PLENTY, Findings, Served, fuzz, serving
 from tests.support.matrix import refused_by_role
-from tests.support.tmr_system import FIRM, ask, item, key, lasting_lease
+from tests.support.tmr_system import FIRM, ask, item, key, lasting_lease, unhurried
 
 DAY_MS = 86_400_000
 
@@ -57,6 +57,7 @@ def _serving(directory: Path) -> Iterator[Served]:
     alone = item(product=ALONE, name="On one upstream only")
     with pytest.MonkeyPatch.context() as patch:
         lasting_lease(patch)
+        unhurried(patch)
         with serving(directory, [[*whole, alone], whole, whole]) as found:
             _prepare(found)
             yield found

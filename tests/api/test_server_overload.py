@@ -95,7 +95,7 @@ async def test_a_crowd_is_served_in_turns_while_sessions_are_held(tmp_path: Path
             assert set(ledger.sessions) == {*held, *sessions}
             text = (await olga.get("/metrics")).text
             assert metric(text, 'tmr_requests_shed_total{priority="new"}') >= 3 * FEW
-            assert metric(text, 'tmr_requests_shed_total{priority="first"}') == 0
+            assert metric(text, 'tmr_requests_shed_total{priority="critical"}') == 0
             assert metric(text, 'tmr_requests_in_work{priority="new"}') == 0
             # Of a crowd that makes room nobody is turned away.
             ends = await asyncio.gather(*(alice.delete(f"/v1/sessions/{session}") for session in sessions))

@@ -45,6 +45,7 @@ from tmr.rpc.messages import ReadContainer, SignBorrowing
 from tmr.rpc.registry import decode_message
 from tmr.rpc.upstream_client import LinkError, LinkRefused
 from tmr.runtime.clock import boottime, wall_ms
+from tmr.twin import replicator
 from tmr.twin.config import ServerConfig, UpstreamAddress
 from tmr.twin.http_app import create_app
 from tmr.twin.twin_app import TwinApp
@@ -312,6 +313,7 @@ def lasting_lease(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Turn nothing away for being late: the machine of a test may be slow by itself."""
+    monkeypatch.setattr(replicator, "ANSWER_WITHIN", 600.0)
     for priority, limit in LIMITS.items():
         easy = Load(limit.in_work, limit.waiting, oldest=600.0, lag=600.0)
         monkeypatch.setitem(LIMITS, priority, easy)
