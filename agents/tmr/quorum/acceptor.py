@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Acceptor: the replica's side of the protocol. No I/O, no clock.
 
-`handle` answers one message and lists what must be on disk before the answer may leave. The class is built
-in layers: what is here reads the messages; `lease_grants` promises and grants; `stored_journal` keeps entries
-and ledger. `validation` says what no honest proposer sends.
+`handle` answers one message and lists what must be on disk before the answer may leave. The class is built in
+layers: this module reads the messages, `lease_grants` promises and grants, `stored_journal` keeps entries and
+ledger. `validation` has the messages that no honest proposer sends.
 """
 
 from tmr.quorum import formats, founding, validation
@@ -49,7 +49,7 @@ from tmr.quorum.reports import Reports
 
 
 class Acceptor(LeaseGrants):
-    """One replica. `now` is seconds on its monotonic clock, `wall_ms` its wall clock, Unix milliseconds."""
+    """Replica. `now`: seconds on its monotonic clock; `wall_ms`: its wall clock, Unix milliseconds."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class Acceptor(LeaseGrants):
         self.clock_synchronised: bool | None = None
         """The runtime says whether a time source keeps the wall clock; None: it does not know."""
         self.clock_sync = False
-        """The runtime says that one is to keep it."""
+        """The runtime says that a time source should keep it."""
         self.refused = ""
         """Reason why the last message was refused that no honest twin sends."""
         self.outdated = ""
@@ -120,7 +120,7 @@ class Acceptor(LeaseGrants):
 
     @property
     def clock_alarm(self) -> bool:
-        """A time source is to keep the wall clock, and none is known to do so."""
+        """A time source should keep the wall clock, and none is known to do so."""
         return self.clock_sync and not self.clock_synchronised
 
     # -- messages ------------------------------------------------------------------------------------------
@@ -151,13 +151,13 @@ class Acceptor(LeaseGrants):
                 return Answer(reply or self._followed(now, wall_ms, message, None, ()))
 
     def is_late(self, message: Acquire | Append | Install) -> bool:
-        """A later message of the same run came before: this one changes nothing, and renews no lease."""
+        """A later message of the same run came before: this message changes nothing, and renews no lease."""
         return self._order.is_late(message)
 
     def _foreign(self, message: Acquire | Append | Install) -> str:
         """Reason to refuse a twin that knows another founding; empty: it does not.
 
-        A term that is over may have begun a founding that nobody committed: it is fenced.
+        A term that is over may have begun a founding that was never committed: its messages are fenced.
         """
         theirs = message.snapshot.founding if isinstance(message, Install) else message.founding
         own = self.log.founding_at(self.commit)
@@ -265,7 +265,7 @@ class Acceptor(LeaseGrants):
         return Appended(self.state(wall_ms), message.epoch, message.owner, match_index, granted)
 
     def _differing(self, wall_ms: int, writes: list[Write]) -> Answer:
-        """Confirm nothing to a twin with another ledger. The vote stays: one machine's word takes none."""
+        """Confirm nothing to a twin with another ledger. The vote stays: a single machine takes none away."""
         why = "its ledger is not the active twin's, also after it was made anew from its own journal"
         return Answer(RequestRefused(self.state(wall_ms), why, differs=True), writes)
 

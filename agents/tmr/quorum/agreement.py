@@ -2,8 +2,8 @@
 """Agreement of the active twin's ledger with those of the replicas, by their digests. No I/O, no clock.
 
 No machine decides alone that its ledger is right. A twin serves once two replicas have the same ledger. It
-drops its own where two replicas have another. A replica is sent the twin's in place of its own where both
-others have that; where one of them is silent, nobody can tell which ledger is right.
+drops its own where two replicas have another. A replica gets the twin's ledger in place of its own if both
+other replicas have the twin's; if one of them does not answer, it cannot be known which ledger is right.
 """
 
 from collections.abc import Mapping
@@ -62,7 +62,7 @@ class Agreement:
 
     @property
     def differing(self) -> frozenset[int]:
-        """Replicas that have another one."""
+        """Replicas that have another ledger."""
         return frozenset(self._differing)
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Anchor of a twin: the highest committed position that it knows, held against what an election shows.
+"""Anchor of a twin: the highest committed position that it knows, compared with the journals of an election.
 
 A majority of replicas that was put back to copies of one moment agrees with itself. The twins keep an
 anchor on their own disks, and what a majority shows must contain it. Pure; the reasons are in decision 23.
@@ -128,8 +128,8 @@ class AnchorCheck:
     def shorter(self, shown: Mapping[int, ReplicaState], now: float) -> bool:
         """The journals that these replicas show end before the anchor: the twin objects.
 
-        A twin that has the anchor in its own memory asks that of two; of all three it needs none, since
-        nobody else could have more than they and itself.
+        A twin that has the anchor in its own memory objects to two replicas, but not to all three: no other
+        machine can have more than these and the twin itself.
         """
         anchor = self._asked
         if anchor is None or (is_all(shown) and self.kept is None):
@@ -152,7 +152,7 @@ class AnchorCheck:
         return True
 
     def contradicted(self, anchor: Anchor | None, shown: Mapping[int, ReplicaState], now: float) -> None:
-        """The journal that would be adopted has another entry where this twin knows one: it objects."""
+        """The journal that would be adopted has another entry than this twin knows: it objects."""
         if anchor is not None:
             self._object(anchor, "other", _ends(shown), now)
 

@@ -21,10 +21,10 @@ def commit_index(match_indices: Iterable[int], known: int, counts: Callable[[int
 
 
 def confirmed_since(confirmed_at: Iterable[float]) -> float:
-    """The latest moment at which this proposer certainly was the only active one; -inf: none.
+    """The latest moment at which this proposer certainly was the only active proposer; -inf: none.
 
-    `confirmed_at`: for each replica, when the last message was sent that it took as one of this term. A
-    majority took theirs, so nobody else had been elected when the second newest was sent (ReadIndex, section
-    6.4 of the dissertation on Raft).
+    `confirmed_at`: for each replica, the time at which the last message was sent that it took as a message of
+    this term. A majority took theirs, so no other proposer had been elected when the second newest was sent
+    (ReadIndex, section 6.4 of the dissertation on Raft).
     """
     return reached(confirmed_at, float("-inf"))

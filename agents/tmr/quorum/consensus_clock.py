@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Certified time: one wall clock made of three, for expiry dates (DESIGN: time for expiry).
+"""Certified time: one wall clock made of three, for expiry dates.
 
 A jump of more than JUMP_MS beyond what the journal and the monotonic clock know waits: until two clocks that
 agree are synchronised with a time source, or an operator accepts it. Until then time goes on by the monotonic
@@ -30,16 +30,16 @@ FOLLOWING_FRESH_MS = 60_000
 
 
 def _near(waits: int | None, time_ms: int) -> TypeGuard[int]:
-    """A time waits to be accepted, and it is about what the operator saw."""
+    """A time waits to be accepted, and is near the time that the operator saw."""
     return waits is not None and abs(waits - time_ms) <= ACCEPTED_MS
 
 
 class OwnClock:
     """The time of a server with one clock only: its own wall clock, which never runs backwards here.
 
-    A clock set forward is followed at once, by more than JUMP_MS only if it is synchronised or accepted:
-    there is no other to confirm it. Where it was set back, time goes on by the monotonic clock,
-    slower by STEP, until the wall clock has caught up: it must not stand, for then no licence would expire.
+    A clock set forward is followed at once, by more than JUMP_MS only if it is synchronised or accepted: no
+    other clock can confirm it. If it was set back, time goes on by the monotonic clock, slower by STEP, until
+    the wall clock has caught up: time must not stand still, because then no licence would expire.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class CertifiedClock:
         self._start(FRESH_MS)
 
     def end_term(self) -> None:
-        """Follow: certified time is now a matter of display."""
+        """The term ends: certified time is only shown from now on."""
         self._start(FOLLOWING_FRESH_MS)
 
     def _start(self, fresh_ms: int) -> None:
@@ -130,7 +130,7 @@ class CertifiedClock:
         )
 
     def doubtful(self, agreed: float, known: float, now_ms: float) -> bool:
-        """The clocks agree on a time so far beyond the known one that it needs a reason."""
+        """The clocks agree on a time that is too far beyond the known time to count unconfirmed."""
         return agreed - known > JUMP_MS and self._synchronised(agreed, now_ms) < MAJORITY
 
     def _agreed(self, now_ms: float) -> float | None:

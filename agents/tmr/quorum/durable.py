@@ -31,9 +31,9 @@ class Durable(msgspec.Struct):
     granted_ms: int = 0
     """Length of the longest lease of the promise's owner that may live."""
     released: bool = False
-    """The lease of the promise was given back: nobody acts on it any more."""
+    """The lease of the promise was given back: no twin acts on it any more."""
     damage: str = ""
-    """Damage of the former store: this one began empty, and may not found a system."""
+    """Damage of the former store: this store began empty, and may not found a system."""
 
     @property
     def membership(self) -> Membership | None:

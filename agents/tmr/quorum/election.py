@@ -41,7 +41,7 @@ class Election(MembershipChanges):
         self._candidacy_ends = NEVER
         """Time at which a candidate gives up, and gives back what was granted to it."""
         self._asked_again = False
-        """In this election some were asked later than others."""
+        """In this election some replicas were asked later than others."""
 
     def check_invariants(self) -> None:
         super().check_invariants()
@@ -50,7 +50,7 @@ class Election(MembershipChanges):
         require(votes, "only a candidate has votes, and the term that they began")
 
     def _try_election(self, now: float) -> None:
-        """Ask for a majority's readiness first: a probe changes nothing, a cut-off twin disturbs nobody."""
+        """Ask for pre-votes first: they change nothing, so that a twin which is cut off disturbs no term."""
         self._next_try = now + self.timing.retry * (1 + self._jitter())
         if not self.eligible or self.outdated or self._other_terms():
             if self.role == "candidate":
@@ -74,9 +74,9 @@ class Election(MembershipChanges):
         self._ask(now, pre_vote=True)
 
     def _persist(self, now: float) -> None:
-        """A candidate keeps its votes, and asks the others once more; or it gives back what it was granted.
+        """Keep a candidate's votes and ask the other replicas once more; or give back what was granted.
 
-        A lease that lives on two replicas for nobody keeps everybody from being elected.
+        A lease without a holder that lives on two replicas keeps both twins from being elected.
         """
         if not self._votes or now >= self._candidacy_ends:
             self._step_down(now, "not elected in time", "no majority answered in time")
@@ -85,7 +85,7 @@ class Election(MembershipChanges):
         self._ask(now, pre_vote=False, replicas=[replica for replica in ALL if replica not in self._votes])
 
     def _ask_again(self, now: float) -> None:
-        """Ask those again that failed, or whose lease for another twin has ended: no election begins anew."""
+        """Ask the replicas again that failed, or whose lease for another twin has ended; the votes stay."""
         if self.role not in ("pre-candidate", "candidate") or not self.eligible:
             return
         heard = self._pre_votes if self.role == "pre-candidate" else self._votes
@@ -95,7 +95,7 @@ class Election(MembershipChanges):
         self._ask(now, pre_vote=self.role == "pre-candidate", replicas=due)
 
     def _other_terms(self) -> bool:
-        """Two replicas say, by a follow that still stands, that another twin's lease lives."""
+        """Two replicas have reported, to a poll that goes on, that another twin's lease lives."""
         held = [p for p in self.replicas if p.subscribed and p.reachable and p.holder and not p.foreign]
         return is_majority([p for p in held if p.holder != self.owner.name])
 
@@ -122,16 +122,16 @@ class Election(MembershipChanges):
 
     @staticmethod
     def rank_of(promise: Promise) -> tuple[int, int]:
-        """By what the journal to adopt is chosen: epoch first, length second (never length alone)."""
+        """Rank of a journal that may be adopted: epoch first, length second (never length alone)."""
         return promise.state.last_epoch, promise.state.last_index
 
     def _count_pre_votes(self, now: float) -> None:
-        """Ask in earnest once a majority is ready whose journals end no earlier than the anchor."""
+        """Ask for promises once a majority is ready whose journals end no earlier than the anchor."""
         ready = {
             replica: one for replica, one in self._pre_votes.items() if not self.replicas[replica].rolled_back
         }
         if is_all(self._pre_votes):
-            ready = self._pre_votes  # as with promises: nobody else could have what is missing here
+            ready = self._pre_votes  # as with promises: no other could have what is missing here
         if not is_majority(ready) or self.anchors.shorter(ready, now):
             return
         if not self.founding and founding.prevailing([one.founding for one in ready.values()]) is None:
@@ -150,7 +150,7 @@ class Election(MembershipChanges):
             replica: vote for replica, vote in self._votes.items() if not self.replicas[replica].rolled_back
         }
         if is_all(self._votes):
-            votes = self._votes  # all there is: nobody else could have what is missing here
+            votes = self._votes  # all there is: no other could have what is missing here
         if not is_majority(votes):
             return
         stated = [promise.state.founding for _, promise in votes.values()]
@@ -204,7 +204,7 @@ class Election(MembershipChanges):
         self._begin_term(now, valid)
 
     def _contradicted(self, promises: Mapping[int, Promise]) -> frozenset[int] | None:
-        """Replicas whose journals others contradict, or what is committed; None: it cannot be told."""
+        """Replicas whose journals contradict others, or committed entries; None: it cannot be known."""
         known = self._without_committed(promises)
         rest = {replica: promise for replica, promise in promises.items() if replica not in known}
         others = forks.contradicted(rest)
@@ -221,7 +221,7 @@ class Election(MembershipChanges):
         return here | forks.from_promised(promises)
 
     def _adopt(self, best: Promise) -> Log:
-        """The journal of the best promise: the entries that this twin mirrors, and what follows there."""
+        """Adopt the journal of the best promise: the mirrored entries, and those that follow there."""
         if best.snapshot is not None and best.snapshot.index >= self.commit:
             return Log.after(best.snapshot, best.entries)
         log = Log.after(

@@ -31,7 +31,8 @@ KINDS: Final[frozenset[str]] = frozenset(("term", "members", "command", "format"
 class ProposerId(msgspec.Struct, frozen=True, array_like=True):
     """Proposer that asks for an epoch: name of the twin, and incarnation, which is new with each run of it.
 
-    The incarnation keeps a twin that crashed and returned from taking answers meant for its former self.
+    The incarnation keeps a twin that crashed and returned from taking answers that were meant for its former
+    run.
     """
 
     name: Name
@@ -51,11 +52,11 @@ class Membership(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def replicas(self) -> int:
-        """Number of different replicas: one of a server that keeps its journal by itself."""
+        """Number of different replicas: 1 for a server that keeps its journal by itself."""
         return len(set(self.replica_ids))
 
     def replacing(self, replica: int, replica_id: str) -> "Membership":
-        """The membership after the store `replica_id` took the place of the one in `replica`."""
+        """The membership after the store `replica_id` took the place of the store in `replica`."""
         replica_ids = list(self.replica_ids)
         gone, replica_ids[replica] = replica_ids[replica], replica_id
         return Membership((replica_ids[0], replica_ids[1], replica_ids[2]), (*self.retired, gone))
@@ -84,7 +85,8 @@ class AckedPosition(msgspec.Struct, frozen=True, array_like=True):
     """Position that a replica has confirmed: in term `term` it had the journal up to `index`, an entry of
     `epoch`.
 
-    It is the least that this replica must have for ever: one that shows less was put back to an older state.
+    It is the least that this replica must have for ever: a replica that shows less was put back to an older
+    state.
     """
 
     replica_id: str

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Following: a passive proposer mirrors what is committed, and hears whose lease lives.
+"""Following: a passive proposer mirrors what is committed, and hears which twin's lease lives.
 
-One replica feeds it with entries, the others tell of the lease alone. Where both are at the same entry, the
-ledgers are compared; one that a majority contradicts is dropped, and mirrored anew from that majority.
+One replica sends it entries, the others only report the lease. When twin and replica are at the same entry,
+their ledgers are compared. If a majority contradicts the twin's ledger, the twin drops it and mirrors that
+majority anew.
 """
 
 from typing import Final
@@ -27,7 +28,7 @@ class Following(Term):
         self.dropped = 0
         """Times that the ledger was dropped, because a majority had another."""
         self._sources = frozenset[int]()
-        """Replicas that had another: the next one is mirrored from these alone. Empty: from all."""
+        """Replicas that had another ledger: the next is mirrored from these alone. Empty: from all."""
         self._unread: dict[int, str] = {}
         """Replicas that sent what this version cannot apply → why."""
         self._fed_at = NEVER
@@ -36,10 +37,10 @@ class Following(Term):
         """Epoch of its last term."""
 
     def _follow(self, now: float) -> None:
-        """Ask those for news that are not asked already. Called by `tick` alone, never by an answer.
+        """Send a poll to each replica that has none. Called by `tick` alone, never after an answer.
 
-        A replica answers a poll at once where a newer one of the same run comes. If an answer started the
-        next poll, two processes with one memory would end each other's without pause.
+        A replica ends a poll as soon as a newer poll of the same run comes. If an answer started the next
+        poll, two processes with a copy of one memory would end each other's polls without pause.
         """
         feeding = any(
             progress.subscribed and progress.with_entries and progress.reachable for progress in self.replicas
@@ -75,10 +76,10 @@ class Following(Term):
         return not self.founding and not founding.confirmed(self._stated())
 
     def awaits(self, progress: Progress) -> bool:
-        """The lease that this replica told of is the other twin's: its end is to be used at once.
+        """The lease that this replica reported is the other twin's: its end starts an election at once.
 
-        Not one from before this twin's own term, in which it followed nobody: the term that it gave back is
-        for the other one to take.
+        A lease from before this twin's own term does not count, because it polled no replica in that term:
+        the term that it gave back is for the other twin to take.
         """
         other = progress.holder not in ("", None, self.owner.name)
         return other and progress.holder_epoch > self._served_epoch
@@ -87,7 +88,7 @@ class Following(Term):
     def outdated(self) -> str:
         """Reason why this version cannot apply what is committed, for people; empty: it can.
 
-        Two replicas must say so: one that is wrong keeps no twin from an election.
+        Two replicas must say so: a single wrong replica keeps no twin from an election.
         """
         needed = reached([one.state.needs for one in self.replicas if one.state is not None], FIRST)
         if needed > self.newest:
@@ -139,14 +140,14 @@ class Following(Term):
             progress.subscribed = False  # polls that are under way ask for what followed the former one
 
     def _is_source(self, replica: int) -> bool:
-        """The replica may be mirrored: not one that has the ledger which was dropped."""
+        """The replica may be mirrored: it does not have the ledger that was dropped."""
         return not self._sources or replica in self._sources
 
     def _may_feed(self, replica: int) -> bool:
-        """The replica may be mirrored, and no two others have taken a newer term than it.
+        """The replica may be mirrored, and its term is no older than the newest that a majority has taken.
 
-        One of an older term may have as committed what operators gave up: it was away when two old copies
-        were accepted. Of two that are known, the newer one counts: a majority has taken each term.
+        A replica of an older term may count entries as committed that operators gave up: it was away when two
+        old copies were accepted. Of two known terms the newer counts: a majority has taken each term.
         """
         states = [one.state for one in self.replicas if one.state is not None and not one.foreign]
         terms = [state.term for state in states if state.voting]  # a new store knows of no term

@@ -15,7 +15,7 @@ from tmr.quorum.messages import Promise
 
 
 def differ(one: Promise, other: Promise) -> bool:
-    """At some index both have an entry of one epoch, and not the same."""
+    """At some index both have an entry of the same epoch, and the entries differ."""
     known = {entry.index: entry for entry in one.entries}
     return any(_forked(known.get(entry.index), entry) for entry in other.entries)
 
@@ -28,7 +28,7 @@ def from_committed(log: Log, commit: int, promise: Promise) -> bool:
 
 
 def from_promised(promises: Mapping[int, Promise]) -> frozenset[int]:
-    """Replicas that have another entry where a second one has an entry that it knows to be committed."""
+    """Replicas that have another entry where a second replica has an entry that it knows to be committed."""
     return frozenset(
         replica
         for replica, promise in promises.items()
@@ -37,7 +37,7 @@ def from_promised(promises: Mapping[int, Promise]) -> frozenset[int]:
 
 
 def _without_committed(promise: Promise, other: Promise) -> bool:
-    """The promise has another entry at an index that is committed in the other one, or ends its snapshot."""
+    """The promise has another entry at an index that is committed in the other, or ends its snapshot."""
     committed = {entry.index: entry for entry in other.entries if entry.index <= other.state.commit}
     if any(_forked(committed.get(entry.index), entry) for entry in promise.entries):
         return True

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Formats of the journal: which one is in force, and when everybody can go over to the next.
+"""Formats of the journal: the format in force, and the conditions for the next.
 
 A `format` entry ends the format before it: everything that follows is in the format that it names. The active
-writes it once the three replicas and both twins have announced that they can apply it. A version that knows
-less refuses what is newer, and says so.
+twin writes it once the three replicas and both twins have announced that they can apply it. A version that
+knows less refuses what is newer, and says so.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -71,7 +71,7 @@ def check(
 
 
 class Announcements:
-    """The newest format that each twin has announced to one replica since this started."""
+    """The newest format that each twin has announced to one replica since the replica started."""
 
     def __init__(self) -> None:
         self._heard = RecentTwins[int]()

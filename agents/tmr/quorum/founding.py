@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Founding of a journal: tells a system from the one that is founded after it on new stores.
+"""Founding of a journal: it distinguishes a system from one that is founded later on new stores.
 
 The first entry of a journal is another one in each founding: it names the run of the twin that wrote it.
 Epochs and indices begin anew, so two foundings could not be told apart by those. Pure.
@@ -21,7 +21,7 @@ def founding_of(first: Entry) -> str:
 
 
 def prevailing(stated: Sequence[str]) -> str | None:
-    """The founding that replicas state, "" where none has one yet.
+    """The founding that replicas state, "" where no replica has one yet.
 
     None: it cannot be told, since fewer than two answered, or they differ.
     """

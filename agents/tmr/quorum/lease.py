@@ -19,7 +19,7 @@ class Timing(msgspec.Struct, frozen=True):
     """The times of one TMR system, in seconds."""
 
     ttl: float = 2.0
-    """A granter grants nobody else for this long after it received the holder's message."""
+    """A replica grants no other lease for this long after it received the holder's message."""
     margin: float = 0.2
     """Taken off the holder's side: the kernel removes an address up to 0.17 s late."""
 
@@ -37,7 +37,7 @@ class Timing(msgspec.Struct, frozen=True):
 
     @property
     def renewal(self) -> float:
-        """An active that has nothing to write renews this often."""
+        """An active twin that has nothing to write renews this often."""
         return self.ttl / 6
 
     @property

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lease grants of an acceptor: the promised epoch, and which proposer may act until when.
+"""Lease grants of an acceptor: the promised epoch, and the proposer that may act, with the time until when.
 
 A promise is durable before its answer leaves; the lease lives in memory, on this machine's monotonic clock.
 At most one proposer holds it, and it is never shortened for its owner.
@@ -20,7 +20,7 @@ class LeaseGrants(StoredJournal):
     ) -> None:
         super().__init__(durable, machine, newest)
         self.promised = durable.promised
-        """Epoch: nothing of an older one is taken any more."""
+        """Epoch: no message of an older epoch is taken any more."""
         self.owner = durable.owner
         """The proposer that the epoch was promised to; None: no epoch was promised."""
         self._max_ttl = max_ttl
@@ -54,7 +54,7 @@ class LeaseGrants(StoredJournal):
         return self.holder if self.holder is not None and now < self.holder_until else None
 
     def blocked(self, now: float, asker: ProposerId) -> bool:
-        """Another lease lives. That of a former run of the same twin counts: it may be no former one, but the
+        """Another lease lives. That of a former run of the same twin counts, too: this run may be the
         original of a machine that was copied.
         """
         holder = self.live_holder(now)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Majority of the replicas: the value that so many of them have reached (etcd/raft calls it a quorum index).
 
-Of what the replicas confirm, the least that a majority shares counts: one replica that is wrong, or far
+Of what the replicas confirm, the least that a majority shares counts: a single replica that is wrong, or far
 ahead, changes nothing. Pure arithmetic.
 """
 
@@ -24,7 +24,7 @@ def is_majority(replicas: Sized) -> bool:
 
 
 def is_all(replicas: Sized) -> bool:
-    """These are all there are: no other one can know more."""
+    """These are all replicas: no other can know more."""
     return len(replicas) == REPLICAS
 
 

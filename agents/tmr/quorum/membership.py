@@ -2,8 +2,8 @@
 """Membership: three new stores become a system, a new store takes the place of a lost one.
 
 Changes go through the journal, one at a time. A store counts once its admission is committed and it has a
-snapshot; one that was replaced never counts again. The journal's format, too, is changed only when all know
-the next one.
+snapshot; a replaced store never counts again. The journal's format, too, is changed only when all know the
+next one.
 """
 
 from collections.abc import Sequence
@@ -95,7 +95,7 @@ class MembershipChanges(Replication):
         return formats.known_to_twins(states, self.owner.name, self.newest)
 
     def _renew_format(self, now: float) -> None:
-        """Go over to the newest format that everybody can apply."""
+        """Go over to the newest format that all machines can apply."""
         if self.format == self.newest or not self.holds(now):
             return
         if self.format == self.log.format_at(self.commit) and (agreed := self.agreed_format()) > self.format:

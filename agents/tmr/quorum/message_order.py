@@ -2,8 +2,8 @@
 """Order of the messages of one run of a twin, as a replica hears them. Pure.
 
 A twin numbers what it sends. A message with a lower number than one before is late, or is sent by a copy of
-the running machine, put beside it or in its place: the memory that was copied has the same name,
-incarnation and epoch. Nothing else tells the two. A replica goes on with the one that is ahead.
+the running machine, put beside it or in its place: the memory that was copied has the same name, incarnation
+and epoch. Nothing else distinguishes the two processes. A replica goes on with the process that is ahead.
 """
 
 from typing import Final
@@ -36,7 +36,7 @@ class MessageOrder:
         """The newest term or candidacy of each run that a late message was of."""
 
     def is_late(self, message: Acquire | Append | Install) -> bool:
-        """A later message of this run came before, or another one of this number; else, note this one."""
+        """A later message of this run came before, or another of this number; else, note this message."""
         if not message.number:
             return False
         last, brief = self._last.pop(message.owner, None), _brief(message)
@@ -67,7 +67,7 @@ def _brief(message: Acquire | Append | Install) -> Acquire | Append | Install:
 
 
 class OwnOrder:
-    """The numbers of a twin's own messages, and who has heard later ones of it."""
+    """The numbers of a twin's own messages, and the replicas that have heard later ones of it."""
 
     def __init__(self) -> None:
         self._number = 0

@@ -25,7 +25,7 @@ class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     """State of the replica that gives an answer; each answer has it."""
 
     replica_id: str
-    """Identity of its store: another one with every new store."""
+    """Identity of its store: every new store has a new identity."""
     voting: bool
     promised: int
     last_index: int
@@ -42,7 +42,7 @@ class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     term: int = -1
     """Epoch of the last term that it took the journal of, durable; -1: a version that does not say."""
     container: str = ""
-    """Fingerprint of its CmContainer's public key: another one after its store was lost."""
+    """Fingerprint of its CmContainer's public key: a new key after its store was lost."""
     clock_ms: int = 0
     """Its monotonic clock, milliseconds: of two machines, only how the readings go on can be compared."""
     needs: int = 1
@@ -137,7 +137,7 @@ class Subscribe(msgspec.Struct, frozen=True, tag="subscribe"):
 
 
 class Report(msgspec.Struct, frozen=True, tag="report"):
-    """Say how this twin is, and ask how the other one is."""
+    """Report the state of this twin, and ask for that of the other twin."""
 
     owner: ProposerId
     front: Annotated[int, msgspec.Meta(ge=0, le=15)]
@@ -233,7 +233,7 @@ class Released(msgspec.Struct, frozen=True, tag="released"):
 
 
 class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
-    """News for the passive twin: committed entries after its own, and who holds the lease ("" nobody)."""
+    """News for the passive twin: committed entries after its own, and the holder of the lease, if any."""
 
     state: ReplicaState
     owner: ProposerId

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Detection of a pause of this machine by its host, during which its clocks stood still. Pure.
 
-The replicas' monotonic clocks are compared with one's own. An answer bounds the difference of the two: the
-replica read its clock after the question was sent and before the answer came. So a slow network widens the
-bounds and proves nothing, and one wrong clock is one of three.
+The replicas' monotonic clocks are compared with the twin's own. An answer bounds the difference of the two:
+the replica read its clock after the question was sent and before the answer came. So a slow network widens
+the bounds and proves nothing, and a single wrong clock decides nothing.
 """
 
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from tmr.quorum.majority import reached
 
 
 class PauseDetector:
-    """Sees that two replicas' clocks leapt ahead of one's own. `bound`, `window`: seconds.
+    """Detector of a pause: two replicas' clocks leapt ahead of the twin's own. `bound`, `window`: seconds.
 
     `bound`: smaller leaps count for nothing. `window`: leaps of two replicas this close are one pause.
     """
@@ -22,14 +22,14 @@ class PauseDetector:
         self._bound = bound
         self._window = window
         self._most: dict[str, tuple[float, float]] = {}
-        """Replica → the most that its clock was ahead of one's own, and when that was found."""
+        """Replica → the most that its clock was ahead of the twin's own, and when that was found."""
         self._leaps: dict[str, tuple[float, float]] = {}
         """Replica → when its clock leapt last, and by how much."""
 
     def observe(self, replica: str, reading: float, sent_at: float, now: float) -> float:
         """Note a clock's `reading` in an answer; the seconds of a pause that is proved by it, else 0.
 
-        The question was sent at `sent_at`, the answer came at `now`, both by one's own clock.
+        The question was sent at `sent_at`, the answer came at `now`, both by the twin's own clock.
         """
         known = self._most.get(replica)
         most = reading - sent_at

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Progress of one replica, as a proposer sees it. Each field with what always holds of it."""
+"""Progress of one replica, as a proposer sees it. Each field states its invariant."""
 
 import msgspec
 
@@ -73,14 +73,14 @@ class Progress(msgspec.Struct):
     subscribed_at: float = NEVER
     """Time at which it was sent: an answer to an earlier one must not start another."""
     with_entries: bool = False
-    """That one asks for entries, too."""
+    """That `Subscribe` asks for entries, too."""
     holder: str | None = None
-    """Last known lease holder there: a twin's name, "" for nobody, None unknown."""
+    """Last known lease holder there: a twin's name; empty: none; None: unknown."""
     holder_epoch: int = 0
     """Epoch that it had promised when it told of `holder`."""
 
     def discount(self) -> None:
-        """Forget what it confirmed: another store answers, an older state of it, or one of another system."""
+        """Forget what it confirmed: another store, an older state, or another system's store answers."""
         self.match_index, self.granted_until, self.confirmed_at = 0, None, NEVER
 
     def distrust(self, now: float, last: int) -> None:

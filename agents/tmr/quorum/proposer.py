@@ -6,8 +6,8 @@ and carries out what `take` returns: messages to replicas, and news for the serv
 under way to each replica besides one `Subscribe`.
 
 The roles and what changes them are in `tmr.quorum.roles`. The class is built in layers, each in a module of
-its own that uses only those below: election, membership, replication, following, term, ledger copy. What is
-here reads the answers, and hands each to the layer that it is for.
+its own that uses only those below: election, membership, replication, following, term, ledger copy. This
+module reads the answers, and hands each to its layer.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ Answered = PreVote | Promise | Busy | Fenced | NotVoting | Appended | Conflict |
 
 
 class Proposer(Election):
-    """One twin. `rank` (0 or 1) keeps the two twins' epochs apart; `jitter()` returns [0, 1)."""
+    """Proposer of a twin. `rank` (0 or 1) keeps the two twins' epochs apart; `jitter()` returns [0, 1)."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class Proposer(Election):
                 self._answered(now, replica, sent_at, request, reply)
 
     def _answered(self, now: float, replica: int, sent_at: float, request: Request, reply: Answered) -> None:
-        """An answer to a message of a term or a candidacy, if it is to this one."""
+        """Handle an answer to a message of a term or a candidacy, if that is the present one."""
         progress = self.replicas[replica]
         upto = progress.refused_upto
         if isinstance(reply, Appended) and upto is not None and reply.match_index >= upto:
@@ -190,7 +190,7 @@ class Proposer(Election):
             progress.busy = False
 
     def asked(self, request: Request) -> bool:
-        """This run of the twin did: what a former one is told may be long past, though it arrives now."""
+        """This run of the twin did: an answer to a former run may be old, although it arrives now."""
         return request.owner == self.owner
 
     def _current(self, epoch: int, owner: ProposerId) -> bool:
@@ -226,7 +226,7 @@ class Proposer(Election):
     # -- the header of each answer -------------------------------------------------------------------------
 
     def _note(self, replica: int, request: Request, sent_at: float, state: ReplicaState, now: float) -> None:
-        """Take the header for what the replica is now, unless a later one is known.
+        """Take the header as the present state of the replica, unless a later header is known.
 
         A poll may have waited for long: an active twin, which hears other answers all the time, ignores it.
         """
@@ -283,7 +283,7 @@ class Proposer(Election):
         return True
 
     def _compare(self, replica: int, state: ReplicaState, sent_at: float, now: float) -> None:
-        """Hold the answer against what the replica has confirmed before, and learn what it confirms now."""
+        """Compare the answer with what the replica has confirmed before, and learn what it confirms now."""
         progress = self.replicas[replica]
         if self.rollbacks.rolled_back(state, sent_at):
             self._distrust(replica, now)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A read of one replica's ledger for the holder of its lease, up to what that has committed (Raft 6.4).
+"""A read of one replica's ledger for the holder of its lease, up to what the holder has committed (Raft 6.4).
 
-The asker names its epoch and the index that it has committed. What a replica signs of its own ledger, it
-signs after this check, and of nothing else: for a former term, or short of what is committed, it would sign
-what has ended since.
+The asker names its epoch and the index that it has committed. A replica signs a statement about its own
+ledger only after this check. For a former term, or before it has all that is committed, it could sign a
+borrowing that has ended since.
 """
 
 from typing import Literal

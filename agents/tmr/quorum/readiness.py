@@ -8,7 +8,7 @@ from tmr.quorum.majority import is_majority, reached
 from tmr.quorum.proposer import Proposer
 
 LAG: Final = 2_000
-"""Entries that a ready twin may lack: what one answer to `follow` brings, or a promise."""
+"""Entries that a ready twin may lack: what one answer to `Subscribe` brings, or a promise."""
 
 
 def hindrance(twin: Proposer, now: float) -> str:

@@ -2,7 +2,7 @@
 """Replication: an active proposer sends its journal to the replicas, and counts what they have stored.
 
 At most one message is under way to each replica: while it is, the next batch fills. Where all three keep up,
-the slowest is the *lagging* one, which no commitment waits for, and is told less often.
+the slowest is the *lagging* replica: no commitment waits for it, and it gets messages less often.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ from tmr.quorum.term import Setup
 BATCH_ENTRIES: Final = 1_000
 """Entries in one append."""
 BATCH_BYTES: Final = 2**19
-"""Bodies in one append, unless one alone has more: who takes them hears nobody else meanwhile."""
+"""Bodies in one append, unless one alone has more: a replica reads nothing else meanwhile."""
 BACKLOG: Final = 20_000
 """Uncommitted commands, or entries, at which further ones are turned away."""
 LAGGING_PAUSE: Final = 0.02
@@ -48,8 +48,8 @@ class Replication(Following):
     def idle(self, now: float, answered: int | None = None) -> bool:
         """Tells whether a command leaves at once: a replica whose answer counts has nothing to do.
 
-        `answered`: one that has answered, and whose answer is about to be received: what is submitted after
-        that may be late, for the next message to it may have left.
+        `answered`: a replica whose answer is about to be received. A command that is submitted after that may
+        be late: the next message to this replica may have left.
         """
         lagging = self._lagging_replica(now)
         return any(
@@ -131,7 +131,7 @@ class Replication(Following):
         elif progress.reachable and not self._unconfirmed(replica):
             return self._installation()
         else:
-            # A snapshot is large, and would be made anew for each try: first see whether anybody is there.
+            # A snapshot is large, and would be made anew for each try: first see if it answers.
             previous, epoch = self.log.base, self.log.base_epoch
         return Append(
             epoch=self.epoch,
@@ -236,7 +236,7 @@ class Replication(Following):
             self.agreement.agrees(replica, sent_at)
 
     def _differs(self, now: float, replica: int, request: Request) -> None:
-        """A replica has another ledger. If a second one has, it is this twin's that is wrong."""
+        """A replica has another ledger. If a second replica has one, too, this twin's is wrong."""
         this_term = isinstance(request, Append) and request.epoch == self.epoch
         if self.role != "active" or not this_term or not self.is_member(replica):
             return

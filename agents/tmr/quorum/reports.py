@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports of the twins about themselves, as one replica keeps them in memory.
 
-Each twin says how it is, and is told what the other one said. Nothing in the protocol depends on it.
+Each twin reports its state, and gets the last report of the other twin. Nothing in the protocol depends on
+it.
 """
 
 from typing import NamedTuple
@@ -29,7 +30,7 @@ class Reports:
         self._heard.note(report.owner.name, (report, now))
 
     def of_other(self, twin: str, now: float) -> ReceivedReport | None:
-        """The newest report of another twin than `twin`; None: no other one was ever heard."""
+        """The newest report of another twin than `twin`; None: no other twin was ever heard."""
         for name, (report, at) in self._heard.newest_first():
             if name != twin:
                 return ReceivedReport(report, max(0, round((now - at) * 1000)))

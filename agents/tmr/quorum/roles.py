@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Roles of a proposer, and the events that change them.
 
-Theory of operation. A proposer is *passive*: it follows the journal and hears whose lease lives. When
-nobody's does, it stands for election as a *pre-candidate*: it asks all replicas for a pre-vote, which changes
-nothing there, so that a machine with a bad network disturbs nobody. Once a majority is ready it becomes a
+Theory of operation. A proposer is *passive*: it follows the journal and hears which twin's lease lives. If no
+lease lives, it stands for election as a *pre-candidate*: it asks all replicas for a pre-vote, which changes
+nothing there, so that a machine with a bad network disturbs no term. Once a majority is ready it becomes a
 *candidate*: it asks for promises, and each one is a lease. With promises of a majority it adopts the best
 journal, and is *active*: it appends, renews its lease with every message, and serves as soon as an entry of
 its own term is committed. Everything that ends a term or a candidacy leads back to passive.
 
-Nothing else changes a role. What is not in the table is a mistake of the program, and raises.
+Nothing else changes a role. What is not in the table is a mistake of the program, and raises
+IllegalTransition.
 """
 
 from collections.abc import Mapping

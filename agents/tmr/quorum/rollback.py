@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Detection of a replica that was rolled back: its confirmed position is kept, and held against later ones.
+"""Detection of a replica that was rolled back: its confirmed position is kept, and compared with later ones.
 
-Why, and what it does not find: decision 12.
+Decision 12 has the reasons, and the cases that are not noticed.
 """
 
 from collections.abc import Collection, Iterable

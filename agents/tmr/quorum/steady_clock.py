@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Clock of a twin that goes no faster than the median replica's, however fast its own one is. Pure.
+"""Clock of a twin that goes no faster than the median replica's, however fast its own clock is. Pure.
 
 A clock that runs fast shortens leases, which is safe; it would also end sessions before their clients think
-so, and licences before their end. Each answer bounds by how much one's own clock is ahead of a replica's:
-that read its clock after the question was sent and before the answer came. What two replicas prove is taken
-off.
-A clock that runs slow, or stands still, is found by `tmr.quorum.pause`.
+so, and licences before their end. Each answer bounds the lead of the twin's own clock over a replica's: the
+replica read its clock after the question was sent and before the answer came. The lead that two replicas
+prove is subtracted. A clock that runs slow, or stands still, is found by `tmr.quorum.pause`.
 """
 
 import math
@@ -54,7 +53,7 @@ class SteadyClock:
         return now - self.ahead
 
     def proven(self, now: float) -> float:
-        """The latest steady time that two replicas' clocks bear out: since then the own one may have run."""
+        """The latest steady time that two replicas' clocks confirm: the own clock may have run since then."""
         if not self._seen:
             return now
         return reached((one.sent_at for one in self._seen.values()), -math.inf) - self.ahead

@@ -32,9 +32,9 @@ SNAPSHOT_COST: Final = 500
 """Bytes of a snapshot for each entry that it waits for: it is about as large as the entries then. Entries of
 many commands are larger: of those it waits for as many bytes."""
 SNAPSHOT_STAGGER: Final = (1.0, 1.13, 1.29)
-"""By what the three replicas' numbers differ: while one writes a snapshot, two must be left to answer."""
+"""Difference of the three replicas' numbers: while one writes a snapshot, two must be left to answer."""
 SUBSCRIBED_ENTRIES: Final = 2_000
-"""Entries in one answer to `follow`."""
+"""Entries in one answer to `Subscribe`."""
 SUBSCRIBED_BYTES: Final = 2 * 2**20
 """Bytes of their bodies, unless one alone has more."""
 TAIL: Final = 2_000
@@ -133,8 +133,8 @@ class StoredJournal:
     def _taken_of(self, epoch: int, match_index: int, *, cut: bool = False) -> list[Write]:
         """The journal now equals that of this term up to `match_index`.
 
-        It counts as taken with the term's first entry: before that, one that was rolled back would seem to
-        have all that the term adopted. What this term `cut`, it does not have: then a shorter journal is
+        It counts as taken with the term's first entry: before that, a replica that was rolled back would seem
+        to have all that the term adopted. What this term `cut`, it does not have: then a shorter journal is
         no sign of that.
         """
         if epoch == self.term or not (cut or self.log.epoch_at(match_index) == epoch):
@@ -143,7 +143,7 @@ class StoredJournal:
         return [TermWrite(epoch)]
 
     def _remember(self, acked: tuple[AckedPosition, ...]) -> list[Write]:
-        """Keep what the replicas of the membership have confirmed; see whether this one was rolled back."""
+        """Keep what the replicas of the membership have confirmed; see if this replica was rolled back."""
         for position in acked:
             if position.replica_id == self.replica_id and position.missed_by(
                 self.term, self.log.last_epoch, self.log.last

@@ -69,7 +69,7 @@ class Term(LedgerCopy):
         self.steady = SteadyClock()
         self._order = OwnOrder()
         self.forked = False
-        """Two replicas had other entries of one epoch, when they were compared last."""
+        """Two replicas had different entries of one epoch when they were compared last."""
         self.rollbacks = RollbackDetector()
         self.anchors = AnchorCheck(setup.anchor)
         self.agreement = Agreement()

@@ -2,7 +2,7 @@
 """Validation between replicas and twins: messages that no honest sender makes are refused.
 
 A stolen twin or replica has a valid certificate. These rules hold for all: a message that breaks one changes
-nothing, renews no lease, and is told to people. Each function gives the reason, or "".
+nothing, renews no lease, and raises an alarm. Each function gives the reason, or "".
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ LEAP_MS: Final = 3_600_000
 
 
 def to_epoch(epoch: int, wall_ms: int) -> str:
-    """Terms never come at one a millisecond: an epoch that no clock has reached would block all others."""
+    """Terms never begin each millisecond: an epoch that no clock has reached would block all others."""
     if epoch > max(EPOCHS, wall_ms):
         return f"the epoch {epoch} is beyond any that can have been reached by now"
     return ""
@@ -45,7 +45,7 @@ def to_epoch(epoch: int, wall_ms: int) -> str:
 def to_fork(index: int, held: int, epoch: int) -> str:
     """Another entry of the epoch `held` is at this index than the sender has: not to be cut in that term.
 
-    One of two that act in one term may count on it. A later term knows what a majority has.
+    One of two processes that act in one term may rely on it. A later term knows what a majority has.
     """
     if held != epoch:
         return ""
@@ -108,7 +108,7 @@ def to_entries(
 
 
 def _to_membership(before: Membership | None, after: Membership, replica_id: str) -> str:
-    """One store takes the place of one other, which is retired; never that of a replica that is there."""
+    """One new store takes the place of another, which is retired; never that of a replica that is there."""
     if before is None:
         return ""
     changed = [replica for replica in ALL if before.replica_ids[replica] != after.replica_ids[replica]]

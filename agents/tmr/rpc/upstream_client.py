@@ -188,7 +188,7 @@ _NO_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=None, sock_r
 
 
 async def _pieces(body: bytes) -> AsyncIterator[bytes]:
-    """A snapshot, piece by piece: encrypted at a stretch, it would keep everybody waiting."""
+    """A snapshot, piece by piece: encrypted at a stretch, it would keep all other messages waiting."""
     for start in range(0, len(body), PIECE):
         yield body[start : start + PIECE]
         await asyncio.sleep(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objection of a twin in words, and the operator's command that accepts what it says is lost."""
+"""Objection of a twin as text, and the operator's command that accepts the loss that it names."""
 
 import re
 import sys

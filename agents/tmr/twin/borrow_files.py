@@ -27,10 +27,10 @@ async def borrow_file(
 ) -> bytes:
     """The borrow file of the borrowing `borrow`, signed by two of the upstreams `links` (by name).
 
-    `read` gives the asker's term, and how far it has committed: an upstream signs of no less.
+    `read` gives the asker's term, and how far it has committed: an upstream signs once it has applied that.
     All are asked at once, and again while they have not applied the borrowing yet: an upstream learns of a
-    commit with the next message, many times within one lease. Raises ProblemError
-    `borrow-not-signed` after `patience` seconds, or as soon as too few can sign: what is missing where.
+    commit with the next message, many times within one lease. Raises ProblemError `borrow-not-signed` after
+    `patience` seconds, or as soon as too few can sign: what is missing where.
     """
     return await _Collection(links, borrow, read).gather(patience)
 
@@ -66,7 +66,7 @@ class _Collection:
         return file
 
     async def _ask(self, name: str, link: Link) -> None:
-        """Ask one upstream until all is decided, or it has said a final no."""
+        """Ask one upstream until all is decided, or the upstream has refused for good."""
         pause = PAUSE
         while True:
             try:

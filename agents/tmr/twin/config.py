@@ -14,7 +14,7 @@ TTL_MAX: Final = 60.0
 
 
 class UpstreamAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Address on which one upstream listens; `name` is the one in its certificate."""
+    """Address on which one upstream listens; `name` is the name in its certificate."""
 
     name: str
     address: str
@@ -22,7 +22,7 @@ class UpstreamAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One twin. `vip`: where clients are referred to; `lease_ttl`: seconds, the same on all machines.
+    """A twin. `vip`: where clients are referred to; `lease_ttl`: seconds, the same on all machines.
 
     `state_dir`: where the anchor is kept.
     """

@@ -58,7 +58,7 @@ class ContainerSync:
         return [*(source.alarm for source in self._sources if source.alarm), *strange, *rejected]
 
     def _strange(self, slot: int) -> str:
-        """The container that the upstream shows has another key than the one that is believed."""
+        """The container that the upstream shows has another key than the believed container."""
         name, shown = self._replicator.twin.names[slot], self._sources[slot].offered
         trusted = self._replicator.ledger.trusted.get(name)
         if shown is None or trusted is None or shown.key == trusted:

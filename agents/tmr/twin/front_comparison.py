@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hand-over because of the front network: the other twin sees it, and this one does not.
+"""Hand-over because of the front network: the other twin sees it, and this twin does not.
 
-Each twin tells the upstreams how much it sees, and hears how much the other one does (`twin_reports`). The
+Each twin tells the upstreams how much it sees, and hears how much the other twin sees (`twin_reports`). The
 decision is a plain function of both and the time.
 """
 
@@ -12,7 +12,7 @@ UNKNOWN: Final = 0
 UNABLE: Final = 1
 """The twin could not hold the address: no carrier, or no tmr-vip."""
 NOTHING: Final = 2
-"""It hears nobody on the front network."""
+"""It hears no other machine on the front network."""
 TRAFFIC: Final = 3
 """It hears others; no target answers it."""
 TARGET: Final = 4
@@ -25,14 +25,14 @@ PAUSE: Final = 30.0
 
 
 class FrontComparison:
-    """Decides when to hand over. Of what nobody sees, or what is not known, nothing follows."""
+    """Decides when to hand over. If no twin sees anything, or a view is not known, it does not."""
 
     def __init__(self) -> None:
         self._since: float | None = None
         self._not_before = float("-inf")
 
     def hand_over(self, now: float, own: int, other: int) -> bool:
-        """True when the other twin has seen more than this one for long enough. Call often."""
+        """True when the other twin has seen more than this twin for long enough. Call often."""
         if not NOTHING <= own < other:
             self._since = None
             return False

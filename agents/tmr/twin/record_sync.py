@@ -88,7 +88,7 @@ class RecordSync:
                     }
                     alarm = await self._copy(slot, firm.firm_code, gap, others)
                     alarms += [alarm] if alarm else []
-        if len(shown) == len(self._replicator.twin.replicas):  # who is away may have what is missing
+        if len(shown) == len(self._replicator.twin.replicas):  # one that is away may have what is missing
             self.alarms = tuple(alarms[:ALARMS])
         copied = self._budget < PAGES
         self._next_at = self._replicator.clock() + (min(BUSY, self.interval) if copied else self.interval)
@@ -109,7 +109,7 @@ class RecordSync:
         return found
 
     async def _copy(self, slot: int, firm: int, gap: LineRun, others: Shown) -> str:
-        """Copy what is missing, from the end to the front; an alarm where nobody has it."""
+        """Copy what is missing, from the end to the front; an alarm where no upstream has it."""
         name, last = self._replicator.twin.names[slot], gap.last
         sources = [other for other, record in others.items() if _has(record, last)]
         if not sources:

@@ -37,7 +37,7 @@ RELEASE_PATIENCE: Final = 0.5
 
 
 class Link(Protocol):
-    """The way to one upstream."""
+    """Connection to an upstream."""
 
     @overload
     async def call(self, message: Request) -> Reply: ...
@@ -51,7 +51,7 @@ class Link(Protocol):
 
 
 class Replicator:
-    """Drives one twin. `clock` is CLOCK_BOOTTIME in seconds, `wall_ms` the wall clock.
+    """Runtime of a twin's proposer. `clock` is CLOCK_BOOTTIME in seconds, `wall_ms` the wall clock.
 
     `observe(now, output)` is called for each output but `Send`; `turn(now)` after each input was carried out.
     """
@@ -209,7 +209,7 @@ class Replicator:
                 future.set_exception(NotActive())
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Commit and apply the command. The future is its fate: see `CommandQueue.submit`.
+        """Commit and apply the command. The future has its result: see `CommandQueue.submit`.
 
         Commands that are submitted in one turn of the event loop, and while all upstreams that count are
         busy, share entries of the journal.
@@ -339,7 +339,7 @@ class Replicator:
             self._fatal(error)
 
     def _objection(self, request: Request, reply: Reply) -> str:
-        """An upstream that answers what none of them can is not there: it must not end this twin."""
+        """An upstream with an impossible answer counts as unreachable: it must not end this twin."""
         if why := validation.to_answer(request, reply, self._wall_ms()):
             return why
         if isinstance(reply, Promise | Subscribed) and reply.snapshot is not None and reply.snapshot.state:

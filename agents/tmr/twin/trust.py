@@ -2,7 +2,7 @@
 """An operator says that the new container of an upstream is to be believed.
 
 The ledger keeps the first key that it saw of each upstream. The operator gives the fingerprint that the
-machine itself shows, so that neither a wrong machine nor somebody in between is believed (decision 13).
+machine itself shows, so that neither a wrong machine nor an attacker in between is believed (decision 13).
 """
 
 import logging

@@ -58,7 +58,7 @@ DRAIN: Final = 0.25
 
 
 class TwinApp:
-    """One twin. `clock`: CLOCK_BOOTTIME in seconds. `fatal` ends the process: its state cannot be trusted."""
+    """Twin. `clock`: CLOCK_BOOTTIME in seconds. `fatal` ends the process: its state cannot be trusted."""
 
     def __init__(
         self,
@@ -272,7 +272,7 @@ class TwinApp:
     # -- the other twin ------------------------------------------------------------------------------------
 
     def _report(self) -> Report:
-        """Report of this twin about itself for the other one."""
+        """Report of this twin about itself for the other twin."""
         why = self._hindrance()
         return Report(self.replicator.twin.owner, self._vip.front, ready=not why, reason=why)
 
@@ -368,7 +368,7 @@ class TwinApp:
         return describe(objection, self.replicator.twin.names, since_ms, units)
 
     def _nobody(self) -> str:
-        """Reason why no twin serves, as far as this one knows; empty: the other one does."""
+        """Reason why no twin serves, as far as this twin knows; empty: the other twin serves."""
         if other_holder(self.replicator.twin) is not None:
             return ""
         return self._objection(self.replicator.clock()) or "no twin serves now"

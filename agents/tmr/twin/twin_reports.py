@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports between the twins, by way of the upstreams: how each one is, and whether it could take over."""
+"""Reports between the twins, by way of the upstreams: the state of each, and whether it could take over."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ EVERY: Final = 0.3
 FRESH: Final = 2.0
 """Seconds for which a report counts."""
 WITNESSES: Final = 2
-"""Upstreams that must have heard the other twin: one that is wrong decides nothing."""
+"""Upstreams that must have heard the other twin: a single wrong upstream decides nothing."""
 NOT_TOLD: Final = "two upstreams have not heard that it could"
 
 

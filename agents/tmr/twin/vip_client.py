@@ -4,8 +4,8 @@
 Protocol: newline-delimited JSON, one object a line. Without a connection, without an answer, or without a
 carrier at the front interface, this twin cannot hold the virtual address and must not be elected.
 
-At most one hold is under way: the next is sent when tmr-vip has answered. What waits at a tmr-vip that stands
-still is thus one hold, whose deadline is near.
+At most one hold is under way: the next is sent when tmr-vip has answered. So at most one hold waits at a
+tmr-vip that stands still, and its deadline is near.
 """
 
 import asyncio
@@ -147,7 +147,7 @@ class VipLink:
     async def drop(self, epoch: int) -> None:
         """Give the address up; returns when no hold that was sent can be carried out any more.
 
-        That is when tmr-vip says so, or when a new one says hello, or when the last deadline has passed.
+        That is when tmr-vip says so, or when a new tmr-vip says hello, or when the last deadline has passed.
         """
         self._drop(epoch)
         with contextlib.suppress(TimeoutError):

@@ -235,7 +235,7 @@ class AcceptorRunner:
         return found
 
     def begin_stop(self) -> None:
-        """Answer those who follow, so that an orderly stop need not wait for them."""
+        """Answer all polls, so that an orderly stop need not wait for them."""
         self._stopping = True
         self._wake()
 

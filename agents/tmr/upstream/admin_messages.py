@@ -27,7 +27,7 @@ class Activated(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """One look at the upstream. `lease_*`: whose lease it grants now, None: nobody's.
+    """One look at the upstream. `lease_*`: the twin whose lease it grants now, None: no twin's.
 
     `promised`: of a server without replicas, the number of its starts.
     """

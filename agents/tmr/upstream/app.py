@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The upstream's API: msgpack for the twins, refusals for everybody else, administration on a Unix socket."""
+"""The upstream's API: msgpack for the twins, refusals for all others, administration on a Unix socket."""
 
 import asyncio
 import logging

@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class TwinCertificatePolicy:
-    """Lets the twins in and nobody else. `addresses`: of each twin by name; empty: any twin from anywhere.
+    """Admits the twins and no other peers. `addresses`: of each twin by name; empty: any twin from anywhere.
 
     A twin's key that was copied to a third machine is of no use there, even where no firewall stands.
     """
