@@ -78,7 +78,7 @@ class TwinAnswer(NamedTuple):
 
 
 class NoService(TmrError):
-    """Nobody answered in time. It is not known whether the last request was carried out.
+    """No server answered in time. It is not known whether the last request was carried out.
 
     `problem`: the best explanation that any twin gave, or None. `reasons`: what each of them said. `heard`:
     how the last attempt failed, such as `connection refused`, or empty.
@@ -166,7 +166,7 @@ class BorrowFailed(Refused):
 
 
 class AccessListChanged(Refused):
-    """Somebody else changed the access list meanwhile."""
+    """Another operator changed the access list meanwhile."""
 
 
 class TwinNotReady(Refused):

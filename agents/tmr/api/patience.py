@@ -2,7 +2,7 @@
 """Seconds that a client waits for an answer, and in which servers answer. The second are fewer.
 
 A server that cannot do better in its time says why. If the client had gone by then, it would end with another
-reason: that nobody has answered.
+reason: that no server has answered.
 """
 
 from typing import Final

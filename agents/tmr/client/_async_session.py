@@ -86,7 +86,7 @@ class AsyncClientSession(SessionView):
         return next((item for item in found.items if item.label == self.licence.label), None)
 
     async def release(self) -> None:
-        """Give the licence back. If nobody answers, this is logged: the server takes it back by itself.
+        """Give the licence back. If no server answers, this is logged: the server takes it back by itself.
 
         In a forked child nothing is given back: the session is that of the process which took it.
         """
@@ -102,7 +102,7 @@ class AsyncClientSession(SessionView):
             log_unreleased(self.licence, error)
 
     async def take_again(self) -> None:
-        """Ask anew for the licence of a session that is lost. One that is not lost stays as it is.
+        """Ask anew for the licence of a lost session. A session that is not lost stays as it is.
 
         The request is the same, without the units that were taken with the first. Raises TmrError, and the
         session stays lost.

@@ -30,10 +30,10 @@ _TOGETHER: Final = 0.5
 class SessionState(StrEnum):
     """State of a session as the client knows it.
 
-    `held`: the server confirmed it, and its time to live has not passed since. `unknown`: nobody has answered
-    for a whole time to live; it may live on, since a new active twin gives every session a fresh one.
-    `lost`: the server said so. `released`: given back. `foreign`: this process was forked from the one that
-    holds it.
+    `held`: the server confirmed it, and its time to live has not passed since. `unknown`: no server has
+    answered for a whole time to live; it may live on, since a new active twin gives every session a fresh
+    one. `lost`: the server said so. `released`: given back. `foreign`: this process was forked from the one
+    that holds it.
     """
 
     HELD = "held"
@@ -49,7 +49,7 @@ class _Beat:
     confirmed: float
     due: float
     unknown: bool = False
-    """Nobody has answered for its time to live, and that was told."""
+    """No server has answered for its time to live, and that was reported."""
 
 
 class HeartbeatSchedule:
@@ -207,7 +207,7 @@ class _Loop(Generic[S]):
         return [self._sessions[each] for each in lost]
 
     def _unknown(self) -> list[tuple[S, float]]:
-        """The sessions that are unknown since just now, and for how many seconds nobody has answered."""
+        """The sessions that are unknown since just now, and for how many seconds no server has answered."""
         found = self.schedule.newly_unknown(self._clock())
         return [(self._sessions[each], silent) for each, silent in found.items() if each in self._sessions]
 

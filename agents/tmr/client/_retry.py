@@ -55,7 +55,7 @@ _HEARD: Final = {"not-active": FailureKind.NOT_YET, "overloaded": FailureKind.BU
 class Policy:
     """Patience of the retries, in seconds.
 
-    `patience`: while nobody answers; where something is taken, KEY_PATIENCE at most. `refusal_patience`:
+    `patience`: while no server answers; where something is taken, KEY_PATIENCE at most. `refusal_patience`:
     after a clear explanation why it is impossible now, such as too few constituents. `connect`: time for one
     attempt to connect, and again for the handshake; it grows with every failure to `longest_connect`, so that
     a server that many clients come back to at once can keep up. `read`: time for one answer.
@@ -313,7 +313,7 @@ class Call:
             self._end = self._error(now)
 
     def _error(self, now: float) -> TmrError:
-        """Reason why the call is given up, as well as anybody explained it."""
+        """Reason why the call is given up: the best explanation that a server gave."""
         reasons = tuple(self._reasons.values())
         told = [a.problem for a in reasons if a.problem is not None]
         if self._problem is not None:

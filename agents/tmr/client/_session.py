@@ -71,7 +71,7 @@ def default_request(**fields: object) -> SessionRequest:
 
 
 def log_unreleased(session: Session, error: TmrError) -> None:
-    """Nobody took a licence back; that is no reason to fail."""
+    """No server took a licence back; that is no reason to fail."""
     log.warning(
         "session %s could not be released and ends by itself within %d s: %s", session.id, session.ttl, error
     )
@@ -83,7 +83,7 @@ def log_lost(session: Session, ended: EndedSession | None) -> None:
 
 
 def log_unknown(session: Session, silent: float) -> None:
-    """Nobody has confirmed a session for its time to live."""
+    """No server has confirmed a session for its time to live."""
     log.warning(
         "session %s on licence %s may be lost: no heartbeat was answered for %.0f s, and its time to live is "
         "%d s",

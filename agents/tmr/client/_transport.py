@@ -34,8 +34,8 @@ class Pool(Generic[C]):
 class Pools(Generic[C]):
     """One pool of connections for each address; may be used by several threads.
 
-    A pool that failed is retired: nobody gets it again, and it is closed as soon as nobody uses it. `leave`
-    and `close` give the clients that the caller must close now.
+    A pool that failed is retired: no caller gets it again, and it is closed as soon as no caller uses it.
+    `leave` and `close` give the clients that the caller must close now.
     """
 
     def __init__(self, make: Callable[[], C]) -> None:

@@ -59,7 +59,7 @@ class Acquisition:
         self.request = request
         self.key = key or new_key()
         self.place: QueuePlace | None = None
-        """The place in the queue that it has, to be given up if nobody asks for it any more."""
+        """The place in the queue that it has, to be given up if the caller stops asking for it."""
         self._deadline = None if patience is None else now + patience
         self._tries = 0 if key is not None else TRIES if request.wait else 1
         self._new_key = new_key

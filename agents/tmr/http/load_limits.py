@@ -22,7 +22,7 @@ class Priority(StrEnum):
     NEW = "new"
     """A new session or borrowing."""
     READ_ONLY = "read-only"
-    """Lists, explanations, exports: nobody's seat depends on them."""
+    """Lists, explanations, exports: no seat depends on them."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -47,7 +47,7 @@ LIMITS: Final[Mapping[Priority, Load]] = {
 HYSTERESIS: Final = 0.75
 """Part of a limit below which all measures must be before requests are taken on again."""
 RETRY_MAX: Final = 5
-"""Seconds: the longest that somebody is asked to stay away."""
+"""Seconds: the longest that a client is asked to stay away."""
 
 
 class LoadLimits:

@@ -91,7 +91,7 @@ class LoadShedder:
     """Answers 503 `overloaded` with Retry-After in place of the application.
 
     That is so where `LoadLimits` says so, or where a client exceeds its share. A request is in work from when
-    its body has arrived until its answer begins, so that who sends or reads slowly takes nobody's place.
+    its body has arrived until its answer begins, so that a client which sends or reads slowly takes no place.
     """
 
     def __init__(self, app: ASGIApp, guard: RequestGuard, metrics: Metrics) -> None:

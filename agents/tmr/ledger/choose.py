@@ -42,7 +42,7 @@ _EMERGENCIES: Final = frozenset(
 class Denial(msgspec.Struct, frozen=True):
     """Choice of a licence, or of none. `queues`: it may be given later, so that waiting makes sense.
 
-    `blocks`: licences that are kept from everybody who comes later, or nobody could ever hold them alone.
+    `blocks`: licences that are kept from all later requests, or no client could ever hold them alone.
     """
 
     denied: Denied
@@ -93,7 +93,7 @@ class LicenceChooser:
     ) -> ProductItem | Denial:
         """The first licence of the product that admits the access, ordinary ones first; or why none does.
 
-        `blocked`: licences that somebody who came before waits to hold alone.
+        `blocked`: licences that an earlier request waits to hold alone.
         """
         if too_many := self.too_many(asked.client, borrowings=asked.borrow_s is not None):
             return Denial(Denied("overloaded", too_many))
@@ -139,7 +139,7 @@ class LicenceChooser:
 
     @property
     def full(self) -> bool:
-        """Nobody can have a further session."""
+        """No client can have a further session."""
         return len(self._seats.sessions) >= MAX_SESSIONS or self._seats.held.size >= MAX_SESSIONS_SIZE
 
     def all_taken(self, keys: Iterable[LicenceKey]) -> bool:

@@ -195,7 +195,7 @@ class AcceptTime(msgspec.Struct, frozen=True, tag="accept-time", forbid_unknown_
 
 
 TOGETHER_MAX: Final = 200
-"""Commands in one entry: nobody else is heard before all of them are carried out."""
+"""Commands in one entry: no other message is read before all of them are carried out."""
 
 
 Body = Annotated[bytes, msgspec.Meta(min_length=32)]

@@ -14,7 +14,7 @@ from tmr.ledger.ledger import Ledger
 
 Standing = Literal["counts", "unstated", "unknown", "another", "withdrawn", "older"]
 """`another`: another container answers. `withdrawn`: one did, by the journal. `older`: the container is the
-same, and has forgotten updates. `unstated`, `unknown`: nothing was stated, or nobody has answered yet."""
+same, and has forgotten updates. `unstated`, `unknown`: nothing was stated, or no answer has come yet."""
 
 
 class AnsweringUpstream(Protocol):

@@ -85,8 +85,8 @@ def former_of(ledger_state: LedgerState, asked: Grant) -> str | None:
 def _replace(ledger_state: LedgerState, asked: Grant, former: str | None) -> tuple[str, LicenceKey | None]:
     """End what the instance had: it crashed and asks again. The session that ended, and whose seat it keeps.
 
-    It keeps its seat before all who wait, if it asks for the same kind of access. Otherwise it queues like
-    everybody; so it does if it only had a place in the queue.
+    It keeps its seat before all waiting requests, if it asks for the same kind of access. Otherwise it queues
+    like all others; so it does if it only had a place in the queue.
     """
     if former is None:
         return "", None

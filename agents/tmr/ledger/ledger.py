@@ -326,8 +326,8 @@ class Ledger:
 
         Any command, such as a `RecordDenials` of nothing, has that looked at.
 
-        A licence that somebody waits for became valid, or ended; or outcomes may have grown so old that there
-        is room for new ones.
+        A licence that a request waits for became valid, or ended; or outcomes may have grown so old that
+        there is room for new ones.
         """
         memory = self._ledger_state.memory
         if (memory.full or memory.crowded) and time_ms - self._ledger_state.time_ms >= STEP_MS:

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Seats for those who wait: first come first served, within the access rules.
+"""Seats for waiting requests: first come, first served, within the access rules.
 
-After every command nobody waits who could have a seat: whatever frees one, or changes who may have one, ends
-with `promote`. So a newcomer gets only what nobody in the queue could have, except that who waits to hold a
-licence alone keeps it from all who come later: it would never be idle otherwise.
+After every command no request waits that could have a seat: whatever frees a seat, or changes the right to
+one, ends with `promote`. So a new request gets only what no request in the queue could have. There is one
+exception: a request that waits to hold a licence alone keeps it from all later requests, because it would
+never be idle otherwise.
 """
 
 from typing import Final
@@ -20,7 +21,7 @@ _PASSING: Final = frozenset({"entry-not-found", "overloaded"})
 
 
 def blocked(ledger_state: LedgerState, product: Product, time_ms: int) -> set[LicenceKey]:
-    """The licences that somebody in the queue waits to hold alone."""
+    """The licences that a request in the queue waits to hold alone."""
     found: set[LicenceKey] = set()
     for waiter in ledger_state.queues.exclusive(product):
         choice = ledger_state.chooser.choose(LicenceQuery.by(waiter.grant), time_ms, found)
@@ -30,10 +31,10 @@ def blocked(ledger_state: LedgerState, product: Product, time_ms: int) -> set[Li
 
 
 def promote(ledger_state: LedgerState, product: Product, *, thorough: bool = False) -> None:
-    """Go through the queue until nobody in it can have a seat.
+    """Go through the queue until no request in it can have a seat.
 
-    Who can get nothing by waiting leaves it. `thorough`: rules, licences, units or time changed, so that
-    this may be true of those, too, all of whose seats are taken.
+    A request that cannot gain by waiting leaves it. `thorough`: rules, licences, units or time changed,
+    so that this may be true of those, too, all of whose seats are taken.
     """
     again = True
     ledger_state.passed_over.discard(product)
@@ -67,7 +68,7 @@ def promote_all(ledger_state: LedgerState) -> None:
 
 
 def promote_passed_over(ledger_state: LedgerState) -> None:
-    """The same for the products in whose queues somebody could not have a seat for want of sessions."""
+    """The same for the products in whose queues a request could not have a seat for want of sessions."""
     for product in [
         product for product in ledger_state.queues.by_product if product in ledger_state.passed_over
     ]:

@@ -43,7 +43,7 @@ class Queues:
         return self.by_product.get(product, {})
 
     def exclusive(self, product: Product) -> Iterable[Waiter]:
-        """Those in the queue who want to be sole holder."""
+        """Requests in the queue for exclusive access."""
         return self._exclusive.get(product, {}).values()
 
     def waiters(self) -> list[Waiter]:

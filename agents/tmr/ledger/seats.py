@@ -18,7 +18,7 @@ BORROW_GRACE_MS: Final = 60_000
 MATCHES: Final = 10_000
 """Subjects whose matching rules are kept at hand."""
 VERDICTS: Final = 50_000
-"""Verdicts that are kept at hand: who waits is asked for again and again."""
+"""Verdicts that are kept: the ledger asks for waiting requests again and again."""
 _ANYBODY: Final = Verdict(allowed=True, rule="")
 
 

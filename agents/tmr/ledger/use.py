@@ -32,7 +32,7 @@ class SeatUse(msgspec.Struct):
 
     @property
     def idle(self) -> bool:
-        """Nobody uses the licence."""
+        """No session uses the licence."""
         return not self.sessions and not self.borrowings
 
     def subjects(self) -> list[Subject]:

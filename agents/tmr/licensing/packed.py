@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""MessagePack from strangers: msgspec's decoders raise more than their own error, and nobody expects that."""
+"""MessagePack from untrusted peers: msgspec's decoders raise more than their own error."""
 
 from typing import TypeVar
 

@@ -39,7 +39,7 @@ class CertificatePolicy(msgspec.Struct, frozen=True):
 def read(ca: Path, crl: Path | None, now: float | None = None) -> CertificatePolicy:
     """The CA and its revocation lists (PEM, one for each CA in `ca`). Raises OSError, BadList.
 
-    OpenSSL refuses everybody for a list that is not the CA's or not of this time: it must not get that far.
+    OpenSSL refuses all peers for a list that is not the CA's or not of this time: it must not get that far.
     """
     issuers = ca.read_bytes()
     if crl is None:

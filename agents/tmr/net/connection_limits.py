@@ -59,7 +59,7 @@ _address: ContextVar[str] = ContextVar("address", default="")
 
 
 class ConnectionLimits(msgspec.Struct, frozen=True):
-    """Connections at one time: `pending` that are in a handshake, `inside` that have shown who they are.
+    """Connections at one time: `pending` that are in a handshake, `inside` that have shown their identity.
 
     `of_one`: of those inside, the most of one peer; `of_address`: of the handshakes, the most of one address.
     """
@@ -89,7 +89,7 @@ def _open_files() -> int:
 
 
 class LimitedConnection(Protocol):
-    """A connection that has shown who it is."""
+    """A connection that has shown its identity."""
 
     holder: Hashable
     """Client that it belongs to."""

@@ -74,7 +74,7 @@ class _Connection(asyncio.Protocol):
                 self.close()
 
     def retire(self) -> None:
-        """Close once nobody waits for an answer any more."""
+        """Close once no caller waits for an answer any more."""
         self._retired = True
         if not self.open:
             self.close()

@@ -27,9 +27,9 @@ HEAD_TIMEOUT: Final = 5.0
 HEAD_LIMIT: Final = 32 * 1024
 """Bytes of request line and headers together."""
 BODY_TIMEOUT: Final = 15.0
-"""Seconds in which a request's body must arrive, also one that nobody reads: `read_body` waits less."""
+"""Seconds in which a request's body must arrive, also of a body that is not read: `read_body` waits less."""
 _PLAIN: Final = re.compile(rb"(?:/[A-Za-z0-9_~-]+)+")
-"""A path that nobody can think differently about."""
+"""A path that all programs read alike."""
 PIPELINE: Final = 8
 """Requests that may wait for the answer to the one before them."""
 
@@ -37,9 +37,9 @@ PIPELINE: Final = 8
 class PeerProtocol(HttpToolsProtocol):
     """One connection of a peer.
 
-    `system`: whose certificates count; `local`: who it is on a socket without TLS; `room`: what it takes
-    part of. A peer that is not known is told so at each request; one that finds no room is not answered.
-    One that speaks frames instead of HTTP (see `frames`) is answered by `answerer`.
+    `system`: whose certificates count; `local`: who it is on a socket without TLS; `room`: what it takes part
+    of. A peer that is not known is told so at each request; a peer that finds no room is not answered. A peer
+    that speaks frames instead of HTTP (see `frames`) is answered by `answerer`.
     """
 
     system: str
@@ -269,7 +269,7 @@ class PeerProtocol(HttpToolsProtocol):
 
 
 def unknown_peer(reason: str) -> ProblemError:
-    """403 wrong-role: the certificate does not say who its holder is."""
+    """403 wrong-role: the certificate does not name its holder."""
     return ProblemError(
         "wrong-role",
         403,

@@ -51,7 +51,7 @@ BACKLOG = 1024
 GRACE = 3
 """Seconds that requests under way have at an orderly stop."""
 RENEWAL_CHECK = 10.0
-"""Seconds between looks at the certificate files, and at who is connected."""
+"""Seconds between looks at the certificate files, and at the connected peers."""
 
 
 class CannotListen(Exception):
@@ -162,7 +162,7 @@ class ShutdownMiddleware:
 class PeerServer(Server):
     """uvicorn's server on ready-made listeners. `stop` ends it, as SIGTERM and SIGINT do.
 
-    `answerer` answers those who speak frames instead of HTTP.
+    `answerer` answers peers that speak frames instead of HTTP.
     """
 
     def __init__(
@@ -289,7 +289,7 @@ class PeerServer(Server):
         self._turn_out(renewal, other_ca=renewal.admission.ca != former)
 
     def _turn_out(self, renewal: Renewal, *, other_ca: bool) -> None:
-        """End the connections of those who would not be let in any more."""
+        """End the connections of peers that would not be let in any more."""
         now = time.time()
         for connection in list(self.server_state.connections):
             connection = cast("PeerProtocol", connection)

@@ -54,7 +54,7 @@ class Turns:
         self._schedule()
 
     async def passed(self, flow: Sequence[Hashable], cost: float = 1.0, weight: float = 1.0) -> float:
-        """Wait for a turn; seconds that it took. Returns at once where nobody waits and there is room."""
+        """Wait for a turn; seconds that it took. Returns at once if no task waits and there is room."""
         if not self._waiting and not self._queue and self._taken < self._of_turn:
             self._take(cost)
             return 0.0

@@ -81,7 +81,7 @@ class Explainer:
 def _command(
     peer: Identity, address: str, asked: ExplainRequest, keys: tuple[LicenceKey, ...], now_ms: int
 ) -> Grant | Borrow:
-    """The command that would decide, with an idempotency key that nobody uses."""
+    """The command that would decide, with an idempotency key that no request uses."""
     unique = new_id(now_ms)
     shared = request_members(unique, asked.client or peer.account, asked.address or address, asked, keys)
     if asked.borrow_seconds is not None:

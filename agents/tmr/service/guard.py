@@ -25,7 +25,7 @@ from tmr.service.problems import problem
 RETRY_AFTER: Final = 1
 """Seconds after which a client asks again, when the system cannot serve for a while."""
 LIMIT_RETRY_AFTER: Final = 5
-"""… when somebody must act first: there are as many sessions as there can be, or the disks are full."""
+"""… when an operator must act first: there are as many sessions as there can be, or the disks are full."""
 UNAVAILABLE: Final = 503
 _SEATS: Final = frozenset({"no-more-licences", "exclusive-conflict", "borrow-failed"})
 """Problems that another's use is the reason of."""
@@ -78,24 +78,24 @@ class CommandLog(Protocol):
         """The servers that hold the containers, as they are now."""
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
-        """Store and apply the command. The future is its fate: done when that is certain, however late.
+        """Store and apply the command. The future has its result: done when that is certain, however late.
 
         It fails with Overloaded (not done) or NotActive (the term ended first, and the next one decides it
-        before it serves). Nobody has to hear of a failure.
+        before it serves). No caller has to hear of a failure.
         """
 
     def read_mark(self) -> float:
         """The mark of a request that came in just now, for `confirmed`."""
 
     async def confirmed(self, mark: float) -> None:
-        """Wait until it is certain that nobody else had decided anything by `mark`. Raises NotActive."""
+        """Wait until it is certain that no other twin had decided anything by `mark`. Raises NotActive."""
 
     def answer(self, decision: asyncio.Future[Outcome]) -> asyncio.Future[Outcome]:
         """Answer for a client to a submitted command: its fate, or Undecided when it has waited too long."""
 
 
 def fail(outcome: asyncio.Future[Outcome], error: Exception) -> None:
-    """A command was not carried out, or nobody knows."""
+    """A command was not carried out, or its outcome is unknown."""
     if not outcome.done():
         outcome.set_exception(error)
         outcome.exception()  # whoever asked may have gone away: a failure that nobody hears is no mistake

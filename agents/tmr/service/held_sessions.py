@@ -143,7 +143,7 @@ class HeldSessions:
         return "licence-unavailable" if known else "licence-removed"
 
     async def living(self, peer: Identity, session: str, remedy: str | None = None) -> Held:
-        """The session, heard just now. While its end is under way, nobody may say that it lives."""
+        """The session, heard just now. While its end is under way, no answer may say that it lives."""
         while True:
             held = self.ledger.sessions.get(session)
             if held is None or held.client != peer.account:

@@ -80,7 +80,7 @@ class InFlight:
         """Commands that wait to become entries, in their order."""
         self._entries: dict[int, _Entry] = {}
         self._listeners: deque[_Listener] = deque()
-        """Those who wait, the longest first."""
+        """The waiting clients, the longest first."""
         self._count = 0
 
     def __len__(self) -> int:
@@ -140,7 +140,7 @@ class InFlight:
         self.turn_away(submissions, NotActive())
 
     def lose_patience(self, now: float) -> None:
-        """Tell those who have waited too long. It changes nothing of any command's fate."""
+        """Tell the clients that have waited too long. It changes nothing of any command's fate."""
         listeners = self._listeners
         while listeners and (listeners[0].served or now - listeners[0].since >= self.patience):
             listeners.popleft().tell(Undecided())

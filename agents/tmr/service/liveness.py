@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Heartbeat memory of the active twin: who was heard when, and whose time to live is over.
+"""Heartbeat memory of the active twin: when each session was heard, and which time to live is over.
 
 Pure: the clock is passed in, in seconds. A heartbeat is never written to the journal; a new active therefore
 gives every session a fresh time to live. A session whose end is on its way to the journal is *ending*: until
-the outcome is known nobody may be told that it lives.
+the outcome is known no client may be told that it lives.
 
 A timer wheel (Varghese and Lauck, 1987): each session stands in the slot of the moment at which it is looked
 at next. A heartbeat only notes the time; a session that was heard moves on when its turn comes, and one that

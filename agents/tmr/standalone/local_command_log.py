@@ -25,7 +25,7 @@ from tmr.service.guard import fail
 from tmr.upstream.acceptor_runner import AcceptorRunner, RunnerFailed
 
 TTL_MS: Final = 1
-"""Of the lease, which nobody else asks for."""
+"""Of the lease, which no other server asks for."""
 
 
 class Unexpected(Exception):
@@ -152,7 +152,7 @@ class LocalCommandLog:
         return 0.0
 
     async def confirmed(self, mark: float) -> None:
-        """Nobody else can have decided anything meanwhile."""
+        """No other server can have decided anything meanwhile."""
 
     def submit(self, command: Command) -> asyncio.Future[Outcome]:
         """Store and apply the command. Fails with NotActive (outcome unknown) or Overloaded (not done)."""
@@ -225,7 +225,7 @@ class LocalCommandLog:
         )
 
     def _applied(self, index: int, outcome: Outcome | BatchOutcome) -> None:
-        """Answer who waits. Entries of former terms have nobody who waits."""
+        """Answer the waiting callers. Entries of former terms have none."""
         entry = self._runner.acceptor.log[index]
         self._observe(self.clock(), Applied(index, entry, outcome))
         self._queue.in_flight.applied(index, entry.epoch, entry.body, each(outcome))

@@ -54,7 +54,7 @@ DEFEND_INTERVAL_NS = SECOND_NS
 """Every foreign claim is answered (RFC 5227 §2.4 (c)), with announcements at least so far apart."""
 
 RESTORE_INTERVAL_NS = SECOND_NS
-"""An address that somebody else removes is put back at most this often."""
+"""An address that another program removes is put back at most this often."""
 
 
 class Term(msgspec.Struct, frozen=True):

@@ -23,7 +23,7 @@ class Carrier(msgspec.Struct, frozen=True):
 
 
 class Foreign(msgspec.Struct, frozen=True):
-    """A frame of somebody else claims `address`, one of ours."""
+    """A frame of another machine claims `address`, one of ours."""
 
     address: str
     mac: str

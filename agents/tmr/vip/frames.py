@@ -31,7 +31,7 @@ _IPV6 = struct.Struct("!IHBB16s16s")
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """Somebody on the segment says that `address` is at `mac` (empty where the frame does not say)."""
+    """A machine on the segment says that `address` is at `mac` (empty where the frame does not say)."""
 
     address: IPv4Address | IPv6Address
     mac: bytes

@@ -9,7 +9,7 @@ from typing import Final
 UNKNOWN: Final = 0
 """No targets are configured: nothing is watched."""
 NOTHING: Final = 2
-"""Nobody is heard."""
+"""No machine is heard."""
 TRAFFIC: Final = 3
 """Others are heard; no target answers."""
 TARGET: Final = 4
@@ -19,7 +19,7 @@ PROBE_EVERY_NS: Final = 250_000_000
 ANSWERED_NS: Final = 1_000_000_000
 """An answer counts for so long: four requests, or their answers, may be lost before that."""
 HEARD_NS: Final = 3_000_000_000
-"""So does a frame of anybody; a client that misses the address asks for it every second."""
+"""So does a frame of any machine; a client that misses the address asks for it every second."""
 
 
 class FrontWatch:

@@ -67,7 +67,7 @@ class CarrierChanged(msgspec.Struct, frozen=True, tag_field="event", tag="carrie
 
 
 class Conflict(msgspec.Struct, frozen=True, tag_field="event", tag="conflict"):
-    """Somebody else claims the VIP while it is held here."""
+    """Another machine claims the VIP while it is held here."""
 
     address: str
     mac: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The front LAN itself: sends announcement frames, and hears who else claims our addresses."""
+"""The front LAN itself: sends announcement frames, and hears other machines that claim our addresses."""
 
 import asyncio
 import logging
