@@ -38,7 +38,7 @@ class TcpProber:
     """The attempts under way, the oldest first, by their file descriptors."""
 
     def __init__(self, address: str, port: int) -> None:
-        self._target = (address, port)
+        self._address = (address, port)
         self._poll = select.epoll()
         self._waiting: dict[int, tuple[socket.socket, int]] = {}
 
@@ -47,7 +47,7 @@ class TcpProber:
         began = now_ns()
         sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        failure = sock.connect_ex(self._target)
+        failure = sock.connect_ex(self._address)
         self._waiting[sock.fileno()] = sock, began
         if failure == errno.EINPROGRESS:
             self._poll.register(sock, select.EPOLLOUT)

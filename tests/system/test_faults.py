@@ -27,7 +27,7 @@ class Client(threading.Thread):
         super().__init__(daemon=True)
         self.error: Exception | None = None
         self._random = random.Random(number)
-        self._stop = stop
+        self._stopping = stop
         self._seats = seats
         self._station = f"station-{number}"
         self._twins = [
@@ -39,7 +39,7 @@ class Client(threading.Thread):
 
     def run(self) -> None:
         try:
-            while not self._stop.is_set():
+            while not self._stopping.is_set():
                 self._use()
         except Exception as error:
             self.error = error
