@@ -141,7 +141,7 @@ def test_one_address_has_a_part_of_the_handshakes(system: System) -> None:
     with serving(
         system.upstream("up1"), limits=ConnectionLimits(pending=40, inside=6, of_one=6, of_address=3)
     ) as served:
-        other = socket.create_connection(("127.0.0.1", served.port), 20, source_address=("127.0.0.2", 0))
+        other = socket.create_connection(("127.0.0.1", served.port), 20, source_address=("127.0.0.9", 0))
         strangers = [silent(served.port) for _ in range(10)]
         until(lambda: served.refused("crowded") == 7, "those that waited longest had to go")
         assert served.connections("handshake") == 4
@@ -172,7 +172,7 @@ def test_many_that_are_not_done_keep_nobody_waiting(system: System, sent: bytes)
     """A hundred connections of one peer, at one address: another peer is answered at once, and again."""
     with serving(system.upstream("up1")) as served, contextlib.ExitStack() as stack:
         alice = system.client("alice")
-        many = [stack.enter_context(connect(served.port, alice, source="127.0.0.2")) for _ in range(100)]
+        many = [stack.enter_context(connect(served.port, alice, source="127.0.0.9")) for _ in range(100)]
         for one in many:
             one.sendall(sent)
         until(lambda: served.connections("open") == 100, "all have been let in")
