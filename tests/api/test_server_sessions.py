@@ -7,7 +7,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.tmr_system import ALICE, BOB, FIRM, OLGA, ask, item, key, running, scenario, until
+import pytest
+
+from tests.support.tmr_system import (
+    ALICE,
+    BOB,
+    FIRM,
+    OLGA,
+    ask,
+    item,
+    key,
+    lasting_lease,
+    running,
+    scenario,
+    until,
+)
 
 
 @scenario
@@ -83,7 +97,8 @@ async def test_twin_requests_at_the_same_moment_take_one_seat(tmp_path: Path) ->
 
 
 @scenario
-async def test_never_more_seats_than_there_are(tmp_path: Path) -> None:
+async def test_never_more_seats_than_there_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lasting_lease(monkeypatch)
     async with running(tmp_path, item(quantity=7)) as system, system.active.client() as client:
         answers = await asyncio.gather(
             *(client.post("/v1/sessions", json=ask(), headers=key()) for _ in range(50))

@@ -144,7 +144,7 @@ class Held(Program):
 
     def program_runs(self) -> bool:
         """Whether the program runs on, and nobody told it that its licence is lost."""
-        return self.runs and "lost" not in self.told()
+        return self.runs and "was lost" not in self.told()
 
     def lives_on(self) -> None:
         """The same session is there, a heartbeat still reaches the server, and the program runs."""
