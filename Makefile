@@ -70,7 +70,7 @@ unit: venv ## pure code, properties, documents, a short run of hostile bytes
 	$(say) 'unit tests'
 	$(PYTEST) -n $(WORKERS) --dist loadfile tests/unit tests/fuzz
 
-simulation: venv ## quorum and ledger under 10,000 seeds of faults, and broken protocols that must be caught
+simulation: venv ## quorum and ledger under 4,000 seeds of faults, and broken protocols that must be caught
 	$(say) 'simulation'
 	$(PYTEST) -s tests/simulation
 
