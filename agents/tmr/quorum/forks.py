@@ -6,7 +6,7 @@ twin's memory breaks that: it is the owner, too, until it is found (`message_ord
 counts.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from tmr.quorum.entries import Entry, checksum
 from tmr.quorum.log import Log
@@ -22,9 +22,7 @@ def differ(one: Promise, other: Promise) -> bool:
 
 def from_committed(log: Log, commit: int, promise: Promise) -> bool:
     """The promise has another entry than the log, at an index that is committed in that."""
-    return any(
-        _forked(log[entry.index], entry) for entry in promise.entries if log.base < entry.index <= commit
-    )
+    return any(_forked(own, entry) for own, entry in _at_committed(log, commit, promise))
 
 
 def from_promised(promises: Mapping[int, Promise]) -> frozenset[int]:
@@ -53,7 +51,7 @@ def replaces(log: Log, commit: int, promise: Promise) -> bool:
 
     Operators gave up what this twin still knows, or a majority of the replicas is of another past.
     """
-    return any(log[entry.index] != entry for entry in promise.entries if log.base < entry.index <= commit)
+    return any(own != entry for own, entry in _at_committed(log, commit, promise))
 
 
 def contradicted(promises: Mapping[int, Promise]) -> frozenset[int] | None:
@@ -79,3 +77,8 @@ def contradicted(promises: Mapping[int, Promise]) -> frozenset[int] | None:
 
 def _forked(one: Entry | None, other: Entry) -> bool:
     return one is not None and one.epoch == other.epoch and one != other
+
+
+def _at_committed(log: Log, commit: int, promise: Promise) -> Iterator[tuple[Entry, Entry]]:
+    """The log's committed entries that the promise has an entry for, each with that entry."""
+    return ((log[entry.index], entry) for entry in promise.entries if log.base < entry.index <= commit)
