@@ -121,19 +121,20 @@ class ClientSession(SessionView):
         self.ended = ended
         self.lost.set()
         log_lost(self.licence, ended)
-        if self._on_lost is not None:
-            try:
-                self._on_lost(self)
-            except Exception:
-                log.exception("on_lost of session %s failed", self.id)
+        self._call(self._on_lost, "on_lost")
 
     def _is_unknown(self, silent: float) -> None:
         log_unknown(self.licence, silent)
-        if self._on_unknown is not None:
-            try:
-                self._on_unknown(self)
-            except Exception:
-                log.exception("on_unknown of session %s failed", self.id)
+        self._call(self._on_unknown, "on_unknown")
+
+    def _call(self, callback: Callable[["ClientSession"], None] | None, name: str) -> None:
+        """Call the program's own function, if there is one; its failure ends no heartbeats."""
+        if callback is None:
+            return
+        try:
+            callback(self)
+        except Exception:
+            log.exception("%s of session %s failed", name, self.id)
 
     def _forked(self) -> None:
         """This process is a forked child. The lock of the former event may be held by a thread that is not
