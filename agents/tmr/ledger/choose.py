@@ -205,10 +205,8 @@ class LicenceChooser:
         for rule in rules:
             taken, seats = counts.get(rule.name, 0), rule.seats or 0
             if rule.effect == "limit" and rule.name in mine and taken >= seats:
-                are = "is" if taken == 1 else "are"
-                told = (
-                    f"the access rule {rule.name!r} admits {counted(seats, 'seat')}, and {taken} {are} in use"
-                )
+                admitted = counted(seats, "seat")
+                told = f"the access rule {rule.name!r} admits {admitted}, and {taken} {_are(taken)} in use"
                 return Denial(Denied("access-denied", told, rule.name), True)
         return None
 
@@ -241,12 +239,15 @@ class LicenceChooser:
             )
         out = len(self._seats.use(item.key).borrowings)
         if item.borrow_seats is not None and out >= item.borrow_seats:
-            seats, are = counted(item.borrow_seats, "seat"), "is" if out == 1 else "are"
-            return Denied("borrow-failed", f"{out} of {seats} of {item.key} {are} borrowed")
+            seats = counted(item.borrow_seats, "seat")
+            return Denied("borrow-failed", f"{out} of {seats} of {item.key} {_are(out)} borrowed")
         return None
 
 
 def _in_use(seats: int, item: ProductItem) -> str:
     """Seats of a limited licence that are taken."""
-    are = "is" if seats == 1 else "are"
-    return f"{seats} of {counted(item.quantity or 0, 'seat')} of {item.key} {are} in use"
+    return f"{seats} of {counted(item.quantity or 0, 'seat')} of {item.key} {_are(seats)} in use"
+
+
+def _are(number: int) -> str:
+    return "is" if number == 1 else "are"
