@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from tmr.licensing.spelling import TIME_MS_MAX
 from tmr.quorum.entries import (
     BODY_MAX,
     Entry,
@@ -25,8 +26,6 @@ from tmr.quorum.messages import Acquire, Promise, Reply, Request, Subscribe, Sub
 
 EPOCHS: Final = 2**32
 """More terms than any system sees; a clock that is wrong does not lower it."""
-TIME_MAX: Final = 253_402_300_799_999
-"""The last millisecond of the year 9999."""
 TWO: Final = (
     "two act in one term, one of them as a copy of the other's running machine. End the copy; a switchover "
     "then brings this upstream up to date"
@@ -72,7 +71,7 @@ def to_entries(
             return f"entry {entry.index} is of epoch {entry.epoch}, between {last_epoch} and {epoch}"
         if entry.time_ms < last_time:
             return f"certified time runs backwards at entry {entry.index}"
-        if entry.time_ms > max(TIME_MAX, last_time + LEAP_MS):
+        if entry.time_ms > max(TIME_MS_MAX, last_time + LEAP_MS):
             return f"certified time leaps past the year 9999 at entry {entry.index}"
         if entry.format != entry_format:
             return f"entry {entry.index} is in format {entry.format} where {entry_format} is in force"

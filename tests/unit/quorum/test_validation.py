@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tmr.ledger import Ledger
+from tmr.licensing.spelling import TIME_MS_MAX
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.durable import Durable
 from tmr.quorum.entries import (
@@ -31,7 +32,7 @@ from tmr.quorum.messages import (
     Subscribed,
     decode_request,
 )
-from tmr.quorum.validation import EPOCHS, LEAP_MS, TIME_MAX, to_answer
+from tmr.quorum.validation import EPOCHS, LEAP_MS, to_answer
 
 A = ProposerId("tmr1", "a")
 MEMBERS = Membership(("d1", "d2", "d3"))
@@ -67,7 +68,7 @@ def members(before: Membership, slot: int, disk: str) -> bytes:
         ("is of epoch 0", [entry(3, 0)]),
         ("is of epoch 1, between 2", [entry(3, 2), entry(4, 1)]),
         ("runs backwards", [entry(3, time_ms=WALL)]),
-        ("leaps past", [entry(3, time_ms=TIME_MAX + 1)]),
+        ("leaps past", [entry(3, time_ms=TIME_MS_MAX + 1)]),
         ("formats only rise", [entry(3, kind="format", body=encode_format(1))]),
         ("where 1 is in force", [entry(3, format=0)]),
         ("more than", [entry(3, body=bytes(BODY_MAX + 1))]),
@@ -154,8 +155,10 @@ def test_another_history_is_a_conflict_and_no_offence() -> None:
 
 
 def test_time_goes_on_after_the_year_9999() -> None:
-    acceptor = member(entry(1, time_ms=TIME_MAX), commit=1)
-    assert isinstance(send(acceptor, entry(2, time_ms=TIME_MAX + LEAP_MS), previous=(1, 1)).reply, Appended)
+    acceptor = member(entry(1, time_ms=TIME_MS_MAX), commit=1)
+    assert isinstance(
+        send(acceptor, entry(2, time_ms=TIME_MS_MAX + LEAP_MS), previous=(1, 1)).reply, Appended
+    )
 
 
 @pytest.mark.parametrize("wall", [0, WALL])
