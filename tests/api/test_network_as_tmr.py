@@ -5,7 +5,7 @@ A failover is a restart here. New tests of these modules count at once; one that
 or TMR-Ids is named below, and `test_network` has what is to be said of a network licence server instead.
 """
 
-from collections.abc import Callable
+import inspect
 from pathlib import Path
 from typing import Final
 
@@ -43,8 +43,8 @@ def test_it_answers_alike(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyP
     module, test = TESTS[name]
     monkeypatch.setattr(module, "running", network_server.running)
     monkeypatch.setattr(features, "takeover", network_server.takeover)
-    run: Callable[[Path], None] = test
-    run(tmp_path)
+    fixtures = {"tmp_path": tmp_path, "monkeypatch": monkeypatch}
+    test(**{needed: fixtures[needed] for needed in inspect.signature(test).parameters})
 
 
 def test_every_test_named_is_one_that_there_is() -> None:
