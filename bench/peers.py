@@ -11,13 +11,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from tests.support.pki import Authority
-from tests.system.machines import FIRM, free_ports
-
 from bench import debs, processes
 from bench.load.job import Leader, Ports, Target
 from bench.scale.system import PRODUCT, system
 from lab.wait import until
+from testbed.loopback import FIRM, free_ports
+from testbed.pki import Authority
 from tmr.net.tls import TlsFiles
 
 _READY_S = 60.0

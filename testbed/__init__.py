@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Shared parts of demo, chaos and bench: a TMR system on the lab's machines, faults, probers, an operator."""
+"""Shared parts of demo, chaos, bench and tests: TMR systems on machines and on loopback, faults, probers."""

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import httpx
 import msgspec
-from tests.system.machines import Upstream
 
 from bench.load.job import Begun, Job, Timeline
 from bench.load.process import Load
@@ -18,6 +17,7 @@ from bench.scale.plan import Plan
 from bench.scale.system import System, status, system
 from lab.wait import until
 from testbed.figures import Latency, latency, percentile
+from testbed.loopback import Upstream
 
 LOOK_EVERY = 0.05
 PATIENCE = 300.0

@@ -12,10 +12,10 @@ from typing import Any
 
 import httpx
 import msgspec
-from tests.system.machines import FIRM, Machines, Twin, Upstream, context, until
 
 from bench import processes
 from bench.load.job import Target
+from testbed.loopback import FIRM, Machines, Twin, Upstream, context, until
 from tmr.licensing import Licence
 from tmr.quorum.lease import Timing
 from tmr.rpc.record_messages import ListRecords, RecordList

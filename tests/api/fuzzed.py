@@ -24,7 +24,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.engine import Status, from_schema
 from schemathesis.engine.events import FatalError, NonFatalError, ScenarioFinished
 
-from tests.support import pki
+from testbed import pki
 from tests.support.lending import update_file
 from tests.support.tmr_system import System, Twin, until
 from tmr.api.fields import IDEMPOTENCY_HEADER, IDEMPOTENCY_KEY

@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 
+from testbed.pki import System, make_system
 from tests.api.test_network_process import activate, wish
 from tests.api.test_upstream import client
 from tests.support.matrix import refused_by_role
-from tests.support.pki import System, make_system
 from tests.support.serving import answer, ask, connect, ended
 from tests.support.upstream_process import UpstreamProcess
 from tests.support.vendor import Vendor

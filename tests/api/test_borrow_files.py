@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from testbed.pki import System, make_system
 from tests.api.test_upstream import client, founded
 from tests.support import tmr_system
 from tests.support.lending import FIRM, FROM_MS, item, update_file
-from tests.support.pki import System, make_system
 from tests.support.upstream_process import UpstreamProcess
 from tmr.client.borrowed import BorrowedLicence, fingerprint, verify
 from tmr.ledger import Borrow, Command, GiveBack, StateContainers, encode

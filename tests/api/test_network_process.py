@@ -16,8 +16,8 @@ from typing import Any
 import httpx
 import pytest
 
+from testbed.pki import System, make_system
 from tests.api.test_upstream import client
-from tests.support.pki import System, make_system
 from tests.support.upstream_process import UpstreamProcess
 from tests.support.vendor import FIRM, Vendor
 from tmr.licensing import Licence

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.stolen_twin import NAMES, STOLEN, TIME, TTL_MS, Site, Thief, refusals
 from tests.support.upstream_process import ACT_ID
 from tests.support.vendor import FIRM

@@ -14,7 +14,7 @@ import httpx
 import msgspec
 import pytest
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.upstream_process import ACT_ID, UpstreamProcess
 from tests.support.vendor import FIRM, Vendor
 from tmr.licensing import Licence, open_statement

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.upstream_process import UpstreamProcess
 from tmr.quorum.entries import Entry, Membership, ProposerId
 from tmr.quorum.messages import Acquire, Append, Appended, Bootstrap, Busy, NotVoting, Promise

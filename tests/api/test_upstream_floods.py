@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.tmr_system import until
 from tests.support.upstream_process import UpstreamProcess
 from tmr.net import framing

@@ -11,8 +11,8 @@ import httpx
 import msgspec
 import pytest
 
+from testbed.pki import System, make_system
 from tests.api.test_upstream import client
-from tests.support.pki import System, make_system
 from tests.support.record import FIRM, head_of, lines
 from tests.support.upstream_process import UpstreamProcess
 from tmr.ledger import ChainedLine, DenialCount, Ledger, RecordDenials, encode, unbroken

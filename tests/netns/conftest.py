@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from testbed.pki import Authority
 from tests.netns.upstreams import Upstream
 from tests.netns.world import HOSTS, VIP, Capture, Commander, Lan, Manager
-from tests.support.pki import Authority
 
 
 def _reason() -> str:

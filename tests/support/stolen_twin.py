@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from tests.support.pki import System
+from testbed.pki import System
 from tests.support.upstream_process import UpstreamProcess
 from tests.support.vendor import FIRM, Vendor
 from tmr.ledger import Command, encode

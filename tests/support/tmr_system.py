@@ -19,7 +19,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.types import Receive, Scope, Send
 
-from tests.system.vip_peer import VipPeer
+from testbed.vip_peer import VipPeer
 from tmr.http import fair_share
 from tmr.http.load_limits import LIMITS, Load
 from tmr.ledger import Ledger

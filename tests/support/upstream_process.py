@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.pki import System
+from testbed.pki import System
 from tmr.rpc.upstream_client import UpstreamLink, contexts
 
 ACT_ID = "lab-0123456789abcdef"

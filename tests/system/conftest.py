@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.machines import Machines
+from testbed.loopback import Machines
 from tests.system.told import told
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Self
 
-from tests.system.machines import Machines, Twin
+from testbed.loopback import Machines, Twin
 
 VIP, OWN = "127.0.0.1", {"tmr1": "127.0.0.2", "tmr2": "127.0.0.3"}
 POLL = 0.02

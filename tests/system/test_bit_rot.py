@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.system.machines import Machines, Twin, Upstream, body, key, until
+from testbed.loopback import Machines, Twin, Upstream, body, key, until
 
 PRODUCT = 92
 ROWS = {

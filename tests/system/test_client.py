@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from testbed.loopback import FIRM, TTL, Machines, Twin, until
 from tests.system.front import OWN, VIP, Front
-from tests.system.machines import FIRM, TTL, Machines, Twin, until
 from tests.system.told import told
 from tmr.api.borrowing import BorrowRequest
 from tmr.api.status import Health, HealthState

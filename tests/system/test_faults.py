@@ -9,7 +9,7 @@ import time
 
 import httpx
 
-from tests.system.machines import TTL, Machines, body, key, until
+from testbed.loopback import TTL, Machines, body, key, until
 
 log = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.machines import Machines, Twin, body, key, until
+from testbed.loopback import Machines, Twin, body, key, until
 from tests.system.told import told
 from tmr.licensing import Licence
 from tmr.twin.anchor_file import AnchorFile

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.machines import Machines, Twin, Upstream, until
+from testbed.loopback import Machines, Twin, Upstream, until
 from tests.system.test_faults import PRODUCT, SEATS, Client, Seats
 from tests.system.told import told
 from tmr.quorum.lease import Timing

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.system.machines import TTL, Machines, until
+from testbed.loopback import TTL, Machines, until
 
 
 def run(config: Path, **environment: str) -> subprocess.Popen[str]:

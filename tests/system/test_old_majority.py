@@ -8,7 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.system.machines import Daemon, Machines, Twin, body, key, until
+from testbed.daemon import Daemon
+from testbed.loopback import Machines, Twin, body, key, until
 from tmr.twin.anchor_file import AnchorFile
 
 PRODUCT, OTHER_PRODUCT = 91, 93

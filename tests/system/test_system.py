@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.system.machines import FIRM, TTL, Machines, Twin, body, key, until
+from testbed.loopback import FIRM, TTL, Machines, Twin, body, key, until
 from tmr.licensing import Licence
 
 log = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 
 import contextlib
 
-from tests.system.machines import FIRM, Machines, Twin, body, key, until
+from testbed.loopback import FIRM, Machines, Twin, body, key, until
 from tmr.ledger import Line
 from tmr.ledger.export import Reader
 from tmr.licensing import container_serial, open_request

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.system.machines import Machines, logs
+from testbed.loopback import Machines, logs
 
 log = logging.getLogger(__name__)
 

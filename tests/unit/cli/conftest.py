@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.unit.client.peer import Peer, State
 
 TOML = """

@@ -16,7 +16,7 @@ from typing import Final
 
 import pytest
 
-from tests.support.pki import System
+from testbed.pki import System
 from tests.unit.cli.conftest import Tmr, command, environment
 from tests.unit.client.peer import Peer, State, drop, problem
 from tmr.api.sessions import EndedBy

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.unit.client.conftest import TWIN1, TWIN2, VIP, client_config, client_files
 from tests.unit.client.peer import (
     SERIAL,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import System
+from testbed.pki import System
 from tmr.client import ConfigError, TlsFiles, _tls, load
 from tmr.client._transport import Credentials
 from tmr.client.config import VARIABLE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import VALID, System, make_system
+from testbed.pki import VALID, System, make_system
 from tests.support.serving import serving
 from tests.unit.client.conftest import client_files
 from tmr.client._tls import context

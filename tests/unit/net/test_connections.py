@@ -16,7 +16,7 @@ import msgspec
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.serving import Served, answer, ask, connect, ended, serving, until
 from tmr.net import body, connection_limits, http_protocol, server
 from tmr.net.connection_limits import ConnectionLimits, limits

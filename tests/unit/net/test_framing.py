@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.serving import Served, ended, serving, until
 from tmr.net import frame_server, framing, server
 from tmr.net.frame_client import FrameLink, PeerRefused

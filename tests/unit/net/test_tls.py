@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import make_system
+from testbed.pki import make_system
 from tmr.net.tls import Renewal, TlsFiles, client_context, server_context
 
 

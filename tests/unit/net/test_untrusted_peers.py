@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from cryptography import x509
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.serving import Served, ask, connect, ended, serving, until
 from tmr.net import server
 from tmr.net.certificate_policy import BadList, read

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tmr.net.certificate_policy import read
 
 from .plugin import ROOT, load

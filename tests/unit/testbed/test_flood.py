@@ -7,7 +7,7 @@ import ssl
 import pytest
 
 from testbed.flood import KINDS, Flood, Kind
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.serving import Served, ask, connect, serving
 from tests.support.tmr_system import until
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import make_system
+from testbed.pki import make_system
 from tmr.runtime.config import ConfigError
 from tmr.twin.config import read
 

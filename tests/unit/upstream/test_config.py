@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import make_system
+from testbed.pki import make_system
 from tests.support.upstream_process import UpstreamProcess
 from tmr.runtime.config import ConfigError
 from tmr.upstream import config

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.pki import System, make_system
+from testbed.pki import System, make_system
 from tests.support.serving import serving
 from tmr.runtime.logs import KeyValueFormatter
 from tmr.vip import lease_release

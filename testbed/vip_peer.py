@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from testbed.steps import StepFailed
+
 
 class VipPeer:
     """Accepts one tmr-server at a time. `on_death(will)` is called when it ends without having dropped."""
@@ -64,7 +66,8 @@ class VipPeer:
     def report(self, **event: Any) -> None:
         """Tell the server something."""
         with self._lock:
-            assert self._connection is not None
+            if self._connection is None:
+                raise StepFailed("no server is connected to this tmr-vip")
             self._connection.sendall(json.dumps(event).encode() + b"\n")
 
     def carrier(self, up: bool) -> None:

@@ -5,12 +5,8 @@ Only the virtual address is missing: `VipPeer` stands for tmr-vip, and clients a
 """
 
 import contextlib
-import os
-import signal
 import socket
 import ssl
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -20,8 +16,10 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from tests.support.pki import System, make_system
-from tests.system.vip_peer import VipPeer
+from testbed.daemon import Daemon
+from testbed.pki import System, make_system
+from testbed.steps import StepFailed, check
+from testbed.vip_peer import VipPeer
 from tmr.licensing import Licence, Update, issue, open_request, public_key_to_pem, raw_public_key
 from tmr.net.tls import TlsFiles
 
@@ -31,8 +29,6 @@ UPSTREAMS = ("up1", "up2", "up3")
 TWINS = ("tmr1", "tmr2")
 TTL = 1.0
 PATIENCE = 90.0
-
-_BYTECODE = {"PYTHONDONTWRITEBYTECODE", "PYTHONPYCACHEPREFIX"}
 
 UPSTREAM_TOML = """
 name = "{name}"
@@ -99,50 +95,6 @@ def context(files: TlsFiles) -> ssl.SSLContext:
     return made
 
 
-class Daemon:
-    """One process that is started from a configuration file, as the service manager does."""
-
-    def __init__(self, module: str, config: Path) -> None:
-        self.module = module
-        self.config = config
-        self.log = config.with_suffix(".log")
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        assert self._process is not None
-        return self._process.pid
-
-    @property
-    def running(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def start(self) -> None:
-        environment = {name: value for name, value in os.environ.items() if name not in _BYTECODE}
-        # Compiled once for all starts: else each takes seconds of a processor.
-        environment["PYTHONPYCACHEPREFIX"] = str(self.config.parents[1] / "pycache")
-        with self.log.open("ab") as log:
-            command = [sys.executable, "-m", self.module, "--config", str(self.config)]
-            self._process = subprocess.Popen(
-                command, stdout=log, stderr=log, cwd=self.config.parent, env=environment
-            )
-
-    def signal(self, number: signal.Signals) -> None:
-        os.kill(self.pid, number)
-
-    def kill(self) -> None:
-        """As `kill -9`, or a power cut without a disk that forgets."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(10)
-
-    def terminate(self) -> int:
-        """An orderly stop; its exit status."""
-        assert self._process is not None
-        self._process.terminate()
-        return self._process.wait(20)
-
-
 class Upstream(Daemon):
     """One tmr-upstream."""
 
@@ -187,7 +139,7 @@ class Twin(Daemon):
         self.vip = VipPeer(directory / "vip.sock", self._execute_release).start()
 
     def _execute_release(self, release: bytes) -> None:
-        """What tmr-vip does for a dead tmr-server: release its lease."""
+        """Release the lease of a dead tmr-server, as tmr-vip does."""
         headers = {"Content-Type": "application/msgpack"}
         with httpx.Client(verify=context(self._tls), timeout=1) as client:
             for upstream in self._upstreams:
@@ -301,13 +253,13 @@ class Machines:
         return context(self.pki.operator(who) if who == "olga" else self.pki.client(who))
 
     def status_of(self, twin: Twin) -> dict[str, Any]:
-        """What the twin says of itself."""
-        status = self.status(twin)
-        assert status is not None, f"{twin.name} does not answer"
+        """Status of the twin."""
+        if (status := self.status(twin)) is None:
+            raise StepFailed(f"{twin.name} does not answer")
         return status
 
     def status(self, twin: Twin) -> dict[str, Any] | None:
-        """What the twin says of itself; None if it does not answer."""
+        """Status of the twin; None if it does not answer."""
         try:
             answer = self.client(twin, "olga").get("/v1/status", timeout=1)
         except httpx.HTTPError:
@@ -342,7 +294,7 @@ class Machines:
         for upstream in upstreams:
             with upstream.admin() as admin:
                 answer = admin.post("/v1/updates", content=file)
-                assert answer.status_code in (200, 201, 204), answer.text
+                check(answer.is_success, answer.text)
 
     def issue(self, *licences: Licence) -> bytes:
         """The vendor's next update, which issues `licences`."""
@@ -351,7 +303,7 @@ class Machines:
             requests = []
             for admin in admins:
                 answer = admin.get(f"/v1/requests/{FIRM}")
-                assert answer.status_code == 200, answer.text
+                check(answer.status_code == 200, answer.text)
                 requests.append(open_request(answer.content))
             issued = issue(
                 self._issued,
