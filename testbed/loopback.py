@@ -237,6 +237,20 @@ class Machines:
         found: Twin = until(handed_over, "the active twin hands over")
         return found
 
+    def other_serves(self, first: Twin) -> None:
+        """Wait until the other twin serves after `first` handed over to it.
+
+        Where the other one is too slow, `first` takes the next term: then it hands over once more.
+        """
+
+        def serves() -> bool:
+            active = self.active_now()
+            if active is first:
+                self.client(first, "olga").post("/v1/operator/switchover")
+            return active is self.other(first)
+
+        until(serves, f"{self.other(first).name} serves", pause=0.1)
+
     # -- asking --------------------------------------------------------------------------------------------
 
     def client(self, twin: Twin, who: str = "alice") -> httpx.Client:
