@@ -49,8 +49,13 @@ def _without_committed(promise: Promise, other: Promise) -> bool:
 def replaces(log: Log, commit: int, promise: Promise) -> bool:
     """The promise has another entry than the log, of whatever epoch, at an index that is committed in that.
 
-    Operators gave up what this twin still knows, or a majority of the replicas is of another past.
+    Operators gave up what this twin still knows, or a majority of the replicas is of another past. A journal
+    that ends before what is committed shows no entries; if it goes on with a later epoch, it lacks that: each
+    later term begins behind all that is committed.
     """
+    ends = promise.state
+    if ends.last_index <= commit and ends.last_epoch > (log.epoch_at(commit) or 0):
+        return True
     return any(own != entry for own, entry in _at_committed(log, commit, promise))
 
 

@@ -195,7 +195,7 @@ class Replication(Following):
     def _conflicted(self, now: float, replica: int, sent_at: float, reply: Conflict) -> None:
         """A replica does not have the entry before those that it was sent: go back to where it says."""
         progress = self.replicas[replica]
-        if not progress.rolled_back:
+        if not progress.rolled_back and progress.refused_upto is None:
             self._granted(progress, sent_at, reply.granted_ms)
             progress.took(sent_at)
         progress.next = min(progress.next, reply.retry_index + 1)

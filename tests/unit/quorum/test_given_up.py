@@ -151,3 +151,19 @@ def test_a_new_store_has_taken_no_term_and_makes_no_older_one_the_newest() -> No
             else:
                 twin.failed(1, poll.at, poll.request)
     assert twin.commit == 0, "nothing that was given up"
+
+
+def test_a_longer_memory_of_what_was_given_up_is_no_journal_to_go_on_with() -> None:
+    """The loss was accepted on the other twin alone. The journal in force is the shorter one, so that its
+    upstreams show this twin no entries; all three promise, and nobody else could have more than the twin."""
+    world, active, former = given_up(0)
+    assert former.commit > active.commit
+    active.retire(world.now, "test")
+    world.let(active, 0.1)
+    world.now += 5
+    former.retire(world.now, "test")
+    assert not world.elects(former, seconds=20.0)
+    assert former.anchors.objection is not None
+    assert former.anchors.objection.kind == "other"
+    assert former.role != "active", "it keeps no lease from the other twin"
+    assert world.elects(world.started(1, None), OLD)
