@@ -121,7 +121,7 @@ class AnchorWriter:
             return
         self._at = now
         kept = self._current()
-        if kept is not None and kept.anchor != self._written:
+        if kept is not None and self._is_new(kept):
             self._written = kept.anchor
             self._task = asyncio.get_running_loop().create_task(asyncio.to_thread(self._file.write, kept))
 
@@ -130,6 +130,10 @@ class AnchorWriter:
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
         kept = self._current()
-        if kept is not None and kept.anchor != self._written:
+        if kept is not None and self._is_new(kept):
             self._written = kept.anchor
             await asyncio.to_thread(self._file.write, kept)
+
+    def _is_new(self, kept: AnchorDocument) -> bool:
+        """It is not on the disk: not written yet, or the last write failed."""
+        return kept.anchor != self._written or bool(self._file.problem)

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The anchor on a twin's disk: whole or absent, and lowered by an operator's command alone."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
 from tmr.quorum.anchor import Anchor, AnchorMismatch
 from tmr.twin.accept_loss import UNSEEN_EPOCHS, accept, describe, units_lost
-from tmr.twin.anchor_file import AnchorDocument, AnchorFile
+from tmr.twin.anchor_file import AnchorDocument, AnchorFile, AnchorWriter
 
 ANCHOR = Anchor(6, 120, 1_800_000_000_000, b"sum")
 UPSTREAMS = ("up1", "up2", "up3")
@@ -122,3 +123,20 @@ def test_a_loss_within_a_founding_keeps_the_founding(tmp_path: Path) -> None:
     kept = AnchorFile(tmp_path).read()
     assert kept is not None
     assert kept.anchor == Anchor(4, 80, 0, founding="aa11")
+
+
+def test_what_could_not_be_written_is_written_once_it_can_be(tmp_path: Path) -> None:
+    """Also where nothing new is committed meanwhile, and at an orderly stop."""
+    (tmp_path / "anchor.new").mkdir()
+
+    async def run() -> None:
+        file = AnchorFile(tmp_path)
+        writer = AnchorWriter(file, lambda: AnchorDocument(ANCHOR), None)
+        await writer.at_once()
+        assert "written" in file.problem
+        (tmp_path / "anchor.new").rmdir()
+        await writer.at_once()
+        assert not file.problem
+
+    asyncio.run(run())
+    assert AnchorFile(tmp_path).read() == AnchorDocument(ANCHOR)
