@@ -8,9 +8,43 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tmr.api.deployment import Deployment
 from tmr.licensing.container import digest
 from tmr.licensing.errors import NotIssued
-from tmr.licensing.request import Request
+from tmr.licensing.redundancy import MAJORITY
+from tmr.licensing.request import FORMAT, Request
 from tmr.licensing.signing import fingerprint, raw_public_key
 from tmr.licensing.update import Part, Update
+
+
+def absent_containers(
+    history: Sequence[Update], requests: Sequence[Request], firm_code: int, deployment: Deployment
+) -> list[Request]:
+    """The request that the one container of the system would make that made none, by the vendor's record.
+
+    Empty: each made one, or it is not known which did not. The record says all that a request would: a
+    container that has not activated the last update yet takes both, one after the other.
+    """
+    systems = {request.act_id for request in requests}
+    if not deployment.tmr_ids or len(systems) != 1 or len(requests) != MAJORITY:
+        return []
+    of_system = [u for u in history if u.act_id in systems and u.deployment == deployment]
+    if not of_system:
+        return []
+    asking = {request.container for request in requests}
+    absent = [part for part in of_system[-1].parts if part.container not in asking]
+    if len(absent) != deployment.replicas - MAJORITY:
+        return []
+    return [
+        Request(
+            format=FORMAT,
+            container=part.container,
+            act_id=of_system[-1].act_id,
+            firm_code=firm_code,
+            counter=part.counter,
+            container_key=part.container_key,
+            vendor_key=None,
+            items_digest=digest(part.items),
+        )
+        for part in absent
+    ]
 
 
 def one_system(
@@ -73,7 +107,8 @@ def _wrong_number(given: int, deployment: Deployment) -> NotIssued:
         return NotIssued(
             "not-three",
             f"{given} request files are given, a TMR licence has {deployment.replicas} constituents",
-            "give one request file of each of the three upstreams; only a network licence server has one",
+            "give one request file of each of the three upstreams; one may be missing if an update was "
+            "issued for the same three containers before; only a network licence server has one",
         )
     return NotIssued(
         "not-one",

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tmr.api.deployment import TMR, Deployment
 from tmr.licensing.dsse import ENVELOPE_MAX
 from tmr.licensing.errors import BadItem, NotIssued
-from tmr.licensing.issue_checks import known_container, one_system, up_to_date
+from tmr.licensing.issue_checks import absent_containers, known_container, one_system, up_to_date
 from tmr.licensing.items import ProductItem, check_room, ordered
 from tmr.licensing.orders import Order, carry_out
 from tmr.licensing.request import Request
@@ -22,13 +22,17 @@ from tmr.licensing.update import FORMAT, Part, Update, seal_update
 
 
 class Issued(msgspec.Struct, frozen=True):
-    """An issued update, its file, and what it adds, changes and removes."""
+    """An issued update, its file, and what it adds, changes and removes.
+
+    `absent`: the container that made no request, whose part follows from the record.
+    """
 
     update: Update
     file: bytes
     added: tuple[ProductItem, ...] = ()
     changed: tuple[ProductItem, ...] = ()
     removed: tuple[ProductItem, ...] = ()
+    absent: str = ""
 
 
 def issue(
@@ -45,12 +49,14 @@ def issue(
 ) -> Issued:
     """The next update for the system that made the requests (each already opened).
 
-    As many requests as the deployment has replicas. The update states
-    the items that the system has by `history`, after the `orders`; without any the same items again, for
-    instance for a container that replaces a broken one. `former_lost`: two or three containers may be new,
-    since the vendor believes that the former ones are lost. Raises `NotIssued`; `BadItem` for unfit
-    properties.
+    As many requests as the deployment has replicas; one of three may be missing, if `history` has the
+    container that did not make it. The update states the items that the system has by `history`, after the
+    `orders`; without any the same items again, for instance for a container that replaces a broken one.
+    `former_lost`: two or three containers may be new, since the vendor believes that the former ones are
+    lost. Raises `NotIssued`; `BadItem` for unfit properties.
     """
+    absent = [] if former_lost else absent_containers(history, requests, firm_code, deployment)
+    requests = [*requests, *absent]
     act_id = one_system(requests, firm_code, key, deployment)
     for request in requests:
         known_container(history, request, deployment)
@@ -94,6 +100,7 @@ def issue(
         tuple(item for item in items if item.key not in old),
         tuple(item for item in items if item.key in touched and item.key in old),
         tuple(item for item in had if item.key not in new),
+        "".join(request.container for request in absent),
     )
 
 

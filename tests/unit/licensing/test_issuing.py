@@ -39,6 +39,7 @@ from .system import (
     TRUSTED,
     VENDOR,
     activated,
+    assert_refused,
     containers,
     issue_to,
     private_key,
@@ -120,6 +121,45 @@ def test_not_three() -> None:
     for count in (0, 1, 2):
         refused("not-three", containers()[:count], [])
     refused("not-three", [*containers(), Container.create(ACT_ID, raw_public_key(private_key(20)))], [])
+
+
+def test_a_container_that_is_away_needs_no_request_where_the_record_has_it() -> None:
+    history: list[Update] = []
+    one, two, away = activated(containers(), issue_to(containers(), history).file)
+    first = issue_to([one, two], history)
+    assert first.absent == away.serial
+    assert [part.counter for part in first.update.parts] == [2, 2, 2]
+    one, two = activated([one, two], first.file)
+    second = issue_to([one, two], history, Licence(product_code=2, quantity=1))
+    one, two = activated([one, two], second.file)
+    back = activate(activate(away, first.file, TRUSTED), second.file, TRUSTED)
+    assert back.items == one.items == two.items
+    assert sorted(item.tmr_id or 0 for item in back.items) == [1, 2, 3]
+    assert issue_to([one, two, back], history).absent == ""
+
+
+def test_a_request_may_be_missing_only_where_the_record_tells_whose() -> None:
+    history: list[Update] = []
+    one, two, three = activated(containers(), issue_to(containers(), history).file)
+    new = Container.create(ACT_ID, raw_public_key(private_key(20)))
+    refused("not-three", [one, new], history)
+    refused("not-three", [one], history)
+    refused("not-three", [one, two], history, former_lost=True)
+    refused("record-behind", activated([one, two], issue_to([one, two, three], list(history)).file), history)
+    stranger = Container.create("other", raw_public_key(private_key(20)))
+    refused("not-three", [one, stranger], history)
+
+
+def test_an_absent_container_gets_what_it_has_not_activated_yet_first() -> None:
+    history: list[Update] = []
+    file = issue_to(containers(), history).file
+    one, two, away = containers()
+    one, two = activated([one, two], file)
+    after = issue_to([one, two], history).file
+    assert_refused(away, after, "counter-skips")
+    assert (
+        activate(activate(away, file, TRUSTED), after, TRUSTED).items == activate(one, after, TRUSTED).items
+    )
 
 
 def test_duplicate_container() -> None:

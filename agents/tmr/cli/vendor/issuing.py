@@ -81,5 +81,11 @@ def record_and_write(
             if what != "Removed":
                 lines += [f"  {name}: {value}" for name, value in describe_options(item)]
     told = {what.lower(): [item_document(item) for item in items] for what, items in done.items()}
+    if issued.absent:
+        lines.append(
+            f"{issued.absent} made no request: its part follows from the record. Have {out} activated there, "
+            "too, once its upstream is back."
+        )
     update = issued.update
-    return Shown(lines, {"update": update.update_id, "act_id": update.act_id, "file": str(out), **told})
+    document = {"update": update.update_id, "act_id": update.act_id, "file": str(out), **told}
+    return Shown(lines, document | ({"absent": issued.absent} if issued.absent else {}))

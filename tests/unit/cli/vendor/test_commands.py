@@ -86,6 +86,20 @@ def test_from_key_to_activation(home: Path, tmp_path: Path) -> None:
     assert {item.key for item in again[0].items} == {LicenceKey(FIRM, 1001, 1), LicenceKey(FIRM, 7, 2)}
 
 
+def test_the_container_that_made_no_request_is_named(home: Path, tmp_path: Path) -> None:
+    first = tmp_path / "first.update"
+    assert run(*licence(home, request_files(tmp_path, containers()), first)).exit_code == 0
+    *asking, away = [activate(c, first.read_bytes(), {FIRM: public_key(home)}) for c in containers()]
+    second = tmp_path / "second.update"
+    result = run(*licence(home, request_files(tmp_path / "two", asking), second))
+    assert result.exit_code == 0, result.output
+    assert f"{away.serial} made no request" in result.output
+    assert "once its upstream is back" in result.output
+    assert (
+        len({activate(c, second.read_bytes(), {FIRM: public_key(home)}).items for c in (away, *asking)}) == 1
+    )
+
+
 def test_key_is_for_its_owner_alone(home: Path) -> None:
     key = home / f"{FIRM}.key"
     assert stat.S_IMODE(key.stat().st_mode) == 0o600
