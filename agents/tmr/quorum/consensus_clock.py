@@ -163,6 +163,8 @@ class CertifiedClock:
                 self.waits, agreed = int(agreed), None
         if agreed is None:
             value = low
+            # Only shown, it may step again to what the clocks agree on, once they do.
+            self._anchored = self._anchored and self._fresh_ms == FRESH_MS
         elif not self._anchored:
             value, self._anchored = max(low, agreed), True
         else:
@@ -180,8 +182,11 @@ class CertifiedClock:
         return True
 
     def deviations(self, now_ms: float) -> dict[str, int]:
-        """Replicas whose wall clock is off by more than ALARM_MS → by how many milliseconds."""
-        if self._value is None:
+        """Replicas whose wall clock is off by more than ALARM_MS → by how many milliseconds.
+
+        Empty while no two clocks agree: certified time then stays behind, as in an outage of the others.
+        """
+        if self._value is None or self._agreed(now_ms) is None:
             return {}
         true = self._value + (now_ms - self._at)
         off = {name: round(offset + now_ms - true) for name, offset in self._fresh(now_ms).items()}

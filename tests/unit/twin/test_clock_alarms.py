@@ -33,6 +33,24 @@ def test_one_wrong_clock_of_three_is_off() -> None:
     assert clock_alarms(heard(TRUE, TRUE, TRUE + 100), 0.0) == []
 
 
+def test_the_only_clock_that_answers_in_an_outage_is_not_off() -> None:
+    clock = CertifiedClock()
+    clock.begin_term()
+    for name in ("up1", "up2", "up3"):
+        clock.observe(name, TRUE, 0.0)
+    last = clock.read(0.0, TRUE)
+    clock.end_term()
+    for minute in range(1, 11):
+        now = minute * 60_000.0
+        clock.observe("up3", TRUE + minute * 60_000, now)
+        clock.read(now, last)
+        assert clock_alarms(clock, now) == []
+    for name in ("up1", "up3"):
+        clock.observe(name, TRUE + 660_000, 660_000.0)
+    clock.read(660_000.0, last)
+    assert clock_alarms(clock, 660_000.0) == []
+
+
 def test_a_clock_may_show_any_number() -> None:
     (alarm,) = clock_alarms(heard(-(2**63), 2**63 - 1), 0.0)
     assert "up1 shows 1970-01-01 00:00:00 UTC, up2 shows 9999-12-31" in alarm
