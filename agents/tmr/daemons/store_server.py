@@ -19,7 +19,7 @@ from tmr.licensing import fingerprint
 from tmr.net import fair_selector
 from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.frame_server import Answerer
-from tmr.net.server import Listener, PeerServer, tcp_listener
+from tmr.net.server import Listener, PeerServer, tcp_listeners
 from tmr.net.tls import Renewal, server_context
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.durable import Durable
@@ -162,7 +162,7 @@ async def serve(
     parts.metrics.add(room)
     tls = server_context(settings.tls, room.handshake_failed, protocols)
     listeners = [
-        *(tcp_listener(address, settings.listen_port, tls) for address in settings.addresses),
+        *tcp_listeners(settings.addresses, settings.listen_port, tls),
         *_admin_listeners(settings),
     ]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.fair_selector import run
-from tmr.net.server import CannotListen, PeerServer, tcp_listener
+from tmr.net.server import CannotListen, PeerServer, tcp_listeners
 from tmr.net.tls import Renewal, server_context
 from tmr.rpc.upstream_client import UpstreamLink, contexts
 from tmr.runtime import gc_tuning, logs, systemd
@@ -62,7 +62,14 @@ async def _serve(config: ServerConfig) -> int:
 
     to_upstreams = contexts(config.tls, config.system)
     links = [
-        UpstreamLink(upstream.name, upstream.address, upstream.port, to_upstreams, config.lease_ttl)
+        UpstreamLink(
+            upstream.name,
+            upstream.address,
+            upstream.port,
+            to_upstreams,
+            config.lease_ttl,
+            config.source_for(upstream.address),
+        )
         for upstream in config.upstreams
     ]
     agent = TwinApp(config, links, clock=boottime, wall_ms=wall_ms, fatal=fatal)
@@ -85,7 +92,7 @@ async def _serve(config: ServerConfig) -> int:
 
     server = PeerServer(
         create_app(agent),
-        [tcp_listener(address, config.port, to_clients) for address in config.listen],
+        tcp_listeners(config.listen, config.port, to_clients),
         config.system,
         on_started=lambda: ready.append(asyncio.get_running_loop().create_task(become_ready())),
         on_stopping=agent.begin_stop,

@@ -2,6 +2,7 @@
 """Addresses as places: where a peer is, however the address is written."""
 
 import ipaddress
+import socket
 from collections.abc import Iterable
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -17,3 +18,12 @@ def place(text: str) -> Address:
 def places(addresses: Iterable[str]) -> frozenset[Address]:
     """All of them. Raises ValueError."""
     return frozenset(map(place, addresses))
+
+
+def has_ipv6() -> bool:
+    """Tells whether this machine's kernel has IPv6."""
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError:
+        return False
+    return True

@@ -87,11 +87,15 @@ class _Connection(asyncio.Protocol):
 class FrameLink:
     """One kept connection to `name` at `address`, made when something is asked. Use within one event loop.
 
-    `tls` must offer `frames.ALPN`, and checks the peer within the handshake.
+    `tls` must offer `frames.ALPN`, and checks the peer within the handshake. `source`: the own address to
+    ask from; None: the system chooses.
     """
 
-    def __init__(self, name: str, address: str, port: int, tls: ssl.SSLContext) -> None:
+    def __init__(
+        self, name: str, address: str, port: int, tls: ssl.SSLContext, source: str | None = None
+    ) -> None:
         self._name, self._address, self._port, self._tls = name, address, port, tls
+        self._source = None if source is None else (source, 0)
         self._connection: _Connection | None = None
         self._used = float("-inf")
         self._connecting = asyncio.Lock()
@@ -134,7 +138,12 @@ class FrameLink:
 
     async def _connect(self, loop: asyncio.AbstractEventLoop) -> _Connection:
         transport, connection = await loop.create_connection(
-            _Connection, self._address, self._port, ssl=self._tls, server_hostname=self._name
+            _Connection,
+            self._address,
+            self._port,
+            ssl=self._tls,
+            server_hostname=self._name,
+            local_addr=self._source,
         )
         spoken = transport.get_extra_info("ssl_object")
         if spoken is None or spoken.selected_alpn_protocol() != framing.ALPN:

@@ -26,6 +26,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
 
+from tmr.net.addresses import has_ipv6
 from tmr.net.certificate_policy import ENDS_SOON, BadList
 from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.frame_server import Answerer
@@ -82,7 +83,10 @@ def tcp_listener(address: str, port: int, tls: ssl.SSLContext) -> Listener:
     """Listen on an IPv4 or IPv6 address; `::` takes IPv6 alone. Raises CannotListen."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # Naming TCP is what makes asyncio set TCP_NODELAY: without it each answer waits 40 ms for an ACK.
-    sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except OSError as error:  # such as a kernel without IPv6
+        raise CannotListen(f"cannot listen on {address} port {port}: {error.strerror}") from None
     try:
         if sys.platform != "win32":
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,6 +97,12 @@ def tcp_listener(address: str, port: int, tls: ssl.SSLContext) -> Listener:
         sock.close()
         raise CannotListen(f"cannot listen on {address} port {port}: {_reason(error, port)}") from None
     return Listener(sock, tls=tls)
+
+
+def tcp_listeners(addresses: Sequence[str], port: int, tls: ssl.SSLContext) -> list[Listener]:
+    """Listen on each address, but not on all IPv6 addresses of a kernel without IPv6. Raises CannotListen."""
+    there = addresses if has_ipv6() else [address for address in addresses if address != "::"]
+    return [tcp_listener(address, port, tls) for address in there or addresses]
 
 
 def _reason(error: OSError, port: int) -> str:

@@ -63,7 +63,8 @@ class UpstreamLink:
     """Kept-alive connections to the upstream `name` at `address`, port `port`.
 
     `ttl`: the lease's, in seconds; a call that takes longer than half of it has failed. Messages go in frames
-    (the long poll in a connection of its own), everything else over HTTP. Use within one event loop.
+    (the long poll in a connection of its own), everything else over HTTP. `source`: the own address to ask
+    from; None: the system chooses. Use within one event loop.
     """
 
     def __init__(
@@ -73,18 +74,20 @@ class UpstreamLink:
         port: int,
         tls: Contexts,
         ttl: float,
+        source: str | None = None,
     ) -> None:
         self.name = name
         host = f"[{address}]" if ":" in address else address
         self._base = f"https://{host}:{port}"
         self._tls = tls.http
         self._ttl = ttl
+        self._source = None if source is None else (source, 0)
         self._sessions: dict[Transport, aiohttp.ClientSession] = {}
         self._calls: dict[aiohttp.ClientSession, int] = {}
         """Sessions with calls under way, and how many."""
-        self._prompt = FrameLink(name, address, port, tls.framed)
+        self._prompt = FrameLink(name, address, port, tls.framed, source)
         """For what is answered at once."""
-        self._patient = FrameLink(name, address, port, tls.framed)
+        self._patient = FrameLink(name, address, port, tls.framed, source)
         """For the long poll."""
 
     @overload
@@ -144,7 +147,10 @@ class UpstreamLink:
         if session is None:
             # Shorter than the upstream keeps an idle connection, so that it never closes one being reused.
             connector = aiohttp.TCPConnector(
-                limit=_CONNECTIONS[transport], keepalive_timeout=30, ssl=self._tls
+                limit=_CONNECTIONS[transport],
+                keepalive_timeout=30,
+                ssl=self._tls,
+                local_addr=self._source,
             )
             session = aiohttp.ClientSession(
                 connector=connector, auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()
@@ -217,6 +223,8 @@ _REASONS: Final = {
     errno.EHOSTUNREACH: "no route to it",
     errno.ENETUNREACH: "no route to it",
     errno.ETIMEDOUT: "connection timed out",
+    errno.EADDRNOTAVAIL: "this machine does not have the address to ask from (source in server.toml), or "
+    "no free port",
 }
 
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """`/etc/tmr/server.toml`."""
 
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +25,8 @@ class UpstreamAddress(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A twin. `vip`: where clients are referred to; `lease_ttl`: seconds, the same on all machines.
 
-    `state_dir`: where the anchor is kept.
+    `state_dir`: where the anchor is kept. `source`: the own address to ask the upstreams from, of each
+    kind that they have; upstreams answer a twin only at the addresses that they know of it.
     """
 
     name: str
@@ -39,6 +41,7 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vip_socket: str = "/run/tmr-vip/vip.sock"
     lease_ttl: float = 2.0
     state_dir: str = "/var/lib/tmr-server"
+    source: tuple[str, ...] = ()
 
     @property
     def rank(self) -> int:
@@ -49,6 +52,10 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def peer(self) -> str:
         """Name of the other twin."""
         return self.twins[1 - self.rank]
+
+    def source_for(self, address: str) -> str | None:
+        """Own address to ask the upstream at `address` from; None: the system chooses."""
+        return next((one for one in self.source if (":" in one) == (":" in address)), None)
 
     def mistakes(self) -> list[str]:
         """Mistakes, each a sentence that names the key."""
@@ -70,6 +77,11 @@ class ServerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             found.append('listen is empty; use ["0.0.0.0", "::"] to listen on every address')
         if not self.vip:
             found.append("vip is empty; name the virtual address that clients use")
+        for address in self.source:
+            try:
+                ip_address(address)
+            except ValueError:
+                found.append(f"source = {address!r} is no IP address; give this machine's own back address")
         return found or self.tls.problems()
 
 

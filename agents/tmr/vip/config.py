@@ -29,7 +29,7 @@ class Target(msgspec.Struct, frozen=True):
 
 
 class ReleaseTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The table `[release]` as written: files are PEM, targets are ADDRESS:PORT."""
+    """The table `[release]` as written: files are PEM, targets are ADDRESS:PORT, `source` own addresses."""
 
     targets: list[str]
     path: str
@@ -37,6 +37,7 @@ class ReleaseTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     key: Path
     ca: Path
     crl: Path | None = None
+    source: list[str] = []
 
 
 class WatchTable(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -68,6 +69,8 @@ class ReleaseConfig(msgspec.Struct, frozen=True):
     key: Path
     ca: Path
     crl: Path | None = None
+    source: tuple[str, ...] = ()
+    """Own addresses to send it from; empty: the system chooses."""
 
 
 class WatchConfig(msgspec.Struct, frozen=True):
@@ -186,7 +189,16 @@ def _release(table: ReleaseTable) -> ReleaseConfig:
         file = getattr(table, key)
         if file is not None and not PurePosixPath(file).is_absolute():
             raise ConfigError(f"release.{key}: {str(file)!r} is relative; write the whole path")
-    return ReleaseConfig(targets, table.path, table.certificate, table.key, table.ca, table.crl)
+    for address in table.source:
+        try:
+            ip_address(address)
+        except ValueError:
+            raise ConfigError(
+                f"release.source: {address!r} is no IP address; give this machine's own back address"
+            ) from None
+    return ReleaseConfig(
+        targets, table.path, table.certificate, table.key, table.ca, table.crl, tuple(table.source)
+    )
 
 
 def _watch(table: WatchTable, addresses: tuple[Address, ...]) -> WatchConfig:

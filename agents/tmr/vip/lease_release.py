@@ -52,16 +52,16 @@ async def send(config: ReleaseConfig, context: ssl.SSLContext, body: bytes, live
 
     Never raises for a target: what became of each is logged.
     """
-    await asyncio.gather(*(_deliver(target, config.path, context, body, live) for target in config.targets))
+    await asyncio.gather(*(_deliver(target, config, context, body, live) for target in config.targets))
 
 
 async def _deliver(
-    target: Target, path: str, context: ssl.SSLContext, body: bytes, live: Callable[[], bool]
+    target: Target, config: ReleaseConfig, context: ssl.SSLContext, body: bytes, live: Callable[[], bool]
 ) -> None:
     for attempt, pause in enumerate((*PAUSES_S, None), start=1):
         try:
             async with asyncio.timeout(TIMEOUT_S):
-                status = await _post(target, path, context, body)
+                status = await _post(target, config, context, body)
         except TimeoutError:
             reason = f"no answer within {TIMEOUT_S} s"
         except (OSError, ValueError, asyncio.IncompleteReadError) as error:
@@ -83,11 +83,14 @@ async def _deliver(
     log.warning("release-given-up", extra=fields(target=target, reason="too many attempts"))
 
 
-async def _post(target: Target, path: str, context: ssl.SSLContext, body: bytes) -> int:
-    reader, writer = await asyncio.open_connection(target.host, target.port, ssl=context)
+async def _post(target: Target, config: ReleaseConfig, context: ssl.SSLContext, body: bytes) -> int:
+    source = next((one for one in config.source if (":" in one) == (":" in target.host)), None)
+    reader, writer = await asyncio.open_connection(
+        target.host, target.port, ssl=context, local_addr=None if source is None else (source, 0)
+    )
     try:
         head = (
-            f"POST {path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/msgpack\r\n"
+            f"POST {config.path} HTTP/1.1\r\nHost: {target}\r\nContent-Type: application/msgpack\r\n"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         writer.write(head.encode("ascii") + body)

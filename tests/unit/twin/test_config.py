@@ -45,6 +45,16 @@ def test_a_good_file_with_its_defaults(tmp_path: Path, text: str) -> None:
     assert [upstream.port for upstream in config.upstreams] == [22351] * 3
 
 
+def test_upstreams_are_asked_from_an_address_of_their_kind(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "server.toml"
+    path.write_text(text.replace('system = "lab"', 'system = "lab"\nsource = ["10.30.0.21", "fd00::21"]'))
+    config = read(path)
+    assert config.source_for("10.30.0.11") == "10.30.0.21"
+    assert config.source_for("fd00::11") == "fd00::21"
+    path.write_text(text)
+    assert read(path).source_for("10.30.0.11") is None
+
+
 @pytest.mark.parametrize(
     ("old", "new", "named"),
     [
@@ -55,6 +65,7 @@ def test_a_good_file_with_its_defaults(tmp_path: Path, text: str) -> None:
         ('vip = ["10.20.0.100"]', "vip = []", "vip is empty"),
         ('system = "lab"', 'system = "lab"\nlease_ttl = 0.1', "lease_ttl = 0.1"),
         ('system = "lab"', 'system = "lab"\nleese_ttl = 2.0', "did you mean 'lease_ttl'"),
+        ('system = "lab"', 'system = "lab"\nsource = ["up1"]', "source = 'up1' is no IP address"),
         ('act_id = "lab-0123456789abcdef"', "", "'act_id' is missing"),
         ("twin-tmr1.crt", "elsewhere.crt", "tls.certificate"),
     ],
