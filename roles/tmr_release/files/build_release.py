@@ -38,8 +38,12 @@ ARCHITECTURES = ("x86_64", "aarch64")
 KEPT = 12
 """How many archives stay in the cache."""
 INSTALLER = "install_release.py"
-EXTRAS = {"client": (), "server": ("--extra", "server")}
-"""Extras of the package for each kind of machine, as words for uv."""
+EXPORTS = {
+    "client": ("--no-default-groups",),
+    "server": ("--no-default-groups", "--extra", "server"),
+    "installer": ("--only-group", "installer"),
+}
+"""Parts of the lock file for each kind of machine, and for the installation, as words for `uv export`."""
 
 
 class BuildError(Exception):
@@ -138,7 +142,10 @@ def find_uv(source: Path) -> str:
 
 
 def find_pip() -> Path:
-    """The wheel of pip that Python brings for `ensurepip`: it runs from the file, on every machine."""
+    """The wheel of pip that the controller's Python brings for `ensurepip`: it runs from the file, here.
+
+    Not on the machines: Debian 12's does not run on the Python of Debian 13.
+    """
     directories = [sysconfig.get_config_var("WHEEL_PKG_DIR"), Path(ensurepip.__file__).parent / "_bundled"]
     wheels = [wheel for place in directories if place for wheel in sorted(Path(place).glob("pip-*.whl"))]
     if not wheels:
@@ -156,38 +163,44 @@ def run(command: list[str], **environment: str) -> str:
     return done.stdout
 
 
+def download(requirements: list[str], target: Target, into: Path) -> None:
+    """Fetch the target's wheels of these requirements, which name their hashes."""
+    options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", str(into)]
+    with tempfile.NamedTemporaryFile("w", suffix=".txt") as file:
+        file.write("\n".join(requirements) + "\n")
+        file.flush()
+        run(
+            [sys.executable, "-m", "pip", "download", *options, *target.pip_arguments(), "-r", file.name],
+            PYTHONPATH=str(find_pip()),
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
+        )
+
+
 def build(source: Path, release: str, target: Target, archive: Path) -> None:
     """Write `archive`; it appears under its name when it is complete."""
-    pip = find_pip()
     with tempfile.TemporaryDirectory(prefix="building-", dir=archive.parent) as name:
         room = Path(name)
         wheels = room / "wheels"
         uv = find_uv(source)
         project = ["--project", str(source)]
         run([uv, "build", "--quiet", "--wheel", "--out-dir", str(wheels), str(source)])
-        export = [uv, "export", "--quiet", *project, "--frozen", "--no-default-groups", "--no-emit-project"]
+        export = [uv, "export", "--quiet", *project, "--frozen", "--no-emit-project"]
         lines = {
-            kind: list(requirements_for(target, run([*export, *extras]))) for kind, extras in EXTRAS.items()
+            kind: list(requirements_for(target, run([*export, *words]))) for kind, words in EXPORTS.items()
         }
-        needed = room / "needed.txt"
-        needed.write_text("\n".join(lines["server"]) + "\n")
-        options = ["--quiet", "--no-deps", "--only-binary=:all:", "--require-hashes", "--dest", str(wheels)]
-        run(
-            [sys.executable, "-m", "pip", "download", *options, *target.pip_arguments(), "-r", str(needed)],
-            PYTHONPATH=str(pip),
-            PIP_DISABLE_PIP_VERSION_CHECK="1",
-        )
+        download(lines["server"], target, wheels)
+        download(lines["installer"], target, room / "pip")
         manifest = {"release": release, "python": f"3.{target.minor}", "architecture": target.architecture}
         whole = room / archive.name
         with zipfile.ZipFile(whole, "w", zipfile.ZIP_STORED) as sink:
             sink.write(Path(__file__).with_name(INSTALLER), "__main__.py")
             sink.writestr("manifest.json", json.dumps(manifest))
-            for kind in EXTRAS:
+            for kind in ("client", "server"):
                 chosen = pinned(wheels.glob("*.whl"), {"tmr", *names_in(lines[kind])})
                 sink.writestr(f"requirements/{kind}.txt", "\n".join(chosen) + "\n")
-            sink.write(pip, f"pip/{pip.name}")
-            for wheel in sorted(wheels.glob("*.whl")):
-                sink.write(wheel, f"wheels/{wheel.name}")
+            for part in ("pip", "wheels"):
+                for wheel in sorted((room / part).glob("*.whl")):
+                    sink.write(wheel, f"{part}/{wheel.name}")
         whole.rename(archive)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from .plugin import load
 
+ROOT = Path(__file__).parents[3]
 build = load("tmr_release/files/build_release.py")
 install = load("tmr_release/files/install_release.py")
 
@@ -43,6 +44,16 @@ def test_a_client_is_given_only_the_wheels_that_it_needs(tmp_path: Path) -> None
     assert names == {"anyio", "typing-extensions"}
     lines = list(build.pinned(wheels, {"tmr", *names}))
     assert [line.split(" --hash=sha256:")[0] for line in lines] == ["tmr==0.1.0", "typing-extensions==4.14.0"]
+
+
+def test_the_pip_of_a_release_is_the_locked_one() -> None:
+    """The controller's own may be too old for a machine's Python: that of Debian 12 for Debian 13."""
+    export = [build.find_uv(ROOT), "export", "--quiet", "--project", str(ROOT), "--frozen"]
+    exported = build.run([*export, "--no-emit-project", *build.EXPORTS["installer"]])
+    (line,) = build.requirements_for(build.Target("3.13-x86_64"), exported)
+    name, version = line.split(" --hash=sha256:")[0].split("==")
+    assert name == "pip" and " --hash=sha256:" in line
+    assert int(version.split(".")[0]) >= 25
 
 
 @pytest.mark.parametrize("text", ["3.10-x86_64", "3.11", "3.11-riscv64", "2.7-x86_64"])
