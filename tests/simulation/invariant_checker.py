@@ -36,6 +36,7 @@ from .licences import QUANTITY, UNITS
 from .linearizability import NotLinearizable
 from .names import TWINS, UPSTREAMS
 from .order import Order
+from .pauses import PauseCheck
 from .seats import check_clients
 from .stores import Stores
 from .twin import WHOLE, Moment
@@ -102,9 +103,9 @@ class InvariantChecker:
         """When a container with the licence was last seen to answer at each upstream's address."""
         self._stopped: dict[str, float] = {}
         """Machines that their host pauses now, and since when."""
-        self._went_on: dict[str, tuple[float, float, int, float]] = {}
-        """Twin that went on after such a pause → mark, true time, epoch that it was active in, seconds."""
-        self._upstream_stopped = float("-inf")
+        self._went_on: dict[str, float] = {}
+        """Twin that went on after such a pause → mark: what it was asked after that is of now."""
+        self.pauses = PauseCheck(world)
         self._committed_at: dict[int, float] = {}
         self._alive_told: list[tuple[str, float, float]] = []
         """Sessions of which a client was told that they live: when it asked, and when it was told."""
@@ -333,7 +334,7 @@ class InvariantChecker:
                 continue
             if peer.state is None or peer.state.replica_id != upstream.disk.name or self._may_be_wrong(name):
                 continue
-            if name in self._went_on and peer.confirmed_at < self._went_on[name][0]:
+            if name in self._went_on and peer.confirmed_at < self._went_on[name]:
                 continue  # granted before a pause that may be too short to be noticed
             left = peer.granted_until + ADDRESS_LATE - twin.now()
             if left > 0:
@@ -348,8 +349,7 @@ class InvariantChecker:
     def stopped(self, name: str) -> None:
         """The host pauses the machine, and its clocks stand still."""
         self._stopped[name] = self.world.now
-        if name not in self.world.twins:
-            self._upstream_stopped = self.world.now
+        self.pauses.stopped(name)
 
     def is_stopped(self, name: str) -> bool:
         """The machine's clocks stand still, or are slow."""
@@ -358,11 +358,9 @@ class InvariantChecker:
     def went_on(self, name: str, seconds: float) -> None:
         """The host lets the machine go on."""
         del self._stopped[name]
-        if (twin := self.world.twins.get(name)) is None:
-            self._upstream_stopped = self.world.now
-            return
-        epoch = twin.twin.epoch if twin.twin.role == "active" else -1
-        self._went_on[name] = (twin.twin.read_mark(twin.now()), self.world.now, epoch, seconds)
+        self.pauses.went_on(name, seconds)
+        if (twin := self.world.twins.get(name)) is not None:
+            self._went_on[name] = twin.twin.read_mark(twin.now())
 
     def _may_be_wrong(self, name: str) -> bool:
         """Its clocks stood still, and no majority has confirmed its term since, or its memory works twice:
@@ -371,17 +369,7 @@ class InvariantChecker:
         replicator = self.world.twins[name].twin
         if name in self._stopped or replicator.owner in self.world.copied:
             return True  # a copy may have given the lease back that the other one counts on
-        mark, at, epoch, seconds = self._went_on.get(name, (float("-inf"), 0.0, -1, 0.0))
-        noticed = (
-            replicator.role != "active" or replicator.epoch != epoch or seconds < 2 * replicator.timing.pause
-        )
-        late = self.world.now - at > 2 * replicator.timing.ttl and self._upstream_stopped < at - seconds
-        # Slow links widen the bounds of what an answer proves; the round before each answer stays.
-        # Where an upstream is cut off, paused or without disk, two that show the pause may come too late.
-        alone = any(self.world.stats[kind] for kind in ("cut", "one-way cut", "pause", "disk full"))
-        slow = alone or name in self.world.had_slow_links
-        if late and not noticed and not slow and not self.world.rules.answer_unproved:
-            self.fail(f"{name} was paused by its host for {seconds:.1f} s, and serves on as if nothing were")
+        mark = self._went_on.get(name, float("-inf"))
         return replicator.confirmed < mark
 
     def told_alive(self, session: str, asked: float) -> None:

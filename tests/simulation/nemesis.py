@@ -268,7 +268,6 @@ class Nemesis:
         for link in fault.who:
             source, target = link.split(">")
             self.world.slow[source, target] = until, fault.value
-            self.world.had_slow_links |= {source, target}
 
     _one_way_cut = _cut
     _client_cut_off = _cut

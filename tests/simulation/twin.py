@@ -247,6 +247,7 @@ class SimTwin:
                 return
             if self.twin.paused_at != before:
                 self.world.checker.pause_noticed(self.name)
+            self.world.checker.pauses.answered(self, slot, sent_at, request, reply)
             self.turn()
 
         self.world.nemesis.reach(self, "answer received", handle)

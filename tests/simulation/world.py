@@ -91,8 +91,6 @@ class World:
         """The newest version that each machine has run."""
         self.slow: dict[tuple[str, str], tuple[float, float]] = {}
         """Links that are slow → until when, and by how many seconds."""
-        self.had_slow_links: set[str] = set()
-        """Machines that a slow link led to or from."""
         self._paused: dict[str, float] = {}
         self.streams = {name: self.stream(name + " sends") for name in (*UPSTREAMS, *TWINS, *CLIENTS)}
         self.clocks = {name: Clock(rnd) for name, rnd in self.streams.items()}
