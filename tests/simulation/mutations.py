@@ -473,10 +473,10 @@ class ServesAtOnce(Proposer):
 class ReadmitsTheRetired(Proposer):
     """A disk that was replaced is admitted like a new one."""
 
-    def _join(self, now: float, replica: int, replica_id: str) -> None:
+    def _join(self, now: float, replica: int, replica_id: str, sent_at: float) -> None:
         membership = self.log.membership
         if membership is None or replica_id not in membership.retired or not self.holds(now):
-            super()._join(now, replica, replica_id)
+            super()._join(now, replica, replica_id, sent_at)
         elif not self._membership_pending():
             self._add("members", encode_membership(membership.replacing(replica, replica_id)), now)
             self._replicate(now)
@@ -485,16 +485,23 @@ class ReadmitsTheRetired(Proposer):
 class AdmitsAtOnce(Proposer):
     """A new disk gets the snapshot, and with it the vote, before its admission is committed."""
 
-    def _join(self, now: float, replica: int, replica_id: str) -> None:
+    def _join(self, now: float, replica: int, replica_id: str, sent_at: float) -> None:
         membership = self.log.membership
         if membership is None or membership.replica_ids[replica] != replica_id or self.replicas[replica].busy:
-            super()._join(now, replica, replica_id)
+            super()._join(now, replica, replica_id, sent_at)
         elif self.holds(now):
             self._send(replica, self._installation(), now)
 
     def _installation(self) -> Install:
         install = super()._installation()
         return replace(install, snapshot=replace(install.snapshot, membership=self.log.membership))
+
+
+class AdmitsOnOneAnswer(Proposer):
+    """A new disk is admitted on its first answer, however old that is."""
+
+    def _stays(self, now: float, replica: int, replica_id: str, sent_at: float) -> bool:
+        return True
 
 
 class NewestClock(CertifiedClock):
@@ -800,6 +807,7 @@ MUTATIONS: dict[str, Rules] = {
     "disk lost without readmission": Rules(vote_with_an_empty_disk=True, profile=NEW_DISKS),
     "votes before it is whole": Rules(acceptor=VotesAtOnce, profile=NEW_DISKS),
     "vote before its admission is committed": Rules(twin=AdmitsAtOnce, profile=NEW_DISKS),
+    "a new disk admitted on one answer": Rules(twin=AdmitsOnOneAnswer, profile=EXCHANGED),
     "retired disk readmitted": Rules(twin=ReadmitsTheRetired, profile=NEW_DISKS),
     "expiry races a renewal": Rules(renew_while_expiring=True, profile=LATE),
     "no fresh time to live after a failover": Rules(sessions=NoFreshTime),

@@ -441,7 +441,27 @@ class Nemesis:
         self._for_a_while(seconds, list(zip(world.upstreams, former, strict=True)))
         if fault.value < 0.5:
             self._both_twins_restart(Fault("both twins restart", fault.at, TWINS, fault.value))
+        elif fault.value < 0.75:
+            self._sleep_through(int(fault.value * 100) % 3, 0.15 + 1.4 * (fault.value - 0.5), seconds + START)
         return True
+
+    def _sleep_through(self, heard: int, falls_asleep: float, seconds: float) -> None:
+        """The host pauses the active twin until the former stores are back: its lease seems to live on.
+
+        Meanwhile, the answer of one upstream alone reaches it.
+        """
+        world = self.world
+        for name in [name for name, twin in world.twins.items() if twin.holds()]:
+            for upstream in world.upstreams:
+                if upstream.slot != heard:
+                    world.cut[upstream.name, name] = world.now + seconds
+
+            def sleep(twin: str = name) -> None:
+                if twin in world.twins and not world.paused(twin) and not world.checker.is_stopped(twin):
+                    world.stop_clocks(twin, seconds - falls_asleep)
+                    world.stats["paused while stores are exchanged"] += 1
+
+            world.after(falls_asleep, sleep)
 
     def _foreign_store(self, fault: Fault) -> bool:
         """An upstream has a store of another founding, whose epochs and indices are those of its own."""

@@ -6,6 +6,7 @@ snapshot; a replaced store never counts again. The journal's format, too, is cha
 next one.
 """
 
+import math
 from collections.abc import Sequence
 
 from tmr.quorum import formats
@@ -44,7 +45,7 @@ class MembershipChanges(Replication):
         """This twin knows no system that these new stores would take the place of."""
         return not self.anchors.unfounded(self.anchor, dict(enumerate(states)), now)
 
-    def _join(self, now: float, replica: int, replica_id: str) -> None:
+    def _join(self, now: float, replica: int, replica_id: str, sent_at: float) -> None:
         """A replica that does not count: readmit its store by the journal, then send it everything."""
         membership = self.log.membership
         if not self.holds(now) or membership is None:
@@ -61,10 +62,29 @@ class MembershipChanges(Replication):
                 "this upstream runs on a disk that was replaced: it never counts again; if it is to be a "
                 "member, move its state directory away and start it"
             )
-        elif not self._membership_pending():
+        elif not self._membership_pending() and self._stays(now, replica, replica_id, sent_at):
             progress.discount()
             self._add("members", encode_membership(membership.replacing(replica, replica_id)), now)
             self._replicate(now)
+
+    def _stays(self, now: float, replica: int, replica_id: str, sent_at: float) -> bool:
+        """The new store answered before and after a majority confirmed this term; a round is asked for.
+
+        A single answer may be old: the lease seems to live on where the machine's clocks stood still, and
+        the member may have its store again. This one answers to a question that was sent at `sent_at`.
+        """
+        progress = self.replicas[replica]
+        if progress.newcomer != replica_id:
+            progress.newcomer, progress.newcomer_at = replica_id, self.read_mark(now)
+            progress.newcomer_confirmed = math.inf
+            self.demand_round(now)
+        elif sent_at >= progress.newcomer_confirmed:
+            return True
+        elif progress.newcomer_confirmed == math.inf and self.confirmed >= progress.newcomer_at:
+            progress.newcomer_confirmed = self.read_mark(now)
+            if not progress.busy:
+                self._send(replica, self._next_message(replica), now)
+        return False
 
     def _membership_pending(self) -> bool:
         return self.log.membership != self.log.membership_at(self.commit)

@@ -156,7 +156,7 @@ class Proposer(Election):
                 self._appended(now, replica, sent_at, request, reply)
             case Appended() | NotVoting() if self.role == "active":
                 # One that votes was founded with other stores while one was being lost: it does not count.
-                self._join(now, replica, reply.state.replica_id)
+                self._join(now, replica, reply.state.replica_id, sent_at)
             case Conflict() if self.role == "active":
                 self._conflicted(now, replica, sent_at, reply)
 
