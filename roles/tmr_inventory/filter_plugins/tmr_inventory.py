@@ -110,7 +110,7 @@ def _groups(hosts: Hosts, groups: Groups) -> Iterator[str]:
                 )
     reached: dict[str, str] = {}
     for host in seen:
-        at = str(hosts.get(host, {}).get("ansible_host", host))
+        at = str(hosts.get(host, {}).get("ansible_host", host)).casefold()
         port = hosts.get(host, {}).get("ansible_port", 22)
         other = reached.setdefault(f"{at} port {port}", host)
         if other != host:

@@ -12,7 +12,9 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 
-def good(pem: str, authority: str, names: Iterable[str], days: int, revoked: Iterable[str] = ()) -> bool:
+def good(
+    pem: str, authority: str, names: Iterable[str], days: int | str, revoked: Iterable[str] = ()
+) -> bool:
     """Whether the certificate `pem` was signed by the CA in the file `authority`, carries exactly the
     subject alternative `names` ("URI:…", "DNS:…", "IP:…"), is valid now and for `days` days more, and has
     none of the serial numbers `revoked` ("01:2F")."""
@@ -23,7 +25,7 @@ def good(pem: str, authority: str, names: Iterable[str], days: int, revoked: Ite
     except (ValueError, TypeError, InvalidSignature, FileNotFoundError):
         return False
     now = datetime.datetime.now(datetime.UTC)
-    wanted = now + datetime.timedelta(days=days)
+    wanted = now + datetime.timedelta(days=int(days))  # `-e tmr_pki_renew_days=90` gives text
     if listed(pem, revoked):
         return False
     in_time = certificate.not_valid_before_utc <= now and wanted < certificate.not_valid_after_utc

@@ -49,6 +49,8 @@ def test_the_inventories_in_the_repository_are_right(tmp_path: Path) -> None:
         ),
         ("group_vars/all.yml", "tmr_lease_ttl: 2.0", "tmr_lease_ttl: 20", "from 1.5 to 10"),
         ("group_vars/all.yml", "tmr_lease_ttl", "tmr_leese_ttl", "is tmr_lease_ttl meant?"),
+        ("group_vars/all.yml", "[192.168.30.0/24, 192.168.99.0/24]", "[]", "nobody could log in any more"),
+        ("group_vars/all.yml", "tmr_system:", "ansible_port: 2222\ntmr_system:", "keeps port 22 open"),
     ],
 )
 def test_site_stops_at_a_mistake(tmp_path: Path, file: str, old: str, new: str, said: str) -> None:
