@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tests.unit.roles.plugin import ROOT
 
@@ -65,6 +67,55 @@ def test_site_stops_at_a_mistake(tmp_path: Path, file: str, old: str, new: str, 
     assert "nothing was changed" in done.stdout
     assert "/nonexistent/ssh" not in done.stdout + done.stderr
     assert "TASK [Gathering Facts]" not in done.stdout
+
+
+def copied(tmp_path: Path, name: str = "inventory") -> Path:
+    inventory = tmp_path / name
+    shutil.copytree(EXAMPLE, inventory)
+    (inventory / "vendors").mkdir()
+    return inventory
+
+
+def key(private: bool) -> bytes:
+    made = Ed25519PrivateKey.generate()
+    if private:
+        return made.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return made.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def test_vendors_keys_beside_the_inventory_are_no_inventory(tmp_path: Path) -> None:
+    inventory = copied(tmp_path)
+    (inventory / "vendors" / "6000001.pem").write_bytes(key(private=False))
+    done = play(inventory, "playbooks/deploy/inventory.yml", tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert "WARNING" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("playbook", ["site.yml", "playbooks/licences/vendors.yml"])
+def test_a_private_key_is_brought_to_no_machine(tmp_path: Path, playbook: str) -> None:
+    inventory = copied(tmp_path)
+    secret = key(private=True)
+    (inventory / "vendors" / "6000001.pem").write_bytes(secret)
+    done = play(inventory, playbook, tmp_path)
+    assert done.returncode != 0
+    assert "6000001.pem holds a private key" in done.stdout
+    assert "/nonexistent/ssh" not in done.stdout + done.stderr
+    assert secret.split(b"\n")[1].decode() not in done.stdout + done.stderr
+
+
+def test_two_inventories_do_not_make_two_authorities(tmp_path: Path) -> None:
+    inventory, other = copied(tmp_path), tmp_path / "clients"
+    other.mkdir()
+    (other / "hosts.yml").write_text("clients: {hosts: {plant-app2: {ansible_host: 192.168.20.52}}}\n")
+    shutil.copytree(inventory / "group_vars", other / "group_vars")
+    done = play(inventory, "site.yml", tmp_path, "-i", str(other))
+    assert done.returncode != 0
+    assert "there would be 2 certification authorities" in done.stdout
+    assert f"{other}/.secrets/pki for plant-app2" in done.stdout
+    assert not list(tmp_path.glob("*/.secrets"))
+    one = ("-e", f"tmr_pki_dir={tmp_path}/pki", "-i", str(other))
+    done = play(inventory, "playbooks/deploy/inventory.yml", tmp_path, *one)
+    assert done.returncode == 0, done.stdout
 
 
 def test_replace_upstream_wants_the_name_of_one(tmp_path: Path) -> None:
