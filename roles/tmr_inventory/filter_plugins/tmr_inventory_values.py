@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jinja filter `tmr_inventory_value_mistakes`: every single value of an inventory, before any connection.
+"""Jinja filters: `tmr_inventory_value_mistakes`, every single value of an inventory, before any connection;
+`tmr_inventory_locked_out`, whether the firewall would shut the controller out of a machine.
 
 Types and choices are those of the roles' argument_specs, so that a role learns of no value that it cannot
 take. `check`, the first step itself, is a plain function: variables of the hosts in, sentences out.
@@ -41,7 +42,9 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "tmr_time_wait": (0, 3600),
 }
 NETWORKS = ("tmr_firewall_management_networks", "tmr_firewall_client_networks")
-DAYS, RENEW_DAYS = 397, 60  # the defaults of tmr_pki
+# The defaults of tmr_pki and tmr_firewall.
+DAYS, RENEW_DAYS = 397, 60
+SSH_PORT, MANAGEMENT_NETWORKS = 22, ["0.0.0.0/0", "::/0"]
 
 # What the kernel takes as the name of an interface, without what systemd and sysctl would read otherwise.
 _INTERFACE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,14}")
@@ -219,9 +222,44 @@ def mistakes(hostvars: Mapping[str, Any], groups: Groups) -> list[str]:
     return check(hosts, groups, options)
 
 
+def locked_out(host: str, hostvars: Mapping[str, Any], connection: str) -> str:
+    """The filter: `host | tmr_inventory_locked_out(hostvars, connection)`.
+
+    `connection`: SSH_CONNECTION of the machine, empty where Ansible did not come by ssh. Why the firewall of
+    the inventory would not let the controller in again; empty: it would.
+    """
+    names = ("tmr_firewall_management_networks", "tmr_firewall_ssh_port")
+    return shut_out(
+        host, {name: hostvars[host][name] for name in names if name in hostvars[host]}, connection
+    )
+
+
+def shut_out(host: str, variables: Mapping[str, Any], connection: str) -> str:
+    """What `locked_out` returns, from plain variables."""
+    words = connection.split()
+    if len(words) != 4:
+        return ""
+    source = ipaddress.ip_address(words[0].partition("%")[0])
+    source = getattr(source, "ipv4_mapped", None) or source
+    port = int(str(variables.get("tmr_firewall_ssh_port", SSH_PORT)))
+    if int(words[3]) != port:
+        return (
+            f"{host}: its sshd listens on port {words[3]}, and the firewall would keep port {port} open: the"
+            f" controller could not log in any more. Set tmr_firewall_ssh_port: {words[3]}"
+        )
+    networks = variables.get("tmr_firewall_management_networks", MANAGEMENT_NETWORKS)
+    if any(source in ipaddress.ip_network(str(network)) for network in networks):
+        return ""
+    return (
+        f"{host}: the controller comes from {source}, and tmr_firewall_management_networks"
+        f" ({', '.join(map(str, networks))}) does not have this address: it could not log in any more. Add"
+        f" {source} or its network"
+    )
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions of the filters."""
-        return {"tmr_inventory_value_mistakes": mistakes}
+        return {"tmr_inventory_value_mistakes": mistakes, "tmr_inventory_locked_out": locked_out}
