@@ -192,8 +192,15 @@ def test_no_connection_without_a_certificate_of_the_system(
         assert not raw.recv(100).startswith(b"HTTP/1.1 200")
 
 
-def test_metrics_are_for_twins_and_operators(upstream: UpstreamProcess, system: System) -> None:
-    for role, name, status in (("twin", "tmr1", 200), ("operator", "olga", 200), ("client", "alice", 403)):
+def test_metrics_are_for_monitoring_too(upstream: UpstreamProcess, system: System) -> None:
+    with client(upstream, system.client("alice")) as http:
+        assert http.post("/v1/lease/acquire", content=b"").status_code == 403
+    for role, name, status in (
+        ("twin", "tmr1", 200),
+        ("operator", "olga", 200),
+        ("client", "alice", 200),
+        ("upstream", "up2", 403),
+    ):
         with client(upstream, system.files(role, name)) as http:
             assert http.get("/metrics").status_code == status
     with client(upstream, system.twin("tmr1")) as http:

@@ -118,7 +118,7 @@ def _outside_tmr(metrics: Metrics) -> Endpoint:
 def _metrics(twins: TwinCertificatePolicy, metrics: Metrics) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         peer = peer_of(request)
-        demand(peer, "twin", "operator")
+        demand(peer, "twin", "operator", "client")
         if peer.role == "twin":
             twins.admit_request(request)
         return Response(metrics.text(), headers={"Content-Type": METRICS_TYPE})

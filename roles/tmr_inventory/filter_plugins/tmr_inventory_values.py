@@ -41,7 +41,12 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "tmr_release_keep": (1, 1000),
     "tmr_time_wait": (0, 3600),
 }
-NETWORKS = ("tmr_firewall_management_networks", "tmr_firewall_client_networks")
+EMPTY = {
+    "tmr_firewall_management_networks": ": nobody could log in any more",
+    "tmr_firewall_client_networks": ": no client could get a licence",
+}
+OPTIONAL = ("tmr_firewall_monitoring_networks",)
+NETWORKS = ("tmr_firewall_management_networks", "tmr_firewall_client_networks", *OPTIONAL)
 # The defaults of tmr_pki and tmr_firewall.
 DAYS, RENEW_DAYS = 397, 60
 SSH_PORT, MANAGEMENT_NETWORKS = 22, ["0.0.0.0/0", "::/0"]
@@ -125,9 +130,10 @@ def _one_rule(text: str) -> bool:
 
 
 def _networks(name: str, value: object) -> Iterator[str]:
+    if name in OPTIONAL and value == []:
+        return
     if not isinstance(value, list | tuple) or not value:
-        reason = "nobody could log in any more" if "management" in name else "no client could get a licence"
-        yield f"{name} is {value!r}: {reason}; list at least one network, as [192.168.20.0/24]"
+        yield f"{name} is {value!r}{EMPTY.get(name, '')}; list at least one network, as [192.168.20.0/24]"
         return
     for network in value:
         try:

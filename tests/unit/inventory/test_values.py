@@ -54,6 +54,8 @@ def check(everywhere: dict[str, Any], **alone: dict[str, Any]) -> list[str]:
         ("tmr_firewall_management_networks", ["controller"], "'controller' is no network"),
         ("tmr_firewall_management_networks", [None], "None is no network"),
         ("tmr_firewall_client_networks", [], "no client could get a licence"),
+        ("tmr_firewall_monitoring_networks", ["prometheus"], "'prometheus' is no network"),
+        ("tmr_firewall_monitoring_networks", "10.20.0.5", "list at least one network"),
         ("tmr_firewall_ssh_port", "ssh", "a whole number from 1 to 65535"),
         ("tmr_firewall_extra_rules", "accept", "write a list"),
         ("tmr_firewall_extra_rules", ["} chain x {"], "no nftables rule"),

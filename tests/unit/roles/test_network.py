@@ -115,6 +115,39 @@ def test_the_firewall_lets_clients_to_it(rendered: Path) -> None:
     assert "22351" not in rules
 
 
+def test_the_firewall_lets_monitoring_to_an_upstream(tmp_path: Path) -> None:
+    """Beside the twins, and nobody else."""
+    variables = {"tmr_firewall_monitoring_networks": ["192.168.30.77"], "ansible_connection": "local"}
+    play = {
+        "hosts": "plant-up1",
+        "gather_facts": False,
+        "vars_files": [str(ROLES / f"tmr_firewall/{part}/main.yml") for part in ("defaults", "vars")],
+        "vars": {"ansible_python_interpreter": sys.executable},
+        "tasks": [
+            {
+                "ansible.builtin.template": {
+                    "src": str(ROLES / TEMPLATES["tmr.nft"]),
+                    "dest": f"{tmp_path}/tmr.nft",
+                    "mode": "0644",
+                }
+            }
+        ],
+    }
+    (tmp_path / "play.yml").write_text(json.dumps([play]))
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
+        "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible"),
+        "ANSIBLE_REMOTE_TEMP": str(tmp_path / "ansible"),
+    }
+    inventory = str(ROOT / "inventory" / "example")
+    command = [str(ANSIBLE), "-i", inventory, str(tmp_path / "play.yml"), "-e", json.dumps(variables)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    rules = (tmp_path / "tmr.nft").read_text()
+    assert "ip saddr { 192.168.30.21, 192.168.30.22, 192.168.30.77 } tcp dport 22351 accept" in rules
+
+
 @pytest.mark.parametrize("file", ["plant-app1-client.toml", "plant-lic1-operator.toml"])
 def test_clients_and_operators_ask_it(rendered: Path, file: str) -> None:
     config = tomllib.loads((rendered / file).read_text())
