@@ -442,26 +442,27 @@ class Nemesis:
         if fault.value < 0.5:
             self._both_twins_restart(Fault("both twins restart", fault.at, TWINS, fault.value))
         elif fault.value < 0.75:
-            self._sleep_through(int(fault.value * 100) % 3, 0.15 + 1.4 * (fault.value - 0.5), seconds + START)
+            part = 4 * (fault.value - 0.5)
+            self._paused_meanwhile(int(100 * part) % 3, 0.15 + 0.35 * part, seconds + START)
         return True
 
-    def _sleep_through(self, heard: int, falls_asleep: float, seconds: float) -> None:
+    def _paused_meanwhile(self, heard: int, begins: float, ends: float) -> None:
         """The host pauses the active twin until the former stores are back: its lease seems to live on.
 
-        Meanwhile, the answer of one upstream alone reaches it.
+        Of the new stores it hears one alone, on the upstream `heard`. `begins`, `ends`: seconds from now.
         """
         world = self.world
         for name in [name for name, twin in world.twins.items() if twin.holds()]:
             for upstream in world.upstreams:
                 if upstream.slot != heard:
-                    world.cut[upstream.name, name] = world.now + seconds
+                    world.cut[upstream.name, name] = world.now + ends
 
-            def sleep(twin: str = name) -> None:
+            def pause(twin: str = name) -> None:
                 if twin in world.twins and not world.paused(twin) and not world.checker.is_stopped(twin):
-                    world.stop_clocks(twin, seconds - falls_asleep)
+                    world.stop_clocks(twin, ends - begins)
                     world.stats["paused while stores are exchanged"] += 1
 
-            world.after(falls_asleep, sleep)
+            world.after(begins, pause)
 
     def _foreign_store(self, fault: Fault) -> bool:
         """An upstream has a store of another founding, whose epochs and indices are those of its own."""

@@ -74,14 +74,14 @@ class MembershipChanges(Replication):
         the member may have its store again. This one answers to a question that was sent at `sent_at`.
         """
         progress = self.replicas[replica]
-        if progress.newcomer != replica_id:
-            progress.newcomer, progress.newcomer_at = replica_id, self.read_mark(now)
-            progress.newcomer_confirmed = math.inf
+        if progress.joining != replica_id:
+            progress.joining, progress.joining_at = replica_id, self.read_mark(now)
+            progress.joining_confirmed = math.inf
             self.demand_round(now)
-        elif sent_at >= progress.newcomer_confirmed:
+        elif sent_at >= progress.joining_confirmed:
             return True
-        elif progress.newcomer_confirmed == math.inf and self.confirmed >= progress.newcomer_at:
-            progress.newcomer_confirmed = self.read_mark(now)
+        elif progress.joining_confirmed == math.inf and self.confirmed >= progress.joining_at:
+            progress.joining_confirmed = self.read_mark(now)
             if not progress.busy:
                 self._send(replica, self._next_message(replica), now)
         return False

@@ -35,11 +35,11 @@ class Progress(msgspec.Struct):
     foreign: bool = False
     """Its journal is of another founding: it counts for nothing. Then `match_index` is 0 and there is no
     `granted_until`."""
-    newcomer: str = ""
+    joining: str = ""
     """Store in its place that is no member, and is to answer again in this term before it is readmitted."""
-    newcomer_at: float = NEVER
+    joining_at: float = NEVER
     """Mark of its first answer: a majority is to confirm the term after that."""
-    newcomer_confirmed: float = float("inf")
+    joining_confirmed: float = float("inf")
     """Mark of the answer at which that had happened: one to a later question is to come."""
     alarm: str = ""
     """Note for an operator; empty: none."""
@@ -102,7 +102,7 @@ class Progress(msgspec.Struct):
         self.rolled_back = self.rolled_back and not elected
         self.next = last + 1
         self.busy = False
-        self.newcomer = ""
+        self.joining = ""
 
     def end_term(self) -> None:
         """The term, or the candidacy, is over."""
