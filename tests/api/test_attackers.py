@@ -371,7 +371,7 @@ def test_a_running_daemon_takes_a_new_list(server: UpstreamProcess, system: Syst
         ask(thief)
     assert 'reason="certificate revoked: client lost"' in server.output()
     with client(server, system.operator("olga")) as olga:
-        assert "tmr_crl_seconds " in olga.get("/metrics").text
+        assert 'tmr_certificate_seconds{file="crl"}' in olga.get("/metrics").text
 
 
 def test_a_list_that_has_ended_stops_the_start_with_words(tmp_path: Path, system: System) -> None:

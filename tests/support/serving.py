@@ -19,8 +19,9 @@ from tmr.net.connection_limits import ConnectionLimiter, ConnectionLimits
 from tmr.net.framing import ALPN
 from tmr.net.identity import Identity
 from tmr.net.problem import bad_request, install
+from tmr.net.renewal import Renewal
 from tmr.net.server import PeerServer, peer_of, tcp_listener
-from tmr.net.tls import HTTP, Renewal, TlsFiles, server_context
+from tmr.net.tls import HTTP, TlsFiles, server_context
 
 PATIENCE = 30.0
 

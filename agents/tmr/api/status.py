@@ -75,6 +75,14 @@ class LicenceStatus(LicenceModel):
     constituents: tuple[Constituent, ...] = ()
 
 
+class CertificateEnd(AnswerModel):
+    """End of the first certificate, CA or revocation list that a machine uses."""
+
+    machine: str
+    file: str = Field(description="`certificate`, `ca` or `crl`.", examples=["certificate"])
+    ends: AwareDatetime
+
+
 class HealthReason(AnswerModel):
     """Reason why a system is not healthy: one of the alarms, in parts."""
 
@@ -135,3 +143,7 @@ class Status(AnswerModel):
         examples=["131-560068967"],
     )
     act_id: str = Field(default="", description="Its CmActId.", examples=["lab-0123456789abcdef"])
+    certificates: tuple[CertificateEnd, ...] = Field(
+        default=(),
+        description="Ends of what this server uses, and of the upstreams' certificates; the first end first.",
+    )

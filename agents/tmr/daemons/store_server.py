@@ -19,8 +19,9 @@ from tmr.licensing import fingerprint
 from tmr.net import fair_selector
 from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.frame_server import Answerer
+from tmr.net.renewal import Renewal
 from tmr.net.server import Listener, PeerServer, tcp_listeners
-from tmr.net.tls import Renewal, server_context
+from tmr.net.tls import server_context
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.durable import Durable
 from tmr.quorum.entries import WriteValidator
@@ -161,6 +162,8 @@ async def serve(
     room = ConnectionLimiter()
     parts.metrics.add(room)
     tls = server_context(settings.tls, room.handshake_failed, protocols)
+    renewal = Renewal(settings.tls, tls, on_checked=runner.certificates_checked)
+    parts.metrics.add(renewal)
     listeners = [
         *tcp_listeners(settings.addresses, settings.listen_port, tls),
         *_admin_listeners(settings),
@@ -190,7 +193,7 @@ async def serve(
         settings.system,
         on_started=started,
         on_stopping=begin_stop,
-        renewal=Renewal(settings.tls, tls),
+        renewal=renewal,
         room=room,
         answerer=answerer,
     )

@@ -8,10 +8,12 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from tmr.net.certificate_expiry import CertificateState
 from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.fair_selector import run
+from tmr.net.renewal import Renewal
 from tmr.net.server import CannotListen, PeerServer, tcp_listeners
-from tmr.net.tls import Renewal, server_context
+from tmr.net.tls import server_context
 from tmr.rpc.upstream_client import UpstreamLink, contexts
 from tmr.runtime import gc_tuning, logs, systemd
 from tmr.runtime.clock import boottime, wall_ms
@@ -76,6 +78,12 @@ async def _serve(config: ServerConfig) -> int:
     room = ConnectionLimiter()
     agent.metrics.add(room)
     to_clients = server_context(config.tls, room.handshake_failed)
+
+    def certificates_checked(state: CertificateState) -> None:
+        agent.certificates = state
+
+    renewal = Renewal(config.tls, to_clients, *to_upstreams, on_checked=certificates_checked)
+    agent.metrics.add(renewal)
     ready: list[asyncio.Task[None]] = []
 
     async def become_ready() -> None:
@@ -97,7 +105,7 @@ async def _serve(config: ServerConfig) -> int:
         on_started=lambda: ready.append(asyncio.get_running_loop().create_task(become_ready())),
         on_stopping=agent.begin_stop,
         healthy=lambda: agent.replicator.alive,
-        renewal=Renewal(config.tls, to_clients, *to_upstreams),
+        renewal=renewal,
         on_renewed=lambda: renewing.append(asyncio.get_running_loop().create_task(renew())),
         room=room,
     )

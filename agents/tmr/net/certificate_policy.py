@@ -10,8 +10,8 @@ from typing import Final
 import msgspec
 from cryptography import x509
 
-ENDS_SOON: Final = 30 * 86_400.0
-"""Seconds before the end of a revocation list at which it is time to speak of it."""
+from tmr.net.certificate_expiry import Validity
+
 _CRL: Final = re.compile(rb"-----BEGIN X509 CRL-----.*?-----END X509 CRL-----", re.DOTALL)
 
 
@@ -22,12 +22,12 @@ class BadList(ValueError):
 class CertificatePolicy(msgspec.Struct, frozen=True):
     """Policy that counts now. `ca`: the bytes of the CA's file.
 
-    `ends`: Unix time at which the first list ends.
+    `lists`: when the revocation lists are valid.
     """
 
     ca: bytes
     revoked: frozenset[int] = frozenset()
-    ends: float | None = None
+    lists: tuple[Validity, ...] = ()
 
     def objection(self, serial: int, not_after: float, now: float) -> str:
         """Reason to reject a certificate that was admitted before; empty: none. Unix times."""
@@ -53,7 +53,7 @@ def read(ca: Path, crl: Path | None, now: float | None = None) -> CertificatePol
         ) from None
     moment = datetime.datetime.fromtimestamp(time.time() if now is None else now, datetime.UTC)
     revoked = set[int]()
-    ends = []
+    valid = []
     for authority in authorities:
         found = [one for one in lists if _is_of(one, authority)]
         if not found:
@@ -67,10 +67,11 @@ def read(ca: Path, crl: Path | None, now: float | None = None) -> CertificatePol
             end = one.next_update_utc
             if end is not None and end <= moment:
                 raise BadList(f"tls.crl: the list ended at {end}; make it again with the role tmr_pki")
-            if end is not None:
-                ends.append(end.timestamp())
+            name = f"the revocation list of {authority.subject.rfc4514_string()!r}"
+            ends = None if end is None else end.timestamp()
+            valid.append(Validity("crl", name, one.last_update_utc.timestamp(), ends))
             revoked.update(entry.serial_number for entry in one)
-    return CertificatePolicy(issuers, frozenset(revoked), min(ends, default=None))
+    return CertificatePolicy(issuers, frozenset(revoked), tuple(valid))
 
 
 def _is_of(crl: x509.CertificateRevocationList, authority: x509.Certificate) -> bool:

@@ -105,8 +105,6 @@ class ConnectionLimiter(Collector):
 
     def __init__(self, limits_: ConnectionLimits | None = None) -> None:
         self.limits = limits_ or limits()
-        self.crl_ends: float | None = None
-        """Unix time at which the revocation list ends."""
         self._pending: dict[asyncio.Task[None], str] = {}
         self._outside: dict[asyncio.Task[Any] | None, socket.socket] = {}
         """Sockets of those whose handshake has not begun."""
@@ -258,9 +256,3 @@ class ConnectionLimiter(Collector):
         connections.add_metric(["handshake"], len(self._pending))
         connections.add_metric(["open"], self._count)
         yield connections
-        if self.crl_ends is not None:
-            yield GaugeMetricFamily(
-                "tmr_crl_seconds",
-                "Seconds until the revocation list ends.",
-                value=self.crl_ends - time.time(),
-            )

@@ -27,13 +27,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn import Config, Server
 
 from tmr.net.addresses import has_ipv6
-from tmr.net.certificate_policy import ENDS_SOON, BadList
 from tmr.net.connection_limits import ConnectionLimiter
 from tmr.net.frame_server import Answerer
 from tmr.net.http_protocol import PeerProtocol, unknown_peer
 from tmr.net.identity import LOCAL_OPERATOR, Identity, public_key_hash
 from tmr.net.problem import ProblemError, internal
-from tmr.net.tls import Renewal
+from tmr.net.renewal import Renewal
 from tmr.runtime import systemd
 from tmr.runtime.logs import fields
 
@@ -211,8 +210,6 @@ class PeerServer(Server):
         self._answerer = answerer
         self._on_renewed = on_renewed
         self._room = room or ConnectionLimiter()
-        self._told_on = -1.0
-        """Day on which it was said last that the revocation list ends soon."""
         self._accepting: list[asyncio.Task[None]] = []
         self._stop = asyncio.Event()
 
@@ -260,8 +257,6 @@ class PeerServer(Server):
             task = loop.create_task(accept)
             task.add_done_callback(self._accepting_ended)
             self._accepting.append(task)
-        if self._renewal is not None:
-            self._look_at_list(self._renewal)
         self.started = True
         self._on_started()
 
@@ -287,15 +282,9 @@ class PeerServer(Server):
 
     def _check_renewal(self, renewal: Renewal) -> None:
         former = renewal.admission.ca
-        try:
-            if renewal.check():
-                log.info("renewed certificate files taken into use")
-                self._on_renewed()
-        except (OSError, ssl.SSLError, BadList) as error:
-            log.error(
-                "renewed certificate files cannot be used; keeping the former", extra=fields(error=error)
-            )
-        self._look_at_list(renewal)
+        if renewal.check():
+            log.info("renewed certificate files taken into use")
+            self._on_renewed()
         self._turn_out(renewal, other_ca=renewal.admission.ca != former)
 
     def _turn_out(self, renewal: Renewal, *, other_ca: bool) -> None:
@@ -309,17 +298,6 @@ class PeerServer(Server):
                 connection.turn_out()
             elif other_ca and connection.local is None:
                 connection.shutdown()  # it comes again, and is looked at again
-
-    def _look_at_list(self, renewal: Renewal) -> None:
-        self._room.crl_ends = ends = renewal.admission.ends
-        left = float("inf") if ends is None else ends - time.time()
-        day = time.monotonic() // 86_400
-        if left < ENDS_SOON and day != self._told_on:
-            self._told_on = day
-            log.warning(
-                "the revocation list ends soon, and then nobody is let in; run the role tmr_pki",
-                extra=fields(days=f"{left / 86_400:.1f}"),
-            )
 
     async def shutdown(self, sockets: Iterable[socket.socket] | None = None) -> None:
         systemd.stopping()

@@ -43,26 +43,25 @@ class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         if not found:
             try:
                 self.admission()
-                _context(self, ssl.PROTOCOL_TLS_SERVER)
+                check_files(self)
             except ssl.SSLError as error:
                 found.append(f"tls: {error.reason or error}; certificate, key and ca must be PEM and fit")
             except BadList as error:
                 found.append(str(error))
         return found
 
-    def admission(self) -> CertificatePolicy:
-        """Policy of the files. Raises OSError, BadList."""
-        return certificate_policy.read(Path(self.ca), None if self.crl is None else Path(self.crl))
+    def admission(self, now: float | None = None) -> CertificatePolicy:
+        """Policy of the files at Unix time `now`. Raises OSError, BadList."""
+        return certificate_policy.read(Path(self.ca), None if self.crl is None else Path(self.crl), now)
 
-    def stamp(self) -> tuple[int, ...]:
-        """Changes whenever one of the files was renewed; zeros where one is missing for a moment."""
-        stamps = []
-        for path in self.paths().values():
-            try:
-                stamps.append(path.stat().st_mtime_ns)
-            except OSError:
-                stamps.append(0)
-        return tuple(stamps)
+    def read(self) -> dict[str, bytes]:
+        """Contents of those that are configured, by their key. Raises OSError."""
+        return {key: path.read_bytes() for key, path in self.paths().items()}
+
+
+def check_files(files: TlsFiles) -> None:
+    """Make a context of the files, as a trial. Raises ssl.SSLError, OSError."""
+    _context(files, ssl.PROTOCOL_TLS_SERVER)
 
 
 def _context(files: TlsFiles, protocol: int, spoken: Sequence[str] = (HTTP,)) -> ssl.SSLContext:
@@ -169,29 +168,3 @@ def client_context(files: TlsFiles, system: str, role: Role, spoken: str = HTTP)
                 )
 
     return _renewable(files, ssl.PROTOCOL_TLS_CLIENT, CheckedObject, (spoken,))
-
-
-class Renewal:
-    """Takes renewed files into contexts in use: connections made from then on see nothing of the former.
-
-    `admission`: certificates that the files in use admit; earlier connections may have others.
-    """
-
-    def __init__(self, files: TlsFiles, *contexts: Renewable) -> None:
-        self._files = files
-        self._contexts = contexts
-        self._stamp = files.stamp()
-        self.admission = files.admission()
-
-    def check(self) -> bool:
-        """Load the files again if one has changed. Raises SSLError, OSError, BadList, changing nothing."""
-        stamp = self._files.stamp()
-        if stamp == self._stamp or 0 in stamp:
-            return False
-        admitted = self._files.admission()
-        _context(self._files, ssl.PROTOCOL_TLS_SERVER)
-        for context in self._contexts:
-            context.renew()
-        self.admission = admitted
-        self._stamp = stamp
-        return True

@@ -30,6 +30,7 @@ from tmr.quorum.messages import (
     Bootstrap,
     Bootstrapped,
     Busy,
+    CertificateReport,
     Conflict,
     Fenced,
     Install,
@@ -72,6 +73,8 @@ class Acceptor(LeaseGrants):
         """The runtime says whether a time source keeps the wall clock; None: it does not know."""
         self.clock_sync = False
         """The runtime says that a time source should keep it."""
+        self.certificate = CertificateReport()
+        """The runtime's report of its certificate."""
         self.refused = ""
         """Reason why the last message was refused that no honest twin sends."""
         self.outdated = ""
@@ -116,6 +119,7 @@ class Acceptor(LeaseGrants):
             clock_synchronised=self.clock_synchronised,
             clock_alarm=self.clock_alarm,
             founding=self.log.founding_at(self.commit),
+            certificate=self.certificate,
         )
 
     @property

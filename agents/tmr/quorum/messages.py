@@ -21,6 +21,15 @@ class TwinAnnouncement(msgspec.Struct, frozen=True, array_like=True):
     """Newest format that it can apply."""
 
 
+class CertificateReport(msgspec.Struct, frozen=True, array_like=True):
+    """Report of a replica about the certificate that it uses, for operators."""
+
+    ends_ms: int | None = None
+    """End of its certificate, Unix milliseconds; None: not known."""
+    alarm: bool = False
+    """A certificate, CA or list of it ends soon, or its files cannot be used."""
+
+
 class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     """State of the replica that gives an answer; each answer has it."""
 
@@ -57,6 +66,7 @@ class ReplicaState(msgspec.Struct, frozen=True, array_like=True):
     """Its wall clock is to be synchronised, and is not known to be."""
     founding: str = ""
     """Founding that its journal is of, once the first entry is committed."""
+    certificate: CertificateReport = CertificateReport()
 
 
 class Acquire(msgspec.Struct, frozen=True, tag="acquire"):

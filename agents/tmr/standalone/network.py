@@ -18,6 +18,7 @@ from tmr.rpc.record_messages import Answer, Question
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.background import Background
 from tmr.runtime.logs import fields
+from tmr.service.certificate_ends import certificate_ends
 from tmr.service.container_alarms import container_alarms
 from tmr.service.container_view import ContainerView
 from tmr.service.guard import RequestGuard
@@ -197,6 +198,7 @@ class NetworkServer:
             deployment=NETWORK.name,
             container=str(self.view.serial),
             act_id=self.view.act_id,
+            certificates=certificate_ends(self.name, self._runner.certificates, {}),
         )
 
     def alarms(self) -> list[str]:

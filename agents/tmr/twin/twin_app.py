@@ -16,6 +16,7 @@ from tmr.ledger import Ledger
 from tmr.ledger.export import ATTESTERS
 from tmr.licensing.redundancy import MAJORITY
 from tmr.licensing.spelling import instant, instant_or_none
+from tmr.net.certificate_expiry import CertificateState
 from tmr.quorum.entries import ProposerId
 from tmr.quorum.lease import Timing
 from tmr.quorum.messages import Report, encode
@@ -31,13 +32,14 @@ from tmr.runtime.logs import fields
 from tmr.service.container_alarms import container_alarms
 from tmr.service.container_view import ContainerView
 from tmr.service.guard import RequestGuard
-from tmr.service.health import HealthFacts, TakeOver, alarms, health
+from tmr.service.health import HealthFacts, alarms, health
 from tmr.service.licence_service import LicenceService
 from tmr.service.problems import problem
 from tmr.service.tracking import RecordSource, Tracking
 from tmr.twin.accept_loss import describe, units_lost
 from tmr.twin.anchor_file import AnchorDocument, AnchorFile, AnchorWriter
 from tmr.twin.borrow_files import borrow_file
+from tmr.twin.certificate_alarms import twin_certificate_alarms, twin_certificate_ends
 from tmr.twin.clock_alarms import clock_alarms, fast_clock_alarms, synchronisation_alarms
 from tmr.twin.config import ServerConfig
 from tmr.twin.container_sync import ContainerSync
@@ -105,6 +107,7 @@ class TwinApp:
             self.guard, archives, ATTESTERS, lambda: (twin.applied, twin.log.time_at(twin.applied))
         )
         self.metrics = Metrics()
+        self.certificates = CertificateState()
         self.truster = Truster(self.guard, dict(zip(twin.names, links, strict=True)), config.act_id)
         self._container_sync = ContainerSync(self.replicator, config.act_id, fatal)
         self.record_sync = RecordSync(self.replicator, fatal)
@@ -313,7 +316,7 @@ class TwinApp:
             ),
             licences=tuple(self.view.statuses(upstreams, time_ms)),
             alarms=tuple(self._alarms(now)),
-            other=self._take_over(),
+            other=self._reports.take_over(self.config.peer),
         )
         condition = health(facts)
         return Status(
@@ -334,12 +337,8 @@ class TwinApp:
             alarms=alarms(condition),
             container=str(self.view.serial),
             act_id=self.view.act_id,
+            certificates=twin_certificate_ends(twin, self.certificates),
         )
-
-    def _take_over(self) -> TakeOver:
-        """Tells whether the other twin could take over, for the health of the system."""
-        other = self.other_twin()
-        return TakeOver(self.config.peer, other.heard, other.reason)
 
     def _to_keep(self) -> AnchorDocument | None:
         """Contents of the anchor file now."""
@@ -394,6 +393,7 @@ class TwinApp:
             *clock_alarms(twin.certified, twin.steady.read(now) * 1000),
             *fast_clock_alarms(twin.steady, now),
             *synchronisation_alarms(zip(twin.names, twin.replicas, strict=True)),
+            *twin_certificate_alarms(twin, self.certificates, self.guard.wall_ms() / 1000),
             *self._container_sync.alarms,
             *self.record_sync.alarms,
             *self._vip.alarms,

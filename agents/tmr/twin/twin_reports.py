@@ -10,6 +10,7 @@ import msgspec
 from tmr.quorum.messages import Report, Reported
 from tmr.rpc.upstream_client import LinkError
 from tmr.runtime.background import Background
+from tmr.service.health import TakeOver
 from tmr.twin.front_comparison import UNKNOWN
 from tmr.twin.replicator import Link
 
@@ -78,6 +79,11 @@ class TwinReports:
         reason = "" if ready else next(one.reason for one in fresh if not one.ready) or NOT_TOLD
         front = sorted((one.front for one in fresh), reverse=True)[WITNESSES - 1]
         return OtherTwin(name, heard=True, ready=ready, reason=reason, front=front)
+
+    def take_over(self, name: str) -> TakeOver:
+        """Readiness of the other twin, whose name this is, for the health of the system."""
+        other = self.other()
+        return TakeOver(name, other.heard, other.reason)
 
     async def _exchange(self, slot: int) -> None:
         while True:

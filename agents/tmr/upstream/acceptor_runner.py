@@ -18,9 +18,9 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from tmr.net.certificate_expiry import CertificateState
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.durable import (
-    GIVEN_UP,
     AckedPositionsWrite,
     Answer,
     AppendWrite,
@@ -31,10 +31,11 @@ from tmr.quorum.durable import (
     Write,
 )
 from tmr.quorum.entries import ProposerId
-from tmr.quorum.messages import Reply, Request, RequestRefused, Subscribe
+from tmr.quorum.messages import CertificateReport, Reply, Request, RequestRefused, Subscribe
 from tmr.quorum.read_index import Obstacle, ReadIndex, obstacle
 from tmr.rpc.registry import SUBSCRIBE_WAIT
 from tmr.runtime.logs import fields
+from tmr.upstream.acceptor_alarms import ROLLED_BACK, acceptor_alarms
 from tmr.upstream.store import Store
 
 T = TypeVar("T")
@@ -47,11 +48,6 @@ QUICK: Final = 0.003
 """Seconds that transactions take on average, at most, while they are carried out in the event loop."""
 SMALL: Final = 1_000
 """Entries, lines of the record and other writes in a transaction that may be carried out there."""
-ROLLED_BACK: Final = (
-    "this store had less than it had confirmed: an old copy of it was put back, or the disk lost what it "
-    "had written; the active twin brings it up to date. Never restore an upstream from a copy; if nobody "
-    "did, replace the disk. The alarm ends with the next start"
-)
 UNSYNCHRONISED: Final = (
     "the clock of this machine is not synchronised with a time source: run `chronyc tracking`, and see "
     "`systemctl status chrony`; where there is to be none, set clock_sync = false in upstream.toml"
@@ -104,6 +100,7 @@ class AcceptorRunner:
         self.syncs = Syncs()
         self.free_bytes: int | None = None
         """Bytes left on the disk; None: not known."""
+        self.certificates = CertificateState()
         self._store = store
         self._clock = clock
         self._wall_ms = wall_ms
@@ -173,6 +170,14 @@ class AcceptorRunner:
     def short_of_space(self, short: bool) -> None:
         self.acceptor.short = short
 
+    def certificates_checked(self, state: CertificateState) -> None:
+        """The certificates in use were looked at: every answer from now on tells of them."""
+        self.certificates = state
+        ends = state.ends("certificate")
+        self.acceptor.certificate = CertificateReport(
+            None if ends is None else round(ends * 1000), bool(state.alarms(self._wall_ms() / 1000))
+        )
+
     @property
     def clock_synchronised(self) -> bool | None:
         """A time source keeps the wall clock; None: not known."""
@@ -191,48 +196,8 @@ class AcceptorRunner:
             )
         if self.acceptor.clock_sync and not self.clock_synchronised:
             found.append(UNSYNCHRONISED)
-        if self.acceptor.damage == GIVEN_UP:
-            found.append(
-                "an operator gave up the journal of this upstream. It does not vote before the active twin "
-                "has brought it up to date; the alarm ends with the first start after that"
-            )
-        elif self.acceptor.damage:
-            state = "is to be brought up to date" if self.acceptor.diverged else "was brought up to date"
-            found.append(
-                f"the disk changed what this upstream had stored: {self.acceptor.damage}; it began anew and "
-                f"{state} by the active twin; replace the disk or its memory if that happens again. The "
-                "alarm ends with the first start after that"
-            )
-        if self.acceptor.differs:
-            found.append(
-                "this upstream's ledger is not the active twin's, also after it was made anew from its own "
-                "journal: it confirms nothing to that twin. The twin's alarm says who else has which"
-            )
-        if self.acceptor.installed:
-            found.append(
-                "this upstream's ledger differed from those of the active twin and of both other upstreams, "
-                "and was replaced; test the memory of this machine. The alarm ends with the next start"
-            )
-        if self.acceptor.refused:
-            found.append(
-                f"a twin sent what no honest twin sends, and was refused: {self.acceptor.refused}; look "
-                "whether it was stolen (retire it), or is of another version. Where operators accepted on "
-                "both twins that what only this upstream has is lost: stop tmr-upstream here, run "
-                "`tmr-upstream renew`, and start it"
-            )
-        if self.acceptor.outdated:
-            found.append(f"this upstream is of an older version and stands still: {self.acceptor.outdated}")
-        if self.acceptor.foreign:
-            found.append(f"a twin was refused: {self.acceptor.foreign}")
-        needed = self.acceptor.log.format_at(self.acceptor.commit)
-        for twin in self.acceptor.announced.outdated(needed):
-            found.append(
-                f"{twin} is of an older version, which cannot apply the journal (format {needed}): install "
-                "the version of the other machines there"
-            )
-        if self.acceptor.rolled_back:
-            found.append(ROLLED_BACK)
-        return found
+        found += self.certificates.alarms(self._wall_ms() / 1000)
+        return found + acceptor_alarms(self.acceptor)
 
     def begin_stop(self) -> None:
         """Answer all polls, so that an orderly stop need not wait for them."""

@@ -141,5 +141,6 @@ def describe_status(status: Status) -> str:
         f"store       {status.replica_id}, {status.syncs} transactions, last {status.sync_last_ms:g} ms, "
         f"longest {status.sync_longest_ms:g} ms",
         f"clock       {_CLOCK[status.clock_synchronised]}",
+        f"certificate ends {status.certificate_ends or 'at a time that is not known'}",
     ]
     return "\n".join(lines + [f"ALARM       {alarm}" for alarm in status.alarms])

@@ -62,3 +62,5 @@ class Status(msgspec.Struct, frozen=True):
     """A time source keeps the machine's clock; None: not known."""
     founding: str = ""
     """Founding of the system that its journal is of; empty: none yet."""
+    certificate_ends: str | None = None
+    """End of its TLS certificate (RFC 3339); None: not known."""

@@ -5,6 +5,7 @@ import importlib.metadata
 from collections.abc import Iterable
 
 from tmr.licensing import fingerprint
+from tmr.licensing.spelling import instant
 from tmr.upstream.acceptor_runner import AcceptorRunner, Syncs
 from tmr.upstream.admin_messages import Status
 from tmr.upstream.container_store import ContainerStore
@@ -28,6 +29,7 @@ def read(
     membership = acceptor.log.membership
     syncs: Syncs = runner.syncs
     deployment = container_store.deployment
+    ends = acceptor.certificate.ends_ms
     holder = acceptor.live_holder(now) if deployment.replicas > 1 else None
     return Status(
         name=name,
@@ -55,4 +57,5 @@ def read(
         fingerprint=fingerprint(container.key),
         clock_synchronised=runner.clock_synchronised,
         founding=acceptor.log.founding_at(acceptor.commit),
+        certificate_ends=None if ends is None else instant(ends).isoformat(),
     )

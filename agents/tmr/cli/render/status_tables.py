@@ -57,6 +57,8 @@ def status(health: HealthState, vips: Sequence[TwinView], twins: Sequence[TwinVi
         return out
     best = max(answered, key=lambda s: (s.role is Role.ACTIVE, s.epoch, s.commit))
     seen = [view.status for view in shown if view.status is not None] or [best]
+    if first := _first_end(seen):
+        out += ["", first]
     out += ["", _upstreams(seen), ""] if DEPLOYMENTS[best.deployment].replicas > 1 else [""]
     out += _licences(best.licences) if best.licences else [Text("No licences are known.")]
     return out + alarms(_alarms_of(seen))
@@ -66,6 +68,16 @@ def _container(seen: Sequence[Status]) -> str:
     """The container that users work with, as those that answered name it; empty: nobody did."""
     named = dict.fromkeys(f"{each.container}, {each.act_id}" for each in seen if each.container)
     return f"Container {' or '.join(named)}" if named else ""
+
+
+def _first_end(seen: Sequence[Status]) -> str:
+    """The certificate, CA or revocation list that ends first, of all machines; empty: none is known."""
+    ends = [end for each in seen for end in each.certificates]
+    if not ends:
+        return ""
+    first = min(ends, key=lambda end: (end.ends, end.machine))
+    kind = {"certificate": "certificate", "ca": "CA", "crl": "revocation list"}.get(first.file, first.file)
+    return f"First to end: the {kind} of {first.machine}, on {moment(first.ends)}"
 
 
 def _alarms_of(seen: Sequence[Status]) -> list[str]:

@@ -193,6 +193,15 @@ def status(name: str, role: str, **changed: object) -> Status:
     return Status.model_validate({**fields, **changed})
 
 
+def test_the_first_end_of_all_machines_is_shown() -> None:
+    later = {"machine": "tmr1", "file": "ca", "ends": "2030-01-01T00:00:00Z"}
+    first = {"machine": "up2", "file": "crl", "ends": "2027-03-04T05:06:00Z"}
+    one = status_tables.TwinView("10.20.0.21", status("tmr1", "active", certificates=[later]))
+    two = status_tables.TwinView("10.20.0.22", status("tmr2", "passive", certificates=[first, later]))
+    said = shown(status_tables.status(HealthState.DEGRADED, [], [one, two]))
+    assert "First to end: the revocation list of up2, on 2027-03-04 " in said
+
+
 def test_status() -> None:
     one = status_tables.TwinView("10.20.0.21", status("tmr1", "active"))
     two = status_tables.TwinView("10.20.0.22", None, "connection refused")
