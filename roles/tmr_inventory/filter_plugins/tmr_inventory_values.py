@@ -37,6 +37,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "tmr_server_lease_ttl": (0.5, 60),
     "tmr_pki_days": (1, 36_500),
     "tmr_pki_renew_days": (1, 36_500),
+    "tmr_pki_spread_days": (0, 36_500),
     "tmr_pki_ca_days": (1, 36_500),
     "tmr_release_keep": (1, 1000),
     "tmr_time_wait": (0, 3600),
@@ -48,7 +49,7 @@ EMPTY = {
 OPTIONAL = ("tmr_firewall_monitoring_networks",)
 NETWORKS = ("tmr_firewall_management_networks", "tmr_firewall_client_networks", *OPTIONAL)
 # The defaults of tmr_pki and tmr_firewall.
-DAYS, RENEW_DAYS = 397, 60
+DAYS, RENEW_DAYS, SPREAD_DAYS = 397, 60, 28
 SSH_PORT, MANAGEMENT_NETWORKS = 22, ["0.0.0.0/0", "::/0"]
 
 # What the kernel takes as the name of an interface, without what systemd and sysctl would read otherwise.
@@ -152,10 +153,14 @@ def _network_meant(text: str) -> str:
 def _between(host: str, variables: Mapping[str, Any]) -> Iterator[str]:
     """Values that must fit together."""
     days, renew = variables.get("tmr_pki_days", DAYS), variables.get("tmr_pki_renew_days", RENEW_DAYS)
-    if _is(days, "int") and _is(renew, "int") and int(str(renew)) >= int(str(days)):
+    spread = variables.get("tmr_pki_spread_days", SPREAD_DAYS)
+    if not all(_is(value, "int") for value in (days, renew, spread)):
+        return
+    if int(str(renew)) >= int(str(days)) - int(str(spread)):
         yield (
             f"{host}: tmr_pki_renew_days is {renew}, and certificates are valid for tmr_pki_days: {days}"
-            " days: each run would renew them all; choose fewer days to renew"
+            f" days, some for tmr_pki_spread_days: {spread} fewer: each run would renew them; choose fewer"
+            " days to renew, or to spread"
         )
 
 

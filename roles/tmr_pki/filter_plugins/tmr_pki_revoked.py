@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Jinja filters of what is revoked: `tmr_pki_serials`, `tmr_pki_entries`, `tmr_pki_copy`."""
+"""Jinja filters of what is revoked: `tmr_pki_serials`, `tmr_pki_entries`, `tmr_pki_copy`,
+`tmr_pki_subject`."""
 
 from __future__ import annotations
 
@@ -54,6 +55,12 @@ def copy(pem: str) -> str:
     return f"{_identity(certificate).replace('/', '-')}-{serial}.crt"
 
 
+def subject(pem: str) -> list[dict[str, str]]:
+    """Subject of a CA as `community.crypto.x509_crl` takes an issuer: its parts, in their order."""
+    certificate = x509.load_pem_x509_certificate(pem.encode())
+    return [{part.oid.dotted_string: str(part.value)} for part in certificate.subject]
+
+
 def _copies(issued: Path) -> Iterator[tuple[str, x509.Certificate]]:
     for path in sorted(issued.glob("*.crt")):
         try:
@@ -82,4 +89,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Names and functions of the filters."""
-        return {"tmr_pki_serials": serials, "tmr_pki_entries": entries, "tmr_pki_copy": copy}
+        return {
+            "tmr_pki_serials": serials,
+            "tmr_pki_entries": entries,
+            "tmr_pki_copy": copy,
+            "tmr_pki_subject": subject,
+        }

@@ -40,7 +40,9 @@ def check(everywhere: dict[str, Any], **alone: dict[str, Any]) -> list[str]:
         ("tmr_server_listen", "10.20.0.21", "write a list: [10.20.0.21]"),
         ("tmr_pki_renew_days", 0, "from 1 to 36500"),
         ("tmr_pki_renew_days", "0", "from 1 to 36500"),
-        ("tmr_pki_renew_days", 400, "each run would renew them all"),
+        ("tmr_pki_renew_days", 369, "each run would renew them"),
+        ("tmr_pki_spread_days", 337, "some for tmr_pki_spread_days: 337 fewer"),
+        ("tmr_pki_spread_days", -1, "from 0 to 36500"),
         ("tmr_pki_name", "a b", "letters, digits"),
         ("tmr_pki_dir", "", "tmr_pki_dir is ''; write text"),
         ("tmr_pki_revoked", [4711], "4711 must be text, in quotation marks"),
@@ -98,7 +100,8 @@ def test_the_defaults_of_the_roles_are_right() -> None:
     written = {name: value for name, value in defaults.items() if "{{" not in str(value)}
     assert len(written) > 15
     assert check(written) == []
-    assert (written["tmr_pki_days"], written["tmr_pki_renew_days"]) == (plugin.DAYS, plugin.RENEW_DAYS)
+    days = (plugin.DAYS, plugin.RENEW_DAYS, plugin.SPREAD_DAYS)
+    assert tuple(written[f"tmr_pki_{name}"] for name in ("days", "renew_days", "spread_days")) == days
 
 
 def test_every_range_is_of_a_variable() -> None:
