@@ -77,3 +77,22 @@ def from_fabric(*command: str) -> subprocess.CompletedProcess[str]:
     """Run a program of this host as a stranger in both networks."""
     lab = [sys.executable, "-m", "lab", "--name", LAB, "ns-exec", "fabric", "--"]
     return subprocess.run([*lab, *command], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def playbook(*arguments: str) -> str:
+    """Run playbooks of the project on the lab, as an operator does."""
+    ours = {key: value for key, value in os.environ.items() if not key.startswith("ANSIBLE_")}
+    ours |= {"ANSIBLE_CONFIG": str(ROOT / "ansible/ansible.cfg"), "LAB_SSH_CONFIG": str(SSH_CONFIG)}
+    if "ANSIBLE_HOME" in os.environ:
+        ours["ANSIBLE_HOME"] = os.environ["ANSIBLE_HOME"]
+    command: list[Any] = [
+        Path(sys.executable).with_name("ansible-playbook"),
+        "-i",
+        ROOT / "inventory/lab",
+        *arguments,
+    ]
+    done = subprocess.run(
+        command, cwd=ROOT / "ansible", env=ours, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(arguments)}:\n{done.stdout}{done.stderr}"
+    return done.stdout

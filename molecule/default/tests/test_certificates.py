@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import datetime
+import itertools
 import re
+import shlex
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import Machine
+from machines import ROOT, Machine, playbook
+from test_system import until
 
 FILES = {"upstreams": "upstream", "twins": "server", "clients": "client"}
 ROLES = {"upstreams": "upstream", "twins": "twin", "clients": "client"}
@@ -126,3 +131,89 @@ def test_a_twins_key_is_of_no_use_on_another_machine(twin: Machine, upstream: Ma
     finally:
         upstream.run(f"rm -r {directory}")
     assert f"The certificate of twin {twin.name} is used from {upstream['tmr_back_address']}" in said
+
+
+def valid(machine: Machine) -> tuple[datetime.datetime, datetime.datetime]:
+    """Begin and end of the machine's certificate."""
+    path = f"/etc/tmr/pki/{FILES[machine.group]}.crt"
+    lines = machine.run(f"openssl x509 -noout -startdate -enddate -dateopt iso_8601 -in {path}").splitlines()
+    begin, end = (datetime.datetime.fromisoformat(line.partition("=")[2]) for line in lines)
+    return begin, end
+
+
+def test_certificates_begin_in_the_past_for_clocks_that_are_behind(machine: Machine) -> None:
+    begin, _ = valid(machine)
+    age = datetime.datetime.now(datetime.UTC) - begin
+    assert age > datetime.timedelta(hours=23)
+
+
+def test_certificates_of_servers_end_on_different_days(
+    upstreams: list[Machine], twins: list[Machine]
+) -> None:
+    ends = sorted(valid(machine)[1] for machine in upstreams + twins)
+    apart = [later - earlier for earlier, later in itertools.pairwise(ends)]
+    assert min(apart) > datetime.timedelta(days=5)
+
+
+def test_the_status_tells_which_certificate_ends_first(
+    upstreams: list[Machine], twins: list[Machine], client: Machine
+) -> None:
+    first = min(upstreams + twins, key=lambda machine: valid(machine)[1])
+    said = f"First to end: the certificate of {first.name}, on {valid(first)[1]:%Y-%m-%d} "
+    until(lambda: said in client.host.run("tmr status").stdout, said)
+
+
+def test_a_deleted_certificate_is_noticed_and_nothing_stops(
+    twins: list[Machine], upstreams: list[Machine], client: Machine
+) -> None:
+    for machine in (upstreams[0], *twins):
+        path = f"/etc/tmr/pki/{FILES[machine.group]}.crt"
+        said = (
+            f"tls.certificate = '{path}' cannot be read"
+            if machine in twins
+            else f"certificates of {machine.name}"
+        )
+        process = f"systemctl show --property=MainPID --value {machine.units[-1]}"
+        before = machine.run(process)
+        machine.run(f"mv {path} {path}.away")
+        try:
+            until(lambda said=said: said in shown_status(client), f"an alarm: {said}", 90.0)
+        finally:
+            machine.run(f"mv {path}.away {path}")
+        until(lambda said=said: said not in shown_status(client), f"the alarm ends: {said}")
+        assert machine.run(process) == before, "it is the same process"
+    until(lambda: client.host.run("tmr status").rc == 0, "tmr status says that the system is healthy")
+
+
+def shown_status(client: Machine) -> str:
+    """What `tmr status` shows, in one line: long lines are wrapped."""
+    return " ".join(client.host.run("tmr status").stdout.split())
+
+
+@pytest.fixture
+def laptop(client: Machine) -> Iterator[str]:
+    """Directory on the client machine, for a user of it who is not in the inventory."""
+    directory = "/run/tmr-laptop"
+    client.run(f"install --directory --mode 700 {directory}")
+    yield directory
+    client.run(f"rm -r {directory}")
+
+
+def test_a_laptops_request_is_signed_and_the_laptop_is_let_in(
+    client: Machine, vip: str, pki: Path, laptop: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commands of the how-to, as printed."""
+    page = (ROOT / "docs/how-to/certificates.md").read_text().splitlines()
+    (ask,) = [line for line in page if line.startswith("openssl req -new")]
+    (sign,) = [
+        line for line in page if line.startswith("ansible-playbook") and "sign_certificate.yml" in line
+    ]
+    client.run("cd %s && " + ask.replace("%", "%%"), laptop)
+    (tmp_path / "cad-07.csr").write_text(client.run(f"cat {laptop}/cad-07.csr"))
+    monkeypatch.setenv("PWD", str(tmp_path))  # as in a shell of that directory
+    assert "Send back" in playbook(*shlex.split(sign)[3:])
+    for path in (tmp_path / "cad-07.crt", pki / "ca.crt", pki / "crl.pem"):
+        client.host.run("printf '%%s\\n' %s > %s", path.read_text(), f"{laptop}/{path.name}")
+    files = f"--cacert {laptop}/ca.crt --crlfile {laptop}/crl.pem --cert {laptop}/cad-07.crt"
+    ask = f"curl --silent --max-time 5 {files} --key {laptop}/cad-07.key https://{vip}:22350/v1/containers"
+    until(lambda: '"131-' in client.host.run(ask).stdout, "the laptop is let in")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from licences import FIRM, Held, Licence
-from machines import LAB, ROOT, Machine, machine_named, names
+from machines import LAB, ROOT, Machine, machine_named, names, playbook
 
 from system import (
     active,
@@ -19,7 +19,6 @@ from system import (
     caught_up,
     lab,
     other,
-    playbook,
     roles,
     statuses,
     tmr,

@@ -7,10 +7,10 @@ import time
 
 import pytest
 from licences import FIRM, UNIT, Licence, Products
-from machines import SSH_CONFIG, machine_named, names
+from machines import SSH_CONFIG, machine_named, names, playbook
 from test_recovery import STATE, fails, own_status, up
 
-from system import active, lab, playbook, statuses, tmr, until, vendor, vip_holders, whole
+from system import active, lab, statuses, tmr, until, vendor, vip_holders, whole
 
 pytestmark = pytest.mark.timeout(600)
 FOUND_ANEW = "playbooks/operate/found_anew.yml"

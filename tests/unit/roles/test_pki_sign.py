@@ -5,6 +5,7 @@ import base64
 import datetime
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -23,26 +24,35 @@ from tmr.net.tls import TlsFiles
 from .plugin import ROOT, load
 
 signing = load("tmr_pki/library/tmr_pki_sign.py")
+problem = load("tmr_pki/filter_plugins/tmr_pki_authority.py").problem
 
 pytestmark = pytest.mark.skipif(not ANSIBLE.exists(), reason="Ansible is not installed beside this Python")
 
-NEW = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
+
+def printed(start: str) -> list[str]:
+    """The words of the one command of the how-to that begins so."""
+    page = (ROOT / "docs/how-to/certificates.md").read_text()
+    (line,) = [line for line in page.splitlines() if line.startswith(start)]
+    return shlex.split(line)
+
+
+NEW = printed("openssl req -new")
+NEW_CA = printed("openssl req -x509")
+SIGN = printed("ansible-playbook -i ../inventory/YOURS playbooks/operate/sign_certificate.yml")[3:]
 URI = "spiffe://lab/client/cad-07"
 NOW = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
 
 
-def run(*command: str | Path) -> str:
+def run(*command: str | Path, cwd: Path | None = None) -> str:
     return subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=True, timeout=60
+        [str(part) for part in command], capture_output=True, text=True, check=True, timeout=60, cwd=cwd
     ).stdout
 
 
-def request(directory: Path, *more: str, command: list[str] | None = None) -> Path:
+def request(directory: Path, *more: str) -> Path:
     """A request as the how-to makes it."""
-    made = directory / "cad-07.csr"
-    key = directory / "cad-07.key"
-    run(*(command or NEW), "-keyout", key, "-out", made, "-subj", "/CN=cad-07", *more)
-    return made
+    run(*NEW, *more, cwd=directory)
+    return directory / "cad-07.csr"
 
 
 def given_for(directory: Path, **changed: object) -> dict[str, object]:
@@ -110,19 +120,15 @@ def test_a_good_certificate_stays_and_another_is_made_again(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("command", "more", "said"),
+    ("more", "said"),
     [
-        (
-            NEW,
-            ["-addext", "subjectAltName=URI:spiffe://lab/operator/cad-07"],
-            "it asks for spiffe://lab/operator",
-        ),
-        (["openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes"], [], "not on the curve P-256"),
+        (["-addext", "subjectAltName=URI:spiffe://lab/operator/cad-07"], "it asks for spiffe://lab/operator"),
+        (["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384"], "not on the curve P-256"),
     ],
 )
-def test_other_requests_are_refused(tmp_path: Path, command: list[str], more: list[str], said: str) -> None:
+def test_other_requests_are_refused(tmp_path: Path, more: list[str], said: str) -> None:
     with pytest.raises(signing.BadRequest, match=said):
-        signing.public_key(request(tmp_path, *more, command=command).read_bytes(), URI)
+        signing.public_key(request(tmp_path, *more).read_bytes(), URI)
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +183,7 @@ def authority(pki: Path, work: Path, tasks: list[dict[str, object]]) -> subproce
         capture_output=True,
         text=True,
         check=False,
-        timeout=180,
+        timeout=300,
     )
 
 
@@ -186,16 +192,15 @@ MAKE: list[dict[str, object]] = [
 ]
 
 
-def test_a_ca_that_the_site_has_is_taken_and_signs_a_request(tmp_path: Path) -> None:
+def test_a_ca_that_the_site_has_is_taken_and_signs_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As the how-to says: ca.crt and ca.key are put there before the first run."""
     inventory = tmp_path / "inventory"
     shutil.copytree(EXAMPLE, inventory)
     pki = inventory / ".secrets" / "pki"
     pki.mkdir(parents=True)
-    ca, usage = "basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign,cRLSign"
-    named = ["-subj", "/O=Plant AG/OU=Site/CN=Plant Licences", "-addext", ca, "-addext", usage]
-    files = ["-keyout", str(pki / "ca.key"), "-out", str(pki / "ca.crt")]
-    run("openssl", "req", "-x509", "-days", "3650", *NEW[3:], *named, *files)
+    run(*NEW_CA, cwd=pki)
     before = (pki / "ca.crt").read_bytes()
     done = authority(pki, tmp_path, MAKE)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -208,16 +213,16 @@ def test_a_ca_that_the_site_has_is_taken_and_signs_a_request(tmp_path: Path) -> 
     age = datetime.datetime.now(datetime.UTC) - operator.not_valid_before_utc
     assert age > datetime.timedelta(hours=23), "it is backdated"
 
-    csr = request(tmp_path)
-    asked = ["-e", f"request={csr}", "-e", "certify=client/cad-07"]
-    done = play(inventory, "playbooks/operate/sign_certificate.yml", tmp_path, *asked)
+    request(tmp_path)
+    monkeypatch.setenv("PWD", str(tmp_path))  # as in a shell of that directory
+    done = play(inventory, SIGN[0], tmp_path, *SIGN[1:])
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Send back" in done.stdout
     verify = ["openssl", "verify", "-x509_strict", "-crl_check"]
     chain = ["-CAfile", str(pki / "ca.crt"), "-CRLfile", str(pki / "crl.pem")]
     assert "OK" in run(*verify, *chain, tmp_path / "cad-07.crt")
     assert len(list((pki / "issued").glob("client-cad-07-*.crt"))) == 1
-    done = play(inventory, "playbooks/operate/sign_certificate.yml", tmp_path, *asked)
+    done = play(inventory, SIGN[0], tmp_path, *SIGN[1:])
     assert "changed=0 " in done.stdout, "a second time changes nothing"
 
 
@@ -257,4 +262,65 @@ def test_a_ca_without_its_key_is_a_mistake(tmp_path: Path) -> None:
     shutil.copy(make_system(tmp_path).authority.ca, pki / "ca.crt")
     done = authority(pki, tmp_path, MAKE)
     assert done.returncode != 0
-    assert "its key ca.key is not" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "ca.key is not there; put the CA's key there" in said
+    assert "Nothing was changed" in said
+    assert [path.name for path in pki.iterdir()] == ["ca.crt"]
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "true",
+        "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=x -keyout ca.key -out ca.crt",
+    ],
+)
+def test_a_good_ca_has_no_problem(tmp_path: Path, command: str) -> None:
+    run(*NEW_CA, cwd=tmp_path)
+    run("sh", "-ec", command, cwd=tmp_path)
+    assert problem(str(tmp_path / "ca.crt"), str(tmp_path / "ca.key")) == ""
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("rm ca.crt", "ca.crt cannot be read: No such file"),
+        ("cp ca.key ca.crt", "ca.crt has no certificate in PEM"),
+        ("cat ca.crt >> ca.crt.2; cat ca.crt.2 >> ca.crt", "ca.crt has 2 certificates"),
+        ("rm ca.key", "ca.key is not there"),
+        ("cp ca.crt ca.key", "ca.key has no private key in PEM"),
+        ("openssl ecparam -genkey -noout -name prime256v1 -out ca.key", "ca.key is not the key of the CA"),
+        ("openssl pkey -aes256 -passout pass:x -in ca.key -out a; mv a ca.key", "ca.key is encrypted"),
+        (
+            "openssl req -x509 -newkey ed25519 -nodes -subj /CN=x -keyout ca.key -out ca.crt"
+            " -addext keyUsage=critical,keyCertSign,cRLSign",
+            "neither an elliptic curve's nor an RSA key",
+        ),
+        (
+            "openssl req -x509 -key ca.key -subj /CN=x -out ca.crt"
+            " -addext keyUsage=critical,digitalSignature",
+            "may not sign certificates and lists",
+        ),
+        (
+            "openssl req -new -key ca.key -subj /CN=x | openssl x509 -req -signkey ca.key -out ca.crt",
+            "may not sign certificates and lists",
+        ),
+        (
+            "openssl req -new -key ca.key -subj /CN=sub > r; mv ca.crt root.crt;"
+            " openssl x509 -req -in r -CA root.crt -CAkey ca.key -CAcreateserial -out ca.crt",
+            "a root is needed",
+        ),
+        (
+            "openssl req -new -key ca.key -subj /CN=x"
+            " | openssl x509 -req -signkey ca.key -days -1 -extfile ext -out ca.crt",
+            "ca.crt ended on ",
+        ),
+    ],
+)
+def test_a_ca_that_cannot_sign_is_named_with_the_remedy(tmp_path: Path, command: str, said: str) -> None:
+    (tmp_path / "ext").write_text("basicConstraints=critical,CA:TRUE\n")
+    run(*NEW_CA, cwd=tmp_path)
+    run("sh", "-ec", command, cwd=tmp_path)
+    found = problem(str(tmp_path / "ca.crt"), str(tmp_path / "ca.key"))
+    assert said in found
+    assert str(tmp_path) in found
