@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import os
 import re
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machines import ROOT, Machine, playbook
+from machines import ROOT, Machine, machine_named, playbook
 from test_system import until
 
 FILES = {"upstreams": "upstream", "twins": "server", "clients": "client"}
@@ -153,6 +155,21 @@ def test_certificates_of_servers_end_on_different_days(
     ends = sorted(valid(machine)[1] for machine in upstreams + twins)
     apart = [later - earlier for earlier, later in itertools.pairwise(ends)]
     assert min(apart) > datetime.timedelta(days=5)
+
+
+def test_a_controller_whose_clock_is_days_ahead_changes_no_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = tmp_path / "date"
+    clock.write_text(f"#!/bin/sh\nexec {shutil.which('date')} --date='2 days' \"$@\"\n")
+    clock.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    up3 = machine_named("up3")  # has the shortest life
+    before = valid(up3)
+    more = ["-e", "tmr_pki_renew_days=396", "-e", "tmr_pki_spread_days=0", "--tags", "pki", "--limit", "up3"]
+    with pytest.raises(AssertionError, match=r"48\.\d\s+hours\s+ahead\s+of\s+that\s+of\s+up3"):
+        playbook("site.yml", *more)
+    assert valid(up3) == before
 
 
 def test_the_status_tells_which_certificate_ends_first(
