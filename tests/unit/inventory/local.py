@@ -38,8 +38,9 @@ COMMON: dict[str, Any] = {
 }
 
 
-def inventory(tmp_path: Path, **variables: Any) -> Path:
-    """An inventory of two twins, three upstreams and a client, with these variables for all."""
+def inventory(tmp_path: Path, away: tuple[str, ...] = (), **variables: Any) -> Path:
+    """An inventory of two twins, three upstreams and a client, with these variables for all. `away`: machines
+    that are not reachable."""
     hosts: dict[str, dict[str, Any]] = {name: {"tmr_back_address": own[0]} for name, own in ADDRESSES.items()}
     for name in ("tmr1", "tmr2"):
         hosts[name]["tmr_front_addresses"] = ADDRESSES[name][1:]
@@ -51,6 +52,10 @@ def inventory(tmp_path: Path, **variables: Any) -> Path:
         group: {"hosts": {name: hosts[name] for name in names}} for group, names in groups.items()
     }
     text["clients"] = {"hosts": {"cad": {}}}
+    for members in text.values():
+        for name in away:
+            if name in members["hosts"]:
+                members["hosts"][name]["ansible_connection"] = "ssh"
     cache = tmp_path / "cache"
     text["all"] = {"vars": {**COMMON, "tmr_release_cache": str(cache), **variables}}
     path = tmp_path / "hosts.yml"
@@ -78,19 +83,23 @@ def dry_run(
     lines = [f"2: eth0    inet {address}/24 scope global eth0" for address in shown or every]
     (programs / "ip").write_text("#!/bin/sh\ncat <<'END'\n" + "\n".join(lines) + "\nEND\n")
     (programs / "ip").chmod(0o755)
+    (programs / "ssh").write_text("#!/bin/sh\necho 'ssh: connect: No route to host' >&2\nexit 255\n")
+    (programs / "ssh").chmod(0o755)
     environment = {
         **os.environ,
         "PATH": f"{programs}:{os.environ['PATH']}",
         "ANSIBLE_CONFIG": str(ROOT / "ansible" / "ansible.cfg"),
         "ANSIBLE_LOCAL_TEMP": str(tmp_path / "ansible"),
         "ANSIBLE_REMOTE_TEMP": str(tmp_path / "ansible"),
+        "ANSIBLE_SSH_EXECUTABLE": str(programs / "ssh"),
+        "ANSIBLE_SSH_CONTROL_PATH_DIR": str(tmp_path / "cp"),
         "ANSIBLE_NOCOLOR": "1",
     }
     environment.pop("SSH_CONNECTION", None)
     if came:
         environment["SSH_CONNECTION"] = came
     command = [str(ANSIBLE), "-i", str(hosts), str(ROOT / "ansible" / playbook), "--check", *more]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> str:

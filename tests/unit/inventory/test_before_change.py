@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Findings of site.yml on the machines before it changes anything."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,28 @@ def test_a_package_that_cannot_be_had_stops_everything(tmp_path: Path) -> None:
     done = dry_run(inventory(tmp_path, tmr_packages_needed=needed), "site.yml", "--limit", "up1")
     assert done.returncode != 0
     assert "up1 lacks no-such-package, and apt could not install it" in said(done)
+    assert "tmr_release" not in roles_run(done)
+
+
+def test_a_client_and_an_upstream_that_are_off_are_left_out(tmp_path: Path) -> None:
+    """Also where a tag leaves out most of the plays."""
+    off = inventory(tmp_path, away=("up1", "cad"))
+    done = dry_run(off, "site.yml", "--tags", "time", "--limit", "up1,up2,tmr1,cad")
+    assert done.returncode == 4, "some machines were not reachable, and nothing else failed"
+    assert "cad, up1 are not reachable, and left out" in said(done)
+    assert "No route to host" in said(done)
+    assert re.findall(r"failed=[1-9]", done.stdout) == []
+    recap = done.stdout.partition("PLAY RECAP")[2]
+    assert re.findall(r"^(\w+) .*unreachable=1", recap, re.M) == ["cad", "up1"]
+    assert re.findall(r"^(\w+) .*changed=[1-9]", recap, re.M) == ["tmr1", "up2"]
+
+
+def test_with_two_upstreams_off_nothing_is_changed(tmp_path: Path) -> None:
+    off = inventory(tmp_path, away=("up2", "up3"))
+    done = dry_run(off, "site.yml", "--limit", "up1,up2,up3")
+    assert done.returncode != 0
+    assert "up2, up3 are not reachable: the system cannot serve without them" in said(done)
+    assert "Nothing was changed" in said(done)
     assert "tmr_release" not in roles_run(done)
 
 
