@@ -14,6 +14,7 @@ from tests.simulation.rules import Rules
 from tmr.ledger import BatchOutcome, Borrowed, Command, Consume, Consumed, Free, Grant, Ledger, Outcome
 from tmr.quorum.acceptor import Acceptor
 from tmr.quorum.agreement import Agreement
+from tmr.quorum.anchor import Anchor
 from tmr.quorum.consensus_clock import CertifiedClock
 from tmr.quorum.durable import Answer, Durable, RecordWrite, SnapshotWrite, VotingWrite, Write
 from tmr.quorum.entries import FIRST, Entry, ProposerId, Snapshot, encode_membership
@@ -345,6 +346,21 @@ class KeepsItsLedger(Proposer):
 
     def _drop_ledger(self) -> None:
         pass
+
+
+class KeepsItsMirror(Proposer):
+    """A passive twin keeps entries that two upstreams contradict."""
+
+    def _mirror_anew(self, sources: frozenset[int]) -> None:
+        pass
+
+
+class AnchorsWhatItIsTold(Proposer):
+    """A passive twin's anchor is what one upstream told."""
+
+    @property
+    def confirmed_anchor(self) -> Anchor | None:
+        return self.anchor
 
 
 class ConfirmedByNobody(Agreement):
@@ -845,6 +861,8 @@ MUTATIONS: dict[str, Rules] = {
     "differing ledger not noticed": Rules(acceptor=TrustsItsLedger, profile=ODD),
     "digest believed one-sided": Rules(acceptor=BelievesTheTwin, profile=ODD),
     "a contradicted ledger is kept": Rules(twin=KeepsItsLedger, profile=ODD),
+    "a contradicted mirror is kept": Rules(twin=KeepsItsMirror),
+    "an anchor on the word of one": Rules(twin=AnchorsWhatItIsTold),
     "an unconfirmed ledger is sent": Rules(twin=SendsItsLedger, profile=ODD),
     "newest clock is the time": Rules(twin=TakesTheNewestClock, profile=WRONG),
     "a jump of the clocks counts at once": Rules(twin=FollowsAJump, profile=BOOTED),

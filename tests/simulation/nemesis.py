@@ -569,7 +569,7 @@ class Nemesis:
         if not all(copy.voting for copy in copies):
             return False  # from before the founding: no copy of a member, but a disk that is lost
         for twin in self.world.twins.values():
-            known = twin.anchor if restart or not twin.up else twin.twin.anchor
+            known = twin.anchor if restart or not twin.up else twin.twin.confirmed_anchor
             if known is None or any(_shows(copy, known) for copy in copies):
                 return False
         return all(third.disk.knows_more_of(copy) for copy in copies)

@@ -3,12 +3,17 @@
 
 from collections.abc import Callable
 
-from tests.simulation.bench import TTL, Bench
+from msgspec.structs import replace
+
+from tests.simulation.bench import TTL, WALL_MS, Bench
 from tests.simulation.invariant_checker import Violation
 from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
 from tmr.ledger import Borrow, GiveBack, RecordDenials, StateContainers, encode
-from tmr.quorum.messages import Install
+from tmr.quorum.anchor import contains
+from tmr.quorum.entries import Entry
+from tmr.quorum.messages import Install, Subscribe, Subscribed
 from tmr.quorum.outputs import Send
+from tmr.quorum.proposer import Proposer
 from tmr.quorum.read_index import ReadIndex
 from tmr.quorum.replication import LAGGING_PAUSE
 
@@ -294,6 +299,76 @@ def signature_after_a_return(bench: Bench) -> None:
         raise Violation("two upstreams sign a borrowing that was given back")
 
 
+def poll(bench: Bench, name: str, forged: int = 0) -> None:
+    """The twin polls all three upstreams; up1 adds so many entries to its answer that nobody committed."""
+    bench.wait(0.05)
+    twin = bench.twins[name]
+    twin.tick(bench.now)
+    for one in [output for output in twin.take() if isinstance(output, Send)]:
+        reply = bench.acceptors[one.replica].handle(bench.now, WALL_MS, one.request).reply
+        if one.replica == 0 and isinstance(reply, Subscribed) and isinstance(one.request, Subscribe):
+            known = one.request.have_index, reply.state.commit
+            if forged and one.request.entries and known[0] == known[1]:
+                reply = with_forged(reply, bench.acceptors[0].log.last_time, forged)
+        twin.receive(bench.now, one.replica, one.at, one.request, reply)
+
+
+def with_forged(reply: Subscribed, time_ms: int, count: int) -> Subscribed:
+    """The answer with more entries, as if they were committed."""
+    state = reply.state
+    last = state.commit + count
+    body = encode(RecordDenials(()))
+    forged = range(state.commit + 1, last + 1)
+    entries = tuple(Entry(index, state.last_epoch, time_ms, "command", body) for index in forged)
+    return replace(reply, entries=entries, state=replace(state, last_index=last, commit=last))
+
+
+def renew(bench: Bench, name: str) -> None:
+    """All three upstreams store what the active twin has, and hear that it is committed."""
+    bench.exchange(name, 0, 1, 2, times=3)
+    bench.wait(1.1 * bench.timing.renewal)
+    bench.twins[name].tick(bench.now)
+    bench.exchange(name, 0, 1, 2, times=3)
+
+
+def forged_mirror(bench: Bench) -> tuple[Proposer, Proposer]:
+    """The active twin, and the passive one, which up1 has fed two entries that nobody committed."""
+    a, b = "tmr1", "tmr2"
+    must(bench.elect(a, 0, 1, 2))
+    active, passive = bench.twins[a], bench.twins[b]
+    renew(bench, a)
+    passive.eligible = False
+    for _ in range(4):
+        poll(bench, b)
+    must(passive.commit == bench.acceptors[0].commit > 0)
+    for _ in range(2):
+        poll(bench, b, forged=2)
+    must(passive.commit == bench.acceptors[0].commit + 2)
+    return active, passive
+
+
+def two_upstreams_contradict(bench: Bench) -> None:
+    """One upstream lies to the passive twin, and the two others go on with other entries."""
+    active, passive = forged_mirror(bench)
+    for _ in range(3):
+        active.submit(bench.now, encode(RecordDenials(())))
+        renew(bench, "tmr1")
+    for _ in range(6):
+        poll(bench, "tmr2")
+    mirrored = list(passive.log.after_index(0))
+    if mirrored != list(active.log.after_index(0, len(mirrored))):
+        raise Violation("the passive twin keeps entries that two upstreams contradict")
+    must(passive.commit > 3)
+
+
+def one_upstream_tells(bench: Bench) -> None:
+    """One upstream lies to the passive twin, whose machine is started again."""
+    active, passive = forged_mirror(bench)
+    anchor = passive.confirmed_anchor
+    if anchor is not None and not contains(active.log, anchor):
+        raise Violation("a forged entry is the anchor of the passive twin, which never serves without it")
+
+
 def must(held: bool) -> None:
     """The schedule came as far as it was meant to."""
     if not held:
@@ -315,5 +390,7 @@ SCHEDULES: dict[str, Callable[[Bench], None]] = {
     "a commit settles no fork": fork_with_a_commit,
     "one late message, no release": release_after_a_late_pre_vote,
     "acknowledged tail forgotten": snapshot_that_comes_twice,
+    "a contradicted mirror is kept": two_upstreams_contradict,
+    "an anchor on the word of one": one_upstream_tells,
 }
 """Rule taken away → the schedule that shows it."""

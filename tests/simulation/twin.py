@@ -220,7 +220,7 @@ class SimTwin:
 
     def keep_anchor(self) -> None:
         """Write the anchor; the file is replaced as a whole."""
-        self.anchor = self.twin.anchor
+        self.anchor = self.twin.confirmed_anchor or self.anchor
         self._anchored_at = self.now()
 
     def _tick(self) -> None:

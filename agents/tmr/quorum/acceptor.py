@@ -397,4 +397,5 @@ class Acceptor(LeaseGrants):
             snapshot=snapshot,
             entries=entries,
             digest=self._machine.digest() if self._applied else b"",
+            have_sum=self._committed_sum(message.have_index),
         )

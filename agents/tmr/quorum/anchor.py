@@ -102,12 +102,19 @@ class AnchorCheck:
         self.kept = kept
         """Read from the disk, and not seen in the journal since."""
         self.objection: AnchorMismatch | None = None
+        self.confirmed = kept
+        """Highest position that this twin's own term, or two replicas, confirmed. Its epoch never falls."""
         self._asked: Anchor | None = None
         """The anchor when this election began: no answer shows what was committed after the question."""
 
     def current(self, log: Log, commit: int) -> Anchor | None:
         """The anchor to be kept now, for a twin that knows `log` to be committed up to `commit`."""
         return self.kept or at(log, commit)
+
+    def confirm(self, anchor: Anchor | None) -> None:
+        """A majority has this entry as committed."""
+        if anchor is not None and (self.confirmed is None or anchor.position > self.confirmed.position):
+            self.confirmed = anchor
 
     @property
     def founding(self) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from tmr.quorum import formats, founding
 from tmr.quorum.entries import FIRST, Entry, Snapshot
+from tmr.quorum.journal_check import JournalCheck
 from tmr.quorum.majority import is_all, is_majority, reached
 from tmr.quorum.messages import Subscribe, Subscribed
 from tmr.quorum.outputs import Send
@@ -27,6 +28,7 @@ class Following(Term):
         super().__init__(setup)
         self.dropped = 0
         """Times that the ledger was dropped, because a majority had another."""
+        self.journal_check = JournalCheck()
         self._sources = frozenset[int]()
         """Replicas that had another ledger: the next is mirrored from these alone. Empty: from all."""
         self._unread: dict[int, str] = {}
@@ -130,11 +132,30 @@ class Following(Term):
             self._drop_ledger()
             self.agreement.begin_term()
 
+    def _compare_entry(self, replica: int, request: Subscribe, reply: Subscribed) -> None:
+        """Compare the entry that a passive twin's poll named; mirror anew where two replicas contradict it.
+
+        An operator gave up what this twin still knows, or a replica fed it entries that no majority has.
+        """
+        compares = self.role in ("passive", "pre-candidate")  # a promise continues what a candidate has
+        if not compares or request.have_index > self.commit or not self._is_current(replica):
+            return
+        self.journal_check.compare(replica, self.log, request.have_index, reply)
+        self.anchors.confirm(self.journal_check.confirmed)
+        if sources := self.journal_check.outvoted:
+            self._mirror_anew(sources)
+            self.agreement.begin_term()
+
     def _drop_ledger(self) -> None:
-        """Forget journal and ledger, as after a start, but not what is known to be committed."""
+        """Mirror anew from two replicas that have another ledger."""
         self.dropped += 1
-        self._sources = self.agreement.differing
-        self.anchors.kept = self.anchor
+        self._mirror_anew(self.agreement.differing)
+
+    def _mirror_anew(self, sources: frozenset[int]) -> None:
+        """Forget journal and ledger, as after a start, but not what a majority is known to have committed."""
+        self._sources = sources
+        self.anchors.kept = self.confirmed_anchor
+        self.journal_check.begin()
         self._clear()
         for progress in self.replicas:
             progress.subscribed = False  # polls that are under way ask for what followed the former one
@@ -149,9 +170,13 @@ class Following(Term):
         A replica of an older term may count entries as committed that operators gave up: it was away when two
         old copies were accepted. Of two known terms the newer counts: a majority has taken each term.
         """
+        return replica not in self._unread and self._is_source(replica) and self._is_current(replica)
+
+    def _is_current(self, replica: int) -> bool:
+        """The term that the replica has taken is no older than the newest that a majority has taken."""
         states = [one.state for one in self.replicas if one.state is not None and not one.foreign]
         terms = [state.term for state in states if state.voting]  # a new store knows of no term
         state = self.replicas[replica].state
-        if state is None or replica in self._unread or not self._is_source(replica) or not is_majority(terms):
+        if state is None or not is_majority(terms):
             return False
         return state.term >= (reached(terms, 0) if is_all(terms) else max(terms))

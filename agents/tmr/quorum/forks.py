@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from tmr.quorum.entries import Entry, checksum
 from tmr.quorum.log import Log
 from tmr.quorum.majority import is_all
-from tmr.quorum.messages import Promise
+from tmr.quorum.messages import Promise, ReplicaState
 
 
 def differ(one: Promise, other: Promise) -> bool:
@@ -53,10 +53,14 @@ def replaces(log: Log, commit: int, promise: Promise) -> bool:
     that ends before what is committed shows no entries; if it goes on with a later epoch, it lacks that: each
     later term begins behind all that is committed.
     """
-    ends = promise.state
-    if ends.last_index <= commit and ends.last_epoch > (log.epoch_at(commit) or 0):
-        return True
-    return any(own != entry for own, entry in _at_committed(log, commit, promise))
+    return superseded(log, commit, promise.state) or any(
+        own != entry for own, entry in _at_committed(log, commit, promise)
+    )
+
+
+def superseded(log: Log, commit: int, ends: ReplicaState) -> bool:
+    """The replica's journal ends before what is committed in the log, with an entry of a later epoch."""
+    return ends.last_index <= commit and ends.last_epoch > (log.epoch_at(commit) or 0)
 
 
 def contradicted(promises: Mapping[int, Promise]) -> frozenset[int] | None:

@@ -254,6 +254,8 @@ class Subscribed(msgspec.Struct, frozen=True, tag="subscribed"):
     entries: tuple[Entry, ...]
     digest: bytes = b""
     """Digest of the replica's ledger after its commit index, for the twin to compare with its own."""
+    have_sum: bytes = b""
+    """Checksum of its entry at the `have_index` of the poll; empty: it has none there that is committed."""
 
 
 class Bootstrapped(msgspec.Struct, frozen=True, tag="bootstrapped"):

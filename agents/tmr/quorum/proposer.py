@@ -117,6 +117,8 @@ class Proposer(Election):
             return
         match reply:
             case Subscribed():
+                if isinstance(request, Subscribe):
+                    self._compare_entry(replica, request, reply)
                 self._followed(now, replica, reply)
             case RequestRefused():
                 self._refused(now, replica, request, reply)

@@ -7,6 +7,7 @@ the slowest is the *lagging* replica: no commitment waits for it, and it gets me
 
 from typing import Final
 
+from tmr.quorum.anchor import at
 from tmr.quorum.commitment import commit_index
 from tmr.quorum.entries import AckedPosition, Entry
 from tmr.quorum.following import Following
@@ -217,6 +218,7 @@ class Replication(Following):
         before, self.commit = self.commit, commit_index(stored, self.commit, self.counts)
         if before < self._term_start <= self.commit:
             self.rollbacks.term_committed()
+            self.anchors.confirm(at(self.log, self.commit))
             self._serve()
         return self.commit > before
 

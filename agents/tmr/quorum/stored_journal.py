@@ -111,6 +111,10 @@ class StoredJournal:
         own = self.log.sum_at(index)
         return bool(own and checksum and own != checksum)
 
+    def _committed_sum(self, index: int) -> bytes:
+        """Checksum of the entry at `index`; empty where it is not known, or not committed."""
+        return self.log.sum_at(index) if index <= self.commit else b""
+
     def _news(
         self, have_index: int, have_epoch: int, upto: int, limit: int | None = None, size: int | None = None
     ) -> tuple[Snapshot | None, tuple[Entry, ...]]:

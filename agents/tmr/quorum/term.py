@@ -12,7 +12,7 @@ import msgspec
 
 from tmr.quorum import founding
 from tmr.quorum.agreement import Agreement
-from tmr.quorum.anchor import Anchor, AnchorCheck
+from tmr.quorum.anchor import Anchor, AnchorCheck, at
 from tmr.quorum.commitment import confirmed_since
 from tmr.quorum.consensus_clock import CertifiedClock
 from tmr.quorum.entries import Entry, Kind, ProposerId, StateMachine
@@ -202,8 +202,19 @@ class Term(LedgerCopy):
 
     @property
     def anchor(self) -> Anchor | None:
-        """Anchor for this machine's disk, to be kept now and then: the highest position known committed."""
+        """Highest position that this twin takes for committed, also on the word of one replica."""
         return self.anchors.current(self.log, self.commit)
+
+    @property
+    def confirmed_anchor(self) -> Anchor | None:
+        """Anchor for this machine's disk, to be kept now and then: the highest position that a majority has.
+
+        One replica feeds a passive twin. What no second one has confirmed must not be held against the
+        journals of later elections.
+        """
+        if self.role == "active" and self.serving:
+            return at(self.log, self.commit)
+        return self.anchors.kept or self.anchors.confirmed
 
     # -- the role ------------------------------------------------------------------------------------------
 
@@ -216,6 +227,7 @@ class Term(LedgerCopy):
     def _step_down(self, now: float, event: Event, reason: str, pause: float | None = None) -> None:
         """End the term or the candidacy, for this reason; stand for election again after about `pause`."""
         was = self.role
+        self.anchors.confirm(self.confirmed_anchor)
         if was == "active":
             self.certified.end_term()
             self.rollbacks.term_ended()

@@ -13,6 +13,12 @@ DROPPED: Final = (
     "this twin's ledger differed from those of two upstreams, and was mirrored anew; test the memory of this "
     "machine. The alarm ends with the next start"
 )
+CONTRADICTED: Final = (
+    "entry {} of epoch {}, which this twin had mirrored, is another one on two upstreams, so the journal was "
+    "mirrored anew. Either a loss was accepted on the other twin alone: then this twin objects, and that "
+    "alarm says how to accept it here, too. Or an upstream showed entries that no majority has: look who has "
+    "been root there. The alarm ends with the next start"
+)
 FORKED: Final = (
     "two upstreams had different entries of one epoch in their journals: a copy of a running twin wrote "
     "beside it. What two upstreams have counts, and nothing is granted before the third has answered. "
@@ -23,6 +29,8 @@ FORKED: Final = (
 def ledger_alarms(twin: Proposer, now: float) -> list[str]:
     """Alarms for ledgers that differ."""
     found = [DROPPED] if twin.dropped else []
+    if (other := twin.journal_check.contradicted) is not None:
+        found.append(CONTRADICTED.format(other.index, other.epoch))
     found += [FORKED] if twin.forked else []
     for slot in unresolved(twin.agreement.differences, now, DIFFERENCE_ALARM):
         others = [other for other in range(len(twin.names)) if other != slot]

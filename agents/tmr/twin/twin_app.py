@@ -194,8 +194,9 @@ class TwinApp:
         self.guard.check()
         other = self.other_twin()
         if not other.ready:
-            why = f"{self.config.peer} could not take over at once: {other.reason}."
-            raise problem("twin-not-ready", why)
+            raise problem(
+                "twin-not-ready", f"{self.config.peer} could not take over at once: {other.reason}."
+            )
         return self.config.name
 
     # -- news ----------------------------------------------------------------------------------------------
@@ -306,7 +307,6 @@ class TwinApp:
         """This twin, as it sees itself and the system."""
         twin, now = self.replicator.twin, self.replicator.clock()
         upstreams, time_ms = self.replicator.upstreams(), self.replicator.certified_ms()
-        active = twin.role == "active"
         seen = [peer.state.promised for peer in twin.replicas if peer.state is not None]
         facts = HealthFacts(
             name=self.config.name,
@@ -322,7 +322,7 @@ class TwinApp:
         return Status(
             name=self.config.name,
             role=self.role(),
-            epoch=twin.epoch if active else max(seen, default=0),
+            epoch=twin.epoch if twin.role == "active" else max(seen, default=0),
             lease_remaining_ms=round((twin.deadline - now) * 1000) if twin.holds(now) else None,
             vip=tuple(self.config.vip),
             peer=other_holder(self.replicator.twin),
@@ -342,11 +342,12 @@ class TwinApp:
 
     def _to_keep(self) -> AnchorDocument | None:
         """Contents of the anchor file now."""
-        twin = self.replicator.twin
-        anchor = twin.anchor
-        if anchor is None or twin.anchors.kept:
-            return self._anchored
-        return AnchorDocument(anchor, self._spent(), self._used_up())
+        twin, known = self.replicator.twin, self._anchored
+        anchor = twin.confirmed_anchor
+        if anchor is not None and (known is None or known.anchor != anchor):
+            spent = known.spent if known is not None and twin.anchors.kept else self._spent()
+            self._anchored = AnchorDocument(anchor, spent, self._used_up())
+        return self._anchored
 
     def _used_up(self) -> int:
         return self._anchored.used_up if self._anchored else 0
@@ -358,11 +359,10 @@ class TwinApp:
 
     def _objection(self, now: float) -> str:
         """Reason why this twin does not serve with the journal that is shown; empty: it does not object."""
-        objection = self.replicator.twin.anchors.objection
-        if objection is None:
+        if (objection := self.replicator.twin.anchors.objection) is None:
             return ""
-        shorter = self._anchored is not None and objection.kind not in ("founded", "new")
-        units = units_lost(self._anchored.spent, self._spent()) if shorter and self._anchored else ""
+        known = None if objection.kind in ("founded", "new") else self._anchored
+        units = units_lost(known.spent, self._spent()) if known is not None else ""
         since_ms = self.guard.wall_ms() - round((now - objection.since) * 1000)
         return describe(objection, self.replicator.twin.names, since_ms, units)
 

@@ -13,6 +13,7 @@ from tmr.quorum.messages import Subscribe
 from tmr.quorum.outputs import Send
 from tmr.quorum.proposer import Proposer
 from tmr.twin.accept_loss import UNSEEN_EPOCHS
+from tmr.twin.ledger_alarms import ledger_alarms
 
 OLD = frozenset({0, 1})
 THIRD = 2
@@ -167,3 +168,37 @@ def test_a_longer_memory_of_what_was_given_up_is_no_journal_to_go_on_with() -> N
     assert former.anchors.objection.kind == "other"
     assert former.role != "active", "it keeps no lease from the other twin"
     assert world.elects(world.started(1, None), OLD)
+
+
+@pytest.mark.parametrize("commands", [0, 6])
+def test_a_twin_that_ran_on_objects_and_mirrors_the_journal_in_force(commands: int) -> None:
+    """The loss was accepted on the other twin alone; this one learns of it while that one serves."""
+    world, active, former = given_up(commands)
+    known = former.commit
+    former.retire(world.now, "test")
+    former.eligible = False
+    for _ in range(6):
+        answers(world, former, 0, 1, 2)
+    assert list(former.log.after_index(0)) == list(active.log.after_index(0))
+    assert former.anchors.objection is not None
+    assert former.anchors.objection.kind == "active"
+    assert former.anchors.objection.anchor.index == known
+    assert former.confirmed_anchor == former.anchors.objection.anchor, "as on its disk"
+    (alarm,) = ledger_alarms(former, world.now)
+    assert f"entry {known} of epoch" in alarm
+
+
+def test_one_upstream_alone_contradicts_no_mirror() -> None:
+    world, active, _ = given_up(3)
+    active.retire(world.now, "test")
+    twin = world.started(0, None)
+    twin.eligible = False
+    for _ in range(3):
+        answers(world, twin, 0, 1, 2)
+    mirrored = twin.commit
+    assert mirrored == active.commit
+    for _ in range(6):
+        answers(world, twin, 2)
+    assert twin.commit == mirrored
+    assert twin.journal_check.contradicted is None
+    assert not ledger_alarms(twin, world.now)
