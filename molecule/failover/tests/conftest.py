@@ -9,9 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 from licences import FIRM, UNIT, Held, Licence, Products
-from machines import SSH_CONFIG, machine_named, names
+from machines import SSH_CONFIG, machine_named, names, playbook
 
-from system import heal, playbook, tmr, until, vendor
+from system import heal, tmr, until, vendor
 
 
 @pytest.fixture(scope="session")

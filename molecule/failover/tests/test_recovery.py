@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from licences import FIRM, Products
-from machines import SSH_CONFIG, Machine, machine_named, names
+from machines import SSH_CONFIG, Machine, machine_named, names, playbook
 
-from system import active_status, caught_up, lab, playbook, tmr, tmr_operator, until, upstream_status, vendor
+from system import active_status, caught_up, lab, tmr, tmr_operator, until, upstream_status, vendor
 
 pytestmark = pytest.mark.timeout(900)
 LOAD = "load"
