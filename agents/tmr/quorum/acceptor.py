@@ -152,7 +152,7 @@ class Acceptor(LeaseGrants):
                 return self._report(now, wall_ms, message)
             case Subscribe():
                 reply = self.subscribe(now, wall_ms, message)
-                return Answer(reply or self._followed(now, wall_ms, message, None, ()))
+                return Answer(reply or self._followed(now, wall_ms, message, (None, ())))
 
     def is_late(self, message: Acquire | Append | Install) -> bool:
         """A later message of the same run came before: this message changes nothing, and renews no lease."""
@@ -372,7 +372,7 @@ class Acceptor(LeaseGrants):
             snapshot, entries = self._committed_news(message.have_index, message.have_epoch)
         if not entries and snapshot is None and seen == (message.known_holder, message.known_epoch):
             return None
-        return self._followed(now, wall_ms, message, snapshot, entries)
+        return self._followed(now, wall_ms, message, (snapshot, entries))
 
     def _cannot_apply(self, message: Subscribe) -> bool:
         """The twin is told which format is needed (`ReplicaState.needs`), and sent nothing newer."""
@@ -383,8 +383,7 @@ class Acceptor(LeaseGrants):
         now: float,
         wall_ms: int,
         message: Subscribe,
-        snapshot: Snapshot | None,
-        entries: tuple[Entry, ...],
+        news: tuple[Snapshot | None, tuple[Entry, ...]],
     ) -> Subscribed:
         holder = self.live_holder(now)
         remaining = max(0, round((self.holder_until - now) * 1000)) if holder else 0
@@ -394,8 +393,8 @@ class Acceptor(LeaseGrants):
             holder=holder.name if holder else "",
             holder_epoch=self.promised,
             remaining_ms=remaining,
-            snapshot=snapshot,
-            entries=entries,
+            snapshot=news[0],
+            entries=news[1],
             digest=self._machine.digest() if self._applied else b"",
             have_sum=self._committed_sum(message.have_index),
         )

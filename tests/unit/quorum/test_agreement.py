@@ -172,7 +172,7 @@ def test_a_passive_twin_that_two_upstreams_contradict_mirrors_anew() -> None:
     site.ledger._ledger_state.usage.spend(OTHER, 1)
     for slot in (0, 1):
         request = site.twin._follow_request(slot, entries=True)
-        told = site.upstreams[slot]._followed(site.now, 1_800_000_000_000, request, None, ())
+        told = site.upstreams[slot]._followed(site.now, 1_800_000_000_000, request, (None, ()))
         site.twin.replicas[slot].subscribed = True
         site.twin.receive(site.now, slot, site.now, request, told)
     assert site.twin.dropped == 1
