@@ -6,7 +6,7 @@ import datetime as dt
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,15 +52,26 @@ async def takeover(system: System) -> Twin:
     return second
 
 
+async def served(ask: Callable[[], Awaitable[httpx.Response]]) -> httpx.Response:
+    """The answer of a server that may be busy for a while, or about to lose its term."""
+    async with asyncio.timeout(90):
+        while (answer := await ask()).status_code == 503:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+    return answer
+
+
 async def open_session(client: httpx.AsyncClient, **members: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/sessions", json=ask(**members), headers=key())
+    header = key()
+    answer = await served(lambda: client.post("/v1/sessions", json=ask(**members), headers=header))
     assert answer.status_code == 201, answer.text
     return dict(answer.json())
 
 
 async def shown(client: httpx.AsyncClient) -> dict[str, Any]:
-    serial = (await client.get("/v1/containers")).json()["containers"][0]["serial"]
-    (only,) = (await client.get(f"/v1/containers/{serial}/items")).json()["items"]
+    containers = await served(lambda: client.get("/v1/containers"))
+    serial = containers.json()["containers"][0]["serial"]
+    items = await served(lambda: client.get(f"/v1/containers/{serial}/items"))
+    (only,) = items.json()["items"]
     return dict(only)
 
 
@@ -217,6 +228,43 @@ async def test_what_the_vendor_wrote_into_the_licence_is_read(tmp_path: Path) ->
         found = await shown(client)
         assert (found["text"], found["customer"], found["user_data"]) == ("for tests", "Works 7", "AP8=")
         assert (found["feature_map"], found["borrow_seconds"], found["borrowed"]) == (5, 60, 0)
+
+
+# -- linger time, named users ------------------------------------------------------------------------------
+
+
+@scenario
+async def test_a_seat_lingers_over_a_failover_for_its_holder_alone(tmp_path: Path) -> None:
+    async with running(tmp_path, item(1, quantity=1, linger_s=3600)) as system:
+        async with system.active.client() as client:
+            session = await open_session(client, user="ada", station="ws1")
+            ended = await served(lambda: client.delete(f"/v1/sessions/{session['id']}"))
+            assert ended.status_code == 204
+        second = await takeover(system)
+        async with second.client() as client:
+            found = await shown(client)
+            assert (found["in_use"], found["lingering"], found["linger_seconds"]) == (1, 1, 3600)
+            other = ask(user="bob", station="ws1")
+            refused = await served(lambda: client.post("/v1/sessions", json=other, headers=key()))
+            assert slug(refused) == "no-more-licences"
+            (holder,) = refused.json()["holders"]
+            assert (holder["user"], holder["lingering"], holder["access_mode"]) == ("ada", True, None)
+            assert holder["until"] == refused.json()["next_end"]
+            await open_session(client, user="ada", station="ws1")
+            assert (await shown(client))["lingering"] == 0
+
+
+@scenario
+async def test_a_named_user_takes_one_seat_on_all_stations(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path, item(1, quantity=1, named_user=True)) as system,
+        system.active.client() as client,
+    ):
+        for station in ("ws1", "ws2"):
+            await open_session(client, user="ada", station=station)
+        assert ((await shown(client))["in_use"], (await shown(client))["named_user"]) == (1, True)
+        refused = await served(lambda: client.post("/v1/sessions", json=ask(user="bob"), headers=key()))
+        assert [one["seats"] for one in refused.json()["holders"]] == [1, 0]
 
 
 # -- emergency ---------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class SimContainer:
         self.fingerprint = fingerprint(self.key)
         self.licensed = licensed
         self.generation = 1
+        self.item = ITEM
         self._signed: dict[tuple[str, int], SignedStatement] = {}
 
     def issue(self) -> None:
@@ -40,10 +41,19 @@ class SimContainer:
         """What the upstream states of it, signed."""
         name = (upstream, self.generation)
         if name not in self._signed:
-            items = (ITEM,) if self.licensed else ()
+            items = (self.item,) if self.licensed else ()
             stated = Statement(upstream, f"130-{1000 + self._number}", ACT_ID, self.generation, items)
             self._signed[name] = sign(stated, self._private)
         return self._signed[name]
+
+
+def changed(item: ProductItem) -> tuple[SignedStatement, ...]:
+    """What they state once they have another licence."""
+    containers = [SimContainer(n, licensed=True) for n in (1, 2, 3)]
+    for container in containers:
+        container.item = item
+        container.issue()
+    return tuple(container.statement(f"up{n}") for n, container in enumerate(containers, 1))
 
 
 def statements() -> tuple[SignedStatement, ...]:

@@ -134,6 +134,11 @@ class Item(LicenceModel):
     text: str = Field(default="", description="The vendor's Text.")
     customer: str = Field(default="", description="Customer Owned License Information.")
     user_data: str = Field(default="", description="The vendor's User Data, Base64.")
+    linger_seconds: int | None = Field(
+        default=None, description="Linger Time: a seat stays its holder's for so long after its session."
+    )
+    lingering: int = Field(default=0, ge=0, description="Seats in use that are only kept for their holders.")
+    named_user: bool = Field(default=False, description="A seat is a user's: all sessions of one take one.")
     constituents: tuple[Constituent, ...]
     alarms: tuple[str, ...] = ()
 
@@ -154,10 +159,14 @@ class Holder(AnswerModel):
 
     user: str = ""
     station: str
-    access_mode: AccessMode | None = Field(description="null: it is borrowed.")
+    access_mode: AccessMode | None = Field(description="null: it is borrowed, or kept (`lingering`).")
     since: AwareDatetime
     seats: int = Field(ge=0)
     until: AwareDatetime | None = Field(
-        default=None, description="When a borrowing ends; null: when the session is released."
+        default=None,
+        description="When a borrowing or a Linger Time ends; null: when the session is released.",
     )
     process: str = Field(default="", description="What uses it, as it was asked for.")
+    lingering: bool = Field(
+        default=False, description="Its session has ended; the seat is kept for its holder."
+    )

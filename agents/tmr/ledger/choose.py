@@ -6,16 +6,17 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from tmr.ledger import validity
 from tmr.ledger.access import Subject
-from tmr.ledger.commands import Borrow, Grant
+from tmr.ledger.commands import AccessMode, Borrow, Grant
 from tmr.ledger.containers import Containers
 from tmr.ledger.outcomes import Denied
 from tmr.ledger.seats import Seats
-from tmr.ledger.state import Product
+from tmr.ledger.state import Lingering, Product
 from tmr.ledger.usage_counters import UsageCounters
-from tmr.ledger.use import SeatUse
+from tmr.ledger.use import SeatUse, shared_seat
 from tmr.licensing import LicenceKey, ProductItem
 from tmr.licensing.spelling import counted, exact_period
 
@@ -56,7 +57,7 @@ class LicenceQuery(msgspec.Struct, frozen=True):
     product: Product
     keys: tuple[LicenceKey, ...]
     subject: Subject
-    mode: str
+    mode: AccessMode
     client: str
     station: str
     features: int
@@ -119,6 +120,22 @@ class LicenceChooser:
         most = next((refusal for refusal in refusals if refusal.queues), refusals[0])
         return Denial(most.denied, most.queues, frozenset().union(*(r.blocks for r in refusals)))
 
+    def choose_again(
+        self, grant: Grant, time_ms: int, blocked: Collection[LicenceKey]
+    ) -> tuple[ProductItem | Denial, Lingering | None]:
+        """The same for a session, and the kept seat of its holder that it takes if the choice is a licence.
+
+        That seat comes before all others, and before who waits to hold the licence alone.
+        """
+        kept = self._seats.lingering_for(grant)
+        if kept is None:
+            return self.choose(LicenceQuery.by(grant), time_ms, blocked), None
+        query = replace(LicenceQuery.by(grant), keys=(kept.key, *grant.keys))
+        with self._seats.without(kept):
+            choice = self.choose(query, time_ms, [key for key in blocked if key != kept.key])
+        takes = isinstance(choice, ProductItem) and choice.key == kept.key
+        return choice, kept if takes else None
+
     def too_many(self, client: str, *, borrowings: bool = False) -> str:
         """Limit that keeps the client from a further session, or borrowing; empty: none."""
         if borrowings:
@@ -143,11 +160,13 @@ class LicenceChooser:
         return len(self._seats.sessions) >= MAX_SESSIONS or self._seats.held.size >= MAX_SESSIONS_SIZE
 
     def all_taken(self, keys: Iterable[LicenceKey]) -> bool:
-        """Tells whether no seat of any of these licences is free, without regard to anything else."""
+        """Tells whether no seat of any of these licences is free or shared, whatever else holds."""
         for key in keys:
             merged = self._containers.licences.get(key)
             if merged is not None:
                 use, quantity = self._seats.use(key), merged.item.quantity
+                if merged.item.named_user:
+                    return False
                 if not use.exclusive and (quantity is None or use.seats < quantity):
                     return False
         return True
@@ -163,11 +182,17 @@ class LicenceChooser:
             )
         usage = self._usage
         final = usage.invalid(item, time_ms) or validity.unfit(item, asked.features, asked.released_ms)
-        final = final or usage.too_few(item, asked.units) or self._not_borrowable(item, asked)
+        final = (
+            final
+            or _nameless(item, asked)
+            or usage.too_few(item, asked.units)
+            or self._not_borrowable(item, asked)
+        )
         if final is not None:
             return Denial(final)
         use = self._seats.use(item.key)
-        shares = asked.mode == "station-share" and (asked.client, asked.station) in use.stations
+        seat = shared_seat(asked.mode, item.named_user, asked.client, asked.station, asked.subject.user)
+        shares = asked.borrow_s is None and seat in use.shared
         takes_a_seat = asked.mode != "no-user-limit" and not shares
         refusal = self._by_rule(item, asked) if takes_a_seat else None
         if refusal is not None:
@@ -183,6 +208,8 @@ class LicenceChooser:
         if asked.mode == "exclusive" and not use.idle:
             sessions, borrowings = len(use.sessions), len(use.borrowings)
             taken = f"{counted(sessions, 'session')} and {counted(borrowings, 'borrowing')} are in use"
+            if use.lingering:
+                taken += f", and {counted(len(use.lingering), 'seat')} kept for the Linger Time"
             return Denial(Denied("exclusive-conflict", taken), True, frozenset((item.key,)))
         if item.quantity is not None and use.seats >= item.quantity:
             taken = _in_use(use.seats, item)
@@ -242,6 +269,13 @@ class LicenceChooser:
             seats = counted(item.borrow_seats, "seat")
             return Denied("borrow-failed", f"{out} of {seats} of {item.key} {_are(out)} borrowed")
         return None
+
+
+def _nameless(item: ProductItem, asked: LicenceQuery) -> Denied | None:
+    """Reason why a request without a user cannot have a named user's seat."""
+    if not item.named_user or asked.subject.user:
+        return None
+    return Denied("access-denied", f"{item.key} is for named users, and the request names no user")
 
 
 def _in_use(seats: int, item: ProductItem) -> str:

@@ -31,10 +31,10 @@ def grant(ledger_state: LedgerState, asked: Grant) -> Outcome:
     former = former_of(ledger_state, asked)
     replaced, kept = _replace(ledger_state, asked, former)
     reserved = blocked(ledger_state, asked.product, ledger_state.time_ms) - {kept}
-    choice = ledger_state.chooser.choose(LicenceQuery.by(asked), ledger_state.time_ms, reserved)
+    choice, again = ledger_state.chooser.choose_again(asked, ledger_state.time_ms, reserved)
     outcome: Outcome
     if isinstance(choice, ProductItem):
-        outcome = session.begin(ledger_state, asked, choice, replaced)
+        outcome = session.begin(ledger_state, asked, choice, again, replaced)
     elif asked.wait and choice.queues and not ledger_state.queues.full(asked.product, asked.client):
         outcome = _queue(ledger_state, asked)
     else:

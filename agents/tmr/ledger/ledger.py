@@ -12,7 +12,7 @@ import msgspec
 from tmr.api.deployment import TMR, Deployment
 from tmr.ledger import consuming, granting, lending
 from tmr.ledger.access import AccessList, mistakes
-from tmr.ledger.choose import LicenceQuery
+from tmr.ledger.choose import Denial, LicenceQuery
 from tmr.ledger.commands import (
     AcceptTime,
     Borrow,
@@ -37,7 +37,7 @@ from tmr.ledger.outcomes import AccessSet, BatchOutcome, ContainersStated, Denia
 from tmr.ledger.promote import blocked, promote, promote_all
 from tmr.ledger.record import ChainedLine, Head
 from tmr.ledger.snapshot_digest import digest_of
-from tmr.ledger.state import Borrowing, Counter, Ended, Product, Session, Stored, Waiter
+from tmr.ledger.state import Borrowing, Counter, Ended, Lingering, Product, Session, Stored, Waiter
 from tmr.ledger.state_digest import DamagedState
 from tmr.ledger.use import SeatUse
 from tmr.licensing import LicenceKey, Merged, MergedLicence, ProductItem, Statement
@@ -105,6 +105,8 @@ class Ledger:
         """Carry out one command. What time alone has changed comes before it."""
         ledger_state = self._ledger_state
         ledger_state.next()
+        for over in ledger_state.seats.lingering_over(ledger_state.time_ms):
+            ledger_state.seats.stop_lingering(over)
         for product in ledger_state.turns.pop(ledger_state.time_ms):
             promote(ledger_state, product, thorough=True)
         outcome = command if isinstance(command, Denied) else self._carry_out(command)
@@ -284,6 +286,11 @@ class Ledger:
         """Borrowings of the licence, oldest first."""
         return self._ledger_state.seats.borrowed(key)
 
+    def lingering(self, key: LicenceKey) -> list[Lingering]:
+        """Seats of the licence that are kept for their former holders."""
+        seats = self._ledger_state.seats
+        return [seats.lingering[session] for session in seats.use(key).lingering]
+
     def due(self, time_ms: int) -> list[str]:
         """Borrowings whose seats come back by themselves at `time_ms`."""
         return self._ledger_state.seats.due(time_ms)
@@ -326,11 +333,13 @@ class Ledger:
 
         Any command, such as a `RecordDenials` of nothing, has that looked at.
 
-        A licence that a request waits for became valid, or ended; or outcomes may have grown so old that
-        there is room for new ones.
+        A licence that a request waits for became valid, or ended; a Linger Time is over; or outcomes may
+        have grown so old that there is room for new ones.
         """
         memory = self._ledger_state.memory
         if (memory.full or memory.crowded) and time_ms - self._ledger_state.time_ms >= STEP_MS:
+            return True
+        if self._ledger_state.seats.lingering_over(time_ms):
             return True
         return any(product in self.queues for product in self._ledger_state.turns.until(time_ms))
 
@@ -346,23 +355,37 @@ class Ledger:
             return consuming.review(ledger_state, request, time_ms)
         if isinstance(request, Grant) and granting.former_of(ledger_state, request) is not None:
             return None  # it replaces what may be in its way
-        reserved = blocked(ledger_state, request.product, time_ms)
-        choice = ledger_state.chooser.choose(LicenceQuery.by(request), time_ms, reserved)
+        with ledger_state.seats.without(*ledger_state.seats.lingering_over(time_ms)):
+            choice = self._choice(request, time_ms)
         if isinstance(choice, ProductItem):
             return None
         if isinstance(request, Grant) and request.wait and choice.queues:
             return choice.denied if ledger_state.queues.full(request.product, request.client) else None
         return choice.denied
 
+    def _choice(self, request: Grant | Borrow, time_ms: int) -> ProductItem | Denial:
+        ledger_state = self._ledger_state
+        reserved = blocked(ledger_state, request.product, time_ms)
+        if isinstance(request, Grant):
+            return ledger_state.chooser.choose_again(request, time_ms, reserved)[0]
+        return ledger_state.chooser.choose(LicenceQuery.by(request), time_ms, reserved)
+
     def reviews(self, request: Grant | Borrow, time_ms: int) -> list[tuple[LicenceKey, Denied | None]]:
         """For each candidate whether it would be given now, or why not. For explanations."""
         ledger_state, asked = self._ledger_state, LicenceQuery.by(request)
-        reserved = blocked(ledger_state, request.product, time_ms)
-        found: list[tuple[LicenceKey, Denied | None]] = []
-        for key in asked.keys:
-            merged = self.licences.get(key)
-            if merged is not None:
-                refusal = ledger_state.chooser.refusal(merged.item, asked, time_ms, reserved)
+        seats, found = ledger_state.seats, list[tuple[LicenceKey, Denied | None]]()
+        with seats.without(*seats.lingering_over(time_ms)):
+            reserved = blocked(ledger_state, request.product, time_ms)
+            kept = seats.lingering_for(request) if isinstance(request, Grant) else None
+            for key in asked.keys:
+                merged = self.licences.get(key)
+                if merged is None:
+                    continue
+                own = [kept] if kept is not None and kept.key == key else []
+                with seats.without(*own):
+                    refusal = ledger_state.chooser.refusal(
+                        merged.item, asked, time_ms, () if own else reserved
+                    )
                 found.append((key, refusal.denied if refusal else None))
         return found
 

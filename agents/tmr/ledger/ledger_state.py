@@ -40,6 +40,8 @@ class LedgerState:
             self.seats.begin(session)
         for borrowing in stored.borrowings:
             self.seats.lend(borrowing)
+        for lingering in stored.lingering:
+            self.seats.linger(lingering)
         for waiter in stored.waiting:
             self.queues.add(waiter)
         self.passed_over: set[Product] = set(self.queues.by_product)
@@ -65,6 +67,7 @@ class LedgerState:
             self.time_ms,
             sorted(self.containers.withdrawn),
             self.memory.steady_ms,
+            [self.seats.lingering[session] for session in sorted(self.seats.lingering)],
         )
 
     def state_digest(self) -> bytes:
@@ -91,6 +94,8 @@ class LedgerState:
             for time_ms in (item.activation_ms, self.usage.ends_ms(item))
             if time_ms is not None and time_ms > self.time_ms
         )
+        for lingering in self.seats.lingering.values():
+            self.turns.add(lingering.until_ms, lingering.product)
 
     def use(self, item: ProductItem) -> None:
         """The licence is used: its Usage Period starts, if it has one, and this is the first time."""

@@ -13,7 +13,7 @@ from tmr.ledger import session
 from tmr.ledger.choose import Denial, LicenceQuery
 from tmr.ledger.ledger_state import LedgerState
 from tmr.ledger.outcomes import Denied
-from tmr.ledger.state import Ended, Product, Waiter
+from tmr.ledger.state import Ended, Lingering, Product, Waiter
 from tmr.licensing import LicenceKey, ProductItem
 
 _PASSING: Final = frozenset({"entry-not-found", "overloaded"})
@@ -46,11 +46,12 @@ def promote(ledger_state: LedgerState, product: Product, *, thorough: bool = Fal
         found: set[LicenceKey] = set()
         for place, waiter in list(ledger_state.queues.of(product).items()):
             seat_only = waiter.grant.mode == "user-limit" and not thorough
+            seat_only = seat_only and not ledger_state.seats.lingering  # its own may be among them
             if seat_only and ledger_state.chooser.all_taken(waiter.grant.keys):
                 continue
-            choice = ledger_state.chooser.choose(LicenceQuery.by(waiter.grant), ledger_state.time_ms, found)
+            choice, kept = ledger_state.chooser.choose_again(waiter.grant, ledger_state.time_ms, found)
             if isinstance(choice, ProductItem):
-                _seat(ledger_state, place, choice)
+                _seat(ledger_state, place, choice, kept)
                 # its units are gone, its station can be shared, a seat kept for it is taken
                 again, thorough = True, thorough or waiter.grant.units > 0
             elif choice.queues or choice.denied.reason in _PASSING:
@@ -75,9 +76,9 @@ def promote_passed_over(ledger_state: LedgerState) -> None:
         promote(ledger_state, product, thorough=True)
 
 
-def _seat(ledger_state: LedgerState, place: str, item: ProductItem) -> None:
+def _seat(ledger_state: LedgerState, place: str, item: ProductItem, kept: Lingering | None) -> None:
     waiter: Waiter = ledger_state.queues.drop(place)
-    granted = session.begin(ledger_state, waiter.grant, item)
+    granted = session.begin(ledger_state, waiter.grant, item, kept)
     ledger_state.remember(waiter.grant, granted)
     ledger_state.promoted.append(granted)
 

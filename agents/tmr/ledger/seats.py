@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Seats taken by sessions and borrowings: by licence, by instance, by the time when they end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from tmr.ledger import access
 from tmr.ledger.access import AccessList, Rule, Subject, Verdict
+from tmr.ledger.commands import Grant
 from tmr.ledger.holdings import Holdings
-from tmr.ledger.state import Borrowing, Instance, Session
+from tmr.ledger.state import Borrowing, HolderKey, Instance, Lingering, Session, holder_of
 from tmr.ledger.state_digest import StateDigest
 from tmr.ledger.timer_queue import TimerQueue
 from tmr.ledger.use import SeatUse
@@ -15,6 +17,11 @@ from tmr.licensing import LicenceKey
 
 BORROW_GRACE_MS: Final = 60_000
 """A borrowed seat is counted so much longer than its file is valid: the borrower's clock may be behind."""
+MAX_LINGERING: Final = 50_000
+"""Seats that are kept for their former holders at a time, half of them those of one client; beyond, a seat
+comes back at once."""
+MAX_LINGERING_SIZE: Final = 16 * 2**20
+"""Bytes that they may take in a snapshot, half of it those of one client."""
 MATCHES: Final = 10_000
 """Subjects whose matching rules are kept at hand."""
 VERDICTS: Final = 50_000
@@ -31,6 +38,10 @@ class Seats:
         self.borrowings: dict[str, Borrowing] = {}
         self.held: Holdings[Session] = Holdings()
         self.lent: Holdings[Borrowing] = Holdings()
+        self.lingering: dict[str, Lingering] = {}
+        self._lingering_of: dict[HolderKey, dict[str, Lingering]] = {}
+        self._kept: Holdings[Lingering] = Holdings()
+        self._lingering_due: TimerQueue[str] = TimerQueue()
         self.access = AccessList()
         self._uses: dict[LicenceKey, SeatUse] = {}
         self._instances: dict[Instance, str] = {}
@@ -61,6 +72,34 @@ class Seats:
     def of_instance(self, instance: Instance) -> str | None:
         """The session of one run place of an application."""
         return self._instances.get(instance)
+
+    def lingering_for(self, grant: Grant) -> Lingering | None:
+        """Seat that the request's holder had, and can have again; of several, the one that ends first."""
+        if not self.lingering or grant.mode == "no-user-limit":
+            return None
+        found = [
+            lingering
+            for named in (False, True)
+            for lingering in self._lingering_of.get(
+                holder_of(grant.product, named, grant.client, grant.station, grant.user), {}
+            ).values()
+            if lingering.key in grant.keys
+        ]
+        return min(found, key=lambda one: (one.until_ms, one.id), default=None)
+
+    def lingering_over(self, time_ms: int) -> list[Lingering]:
+        """Seats whose Linger Time is over at `time_ms`."""
+        return [self.lingering[session] for session in self._lingering_due.until(time_ms)]
+
+    def may_linger(self, client: str) -> bool:
+        """Tells whether one more seat of the client can be kept."""
+        number, size = len(self._kept.of(client)), self._kept.size_of(client)
+        return (
+            len(self.lingering) < MAX_LINGERING
+            and self._kept.size < MAX_LINGERING_SIZE
+            and number < MAX_LINGERING // 2
+            and size < MAX_LINGERING_SIZE // 2
+        )
 
     def due(self, time_ms: int) -> list[str]:
         """Borrowings whose seats come back by themselves at `time_ms`."""
@@ -160,6 +199,42 @@ class Seats:
         use.take_back(borrowing, lambda subject, by: self._count(borrowing.key, use, subject, by))
         if use.idle:
             del self._uses[borrowing.key]
+
+    def linger(self, lingering: Lingering) -> None:
+        """The seat of a session that ended is kept for its holder."""
+        self.lingering[lingering.id] = lingering
+        self._lingering_of.setdefault(lingering.holder, {})[lingering.id] = lingering
+        self._kept.add(lingering)
+        self._digest.add(b"lingering", lingering)
+        self._lingering_due.add(lingering.until_ms, lingering.id)
+        use = self._used(lingering.key)
+        use.linger(lingering, lambda subject, by: self._count(lingering.key, use, subject, by))
+
+    def stop_lingering(self, lingering: Lingering) -> None:
+        """The seat comes back."""
+        del self.lingering[lingering.id]
+        of_holder = self._lingering_of[lingering.holder]
+        del of_holder[lingering.id]
+        if not of_holder:
+            del self._lingering_of[lingering.holder]
+        self._kept.remove(lingering)
+        self._digest.remove(b"lingering", lingering)
+        self._lingering_due.remove(lingering.until_ms, lingering.id)
+        use = self._uses[lingering.key]
+        use.stop_lingering(lingering, lambda subject, by: self._count(lingering.key, use, subject, by))
+        if use.idle:
+            del self._uses[lingering.key]
+
+    @contextmanager
+    def without(self, *free: Lingering) -> Iterator[None]:
+        """The seats as they are for the holder of these that are kept, or once their time is over."""
+        for lingering in free:
+            self.stop_lingering(lingering)
+        try:
+            yield
+        finally:
+            for lingering in free:
+                self.linger(lingering)
 
     def _used(self, key: LicenceKey) -> SeatUse:
         use = self._uses.get(key)

@@ -15,6 +15,7 @@ def digest_of(stored: Stored) -> bytes:
         (b"session", stored.sessions),
         (b"borrowing", stored.borrowings),
         (b"waiter", stored.waiting),
+        (b"lingering", stored.lingering),
         (b"counter", stored.counters),
         (b"ended", stored.ended),
         (b"remembered", [without_text(one) for one in stored.remembered]),

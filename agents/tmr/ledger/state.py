@@ -29,6 +29,8 @@ class Session(msgspec.Struct, frozen=True, array_like=True):
     granted_ms: int
     address: str = ""
     instance: str = ""
+    named: bool = False
+    """The seat is the user's, and all sessions of the user on the licence share it."""
 
     @property
     def subject(self) -> Subject:
@@ -78,6 +80,49 @@ class Borrowing(msgspec.Struct, frozen=True, array_like=True):
     def product(self) -> Product:
         """Product that is borrowed."""
         return self.key.firm_code, self.key.product_code
+
+
+HolderKey = tuple[Product, str, str, str]
+"""Product, client, station and user; of a named user's seat, the product and the user alone."""
+
+
+def holder_of(product: Product, named: bool, client: str, station: str, user: str) -> HolderKey:
+    """Holder of a seat: a person at a station, or anywhere if the seat is a named user's."""
+    return (product, "", "", user) if named else (product, client, station, user)
+
+
+class Lingering(msgspec.Struct, frozen=True, array_like=True):
+    """A seat that stays taken until `until_ms` after its session `id`, for the holder of that session."""
+
+    id: str
+    client: str
+    key: LicenceKey
+    station: str
+    user: str
+    address: str
+    named: bool
+    since_ms: int
+    until_ms: int
+
+    @property
+    def subject(self) -> Subject:
+        """Client that the access rules see."""
+        return Subject(self.user, self.station, self.client, self.address)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes in a snapshot, at most."""
+        return 150 + length(self.client, self.station, self.user, self.address)
+
+    @property
+    def product(self) -> Product:
+        """Product of the seat."""
+        return self.key.firm_code, self.key.product_code
+
+    @property
+    def holder(self) -> HolderKey:
+        """Holder that can have the seat again."""
+        return holder_of(self.product, self.named, self.client, self.station, self.user)
 
 
 class Waiter(msgspec.Struct, frozen=True, array_like=True):
@@ -133,3 +178,5 @@ class Stored(msgspec.Struct, array_like=True):
     """Upstreams whose statement does not count, in order."""
     steady_ms: int = 0
     """Steady time of the last command, see `memory`."""
+    lingering: list[Lingering] = []
+    """By session."""

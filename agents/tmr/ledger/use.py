@@ -6,7 +6,23 @@ from collections.abc import Callable
 import msgspec
 
 from tmr.ledger.access import Subject
-from tmr.ledger.state import Borrowing, Session
+from tmr.ledger.commands import AccessMode
+from tmr.ledger.state import Borrowing, Lingering, Session
+
+
+def shared_seat(
+    mode: AccessMode,
+    named: bool,
+    client: str,
+    station: str,
+    user: str,
+) -> tuple[str, str] | None:
+    """Seat that sessions share: a user's, or a station's; None: each takes its own, or none."""
+    if mode in ("no-user-limit", "exclusive"):
+        return None
+    if named:
+        return "", user
+    return (client, station) if mode == "station-share" else None
 
 
 class SeatUse(msgspec.Struct):
@@ -15,8 +31,10 @@ class SeatUse(msgspec.Struct):
     sessions: dict[str, None] = msgspec.field(default_factory=dict)
     """In the order of their grants."""
     borrowings: dict[str, None] = msgspec.field(default_factory=dict)
-    stations: dict[tuple[str, str], dict[str, Subject]] = msgspec.field(default_factory=dict)
-    """(client, station) → its station-share sessions; each such station takes one seat."""
+    shared: dict[tuple[str, str], dict[str, Subject]] = msgspec.field(default_factory=dict)
+    """Shared seats, as `shared_seat` names them → the sessions on each."""
+    lingering: dict[str, None] = msgspec.field(default_factory=dict)
+    """Former sessions whose seats are still taken."""
     exclusive: str = ""
     """The session that holds the licence alone, or empty."""
     counts: dict[str, int] = msgspec.field(default_factory=dict)
@@ -32,8 +50,8 @@ class SeatUse(msgspec.Struct):
 
     @property
     def idle(self) -> bool:
-        """No session uses the licence."""
-        return not self.sessions and not self.borrowings
+        """No seat of the licence is taken, and no session uses it."""
+        return not self.sessions and not self.borrowings and not self.lingering
 
     def subjects(self) -> list[Subject]:
         """Subjects that count for the seats taken, one each."""
@@ -42,41 +60,43 @@ class SeatUse(msgspec.Struct):
     def add(self, session: Session, count: Callable[[Subject, int], None]) -> None:
         """A session begins. `count(subject, ±1)`: a seat is counted for the subject, or no longer."""
         self.sessions[session.id] = None
-        match session.mode:
-            case "user-limit":
-                self._take(session.id, session.subject, count)
-            case "station-share":
-                station = (session.client, session.station)
-                sharing = self.stations.setdefault(station, {})
-                sharing[session.id] = session.subject
-                if len(sharing) == 1:
-                    self._take(station, session.subject, count)
-            case "exclusive":
-                self.exclusive = session.id
-                self._take(session.id, session.subject, count)
-            case "no-user-limit":
-                pass
+        seat = shared_seat(session.mode, session.named, session.client, session.station, session.user)
+        if seat is not None:
+            sharing = self.shared.setdefault(seat, {})
+            sharing[session.id] = session.subject
+            if len(sharing) == 1:
+                self._take(seat, session.subject, count)
+        elif session.mode != "no-user-limit":
+            self._take(session.id, session.subject, count)
+        if session.mode == "exclusive":
+            self.exclusive = session.id
 
     def remove(self, session: Session, count: Callable[[Subject, int], None]) -> None:
         """A session ends."""
         del self.sessions[session.id]
-        match session.mode:
-            case "user-limit":
-                self._leave(session.id, count)
-            case "station-share":
-                station = (session.client, session.station)
-                sharing = self.stations[station]
-                del sharing[session.id]
-                self._leave(station, count)
-                if sharing:
-                    self._take(station, next(iter(sharing.values())), count)
-                else:
-                    del self.stations[station]
-            case "exclusive":
-                self.exclusive = ""
-                self._leave(session.id, count)
-            case "no-user-limit":
-                pass
+        seat = shared_seat(session.mode, session.named, session.client, session.station, session.user)
+        if seat is not None:
+            sharing = self.shared[seat]
+            del sharing[session.id]
+            self._leave(seat, count)
+            if sharing:
+                self._take(seat, next(iter(sharing.values())), count)
+            else:
+                del self.shared[seat]
+        elif session.mode != "no-user-limit":
+            self._leave(session.id, count)
+        if session.mode == "exclusive":
+            self.exclusive = ""
+
+    def linger(self, lingering: Lingering, count: Callable[[Subject, int], None]) -> None:
+        """The seat of a former session is taken still."""
+        self.lingering[lingering.id] = None
+        self._take(f"lingering {lingering.id}", lingering.subject, count)
+
+    def stop_lingering(self, lingering: Lingering, count: Callable[[Subject, int], None]) -> None:
+        """It is no longer."""
+        del self.lingering[lingering.id]
+        self._leave(f"lingering {lingering.id}", count)
 
     def lend(self, borrowing: Borrowing, count: Callable[[Subject, int], None]) -> None:
         """A seat leaves the network."""

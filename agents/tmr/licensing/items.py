@@ -115,6 +115,12 @@ class ProductItem(ItemOptions, frozen=True, forbid_unknown_fields=True, omit_def
                 f"{self.key} has seats to borrow, but no longest borrowing",
                 "say for how long it may be borrowed",
             )
+        if self.linger_s is not None and self.quantity is None:
+            raise BadItem(
+                "out-of-range",
+                f"{self.key} has a Linger Time, but its seats are not counted",
+                "give it a License Quantity, or leave the Linger Time out",
+            )
         seats, borrowed = self.quantity, self.borrow_seats
         if seats is not None and borrowed is not None and borrowed > seats:
             raise BadItem(

@@ -9,7 +9,7 @@ The options and their meaning follow what Wibu-Systems publishes of CodeMeter's 
 paper "Software Protection and Licensing", table 1 (which option is for what, and who may write it) and
 chapter "License Models"; CodeMeter Administrator Guide, log entries ("the Expiration Time contains the
 minimum of the Product Item Option Expiration Time and the value of an activated Usage Period"). Left out:
-Linger Time, Named User, Module Items, License Transfer, and Protected, Hidden and Secret Data (reasons:
+Module Items, License Transfer, and Protected, Hidden and Secret Data (reasons:
 docs/reference/product-item-options.md).
 """
 
@@ -19,16 +19,14 @@ from typing import Annotated, Any, Final, get_args, get_type_hints
 
 import msgspec
 
+from tmr.licensing import option_texts as texts
 from tmr.licensing.spelling import (
     SECONDS_MAX,
     TIME_MS_MAX,
-    exact_period,
     features,
-    iso_time,
     moment,
     period,
     whole,
-    written_bits,
 )
 
 CODE_MAX: Final = 2**32 - 1
@@ -122,35 +120,17 @@ def _maintenance(text: str) -> Fields:
     }
 
 
-def _show_maintenance(item: "ItemOptions") -> str:
-    start, end = item.maintenance_start_ms, item.maintenance_end_ms
-    if start is None and end is None:
-        return ""
-    begins = "" if start is None else f" from {iso_time(start)}"
-    ends = "" if end is None else f" before {iso_time(end)}"
-    return f"versions released{begins}{ends}"
+def _flag(field: str) -> Callable[[str], Fields]:
+    def parse(text: str) -> Fields:
+        if text not in ("true", "false"):
+            raise ValueError("write true or false")
+        return {field: text == "true"}
 
-
-def _emergency(text: str) -> Fields:
-    if text not in ("true", "false"):
-        raise ValueError("write true or false")
-    return {"emergency": text == "true"}
+    return parse
 
 
 def _borrow(text: str) -> Fields:
     return {"borrow_s": None, "borrow_seats": None} if text == NONE else {"borrow_s": period(text)}
-
-
-def _show_borrow(item: "ItemOptions") -> str:
-    if item.borrow_s is None:
-        return ""
-    seats = "all seats" if item.borrow_seats is None else f"{item.borrow_seats} seats at a time"
-    return f"at most {exact_period(item.borrow_s)}, {seats}"
-
-
-def _show_features(item: "ItemOptions") -> str:
-    bits = item.feature_map
-    return f"0x{bits:08x}, bits {written_bits(bits, ', ')}" if bits else ""
 
 
 def _user_data(text: str) -> Fields:
@@ -244,9 +224,7 @@ class ItemOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse=_or_none("activation_ms", lambda text: moment(text, end=False)),
             metavar="YYYY-MM-DD",
             help="Activation Time: first day on which it is valid, or a time, UTC.",
-            show=lambda item: (
-                "" if item.activation_ms is None else f"valid from {iso_time(item.activation_ms)}"
-            ),
+            show=texts.show_activation,
             member="activation",
         ),
     ] = None
@@ -261,9 +239,7 @@ class ItemOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse=_or_none("usage_s", period),
             metavar="PERIOD",
             help="Usage Period from the first use on, such as 30d or 12h.",
-            show=lambda item: (
-                "" if item.usage_s is None else f"{exact_period(item.usage_s)} from the first use on"
-            ),
+            show=texts.show_usage,
             member="usage_seconds",
         ),
     ] = None
@@ -278,7 +254,7 @@ class ItemOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse=_maintenance,
             metavar="START..END",
             help="Maintenance Period: first and last release day of the versions that may use it.",
-            show=_show_maintenance,
+            show=texts.show_maintenance,
             member="maintenance_start",
         ),
     ] = None
@@ -299,11 +275,9 @@ class ItemOptions(msgspec.Struct, frozen=True, kw_only=True):
             label="emergency",
             name="emergency",
             flag=True,
-            parse=_emergency,
+            parse=_flag("emergency"),
             help="Used only when no ordinary licence of the product is free; needs a Usage Period.",
-            show=lambda item: (
-                "used only when no ordinary licence of the product is free or valid" if item.emergency else ""
-            ),
+            show=texts.show_emergency,
         ),
     ] = False
     """Used only where no ordinary licence of the product is free or valid; has a Usage Period."""
@@ -317,7 +291,7 @@ class ItemOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse=_borrow,
             metavar="PERIOD",
             help="Longest borrowing, such as 14d; without it nobody can borrow.",
-            show=_show_borrow,
+            show=texts.show_borrow,
             member="borrow_seconds",
         ),
     ] = None
@@ -344,7 +318,7 @@ class ItemOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse=lambda text: {"feature_map": 0 if text == NONE else features(text)},
             metavar="BITS",
             help="Feature Map: bits from 0 to 31 such as 0,3,5, or 0x29.",
-            show=_show_features,
+            show=texts.show_features,
         ),
     ] = 0
     """32 bits, one for each module or version of the product; bit 0 is the lowest."""
@@ -372,13 +346,39 @@ class ItemOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse=_user_data,
             metavar="HEX|@FILE",
             help=f"User Data: at most {USER_DATA_MAX} bytes.",
-            show=lambda item: (
-                f"{len(item.user_data)} bytes, {item.user_data.hex()}" if item.user_data else ""
-            ),
+            show=texts.show_user_data,
             file=True,
         ),
     ] = b""
     """For the application, such as its configuration."""
+    linger_s: Annotated[
+        int | None,
+        Option(
+            title="Linger Time",
+            label="Linger Time (s)",
+            range=(1, SECONDS_MAX),
+            name="linger",
+            parse=_or_none("linger_s", period),
+            metavar="PERIOD",
+            help="Linger Time: a seat stays its holder's for so long after its session, such as 10min.",
+            show=texts.show_linger,
+            member="linger_seconds",
+        ),
+    ] = None
+    """After a session its seat stays taken for so long; meanwhile only its holder can have it again."""
+    named_user: Annotated[
+        bool,
+        Option(
+            title="Named User",
+            label="named user",
+            name="named-user",
+            flag=True,
+            parse=_flag("named_user"),
+            help="Named User: a seat is a person's, who uses it anywhere, and as often as needed.",
+            show=lambda item: "a seat is a person's" if item.named_user else "",
+        ),
+    ] = False
+    """A seat belongs to a user: all sessions of that user take one."""
 
 
 def options_of(items: type[ItemOptions]) -> dict[str, Option]:

@@ -221,6 +221,7 @@ class ContainerView:
             ends=instant_or_none(self._ledger.ends_ms(item)),
             units_remaining=self._ledger.remaining(item),
             borrowed=len(use.borrowings),
+            lingering=len(use.lingering),
             constituents=licence.constituents,
             alarms=merged.alarms,
             **members(item),

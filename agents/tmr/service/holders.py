@@ -11,6 +11,7 @@ from tmr.api.licences import (
     Holder,
 )
 from tmr.ledger import Ledger
+from tmr.ledger.use import shared_seat
 from tmr.licensing import LicenceKey
 from tmr.licensing.spelling import instant
 
@@ -19,11 +20,14 @@ HOLDERS_SHOWN: Final = 50
 
 
 def next_end(ledger: Ledger, keys: Iterable[LicenceKey]) -> dt.datetime | None:
-    """Time at which a seat of the licences comes back at the latest: the first end of a borrowing.
+    """Time at which a seat of the licences comes back at the latest: the first end of a borrowing, or of
+    a Linger Time.
 
     None: open.
     """
+    keys = tuple(keys)
     ends = [borrowing.until_ms for key in keys for borrowing in ledger.borrowed(key)]
+    ends += [lingering.until_ms for key in keys for lingering in ledger.lingering(key)]
     return instant(min(ends)) if ends else None
 
 
@@ -36,14 +40,14 @@ def holders(ledger: Ledger, keys: Iterable[LicenceKey]) -> list[Holder]:
         for session in itertools.islice(ledger.use(key).sessions, HOLDERS_SHOWN)
     ]
     sessions.sort(key=lambda session: (session.granted_ms, session.id))
-    shared: set[tuple[LicenceKey, str, str]] = set()
+    shared: set[tuple[LicenceKey, tuple[str, str]]] = set()
     found = []
     for session in sessions[:HOLDERS_SHOWN]:
-        station = (session.key, session.client, session.station)
         seats = 0 if session.mode == "no-user-limit" else 1
-        if session.mode == "station-share":
-            seats = 0 if station in shared else 1
-            shared.add(station)
+        seat = shared_seat(session.mode, session.named, session.client, session.station, session.user)
+        if seat is not None:
+            seats = 0 if (session.key, seat) in shared else 1
+            shared.add((session.key, seat))
         found.append(
             Holder(
                 user=session.user or session.client,
@@ -65,6 +69,19 @@ def holders(ledger: Ledger, keys: Iterable[LicenceKey]) -> list[Holder]:
         )
         for key in keys
         for borrowing in itertools.islice(ledger.borrowed(key), HOLDERS_SHOWN)
+    ]
+    found += [
+        Holder(
+            user=lingering.user or lingering.client,
+            station=lingering.station,
+            access_mode=None,
+            since=instant(lingering.since_ms),
+            seats=1,
+            until=instant(lingering.until_ms),
+            lingering=True,
+        )
+        for key in keys
+        for lingering in itertools.islice(ledger.lingering(key), HOLDERS_SHOWN)
     ]
     found.sort(key=lambda holder: holder.since)
     return found[:HOLDERS_SHOWN]

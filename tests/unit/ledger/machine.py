@@ -88,12 +88,15 @@ def some_items(pick: Pick) -> tuple[ProductItem, ...]:
                 continue
             emergency = number == 3
             borrow_s = None if emergency else pick([None, 600, 600])
+            quantity = pick([1, 1, 2, 2, 3, None])
             found.append(
                 ProductItem(
                     firm_code=FIRM,
                     product_code=product,
                     tmr_id=product * 10 + number,
-                    quantity=pick([1, 1, 2, 2, 3, None]),
+                    quantity=quantity,
+                    linger_s=None if quantity is None else pick([None, None, 1, 120]),
+                    named_user=pick([False, False, True]),
                     expiration_ms=pick([None, None, None, START_MS + 400_000]),
                     units=pick([None, 5, 9]),
                     activation_ms=pick([None, START_MS + 60_000] if number == 2 else [None]),

@@ -46,8 +46,13 @@ MISSING = {
 class Held:
     """A session."""
 
-    def __init__(self, grant: Grant, key: LicenceKey) -> None:
-        self.grant, self.key = grant, key
+    def __init__(self, grant: Grant, key: LicenceKey, named: bool) -> None:
+        self.grant, self.key, self.named = grant, key, named
+
+    @property
+    def shared(self) -> tuple[str, ...] | None:
+        """The seat that it shares with others; None: one of its own, if any."""
+        return seat_shared(self.grant, self.named)
 
 
 class Lent:
@@ -55,6 +60,19 @@ class Lent:
 
     def __init__(self, borrow: Borrow, key: LicenceKey) -> None:
         self.borrow, self.key = borrow, key
+
+
+class Kept:
+    """A seat that its former holder can have again until `until_ms`."""
+
+    def __init__(self, held: Held, until_ms: int) -> None:
+        self.grant, self.key, self.named, self.until_ms = held.grant, held.key, held.named, until_ms
+
+    def is_for(self, grant: Grant) -> bool:
+        if self.key not in grant.keys or grant.mode == "no-user-limit":
+            return False
+        who = ("user",) if self.named else ("client", "station", "user")
+        return all(getattr(self.grant, name) == getattr(grant, name) for name in who)
 
 
 class Waits:
@@ -83,6 +101,7 @@ class Model:
         self.sessions: list[Held] = []
         self.loans: list[Lent] = []
         self.queue: list[Waits] = []
+        self.kept: list[Kept] = []
         self.units: dict[LicenceKey, int] = {}
         self.first_use: dict[LicenceKey, int] = {}
         self.answers: list[tuple[Any, Outcome, int]] = []
@@ -113,6 +132,7 @@ class Model:
         self.age += min(time_ms - self.now, STEP_MS)
         self.now, self.promoted = time_ms, []
         self.answers = [a for a in self.answers if a[2] > self.age - FORGOTTEN_MS]
+        self.kept = [kept for kept in self.kept if kept.until_ms > time_ms]
 
     def _carry_out(self, command: Any) -> Outcome:
         match command:
@@ -167,13 +187,26 @@ class Model:
 
     def _grant(self, grant: Grant) -> Outcome:
         replaced, keeps = self._replace(grant)
-        choice = self.choose(grant, self.held_back(product(grant)) - {keeps})
+        choice = self.choose_kept(grant, self.held_back(product(grant)) - {keeps})
         if isinstance(choice, ProductItem):
             return self.begin(grant, choice, replaced)
         if grant.wait and choice.later:
             self.queue.append(Waits(grant, self.now))
             return Waiting(grant.session, self.position(self.queue[-1]), self.now)
         return choice.told()
+
+    def choose_kept(self, grant: Grant, held_back: set[LicenceKey]) -> ProductItem | No:
+        """As `choose`, where the own seat that is kept is free, and comes first. It is taken, or stays."""
+        own = [kept for kept in self.kept if kept.is_for(grant) and product(kept.grant) == product(grant)]
+        if not own:
+            return self.choose(grant, held_back)
+        first = min(own, key=lambda kept: (kept.until_ms, kept.grant.session))
+        self.kept.remove(first)
+        keys = (first.key, *(key for key in grant.keys if key != first.key))
+        choice = self.choose(replace(grant, keys=keys), held_back - {first.key})
+        if not isinstance(choice, ProductItem) or choice.key != first.key:
+            self.kept.append(first)
+        return choice
 
     def _replace(self, grant: Grant) -> tuple[str, LicenceKey | None]:
         for held in self.sessions:
@@ -191,7 +224,7 @@ class Model:
         return "", None
 
     def begin(self, grant: Grant, item: ProductItem, replaced: str = "") -> Granted:
-        self.sessions.append(Held(grant, item.key))
+        self.sessions.append(Held(grant, item.key, item.named_user))
         if item.usage_s is not None:
             self.first_use.setdefault(item.key, self.now)
         self.units[item.key] = self.units.get(item.key, 0) + grant.units
@@ -224,7 +257,11 @@ class Model:
             if held.grant.session == free.session:
                 if free.client not in (None, held.grant.client):
                     return Denied("access-denied", "")
+                seats = self.seats(held.key)
                 self.sessions.remove(held)
+                item = self.items.get(held.key)
+                if item and item.linger_s and self.seats(held.key) < seats:
+                    self.kept.append(Kept(held, self.now + item.linger_s * 1000))
                 return Freed(free.session, existed=True)
         return Freed(free.session, existed=False)
 
@@ -289,7 +326,7 @@ class Model:
         found: set[LicenceKey] = set()
         anybody = False
         for waits in [w for w in self.queue if product(w.grant) == one]:
-            choice = self.choose(waits.grant, found)
+            choice = self.choose_kept(waits.grant, found)
             if isinstance(choice, ProductItem):
                 self.queue.remove(waits)
                 granted = self.begin(waits.grant, choice)
@@ -337,11 +374,8 @@ class Model:
             return no
         mine = [held for held in self.sessions if held.key == key]
         lent = [lent for lent in self.loans if lent.key == key]
-        joins = mode == "station-share" and any(
-            held.grant.mode == mode
-            and (held.grant.client, held.grant.station) == (asked.client, asked.station)
-            for held in mine
-        )
+        seat = None if isinstance(asked, Borrow) else seat_shared(asked, item.named_user)
+        joins = seat is not None and any(held.shared == seat for held in mine)
         needs_seat = mode != "no-user-limit" and not joins
         others = [rule for rule in self.access.rules if rule.effect == "reserve" and not matches(rule, who)]
         if needs_seat:
@@ -356,7 +390,7 @@ class Model:
             return No("exclusive-conflict", later=True)
         if not needs_seat:
             return None
-        if mode == "exclusive" and (mine or lent):
+        if mode == "exclusive" and (mine or lent or any(kept.key == key for kept in self.kept)):
             return No("exclusive-conflict", later=True, held=[key])
         if item.quantity is None:
             return None
@@ -402,16 +436,14 @@ class Model:
     def holders(self, key: LicenceKey) -> list[tuple[str, str]]:
         """User and host that each seat taken counts for."""
         found = []
-        stations: set[tuple[str, str]] = set()
+        shared: set[tuple[str, ...]] = set()
         for held in self.sessions:
-            station = (held.grant.client, held.grant.station)
-            if held.key != key or held.grant.mode == "no-user-limit":
+            if held.key != key or held.grant.mode == "no-user-limit" or held.shared in shared:
                 continue
-            if held.grant.mode == "station-share":
-                if station in stations:
-                    continue
-                stations.add(station)
+            if held.shared is not None:
+                shared.add(held.shared)
             found.append(person(held.grant))
+        found += [person(kept.grant) for kept in self.kept if kept.key == key]
         return found + [person(lent.borrow) for lent in self.loans if lent.key == key]
 
     def seats(self, key: LicenceKey) -> int:
@@ -432,6 +464,15 @@ class Model:
 
 def product(asked: Grant | Borrow) -> tuple[int, int]:
     return asked.firm_code, asked.product_code
+
+
+def seat_shared(grant: Grant, named: bool) -> tuple[str, ...] | None:
+    """The seat that all sessions of a named user, or of a station, have together."""
+    if grant.mode in ("no-user-limit", "exclusive"):
+        return None
+    if named:
+        return ("user", grant.user)
+    return ("station", grant.client, grant.station) if grant.mode == "station-share" else None
 
 
 def place(grant: Grant) -> tuple[Any, ...]:

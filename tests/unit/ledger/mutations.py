@@ -4,16 +4,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
-from tmr.ledger import granting, lending, promote
+from tmr.ledger import choose, granting, lending, promote, use
 from tmr.ledger.choose import LicenceChooser
 from tmr.ledger.commands import Consume
 from tmr.ledger.ledger_state import LedgerState
 from tmr.ledger.queue import Queues
+from tmr.ledger.seats import Seats
 from tmr.ledger.timer_queue import TimerQueue
 from tmr.ledger.usage_counters import UsageCounters
 from tmr.ledger.use import SeatUse
@@ -116,6 +118,35 @@ def snapshots_forget_the_first_use(patch: Patch) -> None:
     patch.setattr(LedgerState, "stored", stored)
 
 
+def a_kept_seat_is_anybodys(patch: Patch) -> None:
+    patch.setattr(
+        SeatUse, "linger", lambda self, lingering, count: self.lingering.update({lingering.id: None})
+    )
+    patch.setattr(SeatUse, "stop_lingering", lambda self, kept, count: self.lingering.pop(kept.id))
+
+
+def a_kept_seat_is_nobodys(patch: Patch) -> None:
+    patch.setattr(Seats, "lingering_for", lambda *_: None)
+
+
+def a_kept_seat_stays_for_ever(patch: Patch) -> None:
+    patch.setattr(Seats, "lingering_over", lambda *_: [])
+
+
+def a_kept_seat_is_kept_once_more(patch: Patch) -> None:
+    patch.setattr(Seats, "without", lambda *_: nullcontext())
+
+
+def a_named_user_takes_a_seat_each_time(patch: Patch) -> None:
+    original = use.shared_seat
+
+    def shared_seat(mode: Any, named: bool, *rest: Any) -> Any:
+        return original(mode, False, *rest)
+
+    for module in (use, choose):
+        patch.setattr(module, "shared_seat", shared_seat)
+
+
 def places_in_vain_are_kept(patch: Patch) -> None:
     patch.setattr(promote, "_dismiss", lambda *_: None)
 
@@ -135,5 +166,10 @@ MUTATIONS: list[Callable[[Patch], None]] = [
     nobody_is_looked_at_as_time_goes_by,
     the_crashed_instance_keeps_its_seat,
     snapshots_forget_the_first_use,
+    a_kept_seat_is_anybodys,
+    a_kept_seat_is_nobodys,
+    a_kept_seat_stays_for_ever,
+    a_kept_seat_is_kept_once_more,
+    a_named_user_takes_a_seat_each_time,
     places_in_vain_are_kept,
 ]

@@ -6,7 +6,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.simulation.licences import FIRM, KEY, PRODUCT, statements
+from tests.simulation.licences import FIRM, ITEM, KEY, PRODUCT, QUANTITY, statements
+from tests.simulation.licences import changed as changed_licence
 from tmr.ledger import (
     AccessList,
     Borrow,
@@ -45,8 +46,10 @@ def used() -> Ledger:
         grant(1),
         Borrow("key-b", "bob", "b-1", FIRM, PRODUCT, (KEY,), 3600, "0" * 64, "cad-08"),
         Consume("key-2", "alice", "s-1", 10),
-        *(grant(number, wait=True) for number in range(3, 7)),
+        *(grant(number, wait=True, user="ada" * (number == 4)) for number in range(3, 7)),
         Free("s-3", "alice", "release"),
+        StateContainers(changed_licence(msgspec.structs.replace(ITEM, quantity=QUANTITY + 1, linger_s=60))),
+        Free("s-4", "alice", "release"),
         grant(9, features=2**31),
         Withdraw("up3", "another container"),
     ]

@@ -26,7 +26,7 @@ from tmr.cli.render.layout import (
     more,
 )
 from tmr.licensing.options import OPTIONS, Option
-from tmr.licensing.spelling import counted, written_bits, written_period
+from tmr.licensing.spelling import counted, exact_period, written_bits, written_period
 
 SOON: Final = dt.timedelta(days=30)
 """A licence that expires within this time is marked."""
@@ -151,6 +151,8 @@ def _sentences(item: Item) -> tuple[tuple[str, object], ...]:
         ("Text", item.text),
         ("Customer", item.customer),
         ("User Data", item.user_data and f"{item.user_data} (Base64)"),
+        ("Linger Time", item.linger_seconds and _lingering(item)),
+        ("Named User", item.named_user and "a seat is a person's"),
     )
 
 
@@ -158,7 +160,7 @@ _SAID: Final = frozenset(
     (
         "name", "reference", "quantity", "expiration", "activation", "usage_seconds", "maintenance_start",
         "maintenance_end", "units", "emergency", "borrow_seconds", "borrow_seats", "feature_map", "text",
-        "customer", "user_data",
+        "customer", "user_data", "linger_seconds", "named_user",
     )
 )  # fmt: skip
 """Members of an item that the list or a sentence shows."""
@@ -189,6 +191,11 @@ def _maintenance(item: Item) -> str:
         f"versions released {'at any time' if start is None else 'from ' + moment(start, day)}"
         f"{'' if end is None else ' up to ' + moment(end, day)}"
     )
+
+
+def _lingering(item: Item) -> str:
+    now = f", {counted(item.lingering, 'seat')} now" if item.lingering else ""
+    return f"a seat is kept for {exact_period(item.linger_seconds or 0)}{now}"
 
 
 def _borrowing(item: Item) -> str:

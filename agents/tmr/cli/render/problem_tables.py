@@ -67,7 +67,7 @@ def holders(found: Sequence[Holder]) -> Table:
             each.user or "-",
             each.station,
             each.process or "-",
-            each.access_mode or "borrowed",
+            each.access_mode or ("kept" if each.lingering else "borrowed"),
             moment(each.since),
             str(each.seats),
             "released" if each.until is None else moment(each.until),

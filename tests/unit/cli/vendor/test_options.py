@@ -107,6 +107,7 @@ EVERY_OPTION: dict[str, Any] = {
     "text": "Editor of texts",
     "customer": "Ada Ltd, Turin",
     "user-data": "00ff10",
+    "linger": "10min",
 }
 ITEM = ProductItem(
     FIRM,
@@ -126,6 +127,7 @@ ITEM = ProductItem(
     text="Editor of texts",
     customer="Ada Ltd, Turin",
     user_data=b"\x00\xff\x10",
+    linger_s=600,
 )
 SHOWN = (
     "6000010:1001 TMR-Id 1, quantity 5, expires 3000-01-01T00:00:00+00:00, Editor",
@@ -160,6 +162,15 @@ def test_an_emergency_licence(site: VendorSite) -> None:
     assert site.items[0].usage_s == 12 * 3600
     assert "no ordinary licence" in told
     assert "without a Usage Period" in site.fails("issue", "--product", 1, "--quantity", 3, "--emergency")
+
+
+def test_seats_of_named_users_that_linger(site: VendorSite) -> None:
+    licence = ("issue", "--product", 1, "--linger", "1h", "--named-user", "--quantity")
+    told = site.does(*licence, 3)
+    assert (site.items[0].linger_s, site.items[0].named_user) == (3600, True)
+    assert "a seat is kept for 1h" in told
+    assert "a seat is a person's" in told
+    assert "seats are not counted" in site.fails(*licence, "unlimited")
 
 
 def test_user_data_of_a_file(site: VendorSite) -> None:
@@ -238,6 +249,7 @@ features = [0, 3, 5]
 text = "Editor of texts"
 customer = "Ada Ltd, Turin"
 user-data = "@data"
+linger = "10min"
 
 [[item]]
 product = 1002
@@ -367,7 +379,16 @@ def test_change_refill_remove(site: VendorSite) -> None:
 
 def test_none_takes_every_option_away(site: VendorSite) -> None:
     site.does("issue", *as_arguments(EVERY_OPTION))
-    gone = ["activation", "expires", "usage-period", "maintenance", "borrow", "features", "user-data"]
+    gone = [
+        "activation",
+        "expires",
+        "usage-period",
+        "maintenance",
+        "borrow",
+        "features",
+        "user-data",
+        "linger",
+    ]
     options = [word for name in gone for word in (f"--{name}", "none")]
     site.does("change", "--tmr-id", 1, *options, "--text", "", "--customer", "", "--name", "")
     assert site.items == (ProductItem(FIRM, 1001, 1, quantity=5, expiration_ms=None, units=1000),)
@@ -451,9 +472,9 @@ def test_parsers_raise_value_errors_only(text: str) -> None:
 def test_every_option_of_an_item_can_be_written() -> None:
     parse = {option.name: option.parse for option in OF_AN_ITEM}
     written = {field for name, text in EVERY_OPTION.items() for field in parse[name](str(text))}
-    named = {"firm_code", "tmr_id", "reference", "emergency"}
+    named = {"firm_code", "tmr_id", "reference", "emergency", "named_user"}
     assert written | named == set(ProductItem.__struct_fields__)
-    assert {o.name for o in CHANGEABLE} - set(EVERY_OPTION) == {"emergency"}
+    assert {o.name for o in CHANGEABLE} - set(EVERY_OPTION) == {"emergency", "named-user"}
 
 
 @given(items())
@@ -467,6 +488,8 @@ def test_every_option_that_is_set_is_shown(item: ProductItem) -> None:
     )
     assert ("Emergency" in shown) == item.emergency
     assert ("Borrowing" in shown) == (item.borrow_s is not None)
+    assert ("Linger Time" in shown) == (item.linger_s is not None)
+    assert ("Named User" in shown) == item.named_user
     assert ("Feature Map" in shown) == bool(item.feature_map)
     assert shown.get("Text", "") == item.text
     assert shown.get("Customer Owned License Information", "") == item.customer
