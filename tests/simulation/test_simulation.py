@@ -16,7 +16,7 @@ from tests.simulation.__main__ import soak
 from tests.simulation.faults import Fault
 from tests.simulation.invariant_checker import BACK
 from tests.simulation.mutations import MEMORY, MUTATIONS
-from tests.simulation.names import UPSTREAMS
+from tests.simulation.names import CLIENTS, UPSTREAMS
 from tests.simulation.rules import Rules
 from tests.simulation.run import failure_of, run_seed, run_seeds, small_journals
 from tests.simulation.schedules import SCHEDULES
@@ -105,13 +105,13 @@ def test_connections_end_in_the_order_in_which_they_began() -> None:
 def test_service_is_due_once_a_majority_that_outlasts_the_storm_is_back() -> None:
     """The former stores are back 4.3 s after the storm, and each counts its last lease anew."""
     exchange = Fault("stores exchanged", STORM - 0.1, UPSTREAMS, 1.3, value=0.9)
-    world = World(1052, faults=[exchange], clients=())
+    world = World(1053, faults=[exchange], clients=CLIENTS[:1])
     assert failure_of(world) is None
     assert world.stats["stores exchanged"] == 1
     assert world.last_fault > STORM + 4
     assert world.end == world.last_fault + CALM
 
-    deserted = World(1052, faults=[exchange], clients=())
+    deserted = World(1053, faults=[exchange], clients=CLIENTS[:1])
     for twin in deserted.twins.values():
         deserted.at(STORM, twin.crash)
     assert f"nobody serves, {BACK:.1f}" in str(failure_of(deserted))
@@ -121,11 +121,11 @@ def test_service_is_due_once_a_majority_that_outlasts_the_storm_is_back() -> Non
 @pytest.mark.parametrize("value", [0.6, 0.7])
 def test_no_store_is_replaced_on_an_answer_from_before_a_pause(value: float) -> None:
     """The lease of the active twin seems to live on: it sleeps while the new store is there."""
-    exchange = Fault("stores exchanged", 7.0, UPSTREAMS, 0.5, value=value)
-    world = World(7, faults=[exchange], clients=())
+    exchange = Fault("stores exchanged", 9.0, UPSTREAMS, 0.5, value=value)
+    world = World(9, faults=[exchange], clients=CLIENTS[:1])
     assert failure_of(world) is None
     assert world.stats["paused while stores are exchanged"] == 1
-    world = World(7, MUTATIONS["a new disk admitted on one answer"], faults=[exchange], clients=())
+    world = World(9, MUTATIONS["a new disk admitted on one answer"], faults=[exchange], clients=CLIENTS[:1])
     assert "it replaces this upstream's own disk" in str(failure_of(world))
 
 
