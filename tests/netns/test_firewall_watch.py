@@ -4,6 +4,7 @@
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,8 +30,8 @@ table inet tmr {
 class Watched:
     """A network namespace whose rules the script watches over."""
 
-    def __init__(self, place: Namespace, rules: Path) -> None:
-        self._place, self.rules = place, rules
+    def __init__(self, place: Namespace, rules: Path, errors: Path) -> None:
+        self._place, self.rules, self.errors = place, rules, errors
 
     def nft(self, *words: str) -> str:
         done = subprocess.run(
@@ -44,6 +45,12 @@ class Watched:
     def shown(self) -> str:
         return self.nft("--stateless", "list", "table", "inet", "tmr")
 
+    def left_alone(self) -> bool:
+        """Rules that are loaded again get other handles: true if none did for a while."""
+        before = self.nft("--handle", "list", "table", "inet", "tmr")
+        time.sleep(0.5)
+        return before == self.nft("--handle", "list", "table", "inet", "tmr") != ""
+
 
 @pytest.fixture
 def watched(tmp_path: Path) -> Iterator[Watched]:
@@ -54,10 +61,15 @@ def watched(tmp_path: Path) -> Iterator[Watched]:
     assert INSTALLED in text
     script.write_text(text.replace(INSTALLED, str(rules)))
     command = ["ip", "netns", "exec", place.name, "bash", str(script)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True) as process:
+    errors = tmp_path / "errors"
+    with (
+        errors.open("wb") as err,
+        subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=err, start_new_session=True) as process,
+    ):
         try:
-            found = Watched(place, rules)
+            found = Watched(place, rules, errors)
             until(lambda: "22351" in found.shown(), "the rules are loaded", PATIENCE_S)
+            until(found.left_alone, "the watch knows its rules", PATIENCE_S)
             yield found
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # bash, and the nft that it listens to
@@ -102,3 +114,14 @@ def test_a_new_file_is_taken_and_a_broken_one_is_not(watched: Watched) -> None:
     assert watched.shown() == before
     watched.rules.write_text(RULES.replace("PORT", "22353"))
     until(lambda: "22353" in watched.shown(), "the repaired rules are loaded", PATIENCE_S)
+
+
+def test_a_file_that_was_broken_for_a_while_is_loaded_once(watched: Watched) -> None:
+    good = watched.rules.read_text()
+    watched.rules.write_text("table inet tmr {")
+    watched.nft("add table inet others")
+    until(lambda: "rror" in watched.errors.read_text(), "the watch has seen the broken file", PATIENCE_S)
+    watched.rules.write_text(good)
+    watched.nft("delete table inet tmr")
+    until(lambda: "22351" in watched.shown(), "the rules are back", PATIENCE_S)
+    until(watched.left_alone, "the rules are not loaded again and again", PATIENCE_S)
