@@ -93,6 +93,20 @@ def test_the_rules_stay_when_our_unit_is_stopped(server: Machine) -> None:
     assert pids == [server.run("systemctl show --property=MainPID %s", unit) for unit in server.units]
 
 
+def test_rules_that_shut_everybody_out_end_by_themselves(server: Machine) -> None:
+    """As `site.yml` tries them; nobody confirms these."""
+    step = "bash /usr/local/lib/tmr-firewall-try.sh"
+    listed = "nft --stateless list table inet tmr"
+    before = server.run(listed)
+    server.run("sed '/dport 22 accept/d' %s >%s.new", RULES, RULES)
+    server.run(f"{step} try 5")
+    wait = f'until [ "$({listed} 2>&1)" = "$0" ]; do sleep 0.2; done'
+    server.run("timeout 60 sh -c %s %s", wait, before)
+    assert stranger_reaches(server["tmr_back_address"], SSH)
+    assert server.host.run(f"{step} confirm").rc == 1
+    assert server.host.service("tmr-firewall-watch").is_running
+
+
 @pytest.mark.parametrize(
     ("rules", "told"),
     [("table inet tmr {", f"{RULES}:1:"), ("", "No such file or directory")],
