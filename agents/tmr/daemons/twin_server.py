@@ -15,7 +15,7 @@ from tmr.net.renewal import Renewal
 from tmr.net.server import CannotListen, PeerServer, tcp_listeners
 from tmr.net.tls import server_context
 from tmr.rpc.upstream_client import UpstreamLink, contexts
-from tmr.runtime import gc_tuning, logs, systemd
+from tmr.runtime import gc_tuning, logs, running, systemd
 from tmr.runtime.clock import boottime, wall_ms
 from tmr.runtime.config import ConfigError
 from tmr.runtime.logs import fields
@@ -43,6 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     logs.setup()
+    if options.accept_loss is None:
+        running.describe(options.config)
     try:
         config = configuration.read(options.config)
         if options.accept_loss is not None:

@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from tmr.api.deployment import DeploymentName
+from tmr.runtime import running
 from tmr.runtime.config import ConfigError
 from tmr.runtime.logs import complain
 from tmr.upstream import admin, config
@@ -85,6 +86,7 @@ def _renew(path: Path) -> int:
 
 
 def _run(path: Path) -> int:
+    running.describe(path)
     settings = config.read(path)
     # Not at the top: a command needs none of the server, and would take ten times as long to start.
     from tmr.net.server import CannotListen  # noqa: PLC0415

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from tmr.runtime import logs
+from tmr.runtime import logs, running
 from tmr.vip.addresses import InterfaceGone, KernelAddresses
 from tmr.vip.config import Config, ConfigError, load
 from tmr.vip.log_fields import fields
@@ -36,6 +36,8 @@ def main() -> None:
     parser.add_argument("--clear", action="store_true", help="remove a VIP that was left behind, and exit")
     arguments = parser.parse_args()
     logs.setup()
+    if not arguments.clear:
+        running.describe(arguments.config)
     try:
         config = load(arguments.config)
         _check_capabilities()

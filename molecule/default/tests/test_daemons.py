@@ -41,6 +41,19 @@ def test_daemons_run_and_come_back_with_the_machine(server: Machine) -> None:
         assert service.is_enabled, unit
 
 
+def test_daemons_describe_what_they_run(server: Machine) -> None:
+    """`site.yml` restarts one that runs anything else than its disk has."""
+    release = server.run("readlink /opt/tmr/current").rpartition("/")[2]
+    for unit in server.units:
+        described = json.loads(server.run("cat /run/%s/running.json", unit))
+        assert described["release"] == release
+        assert str(described["pid"]) == properties(server, unit, "MainPID")["MainPID"]
+        files = [f"/etc/tmr/{unit.removeprefix('tmr-')}.toml", f"/etc/systemd/system/{unit}.service"]
+        assert list(described["files"]) == files
+        for file, digest in described["files"].items():
+            assert server.run("sha256sum %s", file).split()[0] == digest
+
+
 def test_nothing_has_failed(machine: Machine) -> None:
     assert machine.run("systemctl list-units --failed --plain --no-legend") == ""
 

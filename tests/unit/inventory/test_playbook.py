@@ -132,7 +132,11 @@ def test_upstreams_are_renewed_last_and_then_the_system_is_seen_to_answer(tmp_pa
     order = [one.split(" (", 1)[-1] for one in plays]
     found = [
         next(at for at, one in enumerate(order) if words in one)
-        for words in ("Check the inventory", "Prepare", "Twins and clients", "Upstreams", "See the system")
+        for words in (
+            *("Check the inventory", "Prepare", "Bring the release to twins", "Deploy the twins"),
+            *("Bring the release to the upstreams", "Deploy the upstreams"),
+            *("See the system answer", "Reach the system"),
+        )
     ]
     assert found == sorted(found), order
 

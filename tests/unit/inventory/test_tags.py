@@ -27,7 +27,8 @@ def test_tags_run_alone(tmp_path: Path, machines: str) -> None:
     done = dry_run(inventory(tmp_path), "site.yml", "--tags", ",".join(RUNS[machines]), "--limit", machines)
     assert done.returncode == 0, done.stdout[-3000:]
     always = {"inventory", "packages", "release", "pki"} | ({"vip"} if "tmr" in machines else set())
-    assert roles_run(done) == {f"tmr_{name}" for name in always.union(RUNS[machines])}
+    ran = roles_run(done) - {"tmr_operate"}  # of the roles that have a daemon
+    assert ran == {f"tmr_{name}" for name in always.union(RUNS[machines])}
 
 
 def test_each_tag_of_the_page_is_run() -> None:
