@@ -45,6 +45,15 @@ def lab(*arguments: str) -> str:
     return done.stdout
 
 
+def fails(run: Callable[[], str]) -> str:
+    """What it said when it failed."""
+    try:
+        run()
+    except AssertionError as failed:
+        return " ".join(str(failed).split())
+    raise AssertionError("it should have failed")
+
+
 def vendor(*arguments: str) -> None:
     """Run the vendor's tool on this host."""
     command: list[Any] = [Path(sys.executable).with_name("tmr"), "vendor", *arguments]

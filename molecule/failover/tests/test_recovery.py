@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytest
 from licences import FIRM, Products
 from machines import SSH_CONFIG, Machine, machine_named, names, playbook
 
-from system import active_status, caught_up, lab, tmr, tmr_operator, until, upstream_status, vendor
+from system import active_status, caught_up, fails, lab, tmr, tmr_operator, until, upstream_status, vendor
 
 pytestmark = pytest.mark.timeout(900)
 LOAD = "load"
@@ -97,13 +97,6 @@ def reissue(upstream: str) -> None:
     files = [f"--request={home / 'requests' / f'{name}-{FIRM}.request.json'}" for name in names("upstreams")]
     vendor("reissue", f"--dir={home / 'firm'}", *files, f"--out={update}")
     playbook("playbooks/operate/replace_upstream.yml", "-e", f"upstream={upstream} update_file={update}")
-
-
-def fails(run: Callable[[], str]) -> str:
-    """What it said when it failed."""
-    with pytest.raises(AssertionError) as failed:
-        run()
-    return " ".join(str(failed.value).split())
 
 
 def test_an_old_copy_is_put_back(load: Load) -> None:
