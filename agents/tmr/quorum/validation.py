@@ -84,8 +84,8 @@ def to_entries(
             entry_format = begun
         held = log.epoch_at(entry.index)
         same = held == entry.epoch and log[entry.index] == entry
-        if held == entry.epoch and not new and not same and (why := to_fork(entry.index, held, epoch)):
-            return why
+        if held is not None and not new and not same and (why := to_fork(entry.index, held, epoch)):
+            return why  # also where the sender goes on from an entry of an earlier term
         if same and not new:  # stored already; from the first new one on, what follows is cut
             membership = log.membership_at(entry.index)
             continue

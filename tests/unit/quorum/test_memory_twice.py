@@ -160,6 +160,15 @@ def test_another_entry_of_the_term_is_refused_and_a_later_term_replaces_it() -> 
     assert [acceptor.log[2], acceptor.log[3]] == [mine, later]
 
 
+def test_an_entry_of_the_term_is_not_cut_for_one_of_an_earlier_term() -> None:
+    """The two promises of a copy may have shown it another end of the journal than those of the original."""
+    began = entry(2, 2, WALL + 1)
+    acceptor = upstream(entry(1, 1), began, commit=1)
+    message = append(1, entry(2, 1), entry(3, 2, WALL + 2), epoch=2, known=entry(1, 1))
+    assert "two act in one term" in refused(handle(acceptor, message))
+    assert acceptor.log[2] == began
+
+
 def test_what_is_committed_is_replaced_by_nobody() -> None:
     acceptor = upstream(entry(1), entry(2), commit=2)
     message = append(1, entry(2, time_ms=WALL + 1), entry(3, 4, WALL + 1), epoch=4, known=entry(1))
