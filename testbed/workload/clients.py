@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -34,14 +35,29 @@ async def _work(plan: Plan, output: Path) -> None:
             asking = await stack.enter_async_context(Counting(own))
             workers += [Worker(plan, client, asking, journal) for client in group]
 
+        ending = set[asyncio.Task[None]]()
+
         def stop() -> None:
-            for worker in workers:
-                worker.stop()
+            ending.add(asyncio.create_task(_end(workers)))
 
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, stop)
         loop.call_later(plan.seconds, stop)
         await asyncio.gather(*(worker.run() for worker in workers))
+
+
+async def _end(workers: Sequence[Worker]) -> None:
+    """Have all leave their queues, and then give back what they hold.
+
+    A seat that is given back goes to the next in the queue: a client that leaves at that moment never hears
+    of the seat, nor of the units that went with it.
+    """
+    for worker in workers:
+        worker.leave_queue()
+    for worker in workers:
+        await worker.unqueued.wait()
+    for worker in workers:
+        worker.stop()
 
 
 def main() -> None:

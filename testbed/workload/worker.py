@@ -33,6 +33,14 @@ class Worker:
         self._asking = Observed(client.name, asking, journal, client.patience)
         self._station, self._user = client.station or client.name, client.user or client.name
         self._beat_s = client.beat or plan.ttl / 3
+        self._waits = True
+        self.unqueued = asyncio.Event()
+        """It has no place in a queue, and asks for none."""
+        self.unqueued.set()
+
+    def leave_queue(self) -> None:
+        """Wait for no seat any more, and give a place in a queue back."""
+        self._waits = False
 
     def stop(self) -> None:
         """Begin nothing new."""
@@ -64,7 +72,7 @@ class Worker:
     # -- seats -----------------------------------------------------------------------------------------------
 
     async def _use(self, job: Job) -> None:
-        granted = await self._queue(job) if job.use.wait else await self._check_out(job.use)
+        granted = await self._wait(job) if job.use.wait else await self._check_out(job.use)
         if granted is None:
             return
         session, done, lost = granted.session, asyncio.Event(), asyncio.Event()
@@ -131,11 +139,18 @@ class Worker:
         answer = await self._ask_for_seat(use, _key(), wait=False)
         return answer if answer.outcome == "granted" else None
 
+    async def _wait(self, job: Job) -> Operation | None:
+        self.unqueued.clear()
+        try:
+            return await self._queue(job)
+        finally:
+            self.unqueued.set()
+
     async def _queue(self, job: Job) -> Operation | None:
         """Wait for a seat; a client that does not want to wait any longer takes its place back."""
         key, place = _key(), ""
         tired = self._asking.now + job.wait
-        while not self._over.is_set():
+        while self._waits and not self._over.is_set():
             answer = await self._ask_for_seat(job.use, key, wait=True)
             if answer.outcome == "granted":
                 return answer
