@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from demo.plant.workload import Plant
 from testbed.workload.operations import Operation
 
+LEFT = "left-the-queue"
+
 
 @dataclass
 class Attempt:
@@ -34,6 +36,8 @@ class Attempt:
     """Seats taken, as the server said with the grant."""
     emergency: bool = False
     units: int = 0
+    wanted_units: int = 0
+    """Units that go with the seat."""
     denied: str = ""
     code: int | None = None
     rule: str = ""
@@ -44,6 +48,11 @@ class Attempt:
     def held(self) -> bool:
         """True if it was granted."""
         return self.granted is not None
+
+    @property
+    def left(self) -> bool:
+        """True if the client left the queue: of a seat that it was given at that moment it never heard."""
+        return self.denied == LEFT
 
     @property
     def waited(self) -> float | None:
@@ -78,7 +87,7 @@ def attempts(operations: Iterable[Operation], plant: Plant) -> list[Attempt]:
 
 
 def _asked(attempt: Attempt, one: Operation) -> None:
-    attempt.answered = one.answered or one.sent
+    attempt.answered, attempt.wanted_units = one.answered or one.sent, one.units
     match one.outcome:
         case "granted":
             attempt.granted, attempt.tmr_id, attempt.in_use = one.answered, one.tmr_id, one.in_use or 0
@@ -99,4 +108,4 @@ def _later(attempt: Attempt, one: Operation) -> None:
     elif one.verb == "release" and attempt.held:
         attempt.ended = one.sent
     elif one.verb == "release":
-        attempt.answered, attempt.denied = one.sent, "left-the-queue"
+        attempt.answered, attempt.denied = one.sent, LEFT

@@ -37,6 +37,8 @@ class Figures:
     waits: tuple[float, ...]
     emergencies: int
     units: int
+    left: tuple[int, ...] = ()
+    """Units wanted by each client that left the queue: it may have been given a seat at that moment."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def figures(attempts: Iterable[Attempt], seats: Mapping[Licence, int], seconds: 
                 waits=tuple(wait for attempt in own if (wait := attempt.waited) is not None),
                 emergencies=sum(attempt.emergency for attempt in held),
                 units=sum(attempt.units for attempt in held),
+                left=tuple(attempt.wanted_units for attempt in own if attempt.left),
             )
         )
     return found

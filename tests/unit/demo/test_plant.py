@@ -77,7 +77,7 @@ def test_an_attempt_is_the_request_and_what_became_of_its_session() -> None:
     )
     usual = Attempt("south-weld-01", "south", SOUTH, "weld-s01", 2003, "user-limit", 1.0)
     assert found == replace(
-        usual, answered=2.1, queued=1.1, granted=2.1, ended=5.0, tmr_id=4, in_use=3, units=24
+        usual, answered=2.1, queued=1.1, granted=2.1, ended=5.0, tmr_id=4, in_use=3, units=24, wanted_units=16
     )
 
 
@@ -85,13 +85,16 @@ def test_a_refusal_has_its_reason_and_a_place_that_was_left_is_one() -> None:
     denied, left = attempts(
         [
             operation("checkout", 1.0, key="a", outcome="refused", problem="access-denied", session=""),
-            operation("wait", 2.0, key="b", outcome="waiting"),
+            operation("wait", 2.0, key="b", outcome="waiting", units=16),
             operation("release", 3.0, outcome="freed"),
         ],
         PLANT,
     )
     assert (denied.denied, denied.held, denied.error) == ("access-denied", False, "")
     assert (left.denied, left.waited, left.error) == ("left-the-queue", 3.0 - 2.1, "")
+    assert (left.left, left.wanted_units, left.units) == (True, 16, 0)
+    (figure,) = verdict.figures([denied, left], {(2003, 4): 2}, 60.0)
+    assert (figure.units, figure.left) == (0, (16,))
 
 
 @pytest.mark.parametrize(
