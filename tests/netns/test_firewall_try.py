@@ -12,19 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.netns.firewall import RULES
 from tests.netns.world import Namespace, ip
 
 SCRIPT = Path(__file__).parents[2] / "roles/tmr_firewall/templates/tmr-firewall-try.sh.j2"
-RULES = """
-table inet tmr
-delete table inet tmr
-table inet tmr {
-  chain input {
-    type filter hook input priority filter; policy drop;
-    tcp dport PORT accept
-  }
-}
-"""
 
 
 class Machine:

@@ -10,21 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.netns.firewall import RULES
 from tests.netns.world import Namespace, ip, until
 
 SCRIPT = Path(__file__).parents[2] / "roles/tmr_firewall/templates/tmr-firewall-watch.sh.j2"
 INSTALLED = "/etc/nftables-tmr.nft"
 PATIENCE_S = 60.0
-RULES = """
-table inet tmr
-delete table inet tmr
-table inet tmr {
-  chain input {
-    type filter hook input priority filter; policy drop;
-    tcp dport PORT accept
-  }
-}
-"""
 
 
 class Watched:

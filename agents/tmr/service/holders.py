@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Holders of seats: sessions and borrowings of licences."""
+"""Holders of seats: sessions, borrowings, and seats that are kept for the Linger Time."""
 
 import datetime as dt
 import itertools
@@ -7,10 +7,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from tmr.api.fields import AccessMode
-from tmr.api.licences import (
-    Holder,
-)
-from tmr.ledger import Ledger
+from tmr.api.licences import Holder
+from tmr.ledger import Borrowing, Ledger
+from tmr.ledger.state import Lingering
 from tmr.ledger.use import shared_seat
 from tmr.licensing import LicenceKey
 from tmr.licensing.spelling import instant
@@ -59,29 +58,27 @@ def holders(ledger: Ledger, keys: Iterable[LicenceKey]) -> list[Holder]:
             )
         )
     found += [
-        Holder(
-            user=borrowing.user or borrowing.client,
-            station=borrowing.station,
-            access_mode=None,
-            since=instant(borrowing.from_ms),
-            seats=1,
-            until=instant(borrowing.until_ms),
-        )
+        _without_session(borrowing, borrowing.from_ms)
         for key in keys
         for borrowing in itertools.islice(ledger.borrowed(key), HOLDERS_SHOWN)
     ]
     found += [
-        Holder(
-            user=lingering.user or lingering.client,
-            station=lingering.station,
-            access_mode=None,
-            since=instant(lingering.since_ms),
-            seats=1,
-            until=instant(lingering.until_ms),
-            lingering=True,
-        )
+        _without_session(lingering, lingering.since_ms, lingering=True)
         for key in keys
         for lingering in itertools.islice(ledger.lingering(key), HOLDERS_SHOWN)
     ]
     found.sort(key=lambda holder: holder.since)
     return found[:HOLDERS_SHOWN]
+
+
+def _without_session(seat: Borrowing | Lingering, since_ms: int, *, lingering: bool = False) -> Holder:
+    """Holder of a seat that no session has, taken since `since_ms`."""
+    return Holder(
+        user=seat.user or seat.client,
+        station=seat.station,
+        access_mode=None,
+        since=instant(since_ms),
+        seats=1,
+        until=instant(seat.until_ms),
+        lingering=lingering,
+    )
